@@ -1,0 +1,57 @@
+# Two verbs are the set-up: `make simulate` and `make test`. The environment is made when it is missing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SAMPLE := $(firstword $(wildcard ../shared/data))
+export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
+export FLWR_TELEMETRY_ENABLED := 0
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help env simulate test check format deploy-smoke check-wheel bench-train-loop verify-quickstart clean
+
+help:  ## Show the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
+
+env: $(STAMP)  ## Make the environment from pinned versions
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+simulate: env  ## Run a federation of 5 simulated hospitals on synthetic data
+	$(BIN)/fedcxr simulate --clients 5
+
+test: env  ## Run the tests
+	$(BIN)/python -m pytest -q
+
+check: env  ## Lint, types, import contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: env  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check-wheel: env  ## Build the wheel and run it from an unrelated folder
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w build/wheel .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/wheel/site build/wheel/*.whl
+	cd / && PYTHONPATH=$(CURDIR)/build/wheel/site $(abspath $(BIN))/python -P -m fedcxr simulate --quiet \
+		--clients 3 --rounds 1 --local-epochs 1 --image-size 32 --runs-dir $(CURDIR)/build/wheel/runs \
+		--set data.synthetic.patients=90 --set data.synthetic.size_px=48
+
+deploy-smoke: env  ## One SuperLink and three SuperNodes as real processes on loopback
+	$(BIN)/python tests/deploy_smoke.py
+
+bench-train-loop: env  ## Training inside simulate against the best plain loop
+	$(BIN)/python -m benchmarks.train_loop
+
+verify-quickstart: env  ## The quickstart from nothing: time, AUROC, hit rate
+	$(BIN)/python -m benchmarks.quickstart
+
+clean:  ## Remove the environment and caches of tools
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""Presets, each runnable by name: `fedcxr simulate --preset chexpert`."""

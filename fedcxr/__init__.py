@@ -1,0 +1,7 @@
+"""fedcxr: federated learning for chest radiographs on Flower.
+
+Import what you need from its rooms: `fedcxr.experiments.simulate` runs a federation,
+`fedcxr.data` reads CheXpert and NIH ChestX-ray14, `fedcxr.metrics` scores predictions.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,27 @@
+"""The whole configuration of one run."""
+
+from pydantic import Field
+
+from fedcxr.config.data import DataConfig
+from fedcxr.config.engine import EngineConfig
+from fedcxr.config.explain import ExplainConfig
+from fedcxr.config.model import ModelConfig
+from fedcxr.config.partition import PartitionConfig
+from fedcxr.config.section import Section
+from fedcxr.config.server import ServerConfig
+from fedcxr.config.train import TrainConfig
+
+
+class ExperimentConfig(Section):
+    """Everything a run depends on; written into the run folder as `config.yaml`."""
+
+    name: str = Field(default="quickstart", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    seed: int = Field(default=0, ge=0)
+    runs_dir: str = "runs"
+    data: DataConfig = DataConfig()
+    partition: PartitionConfig = PartitionConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    server: ServerConfig = ServerConfig()
+    engine: EngineConfig = EngineConfig()
+    explain: ExplainConfig = ExplainConfig()

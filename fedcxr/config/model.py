@@ -1,0 +1,15 @@
+"""Which network, at which size, from which weights."""
+
+from pydantic import Field
+
+from fedcxr.config.section import Section
+
+
+class ModelConfig(Section):
+    """The network that every site trains."""
+
+    name: str = "densenet_small"
+    image_size: int = Field(default=64, ge=32, le=1024)
+    """Side of the square input, pixels."""
+    weights: str = "none"
+    """`none` (random, from the seed), `imagenet`, or a safetensors file."""

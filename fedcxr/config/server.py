@@ -1,0 +1,25 @@
+"""How the server runs the rounds and judges the global model."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from fedcxr.config.section import Section
+
+
+class ServerConfig(Section):
+    """Rounds, cohort, waits and intervals."""
+
+    rounds: PositiveInt = 10
+    fraction: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Share of the sites in each round's cohort; at least one."""
+    quorum: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Share of the cohort that must answer rightly, or the run stops."""
+    deadline_s: PositiveFloat = 3600.0
+    """Longest wait for a round's answers."""
+    join_timeout_s: PositiveFloat = 120.0
+    """Longest wait for the sites to be there at the start."""
+    batch_norm: Literal["average", "local", "frozen"] = "average"
+    """Batch-norm statistics: averaged with the rest, kept at each site, or never changed."""
+    bootstrap: int = Field(default=1000, ge=100, le=100_000)
+    """Patient resamples behind each 95 % interval."""

@@ -1,0 +1,58 @@
+"""What a site must know to take part: the part of the configuration that travels with an order.
+
+The server writes it once per run; a site checks it at its door like any foreign text. It holds no
+path: a site knows its own data.
+"""
+
+import json
+from functools import lru_cache
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from fedcxr.config.data import LabelPolicy
+from fedcxr.config.model import ModelConfig
+from fedcxr.config.section import Section
+from fedcxr.config.train import TrainConfig
+from fedcxr.errors import ConfigError
+
+
+class PolicyConfig(Section):
+    """What uncertain and blank labels become."""
+
+    uncertain: LabelPolicy
+    uncertain_by_label: dict[str, LabelPolicy]
+    blank: LabelPolicy
+    blank_by_label: dict[str, LabelPolicy]
+
+
+class SiteTask(Section):
+    """The same for every site and every round of a run."""
+
+    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    seed: int = Field(ge=0)
+    labels: tuple[str, ...] = Field(min_length=1)
+    policy: PolicyConfig
+    model: ModelConfig
+    train: TrainConfig
+    batch_norm: Literal["average", "local", "frozen"]
+    dtype: Literal["fp32", "bf16"]
+    channels_last: bool
+    device: str
+    max_bad_fraction: float = Field(ge=0.0, lt=1.0)
+
+    def to_text(self) -> str:
+        """Return the task as canonical JSON."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+
+@lru_cache(maxsize=4)
+def parse_task(text: str) -> SiteTask:
+    """Return the task in `text`; `ConfigError` if it is not one."""
+    try:
+        return SiteTask.model_validate_json(text)
+    except ValidationError as err:
+        raise ConfigError(
+            f"The server's task has {err.error_count()} wrong fields; "
+            "server and site must run the same fedcxr version."
+        ) from err

@@ -1,0 +1,5 @@
+"""The run folder: everything a run leaves behind, as files."""
+
+from fedcxr.runs.folder import RunFolder
+
+__all__ = ["RunFolder"]

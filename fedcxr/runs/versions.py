@@ -1,0 +1,84 @@
+"""What ran: versions of the libraries, the machine, and a digest of our own code."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from functools import lru_cache
+from pathlib import Path
+
+import fedcxr
+from fedcxr.errors import ConfigError
+from fedcxr.seeding import digest_files
+
+PACKAGES = ("fedcxr", "clients", "server", "partitions", "configs")
+LIBRARIES = ("flwr", "torch", "torchvision", "numpy", "pandas", "scikit-learn", "ray", "captum")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, fedcxr and the libraries that compute."""
+    found = {"python": platform.python_version(), "fedcxr": fedcxr.__version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, str | int]:
+    """Return the processor, its usable cores and the system."""
+    return {
+        "processor": processor_name(),
+        "cores": cores(),
+        "system": platform.platform(terse=True),
+    }
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """Return the processor's model name, or its architecture."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # no /proc here: macOS
+    return platform.processor() or platform.machine()
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Return the sha256 of our packages' source files.
+
+    Raises:
+        ConfigError: the packages come from more than one place (`clients` and `server` are common
+            names, so another project's could be found first).
+    """
+    roots = {name: package_root(name) for name in PACKAGES}
+    root = Path(__file__).resolve().parent.parent.parent
+    strangers = [f"{name} ({place})" for name, place in roots.items() if place != root]
+    if strangers:
+        raise ConfigError(
+            f"fedcxr is at {root}, but these packages are not: "
+            f"{', '.join(strangers)}. Start from another folder or fix PYTHONPATH."
+        )
+    files = sorted(
+        p
+        for name in PACKAGES
+        for p in (root / name).rglob("*")
+        if p.suffix in {".py", ".yaml", ".md"}
+    )
+    return digest_files(files, root)
+
+
+def package_root(name: str) -> Path | None:
+    """Return the folder that holds the package `name`, None if it cannot be found."""
+    spec = importlib.util.find_spec(name)
+    return Path(spec.origin).resolve().parent.parent if spec and spec.origin else None

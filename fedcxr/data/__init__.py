@@ -1,0 +1,1 @@
+"""Chest radiographs and their labels: readers, image decoding, the cache, synthetic data."""

@@ -1,0 +1,99 @@
+"""One radiograph with its labels, and a data set as a list of them.
+
+A `Record` is what a reader makes of one row: patient and path as the source names them. It never
+leaves the machine that read it; what a run writes are `RecordTable` rows, whose identifiers are
+keyed tokens (`fedcxr/data/tokens.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image and what is known of it."""
+
+    patient_id: str
+    study_id: str
+    """Unique in the data set, not only within the patient."""
+    path: str
+    """POSIX, relative to the data set's root."""
+    view: str
+    """`frontal` or `lateral`."""
+    projection: str
+    """`AP`, `PA`, another code of the source, or empty."""
+    sex: str
+    """`F`, `M` or empty."""
+    age: int | None
+    """Years."""
+    split: str
+    """The official split: `train`, `val`, `test`, or empty where there is none."""
+    labels: tuple[int, ...]
+    """States (`fedcxr/data/labels.py`) along the data set's labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A finding's rectangle on one image, in fractions of its width and height."""
+
+    path: str
+    label: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A data set on disk, read but not decoded."""
+
+    root: Path
+    layout: str
+    """`chexpert` or `nih14`."""
+    labels: tuple[str, ...]
+    records: tuple[Record, ...]
+    boxes: tuple[Box, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader of the report must know: attribution, missing official lists, …"""
+
+    def where(self, keep: Callable[[Record], bool]) -> "DataSet":
+        """Return the data set with only the records that `keep` says yes to."""
+        records = tuple(record for record in self.records if keep(record))
+        return replace(self, records=records)
+
+    def states(self) -> NDArray[np.int8]:
+        """Return the (N, L) label states."""
+        shape = (len(self.records), len(self.labels))
+        return np.array([r.labels for r in self.records], dtype=np.int8).reshape(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTable:
+    """Records as columns, with tokens for identifiers: what a site's CSV holds."""
+
+    labels: tuple[str, ...]
+    image_id: tuple[str, ...]
+    patient_id: tuple[str, ...]
+    study_id: tuple[str, ...]
+    split: tuple[str, ...]
+    """`train` or `val` at a site; `val` or `test` at the server."""
+    view: tuple[str, ...]
+    projection: tuple[str, ...]
+    sex: tuple[str, ...]
+    age: tuple[int | None, ...]
+    states: NDArray[np.int8] = field(repr=False)
+    """(N, L)."""
+    path: tuple[str, ...] | None = field(default=None, repr=False)
+    """Only in a hospital's own file: image paths relative to the folder of the file."""
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Return the positions of the rows of one split."""
+        return np.array([i for i, s in enumerate(self.split) if s == split], dtype=np.int64)

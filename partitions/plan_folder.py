@@ -1,0 +1,208 @@
+"""A partition folder as it lies on disk: opened only if it is whole and its sets are disjoint.
+
+    plan.json          summary, digests, and the proof of disjointness
+    global/val.csv     the server's validation patients, on which rounds are chosen
+    global/test.csv    the server's test patients, on which nothing is chosen
+    sites/site-00.csv  one file a site, with its own train and val
+
+A folder that was exported for a server (`partitions/export.py`) has no sites/: the hospitals keep
+their own files, and plan.json says what each of them holds.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedcxr.data.cache_writer import sha256_of
+from fedcxr.data.records import RecordTable
+from fedcxr.data.tables import paused_collector
+from fedcxr.errors import ArtefactError, DataError, LeakError, some
+from partitions.patients import Members, Proof, prove_disjoint, table_sets
+from partitions.summary import SiteSummary, site_from_json, summarise_site, summarise_split
+from partitions.table import read_table
+
+PLAN_JSON = "plan.json"
+VAL_CSV = "global/val.csv"
+TEST_CSV = "global/test.csv"
+FORMAT = 1
+
+_MAX_PLAN_BYTES = 256_000_000
+_SITE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionPlan:
+    """A partition whose files were checked when it was opened."""
+
+    folder: Path
+    layout: str
+    source: str
+    labels: tuple[str, ...]
+    views: str
+    scheme: str
+    alpha: float | None
+    seed: int
+    digest: str
+    key_fingerprint: str
+    sites: tuple[SiteSummary, ...]
+    pairs_checked: int
+    """Pairs of sets that the proof of disjointness covers."""
+
+    @property
+    def val_csv(self) -> Path:
+        """Return the file of the server's validation patients."""
+        return self.folder / VAL_CSV
+
+    @property
+    def test_csv(self) -> Path:
+        """Return the file of the server's test patients."""
+        return self.folder / TEST_CSV
+
+    def site_csv(self, site_id: str) -> Path:
+        """Return the file of one site.
+
+        Raises:
+            ArtefactError: the plan has no such site.
+        """
+        known = [site.site_id for site in self.sites]
+        if site_id not in known:
+            raise ArtefactError(f"{self.folder}: no site {site_id!r}; there are {some(known)}.")
+        return self.folder / site_file(site_id)
+
+
+def site_file(site_id: str) -> str:
+    """Return the path of a site's file in a partition folder."""
+    return f"sites/{site_id}.csv"
+
+
+def read_plan(folder: Path) -> PartitionPlan:
+    """Return the plan in `folder`, checked against every file and proved disjoint anew.
+
+    Raises:
+        ArtefactError: a file is missing, damaged, or not what plan.json says of it.
+        LeakError: a patient or an image is in two sets.
+    """
+    head = _read_head(folder)
+    try:
+        plan = _plan_of(folder, head)
+        expected = {str(name): str(sha256) for name, sha256 in head["files"].items()}
+        is_export = "exported_from" in head
+        said = {"val": head["global"]["val"], "test": head["global"]["test"]}
+        pairs, names = int(head["proof"]["pairs_checked"]), list(head["proof"]["sets"])
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        raise _damaged(folder, f"{PLAN_JSON} lacks or garbles {err}") from err
+    _check_files(plan, expected, is_export=is_export)
+    with paused_collector():
+        tables = {name: _table(folder, name, plan.labels) for name in expected}
+    proof = prove_disjoint(all_sets(tables))
+    if not is_export and (proof.pairs_checked, list(proof.sets)) != (pairs, names):
+        raise _damaged(folder, "the stored proof of disjointness is about other sets")
+    for site in () if is_export else plan.sites:
+        if summarise_site(site.site_id, tables[site_file(site.site_id)]) != site:
+            raise _damaged(folder, f"the numbers of {site.site_id} are not those of its file")
+    if said != {"val": summarise_split(tables[VAL_CSV]), "test": summarise_split(tables[TEST_CSV])}:
+        raise _damaged(folder, "the numbers of the global splits are not those of their files")
+    return plan
+
+
+def all_sets(tables: Mapping[str, RecordTable]) -> dict[str, Members]:
+    """Return every set of a plan's tables by name, such as `global/val` and `site-00/train`."""
+    sets: dict[str, Members] = {}
+    for name, table in tables.items():
+        sets |= table_sets("global" if name in (VAL_CSV, TEST_CSV) else Path(name).stem, table)
+    return sets
+
+
+def proof_to_json(proof: Proof) -> dict[str, Any]:
+    """Return the proof as plan.json holds it."""
+    return {"disjoint": True, "pairs_checked": proof.pairs_checked, "sets": list(proof.sets)}
+
+
+def digest_of(head: Mapping[str, Any]) -> str:
+    """Return the digest of a plan: of all that plan.json says but the digest itself."""
+    body = {key: value for key, value in head.items() if key != "digest"}
+    text = json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read_head(folder: Path) -> dict[str, Any]:
+    path = folder / PLAN_JSON
+    try:
+        if path.stat().st_size > _MAX_PLAN_BYTES:
+            raise _damaged(folder, f"{PLAN_JSON} is too large")
+        head = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as err:
+        raise ArtefactError(
+            f"{folder}: there is no {PLAN_JSON}. Give the partition folder that holds it."
+        ) from err
+    except (OSError, ValueError, RecursionError) as err:
+        raise _damaged(folder, f"{PLAN_JSON} cannot be read: {err}") from err
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise _damaged(folder, f"{PLAN_JSON} is not of format {FORMAT}")
+    if head.get("digest") != digest_of(head):
+        raise _damaged(folder, f"{PLAN_JSON} does not match its digest")
+    return head
+
+
+def _plan_of(folder: Path, head: Mapping[str, Any]) -> PartitionPlan:
+    sites = tuple(site_from_json(entry) for entry in head["sites"])
+    if head["proof"]["disjoint"] is not True:
+        raise ValueError("the proof of disjointness")
+    if len({site.site_id for site in sites}) < len(sites) or not sites:
+        raise ValueError("the names of the sites")
+    if not all(_SITE_ID.fullmatch(site.site_id) for site in sites):
+        raise ValueError("the name of a site")
+    return PartitionPlan(
+        folder=folder,
+        layout=str(head["layout"]),
+        source=str(head["source"]),
+        labels=tuple(str(label) for label in head["labels"]),
+        views=str(head["views"]),
+        scheme=str(head["scheme"]),
+        alpha=None if head["alpha"] is None else float(head["alpha"]),
+        seed=int(head["seed"]),
+        digest=str(head["digest"]),
+        key_fingerprint=str(head["key_fingerprint"]),
+        sites=sites,
+        pairs_checked=int(head["proof"]["pairs_checked"]),
+    )
+
+
+def _check_files(plan: PartitionPlan, expected: Mapping[str, str], *, is_export: bool) -> None:
+    names = {VAL_CSV, TEST_CSV}
+    if not is_export:
+        names |= {site_file(site.site_id) for site in plan.sites}
+    if set(expected) != names:
+        wrong = some(sorted(set(expected) ^ names))
+        raise _damaged(plan.folder, f"{PLAN_JSON} does not name the files of its sites: {wrong}")
+    for name, sha256 in expected.items():
+        path = plan.folder / name
+        if not path.is_file():
+            raise _damaged(plan.folder, f"{name} is missing")
+        if sha256_of(path) != sha256:
+            raise _damaged(plan.folder, f"{name} has been changed (sha256)")
+
+
+def _table(folder: Path, name: str, labels: tuple[str, ...]) -> RecordTable:
+    try:
+        table = read_table(folder / name)
+    except LeakError:
+        raise
+    except DataError as err:
+        raise _damaged(folder, str(err)) from err
+    if table.labels != labels:
+        raise _damaged(folder, f"{name} has other labels than {PLAN_JSON}")
+    wanted = {VAL_CSV: {"val"}, TEST_CSV: {"test"}}.get(name, {"train", "val"})
+    if not set(table.split) <= wanted:
+        raise _damaged(folder, f"{name} has rows of another split than {some(sorted(wanted))}")
+    return table
+
+
+def _damaged(folder: Path, reason: str) -> ArtefactError:
+    return ArtefactError(
+        f"{folder}: the partition folder is damaged: {reason}. Restore it or make it again."
+    )

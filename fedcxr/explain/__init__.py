@@ -1,0 +1,1 @@
+"""Where a model looks: Grad-CAM maps, their score against boxes, overlays."""

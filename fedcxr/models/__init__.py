@@ -1,0 +1,1 @@
+"""The networks: one door (`registry.build_model`), one input channel, one logit a label."""

@@ -1,0 +1,88 @@
+"""Name → model. A radiograph has one channel, so every stem has one; see `base.one_channel`."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+
+from fedcxr.config.model import ModelConfig
+from fedcxr.errors import ConfigError
+from fedcxr.models.alexnet import alexnet
+from fedcxr.models.base import CxrModel, Family
+from fedcxr.models.densenet import densenet121, densenet_small
+from fedcxr.models.efficientnet import efficientnet_b0
+from fedcxr.models.resnet import resnet50
+from fedcxr.models.vit import PATCH_PX, vit_b_16
+from fedcxr.models.weights import load_weights
+
+_FAMILIES = {
+    "densenet121": Family(
+        densenet121, "features.conv0.weight", "classifier", "DenseNet121_Weights"
+    ),
+    "densenet_small": Family(densenet_small, "features.conv0.weight", "classifier", None),
+    "resnet50": Family(resnet50, "conv1.weight", "fc", "ResNet50_Weights"),
+    "alexnet": Family(alexnet, "features.0.weight", "classifier.6", "AlexNet_Weights", min_size=64),
+    "efficientnet_b0": Family(
+        efficientnet_b0, "features.0.0.weight", "classifier.1", "EfficientNet_B0_Weights"
+    ),
+    "vit_b_16": Family(
+        vit_b_16, "conv_proj.weight", "heads.head", "ViT_B_16_Weights", multiple_of=PATCH_PX
+    ),
+}
+
+MODEL_NAMES = tuple(_FAMILIES)
+
+
+def check_model(config: ModelConfig) -> None:
+    """Raise ConfigError unless name, size and weights can go together; builds nothing."""
+    family = _FAMILIES.get(config.name)
+    if family is None:
+        near = get_close_matches(config.name, MODEL_NAMES, n=3, cutoff=0.4)
+        raise ConfigError(
+            f"model.name: {config.name!r} is not known. "
+            + (f"Did you mean {' or '.join(near)}? " if near else "")
+            + f"Known: {', '.join(MODEL_NAMES)}."
+        )
+    if config.image_size < family.min_size:
+        raise ConfigError(
+            f"model.image_size: {config.image_size} is too small for {config.name}. "
+            f"Give at least {family.min_size}."
+        )
+    if config.image_size % family.multiple_of:
+        raise ConfigError(
+            f"model.image_size: {config.image_size} does not fit {config.name}. "
+            f"Give a multiple of {family.multiple_of}, such as "
+            f"{max(1, round(config.image_size / family.multiple_of)) * family.multiple_of}."
+        )
+    if config.weights == "imagenet" and family.weights is None:
+        raise ConfigError(
+            f"model.weights: there are no ImageNet weights for {config.name}. "
+            f"Set model.weights=none, or choose another model, such as densenet121."
+        )
+    if config.weights not in ("none", "imagenet") and not Path(config.weights).is_file():
+        raise ConfigError(
+            f"model.weights: {config.weights!r} is not none, imagenet or the path of a file. "
+            f"Name a safetensors file that is there."
+        )
+
+
+def build_model(config: ModelConfig, num_labels: int, seed: int) -> CxrModel:
+    """Return the model on the CPU, in training mode: float32, NCHW.
+
+    Random values (all of them, or the head's) come from `seed` alone; torch's global generator is
+    left as it was. The one input channel's kernel is the sum of the three RGB ones, which makes
+    ImageNet weights see what they would see in the gray image copied to three channels.
+
+    Raises:
+        ConfigError: unknown name, image size that does not fit it, no such weights.
+        NetworkError: ImageNet weights cannot be downloaded.
+        ArtefactError: the weights file is damaged or of another model.
+    """
+    check_model(config)
+    family = _FAMILIES[config.name]
+    with torch.random.fork_rng(devices=[]):  # the CPU's generator only: nothing touches a GPU
+        torch.default_generator.manual_seed(seed)
+        model = family.build(num_labels, config.image_size)
+    if config.weights != "none":
+        load_weights(model, family, config.weights, config.image_size)
+    return model

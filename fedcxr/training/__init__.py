@@ -1,0 +1,1 @@
+"""Training and prediction on one machine: loss, augmentation, precision, the loop."""

@@ -1,0 +1,48 @@
+"""From images to studies: one score for all the views taken at one visit.
+
+CheXpert scores studies: the probability of a finding is the maximum over the views, because a
+sign may show on one of them only. Not for training, where every image counts by itself.
+
+Source: Irvin et al. 2019, "CheXpert", §4.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.floating]
+TextArray = NDArray[np.str_]
+
+
+def by_study(
+    target: FloatArray, probs: FloatArray, study_id: ArrayLike, patient_id: ArrayLike
+) -> tuple[FloatArray, FloatArray, TextArray, TextArray]:
+    """Return target, probs, study_id and patient_id with one row a study, as first met.
+
+    A study is a (patient, study) pair, so that names like "study1" may recur among patients.
+
+    Args:
+        target: (N, L) in {0, 1, nan}; a study's is the maximum over its known views, nan if none.
+        probs: (N, L); a study's is the maximum over its views. A nan stays nan.
+        study_id: (N,).
+        patient_id: (N,).
+    """
+    studies = np.asarray(study_id, dtype=np.str_)
+    patients = np.asarray(patient_id, dtype=np.str_)
+    group, first = _group(patients, studies)
+    num_groups = len(first)
+    top = np.full((num_groups, probs.shape[1]), -np.inf, dtype=probs.dtype)
+    np.maximum.at(top, group, probs)
+    truth = np.full((num_groups, target.shape[1]), np.nan, dtype=target.dtype)
+    np.fmax.at(truth, group, target)
+    return truth, top, studies[first], patients[first]
+
+
+def _group(patients: TextArray, studies: TextArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return each row's group (N,), numbered as first met, and the first row of each (G,)."""
+    _, patient = np.unique(patients, return_inverse=True)
+    names, study = np.unique(studies, return_inverse=True)
+    pair = patient * max(len(names), 1) + study
+    _, first, group = np.unique(pair, return_index=True, return_inverse=True)
+    place = np.empty(len(first), dtype=np.intp)
+    place[np.argsort(first, kind="stable")] = np.arange(len(first))
+    return place[group], np.sort(first)

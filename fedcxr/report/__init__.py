@@ -1,0 +1,1 @@
+"""From a run folder to one page that can be mailed: reads files only, needs no network."""

@@ -1,0 +1,142 @@
+"""Everything the report shows, read from a run folder.
+
+Only the manifest must be there. A run that was stopped has no summary, predictions or heat maps
+yet, and its page says so; a file that is there but damaged is an error.
+"""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.load import read_config
+from fedcxr.errors import ArtefactError, ConfigError
+from fedcxr.metrics.studies import by_study
+from fedcxr.runs.folder import RunFolder
+
+Tree = Mapping[str, Any]
+
+_ARRAYS = ("probs", "target", "labels", "patient_id", "study_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What the global model said of the test set, as it is scored: by image or by study."""
+
+    labels: tuple[str, ...]
+    target: NDArray[np.floating]  # (N, L) in {0, 1, nan}
+    probs: NDArray[np.floating]  # (N, L)
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run as its files tell it; what a stopped run lacks is empty or None."""
+
+    path: Path
+    manifest: Tree
+    config_text: str
+    config: ExperimentConfig | None  # None if missing, or of another version of fedcxr
+    rounds: tuple[Tree, ...]  # by round number, the last line of each round
+    summary: Tree | None
+    plan: Tree
+    predictions: Predictions | None
+    heat_maps: tuple[str, ...]  # relative POSIX paths of the PNG files
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label vocabulary, from the first file that has it."""
+        for source in (self.manifest.get("labels"), self.plan.get("labels")):
+            if source:
+                return tuple(str(label) for label in source)
+        return tuple((self.summary or {}).get("auroc", {}))
+
+    @property
+    def sites(self) -> tuple[Tree, ...]:
+        """The sites of the summary, or of the plan while there is no summary."""
+        return tuple((self.summary or {}).get("sites") or self.plan.get("sites") or ())
+
+    @property
+    def is_synthetic(self) -> bool:
+        """True if the images are computed, not taken of people."""
+        data = self.manifest.get("data") or {}
+        words = (data.get("layout"), data.get("source"), self.plan.get("source"))
+        return any("synthetic" in str(word).lower() for word in words)
+
+
+def read_run(folder: Path) -> RunView:
+    """Return the run in `folder`.
+
+    Raises:
+        ArtefactError: no manifest, or a file that is damaged.
+    """
+    run = RunFolder.open(folder)
+    config_path = folder / "config.yaml"
+    return RunView(
+        path=folder,
+        manifest=run.read_json("manifest.json"),
+        config_text=config_path.read_text("utf-8") if config_path.is_file() else "",
+        config=_read_config(config_path),
+        rounds=_read_rounds(run),
+        summary=_read_if_there(run, "summary.json"),
+        plan=_read_if_there(run, "partition/plan.json") or {},
+        predictions=_read_predictions(folder / "predictions.npz"),
+        heat_maps=tuple(
+            path.relative_to(folder).as_posix() for path in sorted(folder.glob("gradcam/*.png"))
+        ),
+    )
+
+
+def _read_if_there(run: RunFolder, file: str) -> Tree | None:
+    return run.read_json(file) if (run.path / file).is_file() else None
+
+
+def _read_config(path: Path) -> ExperimentConfig | None:
+    """Return the configuration if this version can read it; the page shows its text anyway."""
+    try:
+        return read_config(path) if path.is_file() else None
+    except ConfigError:
+        return None
+
+
+def _read_rounds(run: RunFolder) -> tuple[Tree, ...]:
+    """Return one line a round: a resumed run may have written a round twice."""
+    try:
+        lines = run.read_lines("rounds.jsonl")
+        by_round = {int(line["round"]): line for line in lines}
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as err:
+        raise ArtefactError(
+            f"{run.path / 'rounds.jsonl'}: a line is not a round ({err}). "
+            f"The file was changed after the run; restore it, or remove the bad line."
+        ) from err
+    return tuple(by_round[number] for number in sorted(by_round))
+
+
+def _read_predictions(path: Path) -> Predictions | None:
+    """Return the test predictions as they are scored, None if there are none yet."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in _ARRAYS}
+            score_by = str(file["score_by"]) if "score_by" in file else "image"
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
+        raise ArtefactError(
+            f"{path}: not the predictions of a run ({err}). Evaluate the run again: "
+            f"`fedcxr resume {path.parent}`."
+        ) from err
+    labels = tuple(str(label) for label in arrays["labels"])
+    target, probs = arrays["target"], arrays["probs"]
+    if probs.shape != target.shape or probs.shape[1:] != (len(labels),):
+        raise ArtefactError(
+            f"{path}: probs {probs.shape} and target {target.shape} do not fit {len(labels)} "
+            f"labels. Evaluate the run again: `fedcxr resume {path.parent}`."
+        )
+    if score_by == "study":
+        target, probs, _, _ = by_study(target, probs, arrays["study_id"], arrays["patient_id"])
+    return Predictions(labels, target, probs)

@@ -1,0 +1,143 @@
+"""The report: one self-contained HTML page from the files of a run folder.
+
+Templates end in `.md` because Flower's app bundle carries no `.html` and refuses to be built when
+asked to; their text is HTML, and everything put into it is escaped.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from fedcxr.atomic import write_text_atomically
+from fedcxr.report import figures_labels, figures_learning, figures_sites, story, tables, wording
+from fedcxr.report.figures_svg import Drawing
+from fedcxr.report.gallery import cards
+from fedcxr.report.load import RunView, read_run
+
+_MAX_SITES_IN_TABLE = 12  # more than this and a figure shows what a table no longer can
+_MAX_ABSENCES = 30
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write `report.html` into the run folder from its files alone and return its path.
+
+    Raises:
+        ArtefactError: not a run folder, or a file in it is damaged.
+    """
+    path = run_folder / "report.html"
+    write_text_atomically(path, render(read_run(run_folder)))
+    return path
+
+
+def render(view: RunView) -> str:
+    """Return the page of a run as HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fedcxr.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        fixed=wording.fixed,
+        interval=wording.interval,
+        count=wording.count,
+        percent=wording.percent,
+        duration=wording.duration,
+        size=wording.size,
+    )
+    page = environment.get_template("page.html.md").render(
+        view=view,
+        **_overview(view),
+        **_learning(view),
+        **_labels(view),
+        **_sites(view),
+        **_gradcam(view),
+        **_record(view),
+    )
+    return page.strip() + "\n"
+
+
+def _overview(view: RunView) -> dict[str, Any]:
+    summary = view.summary or {}
+    return {
+        "title": story.title(view),
+        "sentence": story.sentence(view),
+        "state": story.state(view),
+        "summary": summary,
+        "facts": story.headline_facts(view),
+        "settings": story.setting_facts(view),
+        "notes": [str(note) for note in (view.manifest.get("data") or {}).get("notes") or ()],
+    }
+
+
+def _learning(view: RunView) -> dict[str, Any]:
+    best = tables.best_round(view)
+    absences = tables.absences(view.rounds)
+    drawings = (
+        figures_learning.draw_loss(view.rounds, best),
+        figures_learning.draw_val_auroc(view.rounds, best),
+    )
+    return {
+        "learning": [drawing for drawing in drawings if drawing is not None],
+        "best_round": best,
+        "absences": absences[:_MAX_ABSENCES],
+        "more_absences": max(0, len(absences) - _MAX_ABSENCES),
+    }
+
+
+def _labels(view: RunView) -> dict[str, Any]:
+    rows = tables.label_rows(view.summary or {})
+    macro = wording.as_number((view.summary or {}).get("macro_auroc"))
+    rocs = figures_labels.draw_rocs(view.predictions, rows) if view.predictions else []
+    return {
+        "label_rows": rows,
+        "forest": figures_labels.draw_forest(rows, macro),
+        "rocs": rocs,
+        "cautions": story.cautions(view.summary or {}, rows),
+    }
+
+
+def _sites(view: RunView) -> dict[str, Any]:
+    sites = tables.site_rows(view.sites, (view.summary or {}).get("site_scores") or ())
+    parts = tables.global_rows(view.plan)
+    labels = [label for label in view.labels if any(site.label_counts for site in sites)]
+    few = len(sites) <= _MAX_SITES_IN_TABLE
+    figures: list[Drawing] = []
+    if not few:
+        figures.append(figures_sites.draw_sizes(sites))
+        if labels:
+            figures.append(figures_sites.draw_prevalence(sites, labels))
+    columns = [*sites, *(part for part in parts if part.label_counts)]
+    shares = [share for site in columns for label in labels if (share := site.share(label))]
+    return {
+        "sites": sites,
+        "site_scored": any(site.val_auroc is not None for site in sites),
+        "parts": parts,
+        "counted_labels": labels,
+        "count_columns": columns if few else [],
+        "top_share": max(shares, default=1.0),
+        "most_images": max((row.images or 0 for row in [*sites, *parts]), default=0) or 1,
+        "site_figures": figures,
+        "states": tables.state_rows(sites, labels),
+    }
+
+
+def _gradcam(view: RunView) -> dict[str, Any]:
+    gradcam = (view.summary or {}).get("gradcam") or {}
+    return {"cards": cards(view), "gradcam": gradcam, "hits": tables.hit_rows(gradcam)}
+
+
+def _record(view: RunView) -> dict[str, Any]:
+    phases = {
+        str(name): seconds
+        for name, value in ((view.summary or {}).get("phases") or {}).items()
+        if (seconds := wording.as_number(value)) is not None
+    }
+    return {
+        "phases": phases,
+        "phase_sum": sum(phases.values()) or 1.0,
+        "speeds": story.speed_facts(view),
+        "manifest_rows": tables.manifest_rows(view.manifest),
+    }

@@ -1,0 +1,310 @@
+import base64
+import html
+import json
+import re
+import time
+from html.parser import HTMLParser
+
+import pytest
+from fake_run import change, put_json, write_run
+
+from fedcxr.errors import ArtefactError
+from fedcxr.report.page import write_report
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Outline(HTMLParser):
+    """Collects what a page is made of, and fails on tags that do not close in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.links, self.words, self.open = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href", "data", "action"):
+                self.links.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def report(run):
+    path = write_report(run)
+    assert path == run / "report.html"
+    return path.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("runs") / "20250301-102030-quickstart")
+
+
+@pytest.fixture(scope="module")
+def whole_page(whole_run):
+    return report(whole_run)
+
+
+def test_the_page_tells_the_headline(whole_page):
+    text = Outline(whole_page).text
+    assert re.search(r"Global macro AUROC 0\.\d{3} 95 % interval 0\.\d{3}–0\.\d{3}", text)
+    assert "5 sites trained densenet_small by federated averaging" in text
+    assert re.search(r"Test set \d+ images of 160 patients", text)
+    assert "Labels counted 13 of 14" in text
+    assert "Patients apart proven 66 pairs of sets compared" in text
+    assert "Time 1 min 18 s" in text
+    assert "they have no clinical meaning" in text
+
+
+def test_every_section_is_there(whole_page):
+    text = Outline(whole_page).text
+    for words in (
+        "What this run was",
+        "site-04 missing no answer in 60 s",
+        "site-04 refused update is not finite",
+        "Pleural Other few positives no known positive",
+        "Macro mean over 13 of 14",
+        "Label counts by site",
+        "global test",
+        "61.4 % of 214 findings with a known box",
+        "false positive probability",
+        "train 51.0 s",
+        "Payload a round 8.4 MB",
+        "learning_rate: 0.0001",
+        "versions.torch 2.12.1",
+        "fedcxr simulate --clients 5",
+    ):
+        assert words in text, words
+
+
+def test_the_page_needs_nothing_outside_itself(whole_page):
+    outline = Outline(whole_page)
+    assert "script" not in outline.tags
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in outline.links)
+    assert "url(http" not in whole_page
+    assert "@import" not in whole_page
+
+
+def test_ids_are_unique_and_every_reference_inside_the_page_finds_its_own(whole_page):
+    outline = Outline(whole_page)
+    assert len(outline.ids) == len(set(outline.ids))
+    wanted = {link[1:] for link in outline.links if link.startswith("#")}
+    wanted |= set(re.findall(r"url\(#([^)]+)\)", whole_page))
+    assert wanted <= set(outline.ids)
+
+
+def test_figures_take_their_colours_from_the_page(whole_page):
+    drawn = "".join(re.findall(r"<svg.*?</svg>", whole_page, re.DOTALL))
+    assert "var(--ink)" in drawn
+    assert not re.search(r"#[0-9a-f]{6}\b", re.sub(r"(href=\"|url\()#[^\")]*", "", drawn))
+
+
+def test_there_is_a_curve_for_every_defined_label(whole_page):
+    assert whole_page.count('class="plot roc"') == 13
+
+
+def test_heat_maps_are_inside_the_page(whole_run, whole_page):
+    for path in whole_run.glob("gradcam/*.png"):
+        assert base64.b64encode(path.read_bytes()).decode() in whole_page
+
+
+def test_the_same_folder_gives_the_same_page(whole_run, whole_page):
+    assert report(whole_run) == whole_page
+
+
+def test_a_report_is_written_fast(whole_run):
+    start = time.process_time()
+    write_report(whole_run)
+    assert time.process_time() - start < 3
+
+
+def test_nothing_else_is_left_in_the_folder(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"])
+    before = {path.name for path in run.iterdir()}
+    write_report(run)
+    assert {path.name for path in run.iterdir()} == before | {"report.html"}
+
+
+def test_text_from_files_cannot_become_markup(tmp_path):
+    evil = "<script>alert('x')</script>\"&"
+    run = write_run(tmp_path / "run", num_sites=2, labels=[evil, "Edema"], rounds=1)
+    change(
+        run / "manifest.json",
+        run=evil,
+        command=[evil],
+        uncertain=evil,
+        data={"source": evil, "layout": evil, "notes": [evil]},
+    )
+    change(run / "partition" / "plan.json", scheme=evil)
+    (run / "config.yaml").write_text(f"# {evil}\n")
+    summary_sites = [{"site_id": evil, "patients": 1, "images": 1, "label_counts": {}}]
+    change(run / "summary.json", sites=summary_sites)
+    with (run / "rounds.jsonl").open("a") as file:
+        file.write('{"round": 2, "missing": [{"site_id": "<b>", "reason": "<u>"}]}\n')
+    page = report(run)
+    outline = Outline(page)
+    assert "script" not in outline.tags
+    assert not {"b", "u"} & set(outline.tags)
+    assert html.escape("<b>") in page
+    assert evil in outline.text
+
+
+def test_a_file_outside_the_gallery_is_not_taken_in(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"secret picture")
+    files = [
+        {"file": "../secret.png", "label": "Edema", "outcome": "miss"},
+        {"file": str(secret), "label": "Edema", "outcome": "miss"},
+        {"file": "gradcam/gone.png", "label": "Edema", "outcome": "miss"},
+    ]
+    change(run / "summary.json", gradcam={"files": files})
+    page = report(run)
+    assert base64.b64encode(b"secret picture").decode() not in page
+    assert page.count("is not in the run folder") == 3
+
+
+def test_a_run_that_was_stopped_says_so_and_shows_its_rounds(tmp_path):
+    run = write_run(tmp_path / "run", finished=False, rounds=3)
+    text = Outline(report(run)).text
+    assert "This run was interrupted." in text
+    assert "3 of 10 rounds are done and there is no test result yet" in text
+    assert "fedcxr resume run" in text
+    assert "Training loss" in text
+    assert "The test patients have not been scored yet." in text
+    assert "There are no heat maps" in text
+
+
+def test_a_run_that_has_hardly_begun_has_a_page(tmp_path):
+    put_json(tmp_path / "manifest.json", {"status": "running"})
+    text = Outline(report(tmp_path)).text
+    assert "is still running, or was killed" in text
+    assert "No round has been finished yet." in text
+    assert "The partition is not in this run's files." in text
+
+
+def test_one_label_one_site_no_interval_no_heat_map(tmp_path):
+    run = write_run(
+        tmp_path / "run",
+        labels=["Pneumothorax"],
+        num_sites=1,
+        rounds=1,
+        undefined=(),
+        gradcam=False,
+        intervals=False,
+    )
+    text = Outline(report(run)).text
+    assert "1 site trained densenet_small by federated averaging, on its own patients" in text
+    assert "no interval was computed" in text
+    assert "Labels counted 1 of 1" in text
+    assert "There are no heat maps in this run folder." in text
+
+
+def test_no_defined_label_says_why_and_shows_no_number(tmp_path):
+    run = write_run(tmp_path / "run", labels=["Edema"], num_sites=1, rounds=1, undefined=("Edema",))
+    text = Outline(report(run)).text
+    assert "Global macro AUROC – not defined: no label has both classes" in text
+    assert "Edema few positives no known positive" in text
+    assert "no AUROC to draw" in text
+
+
+def test_a_hundred_sites_become_figures_and_stay_listed(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=100, rounds=2, labels=["Edema", "Fracture"])
+    page = report(run)
+    assert 'id="fig-sizes"' in page
+    assert 'id="fig-prevalence"' in page
+    text = Outline(page).text
+    assert "Every site as a table" in text
+    assert "site-99" in text
+
+
+def test_names_too_long_or_foreign_for_a_figure_do_no_harm(tmp_path):
+    labels = ["x" * 200, "$a_1$ and $b", "肺炎"]
+    page = report(write_run(tmp_path / "run", num_sites=20, labels=labels, rounds=1))
+    assert "x" * 200 in page
+    assert "$a_1$ and $b" in re.search(r'<svg id="fig-forest".*?</svg>', page, re.DOTALL)[0]
+
+
+def test_a_leak_is_not_called_proven(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    change(run / "summary.json", disjoint={"holds": False, "pairs_checked": 3})
+    assert "Patients apart NOT disjoint" in Outline(report(run)).text
+
+
+def test_scores_by_study_and_real_data_are_stated(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    change(run / "summary.json", score_by="study")
+    change(run / "partition" / "plan.json", source="nih14")
+    change(run / "manifest.json", data={"source": "nih14", "notes": ["Images: NIH."]})
+    text = Outline(report(run)).text
+    assert "AUROC counts studies" in text
+    assert "a study's score is the maximum over its views" in text
+    assert "Images: NIH." in text
+    assert "Synthetic data" not in text
+
+
+def test_intervals_that_rest_on_too_little_are_said_to(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema", "Fracture"], rounds=1)
+    scores = {
+        "Edema": {"value": 0.7, "ci": [0.5, 0.8], "positives": 5, "negatives": 9, "reason": None},
+        "Fracture": {
+            "value": 0.6,
+            "ci": None,
+            "positives": 2,
+            "negatives": 12,
+            "reason": "no interval: all positives are of one patient",
+        },
+    }
+    change(run / "summary.json", auroc=scores, test_patients=9, few_positives=list(scores))
+    text = Outline(report(run)).text
+    assert "The test set has 9 patients: intervals from so few are rough" in text
+    assert "1 label has a value but no interval" in text
+    assert "all positives are of one patient" in text
+
+
+def test_a_site_s_own_score_stands_beside_it(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=2, labels=["Edema"], rounds=1)
+    assert "Val AUROC" not in Outline(report(run)).text
+    scores = [{"site_id": "site-00", "val_macro_auroc": 0.6789}, {"site_id": "site-01"}]
+    change(run / "summary.json", site_scores=scores)
+    assert re.search(r"site-00 [\d ,]+ 0\.679 ", Outline(report(run)).text)
+
+
+def test_policies_with_exceptions_are_spelled_out(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    change(run / "manifest.json", uncertain={"all": "ignore", "Edema": "ones"})
+    assert "Uncertain labels ignore, Edema: ones" in Outline(report(run)).text
+
+
+def test_the_state_before_training_is_never_the_best_round(tmp_path):
+    run = write_run(tmp_path / "run", finished=False, num_sites=1, labels=["Edema"], rounds=2)
+    lines = [{"round": n, "val_macro_auroc": a} for n, a in ((0, 0.9), (1, 0.5), (2, 0.6))]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (run / "rounds.jsonl").write_text(text, "utf-8")
+    assert "marks round 2" in Outline(report(run)).text
+
+
+def test_a_folder_that_is_no_run_gets_no_page(tmp_path):
+    with pytest.raises(ArtefactError, match="not a run folder"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()

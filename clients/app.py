@@ -1,0 +1,99 @@
+"""The Flower ClientApp: train, evaluate, and a query that answers with the site's card."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from clients.egress import at_the_door, site_reply, skipped
+from clients.evaluate import evaluate_order, site_counts, site_moments
+from clients.locate import locate_from_context, locate_in_run
+from clients.log import keep_log
+from clients.site import Site, SiteLocation, open_site
+from clients.train import train_order
+from clients.worker import worker_for
+from fedcxr import __version__
+from fedcxr.config.task import SiteTask, parse_task
+from fedcxr.home import home_folder
+from fedcxr.runs.versions import code_digest, versions
+from fedcxr.wire import Order, unpack_order, unpack_parameters
+
+Locate = Callable[[Context], SiteLocation]
+
+
+def build_app(locate: Locate) -> ClientApp:
+    """Return a ClientApp whose site is where `locate` says."""
+    flower = ClientApp()
+    flower.train()(at_the_door(partial(train, locate)))
+    flower.evaluate()(at_the_door(partial(evaluate, locate)))
+    flower.query()(at_the_door(partial(card, locate)))
+    return flower
+
+
+def simulated_app(run_path: str) -> ClientApp:
+    """Return the app of a simulation's clients: node number n is site n of the run's partition.
+
+    The run folder need not be filled yet; it is read when the first message comes.
+    """
+    keep_log(home_folder() / "logs" / f"{Path(run_path).name}.log")
+    return build_app(partial(locate_in_run, Path(run_path)))
+
+
+def train(locate: Locate, message: Message, context: Context) -> Message:
+    """Answer an order to train with the site's parameters."""
+    order, task, location, site = _open(locate, message, context)
+    parameters = unpack_parameters(message.content)
+    worker = worker_for(task, order.threads)
+    result = train_order(location, site, task, order, parameters=parameters, worker=worker)
+    if result.num_examples == 0:
+        return skipped(message, order, site.site_id, result.reason or "")
+    numbers = {
+        "num-examples": result.num_examples,
+        "train-loss": result.train_loss,
+        "num-steps": result.num_steps,
+        "images-seen": result.images_seen,
+        "seconds": result.seconds,
+    }
+    return site_reply(
+        message, order, site_id=site.site_id, numbers=numbers, parameters=result.parameters
+    )
+
+
+def evaluate(locate: Locate, message: Message, context: Context) -> Message:
+    """Answer an order to evaluate with the site's own scores."""
+    order, task, location, site = _open(locate, message, context)
+    parameters = unpack_parameters(message.content)
+    worker = worker_for(task, order.threads)
+    numbers = evaluate_order(location, site, task, order, parameters=parameters, worker=worker)
+    return site_reply(message, order, site_id=site.site_id, numbers=numbers)
+
+
+def card(locate: Locate, message: Message, context: Context) -> Message:
+    """Answer a query with the site's card: counts, vocabulary, versions, and its model's layout."""
+    order, task, _, site = _open(locate, message, context)
+    numbers = site_counts(site)
+    if task.train.normalization == "pooled":
+        numbers |= site_moments(site)
+    texts: dict[str, str | list[str]] = {
+        "labels": list(site.labels),
+        "code-digest": code_digest(),
+        "fedcxr-version": __version__,
+        "torch-version": versions()["torch"],
+    }
+    own = replace(order, spec_digest=worker_for(task, order.threads).spec.digest)
+    return site_reply(message, own, site_id=site.site_id, numbers=numbers, texts=texts)
+
+
+def _open(
+    locate: Locate, message: Message, context: Context
+) -> tuple[Order, SiteTask, SiteLocation, Site]:
+    order = unpack_order(message)
+    task = parse_task(order.task)
+    location = locate(context)
+    return order, task, location, open_site(location, task)
+
+
+app = build_app(locate_from_context)

@@ -1,0 +1,121 @@
+"""The door out of a site: known keys, finite numbers, fixed sentences.
+
+Flower sends the text of an uncaught exception to the server, and a CheXpert path holds a patient's
+number. So nothing raised in a handler passes this door: the full text goes to the site's own log,
+the server gets a code and one of the sentences below.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from functools import wraps
+
+import numpy as np
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+
+from fedcxr.errors import ArtefactError, ConfigError, DataError, FedCxrError, RunError
+from fedcxr.parameters import Parameters
+from fedcxr.training import loop as training
+from fedcxr.wire import (
+    CARD,
+    CARD_TEXT_KEYS,
+    FAILED,
+    OK,
+    PARAMETERS,
+    RECEIPT,
+    RESULT,
+    RESULT_KEYS,
+    SKIPPED,
+    Order,
+    Receipt,
+    pack_parameters,
+    pack_receipt,
+)
+
+log = logging.getLogger(__name__)
+
+REASONS: Mapping[type[Exception], str] = {
+    ConfigError: "the site's own configuration is wrong; its log says where",
+    DataError: "the site's data cannot be used; its log names the file",
+    ArtefactError: "a file that the site keeps is damaged; its log names it",
+    RunError: "the order does not fit this site or its training broke down; its log says why",
+    FedCxrError: "the site could not do this; its log says why",
+    MemoryError: "the site ran out of memory",
+}
+UNEXPECTED = "the site failed unexpectedly; its log has the full text"
+SENTENCES = frozenset({"", UNEXPECTED, *REASONS.values(), *training.REASONS})
+"""Every reason that may leave a site."""
+
+
+def site_reply(
+    message: Message,
+    order: Order | None,
+    *,
+    site_id: str,
+    code: str = OK,
+    reason: str = "",
+    numbers: Mapping[str, float] | None = None,
+    texts: Mapping[str, str | list[str]] | None = None,
+    parameters: Parameters | None = None,
+) -> Message:
+    """Return the reply, after checking all that it lets out.
+
+    Raises:
+        RunError: a key or sentence that is not on the list, or a number that is not finite.
+    """
+    numbers, texts = numbers or {}, texts or {}
+    strangers = sorted((set(numbers) - RESULT_KEYS) | (set(texts) - CARD_TEXT_KEYS))
+    if strangers:
+        raise RunError(f"not on the list of what may leave a site: {strangers}")
+    wild = [key for key, number in numbers.items() if not math.isfinite(number)]
+    if wild:
+        raise RunError(f"numbers that are not finite may not leave a site: {wild}")
+    if reason not in SENTENCES:
+        raise RunError("the reason is not one of the fixed sentences")
+    if parameters is not None and not np.isfinite(parameters.vector).all():
+        raise RunError("parameters that are not finite may not leave a site")
+    content = RecordDict(
+        {
+            RECEIPT: pack_receipt(_receipt(order, site_id, code, reason)),
+            RESULT: MetricRecord(dict(numbers)),
+        }
+    )
+    if texts:
+        content[CARD] = ConfigRecord(dict(texts))
+    if parameters is not None:
+        content[PARAMETERS] = pack_parameters(parameters)
+    return Message(content, reply_to=message)
+
+
+def at_the_door(
+    handler: Callable[[Message, Context], Message],
+) -> Callable[[Message, Context], Message]:
+    """Return the handler with every exception turned into a code and a fixed sentence."""
+
+    @wraps(handler)
+    def guarded(message: Message, context: Context) -> Message:
+        try:
+            return handler(message, context)
+        except Exception as err:  # the door: whatever it is, its text stays here
+            log.exception("a handler failed")
+            return site_reply(message, None, site_id="", code=FAILED, reason=redacted(err))
+
+    return guarded
+
+
+def redacted(err: Exception) -> str:
+    """Return the sentence that may leave the site for `err`."""
+    return next((text for kind, text in REASONS.items() if isinstance(err, kind)), UNEXPECTED)
+
+
+def skipped(message: Message, order: Order, site_id: str, reason: str) -> Message:
+    """Return the reply of a site that could train on nothing; it weighs nothing."""
+    return site_reply(message, order, site_id=site_id, code=SKIPPED, reason=reason)
+
+
+def _receipt(order: Order | None, site_id: str, code: str, reason: str) -> Receipt:
+    if order is None:
+        return Receipt("", 0, "", "", site_id, code, reason)
+    return Receipt(
+        order.run, order.round_num, order.nonce, order.spec_digest, site_id, code, reason
+    )

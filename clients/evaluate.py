@@ -1,0 +1,67 @@
+"""What a site reports of a model on its own validation patients, and of its own pixels."""
+
+import math
+from dataclasses import replace
+
+from clients.site import Site, SiteLocation
+from clients.train import start_from
+from clients.worker import Worker
+from fedcxr.config.task import SiteTask
+from fedcxr.metrics.auroc import macro, score_labels
+from fedcxr.metrics.curves import bce
+from fedcxr.parameters import Parameters, load_into
+from fedcxr.training.batches import pixel_moments
+from fedcxr.training.predict import predict
+from fedcxr.training.transforms import Normalization
+from fedcxr.wire import Order
+
+
+def evaluate_order(
+    location: SiteLocation,
+    site: Site,
+    task: SiteTask,
+    order: Order,
+    *,
+    parameters: Parameters,
+    worker: Worker,
+) -> dict[str, float]:
+    """Return the site's loss and macro AUROC on its val images; what is not defined is left out.
+
+    Under `batch_norm: local` the model has the site's own statistics of this round or before.
+    """
+    if len(site.val.rows) == 0:
+        return {"num-examples": 0}
+    later = replace(order, round_num=order.round_num + 1)
+    load_into(worker.model, worker.spec, start_from(location, task, later, parameters, worker.spec))
+    probs = predict(
+        worker.model,
+        site.images,
+        site.val.rows,
+        batch_size=task.train.batch_size,
+        normalization=Normalization(task.train.normalization, task.train.mean, task.train.std),
+        precision=worker.precision,
+        device=worker.device,
+    )
+    numbers = {"num-examples": float(len(site.val.rows))}
+    loss = bce(site.val.target, probs)
+    if math.isfinite(loss):  # nan where no val label is known; a bare nan may not leave the site
+        numbers["val-loss"] = loss
+    value, defined = macro(score_labels(site.val.target, probs, task.labels))
+    if value is not None:
+        numbers |= {"val-macro-auroc": value, "val-labels": float(defined)}
+    return numbers
+
+
+def site_counts(site: Site) -> dict[str, float]:
+    """Return the numbers of a site's card: patients and images."""
+    return {
+        "num-patients": site.num_patients,
+        "num-train": len(site.train.rows),
+        "num-val": len(site.val.rows),
+    }
+
+
+def site_moments(site: Site) -> dict[str, float]:
+    """Return the count, sum and sum of squares of the training pixels, in [0, 1]."""
+    count, total, squares = pixel_moments(site.images, site.train.rows)
+    return {"pixel-count": count, "pixel-sum": total, "pixel-sum-of-squares": squares}

@@ -1,0 +1,73 @@
+"""Where a client of `flwr run` finds its site: its node config, or the simulation's run config."""
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from flwr.app import Context
+
+from clients.site import SiteLocation, own_folder, simulated
+from fedcxr.config.flower import config_from_run
+from fedcxr.errors import ConfigError
+from fedcxr.home import home_folder
+from fedcxr.runs.folder import RunFolder
+from partitions.prepare import prepare
+
+NO_SITE_DIR = (
+    "The node config has no site-dir. Start the SuperNode with "
+    "--node-config 'site-dir=\"/path/to/site\"'."
+)
+
+
+def locate_from_context(context: Context) -> SiteLocation:
+    """Return the site of this node.
+
+    In deployment the node config has `site-dir="/path"`. In a simulation Flower gives a
+    `partition-id`, and the data are those of the run config, made ready once by the server.
+
+    Raises:
+        ConfigError: the node config has neither.
+    """
+    folder = context.node_config.get("site-dir")
+    if isinstance(folder, str) and folder:
+        return own_folder(Path(folder))
+    if not _is_simulated():
+        raise ConfigError(NO_SITE_DIR)
+    index = _partition_id(context)
+    ready = prepare(config_from_run(context.run_config, clients=_num_partitions(context)))
+    state = home_folder() / "site-state" / str(context.run_id)
+    return simulated(ready.plan.folder, index, cache=ready.cache, state=state)
+
+
+def locate_in_run(run_path: Path, context: Context) -> SiteLocation:
+    """Return the site of a node of a simulation whose server writes into `run_path`."""
+    cache = home_folder() / "cache" / _cache_digest(run_path)
+    return simulated(
+        run_path / "partition", _partition_id(context), cache=cache, state=run_path / "site-state"
+    )
+
+
+@lru_cache(maxsize=8)
+def _cache_digest(run_path: Path) -> str:
+    return str(RunFolder.open(run_path).read_json("manifest.json")["cache_digest"])
+
+
+def _is_simulated() -> bool:
+    """Return whether this is a worker of Flower's simulation and not a hospital's SuperNode.
+
+    Only then may the run config say where data are; a real site's server has no say in that.
+    """
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+def _partition_id(context: Context) -> int:
+    index = context.node_config.get("partition-id")
+    if not isinstance(index, int):
+        raise ConfigError(NO_SITE_DIR)
+    return index
+
+
+def _num_partitions(context: Context) -> int | None:
+    number = context.node_config.get("num-partitions")
+    return number if isinstance(number, int) else None

@@ -1,0 +1,140 @@
+"""A site's own data: where it is, and its records as cached images and targets.
+
+A client learns where its data is from its own machine: in deployment the node config names a folder
+(`site-dir`), in a simulation the engine or the run config does. Nothing in an order can point it
+elsewhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcxr.config.task import SiteTask, parse_task
+from fedcxr.data.cache import Cache, build_cache, open_cache
+from fedcxr.data.labels import to_targets
+from fedcxr.data.records import RecordTable
+from fedcxr.errors import ConfigError, DataError, some
+from fedcxr.runs.versions import cores
+from partitions.table import read_table
+
+
+@dataclass(frozen=True, slots=True)
+class SiteLocation:
+    """Where one site's files are."""
+
+    site_id: str
+    table: Path
+    """The site's CSV."""
+    cache: Path | None
+    """A cache made before (simulation), or None: the site builds its own beside its CSV."""
+    state: Path
+    """Folder for what the site keeps between rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSplit:
+    """The images of one split of a site, ready to train on."""
+
+    rows: NDArray[np.int64]
+    """(N,) rows of the cache."""
+    target: NDArray[np.float32]
+    """(N, L) in {0, 1, nan}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One site's data for one task."""
+
+    site_id: str
+    labels: tuple[str, ...]
+    """The site's own vocabulary, of which the task's labels are a part."""
+    num_patients: int
+    images: NDArray[np.uint8]
+    """(N, H, W) memory map."""
+    train: SiteSplit
+    val: SiteSplit
+
+
+def own_folder(folder: Path) -> SiteLocation:
+    """Return the location of a hospital's own folder: `site.csv`, and its images beside it.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    table = folder / "site.csv"
+    if not table.is_file():
+        raise ConfigError(
+            f"{table}: missing. Set site-dir in the node config to the site's folder."
+        )
+    return SiteLocation(folder.resolve().name, table, None, folder / "state")
+
+
+def simulated(partition: Path, index: int, *, cache: Path, state: Path) -> SiteLocation:
+    """Return the location of simulated site number `index` in a partition folder."""
+    tables = sorted((partition / "sites").glob("*.csv"))
+    if index >= len(tables):
+        raise ConfigError(
+            f"{partition}: there is no site number {index}; it has {len(tables)}. "
+            "Give Flower as many SuperNodes as the partition has sites."
+        )
+    table = tables[index]
+    return SiteLocation(table.stem, table, cache, state / table.stem)
+
+
+def open_site(location: SiteLocation, task: SiteTask) -> Site:
+    """Return the site's data for `task`; kept per process, since every round asks for the same.
+
+    Raises:
+        DataError: the site lacks a label of the task, or too many of its images are bad.
+        ArtefactError: its table or cache is damaged.
+    """
+    return _open_site(location, task.to_text())
+
+
+@lru_cache(maxsize=256)
+def _open_site(location: SiteLocation, task_text: str) -> Site:
+    task = parse_task(task_text)
+    table = read_table(location.table)
+    columns = _columns(table.labels, task.labels)
+    cache = _cache_of(location, table, task)
+    target = to_targets(table.states[:, columns], task.labels, **task.policy.model_dump())
+    usable = np.array([image_id in cache.row_by_id for image_id in table.image_id], dtype=bool)
+    patients = {p for p, ok in zip(table.patient_id, usable, strict=True) if ok}
+    splits = {}
+    for name in ("train", "val"):
+        rows = np.array([i for i in table.rows(name) if usable[i]], dtype=np.int64)
+        splits[name] = SiteSplit(cache.rows([table.image_id[i] for i in rows]), target[rows])
+    return Site(
+        location.site_id, table.labels, len(patients), cache.images, splits["train"], splits["val"]
+    )
+
+
+def _cache_of(location: SiteLocation, table: RecordTable, task: SiteTask) -> Cache:
+    if location.cache is not None:
+        return open_cache(location.cache)
+    if table.path is None:
+        raise DataError(
+            f"{location.table}: no column 'path', so its images cannot be found. "
+            "Write the site's folder anew with `export_site`."
+        )
+    return build_cache(
+        list(zip(table.image_id, table.path, strict=True)),
+        location.table.parent,
+        size_px=task.model.image_size,
+        max_bad_fraction=task.max_bad_fraction,
+        workers=cores(),
+        folder=location.table.parent / "cache" / f"{task.model.image_size}px",
+    )
+
+
+def _columns(have: Sequence[str], want: Sequence[str]) -> list[int]:
+    missing = [label for label in want if label not in have]
+    if missing:
+        raise DataError(
+            f"The site's table lacks the labels {some(missing)}; it has {some(list(have))}."
+        )
+    return [have.index(label) for label in want]

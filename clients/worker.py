@@ -1,0 +1,46 @@
+"""The one model of a worker process, overwritten whole for each client.
+
+Building a DenseNet121 takes longer than copying 28 MB into one, so a process keeps a single model
+and every client's parameters are copied over all of it, buffers included: nothing of the client
+before is left.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from fedcxr.config.model import ModelConfig
+from fedcxr.config.task import SiteTask
+from fedcxr.models.registry import build_model
+from fedcxr.parameters import ParameterSpec, spec_of
+from fedcxr.training.device import resolve_device
+from fedcxr.training.precision import Precision, arrange
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A model on its device, with the rules of arithmetic that the server imposed."""
+
+    model: nn.Module
+    spec: ParameterSpec
+    precision: Precision
+    device: str
+
+
+def worker_for(task: SiteTask, threads: int) -> Worker:
+    """Return this process's model for `task`, ready to compute with that many threads."""
+    torch.set_num_threads(threads)
+    precision = Precision(task.dtype, task.channels_last, "set by the server")
+    return _build(task.model.model_dump_json(), len(task.labels), precision, task.device)
+
+
+@lru_cache(maxsize=1)
+def _build(model_json: str, num_labels: int, precision: Precision, device: str) -> Worker:
+    # Starting weights come from the server, so a site needs neither the seed's nor ImageNet's.
+    config = ModelConfig.model_validate_json(model_json).model_copy(update={"weights": "none"})
+    model = build_model(config, num_labels, seed=0)
+    place = resolve_device(device)
+    arrange(model, precision, place)
+    return Worker(model, spec_of(model), precision, place)

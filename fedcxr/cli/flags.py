@@ -1,0 +1,52 @@
+"""From flags to dotted keys of the configuration; a flag that was not given changes nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.load import load_config
+
+KEYS = {
+    "name": "name",
+    "seed": "seed",
+    "runs_dir": "runs_dir",
+    "data": "data.root",
+    "views": "data.views",
+    "labels": "data.labels",
+    "score_by": "data.score_by",
+    "uncertain": "data.uncertain",
+    "partition": "partition.folder",
+    "clients": "partition.clients",
+    "scheme": "partition.scheme",
+    "alpha": "partition.alpha",
+    "model": "model.name",
+    "image_size": "model.image_size",
+    "weights": "model.weights",
+    "local_epochs": "train.local_epochs",
+    "batch_size": "train.batch_size",
+    "learning_rate": "train.learning_rate",
+    "normalization": "train.normalization",
+    "rounds": "server.rounds",
+    "fraction": "server.fraction",
+    "batch_norm": "server.batch_norm",
+    "engine": "engine.kind",
+    "workers": "engine.workers",
+    "threads_per_client": "engine.threads_per_client",
+    "device": "engine.device",
+    "precision": "engine.precision",
+    "ray_address": "engine.ray_address",
+}
+
+
+def config_from_flags(
+    flags: Mapping[str, Any], *, preset: str, file: Path | None, settings: list[str]
+) -> ExperimentConfig:
+    """Return the configuration: preset, then file, then flags, then `--set`."""
+    given = {KEYS[name]: value for name, value in flags.items() if value is not None}
+    if "data.labels" in given:
+        given["data.labels"] = [x.strip() for x in given["data.labels"].split(",") if x.strip()]
+    for key in ("data.root", "partition.folder"):
+        if key in given:
+            given[key] = str(Path(given[key]).absolute())
+    return load_config(preset, file, given, settings)

@@ -1,0 +1,79 @@
+"""The command `fedcxr`: its verbs, and what the user sees when something is wrong.
+
+Verbs import torch and flwr only when they run, so that `--help` answers at once.
+"""
+
+import logging
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from fedcxr import __version__
+from fedcxr.cli.apply import evaluate, predict
+from fedcxr.cli.report import report
+from fedcxr.cli.resume import resume
+from fedcxr.cli.simulate import simulate
+from fedcxr.cli.synth import synth
+from fedcxr.errors import FedCxrError
+
+cli = typer.Typer(
+    name="fedcxr",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Federated learning for chest radiographs: simulated hospitals, global AUROC, Grad-CAM.",
+)
+for verb in (simulate, resume, evaluate, predict, report, synth):
+    cli.command()(verb)
+
+
+@cli.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and log messages.")
+    ] = False,
+) -> None:
+    """Read what stands before the verb."""
+    if version:
+        print(f"fedcxr {__version__}")
+        raise typer.Exit
+    logging.basicConfig(level=logging.INFO if debug else logging.ERROR)
+    logging.getLogger("flwr").setLevel(logging.INFO if debug else logging.ERROR)
+
+
+def main() -> None:
+    """Run the command line and exit with the codes of docs/guide.md."""
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    signal.signal(signal.SIGTERM, _terminated)
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv = [sys.argv[0], "--debug", *(a for a in sys.argv[1:] if a != "--debug")]
+    try:
+        cli(standalone_mode=True)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as err:
+        if debug:
+            raise
+        print(f"fedcxr: {_one_line(err)}", file=sys.stderr)
+        sys.exit(err.exit_code if isinstance(err, FedCxrError) else FedCxrError.exit_code)
+
+
+def _one_line(err: Exception) -> str:
+    if isinstance(err, FedCxrError):
+        return str(err)
+    if isinstance(err, OSError):  # a full disk, a folder that may not be written
+        where = f"{err.filename}: " if err.filename else ""
+        return f"{where}{err.strerror or err}. Mend that and try again."
+    return f"unexpected {type(err).__name__}: {err}. Run it again with --debug and report it."
+
+
+def _terminated(signum: int, frame: FrameType | None) -> None:
+    """End on SIGTERM as on Ctrl-C, so that workers are stopped and the manifest is right."""
+    raise KeyboardInterrupt

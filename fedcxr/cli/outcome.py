@@ -1,0 +1,92 @@
+"""What a run prints: its progress, from the event log, and its result."""
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fedcxr.cli.progress import Display, Follower, LiveDisplay, PlainDisplay
+from fedcxr.errors import RunError, StoppedError
+from fedcxr.runs.folder import RunFolder
+
+
+@contextlib.contextmanager
+def progress_for(quiet: bool) -> Iterator[Callable[[RunFolder], None]]:
+    """Yield what a run is to call with its folder; it says where the run is when it ends badly."""
+    started: list[RunFolder] = []
+    with contextlib.nullcontext() if quiet else Follower(_display()) as follower:
+
+        def on_start(run: RunFolder) -> None:
+            started.append(run)
+            if follower is not None:
+                follower.follow(run)
+
+        try:
+            yield on_start
+        except (KeyboardInterrupt, StoppedError) as err:
+            _tell(f"\nInterrupted. {_what_is_left(started)}")
+            raise typer.Exit(StoppedError.exit_code) from err
+        except RunError:
+            _tell(_what_is_left(started))
+            raise
+
+
+def _display() -> Display:
+    return LiveDisplay() if sys.stderr.isatty() else PlainDisplay()
+
+
+def _what_is_left(started: list[RunFolder]) -> str:
+    if started and any((started[0].path / "checkpoints").glob("round-*.safetensors")):
+        return f"What was reached is kept; go on with: fedcxr resume {started[0].path}"
+    return "Nothing was reached yet."
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_outcome(path: Path, summary: dict[str, Any]) -> None:
+    """Print the global macro AUROC with its interval, and where the report is."""
+    value, interval = summary["macro_auroc"], summary["macro_auroc_ci"]
+    total = len(summary["auroc"])
+    if value is None:
+        print("Global macro AUROC: not defined (no label has both classes in the test set)")
+    else:
+        told = f" (95 % CI {interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
+        print(
+            f"Global macro AUROC: {value:.3f}{told}, {summary['macro_labels']} of {total} labels, "
+            f"{summary['test_images']} images of {summary['test_patients']} held-out patients"
+        )
+    gradcam = summary["gradcam"]
+    if gradcam["hit_rate"] is not None:
+        print(
+            f"Grad-CAM peaks inside the box: {gradcam['hit_rate']:.1%} of "
+            f"{gradcam['num_findings']} findings "
+            f"(image centre: {gradcam['center_hit_rate']:.1%})"
+        )
+    print(f"Seconds: {math.ceil(summary['seconds'])}")
+    print(f"Report: {path / 'report.html'}")
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """Print the table of an evaluation."""
+    for label, row in scores["auroc"].items():
+        found = "not defined" if row["value"] is None else f"{row['value']:.3f}"
+        told = f"  {row['ci'][0]:.3f}–{row['ci'][1]:.3f}" if row["ci"] else ""
+        why = f"  ({row['reason']})" if row["reason"] else ""
+        print(f"{label:28} {row['positives']:6d} / {row['negatives']:<6d} {found}{told}{why}")
+    value, interval = scores["macro_auroc"], scores["macro_auroc_ci"]
+    told = f" (95 % CI {interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
+    print(
+        f"Macro AUROC: {'not defined' if value is None else f'{value:.3f}'}{told}, "
+        f"{scores['macro_labels']} labels, {scores['test_images']} images of "
+        f"{scores['test_patients']} patients"
+    )
+    if scores["left_out_images"]:
+        print(f"Left out: {scores['left_out_images']} images of patients that the run learned from")
+    if scores["not_scored"]:
+        print(f"Not in this data set: {', '.join(scores['not_scored'])}")

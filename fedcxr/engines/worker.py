@@ -1,0 +1,66 @@
+"""A persistent local worker: it answers messages with a ClientApp until its socket ends.
+
+It is a new Python, started with `python -m fedcxr.engines.worker`: a forked copy of a process that
+has used PyTorch's threads can hang, and multiprocessing's spawn runs the user's script once more.
+"""
+
+import logging
+import socket
+import sys
+
+from flwr.app import Context, Error, Message, RecordDict, UserConfig
+from flwr.clientapp import ClientApp
+
+from fedcxr.engines.app_ref import AppRef
+from fedcxr.engines.frames import Memory, receive_message, send_message
+
+log = logging.getLogger(__name__)
+
+BROKE_OFF = 2
+"""Flower's code for a ClientApp that raised."""
+
+
+def serve(source: socket.socket, app: ClientApp) -> None:
+    """Answer messages until the other end of the socket is closed."""
+    sent, received = Memory(), Memory()
+    contexts: dict[int, Context] = {}
+    while True:
+        try:
+            message = receive_message(source, received)
+            send_message(source, answer(app, message, contexts), 0, sent)
+        except (EOFError, OSError):
+            return
+
+
+def answer(app: ClientApp, message: Message, contexts: dict[int, Context]) -> Message:
+    """Return the app's reply, or an error reply without any text of the exception."""
+    node_id = message.metadata.dst_node_id
+    context = contexts.setdefault(node_id, simulated_context(message.metadata.run_id, node_id))
+    try:
+        return app(message, context)
+    except Exception:  # the door of last resort: our own app answers errors itself
+        log.exception("the client app broke off")
+        return Message(Error(BROKE_OFF, "the client app broke off"), reply_to=message)
+
+
+def simulated_context(run_id: int, node_id: int) -> Context:
+    """Return the context of a simulated node: node ids are 1 + the partition's number."""
+    return Context(
+        run_id=run_id,
+        node_id=node_id,
+        node_config=UserConfig({"partition-id": node_id - 1}),
+        state=RecordDict(),
+        run_config=UserConfig(),
+    )
+
+
+def main() -> None:
+    """Serve the socket whose number, the app and the log level are on the command line."""
+    descriptor, app, log_level = sys.argv[1:]
+    logging.basicConfig(level=int(log_level))
+    with socket.socket(fileno=int(descriptor)) as source:
+        serve(source, AppRef.from_text(app).load())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""A federation of simulated hospitals, from a configuration to a finished run folder."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, RecordDict, UserConfig
+
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.engines.app_ref import AppRef
+from fedcxr.engines.local import LocalGrid, local_grid
+from fedcxr.engines.ray import run_on_ray
+from fedcxr.models.registry import check_model
+from fedcxr.runs.folder import RunFolder
+from fedcxr.training.device import resolve_device
+from partitions.plan import read_plan
+from partitions.prepare import prepare
+from server.app import build_app
+from server.job import Job
+from server.start import machinery, read_run_config, reopen_job, start_job
+
+PROGRESS_EVERY_S = 0.5
+
+MakeJob = Callable[[], Job]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that ended well."""
+
+    path: Path
+    summary: dict[str, Any]
+
+    @property
+    def report(self) -> Path:
+        """The page to look at."""
+        return self.path / "report.html"
+
+
+def simulate(
+    config: ExperimentConfig, on_start: Callable[[RunFolder], None] | None = None
+) -> FinishedRun:
+    """Run a federation of simulated hospitals.
+
+    Args:
+        config: what `load_config` returned.
+        on_start: called with the run folder before anything else happens; its event log can be
+            followed from then on.
+
+    Raises:
+        FedCxrError: see its subclasses; the run folder keeps what was reached.
+    """
+    check_model(config.model)
+    resolve_device(config.engine.device)
+    config = with_sites_of_plan(config)
+    run = RunFolder.create(Path(config.runs_dir), config.name)
+    if on_start:
+        on_start(run)
+    return _carry(config, run, partial(_new_job, config, run))
+
+
+def resume(path: Path, on_start: Callable[[RunFolder], None] | None = None) -> FinishedRun:
+    """Go on with a run from its newest checkpoint, to the same bits as if it had not stopped.
+
+    Raises:
+        ArtefactError: not a run folder, finished already, or damaged.
+    """
+    config = read_run_config(path)
+    run = RunFolder.open(path)
+    if on_start:
+        on_start(run)
+    return _carry(config, run, lambda: reopen_job(path, prepare(config), config))
+
+
+def with_sites_of_plan(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the configuration with as many clients as its partition folder has sites."""
+    if config.partition.folder is None:
+        return config
+    clients = len(read_plan(Path(config.partition.folder)).sites)
+    partition = config.partition.model_copy(update={"clients": clients})
+    return config.model_copy(update={"partition": partition})
+
+
+def _carry(config: ExperimentConfig, run: RunFolder, make_job: MakeJob) -> FinishedRun:
+    with_ = machinery(config)
+    client_app = AppRef("clients.app", "simulated_app", (str(run.path.absolute()),))
+    with run.lock():
+        if config.engine.kind == "local":
+            # Workers start before the data are ready: importing takes them seconds.
+            with local_grid(client_app, config.partition.clients, with_.workers) as grid:
+                _run_local(make_job(), grid)
+        else:
+            _run_on_ray(make_job(), client_app, with_.workers)
+    return FinishedRun(run.path, run.read_json("summary.json"))
+
+
+def _run_on_ray(job: Job, client_app: AppRef, workers: int) -> None:
+    engine = job.config.engine
+    run_on_ray(
+        build_app(lambda grid, context: job),
+        client_app,
+        len(job.prepared.plan.sites),
+        workers=workers,
+        threads=engine.threads_per_client,
+        device=job.device,
+        address=engine.ray_address,
+        stop=job.stop,
+    )
+
+
+def _run_local(job: Job, grid: LocalGrid) -> None:
+    context = Context(
+        run_id=1, node_id=0, node_config=UserConfig(), state=RecordDict(), run_config=UserConfig()
+    )
+    build_app(lambda grid, context: job)(grid, context)
+
+
+def _new_job(config: ExperimentConfig, run: RunFolder) -> Job:
+    """Return the job of a new run; what cannot start leaves no folder behind."""
+    begun = time.perf_counter()
+    try:
+        run.event("phase", name="prepare")
+        ready = prepare(config, _Progress(run))
+        return start_job(
+            config, run, ready, machinery(config), prepare_seconds=time.perf_counter() - begun
+        )
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+
+
+class _Progress:
+    """Writes the progress of preparing to the event log, now and then."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._last = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= PROGRESS_EVERY_S or done == total:
+            self._last = now
+            self._run.event("preparing", done=done, total=total)

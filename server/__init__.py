@@ -1,0 +1,1 @@
+"""The server: asks, checks, aggregates, evaluates, explains."""

@@ -1,0 +1,118 @@
+"""Every reply is checked before it counts: one wrong vector would spoil the model for all."""
+
+import hmac
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import Message
+
+from fedcxr.errors import RunError
+from fedcxr.parameters import Parameters, ParameterSpec
+from fedcxr.wire import (
+    OK,
+    SKIPPED,
+    Order,
+    Receipt,
+    unpack_parameters,
+    unpack_receipt,
+    unpack_result,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedUpdate:
+    """A reply that passed every check."""
+
+    site_id: str
+    parameters: Parameters
+    num_examples: int
+    train_loss: float
+    images_seen: int
+    seconds: float
+
+
+class SkippedError(RunError):
+    """The site had nothing to train on; it is neither wrong nor absent."""
+
+
+def check_receipt(message: Message, site_id: str, order: Order) -> Receipt:
+    """Return the receipt; `RunError` says why the reply is not the answer to `order`.
+
+    A site that says itself that it failed or skipped is refused with its own reason.
+    """
+    receipt = unpack_receipt(message.content)
+    if receipt.code not in (OK, SKIPPED):
+        raise RunError(receipt.reason[:200] or "the site gave no reason")
+    if receipt.site_id != site_id:
+        raise RunError("the reply is signed by another site")
+    if receipt.run != order.run:
+        raise RunError("the reply belongs to another run")
+    if receipt.round_num != order.round_num:
+        raise RunError(f"the reply is for round {receipt.round_num}, not {order.round_num}")
+    if not hmac.compare_digest(receipt.nonce.encode(), order.nonce.encode()):
+        raise RunError("the reply's nonce is not the order's; it was sent before or made up")
+    if receipt.spec_digest != order.spec_digest:
+        raise RunError("the reply's model is not the server's")
+    if receipt.code == SKIPPED:
+        raise SkippedError(receipt.reason[:200])
+    return receipt
+
+
+def check_update(
+    message: Message, site_id: str, order: Order, *, spec: ParameterSpec, most_examples: int
+) -> CheckedUpdate:
+    """Return the update in a reply.
+
+    Args:
+        message: the reply.
+        site_id: the site that was asked.
+        order: what it was asked.
+        spec: the model's layout.
+        most_examples: the site's training images in the plan; its weight may not exceed them.
+
+    Raises:
+        RunError: says in one phrase what is wrong; never holds data of the site.
+    """
+    check_receipt(message, site_id, order)
+    result = unpack_result(message.content)
+    weight = result.get("num-examples")
+    if weight is None or weight != int(weight) or not 0 < weight <= most_examples:
+        raise RunError(
+            f"weight {weight} is not a whole number from 1 to {most_examples}, "
+            "the training images that the plan gives the site"
+        )
+    if "train-loss" not in result:
+        raise RunError("the reply holds no 'train-loss'")
+    parameters = unpack_parameters(message.content)
+    check_parameters(parameters, spec)
+    return CheckedUpdate(
+        site_id,
+        parameters,
+        int(weight),
+        float(result["train-loss"]),
+        int(result.get("images-seen", 0)),
+        float(result.get("seconds", 0.0)),
+    )
+
+
+def check_parameters(parameters: Parameters, spec: ParameterSpec) -> None:
+    """Raise `RunError` unless the vectors fit `spec`, are finite and hold no negative variance."""
+    if parameters.vector.shape != (spec.num_float,):
+        raise RunError(
+            f"the vector has {parameters.vector.shape[0]} numbers, expected {spec.num_float}"
+        )
+    if parameters.counters.shape != (spec.num_counters,):
+        raise RunError(
+            f"there are {parameters.counters.shape[0]} counters, expected {spec.num_counters}"
+        )
+    finite = np.isfinite(parameters.vector)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise RunError(
+            f"{int((~finite).sum())} numbers are not finite, the first in {spec.tensor_at(first)}"
+        )
+    if (parameters.counters < 0).any():
+        raise RunError("a counter is negative")
+    for part in spec.variance_slices:
+        if (parameters.vector[part] < 0).any():
+            raise RunError(f"a variance is negative in {spec.tensor_at(part.start)}")

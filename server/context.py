@@ -1,0 +1,58 @@
+"""From Flower's run config to a job: a simulation of `flwr run`, or a server among real sites."""
+
+import time
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid
+
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.flower import config_from_run
+from fedcxr.errors import RunError
+from fedcxr.runs.folder import RunFolder
+from fedcxr.runs.versions import cores
+from partitions.prepare import prepare, prepare_global
+from server.job import Job
+from server.start import Machinery, machinery, start_job
+
+SETTLED_S = 2.0
+POLL_S = 0.2
+
+
+def job_from_context(grid: Grid, context: Context) -> Job:
+    """Return the job that the run config describes.
+
+    `global-dir` names the server's own folder (plan, global val and test with their images); the
+    sites then bring their own data. Without it the server prepares a simulation with as many sites
+    as Flower simulates nodes.
+
+    Raises:
+        RunError: no node shows up in time.
+    """
+    begun = time.perf_counter()
+    config = config_from_run(context.run_config)
+    folder = context.run_config.get("global-dir")
+    if isinstance(folder, str) and folder:
+        ready = prepare_global(Path(folder), config)
+        with_ = Machinery("superlink", len(ready.plan.sites), len(ready.plan.sites))
+    else:
+        config = config_from_run(context.run_config, clients=_count_nodes(grid, config))
+        ready = prepare(config)
+        simulated = machinery(config)
+        with_ = Machinery("flwr run", simulated.workers, max(simulated.workers, cores()) + 1)
+    run = RunFolder.create(Path(config.runs_dir), config.name)
+    return start_job(config, run, ready, with_, prepare_seconds=time.perf_counter() - begun)
+
+
+def _count_nodes(grid: Grid, config: ExperimentConfig) -> int:
+    """Return the number of simulated nodes once it stands still; Flower adds them one by one."""
+    end = time.monotonic() + config.server.join_timeout_s
+    before, since = 0, time.monotonic()
+    while time.monotonic() < end:
+        number = len(list(grid.get_node_ids()))
+        if number != before:
+            before, since = number, time.monotonic()
+        elif number and time.monotonic() - since > SETTLED_S:
+            return number
+        time.sleep(POLL_S)
+    raise RunError("Flower simulates no node. Set num-supernodes in the federation's config.")

@@ -1,0 +1,159 @@
+"""The global model on held-out patients: scores, intervals, and the model itself.
+
+Thread count and precision change the last bits, so evaluation always uses the same ones in a run:
+all cores, and the run's precision.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.train import TrainConfig
+from fedcxr.data.cache import Cache
+from fedcxr.data.labels import to_targets
+from fedcxr.data.records import RecordTable
+from fedcxr.metrics.auroc import macro, score_labels
+from fedcxr.metrics.curves import bce
+from fedcxr.metrics.studies import by_study
+from fedcxr.models.base import CxrModel
+from fedcxr.models.registry import build_model
+from fedcxr.parameters import Parameters, ParameterSpec, extract, load_into, spec_of
+from fedcxr.seeding import derive_seed
+from fedcxr.training.precision import Precision, arrange
+from fedcxr.training.predict import predict, recalibrate_batch_norm
+from fedcxr.training.transforms import Normalization
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Held-out images with their targets."""
+
+    images: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    """(N,) of `images`."""
+    target: NDArray[np.float32]
+    """(N, L) in {0, 1, nan}."""
+    image_id: NDArray[np.str_]
+    study_id: NDArray[np.str_]
+    patient_id: NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What one evaluation says."""
+
+    loss: float
+    macro_auroc: float | None
+    auroc: dict[str, float | None]
+
+
+class GlobalModel:
+    """The server's copy of the network, on its device."""
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        labels: Sequence[str],
+        *,
+        precision: Precision,
+        device: str,
+        threads: int,
+    ) -> None:
+        self.labels = tuple(labels)
+        self.config = config
+        self.precision = precision
+        self.device = device
+        self.threads = threads
+        seed = derive_seed(config.seed, "initial weights")
+        self.model: CxrModel = build_model(config.model, len(labels), seed)
+        arrange(self.model, precision, device)
+        self.spec: ParameterSpec = spec_of(self.model)
+        self.set_normalization(config.train)
+
+    def set_normalization(self, train: TrainConfig) -> None:
+        """Use the normalisation of `train`; pooled moments are known only once the sites answer."""
+        self.normalization = Normalization(train.normalization, train.mean, train.std)
+
+    def parameters(self) -> Parameters:
+        """Return a copy of the model's parameters."""
+        return extract(self.model, self.spec)
+
+    def load(self, parameters: Parameters) -> None:
+        """Overwrite the model."""
+        load_into(self.model, self.spec, parameters)
+
+    def predict(self, held_out: HeldOut) -> NDArray[np.float32]:
+        """Return (N, L) probabilities."""
+        torch.set_num_threads(self.threads)
+        return predict(
+            self.model,
+            held_out.images,
+            held_out.rows,
+            batch_size=max(self.config.train.batch_size, 64),
+            normalization=self.normalization,
+            precision=self.precision,
+            device=self.device,
+        )
+
+    def recalibrate(self, held_out: HeldOut) -> None:
+        """Estimate the batch-norm statistics anew from the held-out *validation* images."""
+        torch.set_num_threads(self.threads)
+        recalibrate_batch_norm(
+            self.model,
+            held_out.images,
+            held_out.rows,
+            batch_size=max(self.config.train.batch_size, 64),
+            normalization=self.normalization,
+            precision=self.precision,
+            device=self.device,
+        )
+
+
+def held_out(
+    table: RecordTable, cache: Cache, config: ExperimentConfig, labels: Sequence[str]
+) -> HeldOut:
+    """Return the images of `table` that are in the cache, with targets by the run's policy."""
+    kept = [i for i, image_id in enumerate(table.image_id) if image_id in cache.row_by_id]
+    columns = [table.labels.index(label) for label in labels]
+    data = config.data
+    target = to_targets(
+        table.states[kept][:, columns],
+        labels,
+        uncertain=data.uncertain,
+        uncertain_by_label=data.uncertain_by_label,
+        blank=data.blank,
+        blank_by_label=data.blank_by_label,
+    )
+    image_id = [table.image_id[i] for i in kept]
+    return HeldOut(
+        cache.images,
+        cache.rows(image_id),
+        target,
+        np.array(image_id),
+        np.array([table.study_id[i] for i in kept]),
+        np.array([table.patient_id[i] for i in kept]),
+    )
+
+
+def scored(
+    config: ExperimentConfig, data: HeldOut, probs: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.str_]]:
+    """Return target, probabilities and patients as the run scores them: by image or by study."""
+    if config.data.score_by == "image":
+        return data.target, probs, data.patient_id
+    target, probs, _, patients = by_study(data.target, probs, data.study_id, data.patient_id)
+    return target, probs, patients
+
+
+def score(
+    config: ExperimentConfig, data: HeldOut, probs: NDArray[np.float32], labels: Sequence[str]
+) -> Scores:
+    """Return loss and AUROC of `probs`; undefined AUROC is None."""
+    target, scored_probs, _ = scored(config, data, probs)
+    label_scores = score_labels(target, scored_probs, labels)
+    value, _ = macro(label_scores)
+    return Scores(bce(data.target, probs), value, {s.label: s.value for s in label_scores})

@@ -1,0 +1,138 @@
+"""From the last round to the files that a reader opens: predictions, summary, Grad-CAM, report."""
+
+import io
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcxr.atomic import write_bytes_atomically
+from fedcxr.metrics.bootstrap import BootstrapResult, bootstrap_auroc
+from fedcxr.report.page import write_report
+from fedcxr.runs.folder import RunFolder
+from fedcxr.seeding import derive_seed
+from server.evaluate import GlobalModel, HeldOut, scored
+from server.explain import Gallery, explain
+from server.job import Job
+
+FEW_POSITIVES = 10
+"""An AUROC over fewer positives is named as unstable."""
+
+
+def test_scores(
+    job: Job, model: GlobalModel, test: HeldOut, probs: NDArray[np.float32]
+) -> BootstrapResult:
+    """Return AUROC by label and macro on the test patients, with patient-resampled intervals."""
+    target, scored_probs, patients = scored(job.config, test, probs)
+    return bootstrap_auroc(
+        target,
+        scored_probs,
+        model.labels,
+        patients,
+        resamples=job.config.server.bootstrap,
+        seed=derive_seed(job.config.seed, "bootstrap"),
+    )
+
+
+def write_predictions(
+    run: RunFolder,
+    test: HeldOut,
+    probs: NDArray[np.float32],
+    labels: tuple[str, ...],
+    score_by: str,
+) -> None:
+    """Write what every figure can be computed from again; arrays only, no pickled objects."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        probs=probs,
+        target=test.target,
+        labels=np.array(labels),
+        image_id=test.image_id,
+        patient_id=test.patient_id,
+        study_id=test.study_id,
+        score_by=np.array(score_by),
+    )
+    write_bytes_atomically(run.path / "predictions.npz", buffer.getvalue())
+
+
+def score_table(result: BootstrapResult) -> dict[str, Any]:
+    """Return the scores as they stand in summary.json."""
+    return {
+        "macro_auroc": result.macro,
+        "macro_auroc_ci": result.macro_ci,
+        "macro_labels": result.macro_labels,
+        "auroc": {
+            s.label: {
+                "value": s.value,
+                "ci": s.ci,
+                "positives": s.positives,
+                "negatives": s.negatives,
+                "reason": s.reason,
+            }
+            for s in result.scores
+        },
+        "few_positives": [s.label for s in result.scores if s.positives < FEW_POSITIVES],
+    }
+
+
+def run_gradcam(
+    job: Job, model: GlobalModel, test: HeldOut, probs: NDArray[np.float32], result: BootstrapResult
+) -> Gallery:
+    """Write the Grad-CAM overlays of the run."""
+    return explain(
+        model,
+        test,
+        probs,
+        boxes=job.prepared.boxes,
+        auroc={s.label: s.value for s in result.scores},
+        config=job.config.explain,
+        seed=job.config.seed,
+        folder=job.run.path / "gradcam",
+    )
+
+
+def site_rows(job: Job) -> list[dict[str, Any]]:
+    """Return the sites as they stand in summary.json."""
+    return [asdict(site) for site in job.prepared.plan.sites]
+
+
+def times(
+    rounds: list[dict[str, Any]], manifest: dict[str, Any], spent: dict[str, float]
+) -> dict[str, Any]:
+    """Return the run's seconds by phase and its speed, rounds before an interruption included.
+
+    Args:
+        rounds: the lines of rounds.jsonl.
+        manifest: holds the seconds before the first round, of the process that began the run.
+        spent: seconds of the phases after the rounds.
+    """
+    train = sum(line.get("seconds_train", 0.0) for line in rounds)
+    images = sum(line.get("images", 0) for line in rounds)
+    judged = sum(line["seconds"] for line in rounds) - train
+    begun = {"prepare": manifest["prepare_seconds"], "join": manifest.get("join_seconds", 0.0)}
+    phases = {**begun, "train": train, **spent}
+    phases["evaluate"] += judged
+    return {
+        "phases": phases,
+        "seconds": sum(phases.values()),
+        "train_images_per_second": images / train if train else None,
+    }
+
+
+def finish_report(job: Job, summary: dict[str, Any]) -> None:
+    """Write the summary and the page; the page's own time is added once it is known."""
+    start = time.perf_counter()
+    job.run.write_json("summary.json", summary)
+    job.run.update_manifest(status="finished")
+    write_report(job.run.path)
+    took = time.perf_counter() - start
+    summary = {
+        **summary,
+        "phases": {**summary["phases"], "report": took},
+        "seconds": summary["seconds"] + took,
+    }
+    job.run.write_json("summary.json", summary)
+    write_report(job.run.path)

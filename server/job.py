@@ -1,0 +1,86 @@
+"""Everything a server needs for one run, as one value."""
+
+import dataclasses
+import hashlib
+import json
+import threading
+from dataclasses import dataclass, field
+
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.task import PolicyConfig, SiteTask
+from fedcxr.runs.folder import RunFolder
+from fedcxr.runs.versions import cores
+from fedcxr.training.precision import Precision
+from fedcxr.training.threads import Threads
+from partitions.prepare import Prepared
+from server.exchange import Waits
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run that can be started, or gone on with."""
+
+    config: ExperimentConfig
+    run: RunFolder
+    prepared: Prepared
+    precision: Precision
+    device: str
+    window: int
+    """Most orders under way at once."""
+    resume: bool = False
+    threads: Threads = field(default_factory=lambda: Threads(1))
+    """Of the clients."""
+    server_threads: int = field(default_factory=cores)
+    """Of the server's own evaluation."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set to end the run as Ctrl-C does, where the server is not in the main thread."""
+
+    @property
+    def waits(self) -> Waits:
+        """How orders are waited for."""
+        return Waits(self.window, self.config.server.deadline_s, self.stop)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that are trained and scored, in the data set's order."""
+        return self.config.data.labels or self.prepared.plan.labels
+
+    def config_digest(self) -> str:
+        """Return the sha256 of all that decides the weights: not folders, names or the engine."""
+        tree = self.config.model_dump(
+            mode="json", exclude={"runs_dir", "name", "engine", "partition"}
+        )
+        tree["data"].pop("root")
+        if self.config.train.normalization == "pooled":
+            # Known only once the sites have answered; they follow from the partition.
+            del tree["train"]["mean"], tree["train"]["std"]
+        arithmetic = [
+            self.precision.dtype,
+            self.precision.channels_last,
+            dataclasses.astuple(self.threads),
+            self.prepared.plan.digest,
+        ]
+        return hashlib.sha256(json.dumps([tree, arithmetic], sort_keys=True).encode()).hexdigest()
+
+    def task(self) -> SiteTask:
+        """Return what the sites are told."""
+        data = self.config.data
+        return SiteTask(
+            run=self.run.name,
+            seed=self.config.seed,
+            labels=self.labels,
+            policy=PolicyConfig(
+                uncertain=data.uncertain,
+                uncertain_by_label=data.uncertain_by_label,
+                blank=data.blank,
+                blank_by_label=data.blank_by_label,
+            ),
+            # Weights come with the orders; where the server has its file is not the sites' matter.
+            model=self.config.model.model_copy(update={"weights": "none"}),
+            train=self.config.train,
+            batch_norm=self.config.server.batch_norm,
+            dtype=self.precision.dtype,
+            channels_last=self.precision.channels_last,
+            device=self.config.engine.device,
+            max_bad_fraction=data.max_bad_fraction,
+        )

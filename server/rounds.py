@@ -1,0 +1,200 @@
+"""The rounds of a run: order, stream, aggregate, evaluate, checkpoint.
+
+Flower's `Strategy.start` keeps its state in locals and cannot resume, so the loop is here.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import ArrayRecord, MessageType
+from flwr.serverapp import Grid
+
+from fedcxr.config.train import TrainConfig
+from fedcxr.errors import RunError
+from fedcxr.parameters import Parameters
+from fedcxr.wire import pack_parameters, payload_bytes, unpack_result, unpack_vectors
+from server.check import check_receipt
+from server.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
+from server.evaluate import GlobalModel, HeldOut, score
+from server.exchange import exchange
+from server.job import Job
+from server.strategy import CheckedFedAvg
+
+LOWEST_RATE = 0.05
+"""The cosine schedule ends near this share of the starting rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who takes part in the rounds of a run."""
+
+    job: Job
+    strategy: CheckedFedAvg
+    grid: Grid
+    model: GlobalModel
+    val: HeldOut
+
+
+def run_rounds(session: Session) -> Checkpoint:
+    """Run the rounds that are left and return the state after the last.
+
+    Raises:
+        QuorumError: too few sites answered rightly; the last good checkpoint stays.
+        ArtefactError: resuming from a damaged or foreign checkpoint.
+    """
+    job = session.job
+    state = _resume(job, session.model) if job.resume else _begin(session)
+    for round_num in range(state.round_num + 1, job.config.server.rounds + 1):
+        state = _one_round(session, state, round_num)
+    return state
+
+
+def learning_rate(config: TrainConfig, round_num: int, rounds: int) -> float:
+    """Return the rate of a round, from 1: constant, or half a cosine over the rounds.
+
+    >>> learning_rate(TrainConfig(learning_rate=1.0, lr_schedule="cosine"), 1, 10)
+    1.0
+    """
+    if config.lr_schedule == "constant":
+        return config.learning_rate
+    share = 0.5 * (1.0 + math.cos(math.pi * (round_num - 1) / rounds))
+    return config.learning_rate * (LOWEST_RATE + (1.0 - LOWEST_RATE) * share)
+
+
+def _begin(session: Session) -> Checkpoint:
+    """Write round 0: the model before training."""
+    start = time.perf_counter()
+    model, val = session.model, session.val
+    scores = score(session.job.config, val, model.predict(val), model.labels)
+    parameters = model.parameters()
+    line: dict[str, Any] = {
+        "round": 0,
+        "train_loss": None,
+        "val_loss": scores.loss,
+        "val_macro_auroc": scores.macro_auroc,
+        "val_auroc": scores.auroc,
+        "sites": [],
+        "refused": [],
+        "missing": [],
+        "seconds": time.perf_counter() - start,
+        "parameters_sha256": parameters.sha256(),
+    }
+    return _keep(session, Checkpoint(0, parameters, 0, None, line))
+
+
+def _resume(job: Job, model: GlobalModel) -> Checkpoint:
+    folder = job.run.path / "checkpoints"
+    state = newest_checkpoint(folder, model.spec, job.config_digest())
+    lines = [x for x in job.run.read_lines("rounds.jsonl") if x["round"] < state.round_num]
+    job.run.replace_lines("rounds.jsonl", [*lines, state.line])
+    job.run.event("resumed", round=state.round_num)
+    return state
+
+
+def _one_round(session: Session, state: Checkpoint, round_num: int) -> Checkpoint:
+    begun = time.perf_counter()
+    arrays, loss = _train(session, pack_parameters(state.parameters), round_num)
+    trained = time.perf_counter()
+    parameters, found = _evaluate(session, arrays, round_num)
+    ended = time.perf_counter()
+    report = session.strategy.round_log
+    asked = len(report.accepted) + len(report.refused) + len(report.missing)
+    line: dict[str, Any] = {
+        "round": round_num,
+        "train_loss": loss,
+        **found,
+        "sites": report.accepted,
+        "refused": report.refused,
+        "missing": report.missing,
+        "learning_rate": session.strategy.learning_rate,
+        "seconds": ended - begun,
+        "seconds_train": trained - begun,
+        "seconds_evaluate": ended - trained,
+        "images": report.images,
+        "images_per_second": report.images / max(trained - begun, 1e-9),
+        "payload_bytes": payload_bytes(arrays) * (asked + len(report.accepted)),
+        "parameters_sha256": parameters.sha256(),
+    }
+    best_round, best = _better(state, round_num, line["val_macro_auroc"])
+    return _keep(session, Checkpoint(round_num, parameters, best_round, best, line))
+
+
+def _train(session: Session, arrays: ArrayRecord, round_num: int) -> tuple[ArrayRecord, float]:
+    job, strategy = session.job, session.strategy
+    strategy.learning_rate = learning_rate(job.config.train, round_num, job.config.server.rounds)
+    orders = strategy.train_orders(round_num, arrays)
+    job.run.event("round_started", round=round_num, cohort=[site_id for site_id, _ in orders])
+    replies = exchange(session.grid, orders, job.waits)
+    mean, metrics = strategy.aggregate_train(round_num, replies)
+    return mean, float(metrics["train-loss"])  # type: ignore[arg-type]  # one number, never a list
+
+
+def _evaluate(
+    session: Session, arrays: ArrayRecord, round_num: int
+) -> tuple[Parameters, dict[str, Any]]:
+    """Judge the new model on the global val patients; under `local` BN also at every site."""
+    job, model, val = session.job, session.model, session.val
+    model.load(unpack_vectors(arrays))
+    found: dict[str, Any] = {}
+    if job.config.server.batch_norm == "local":
+        # The sites keep their statistics, so the server's own are estimated from val, never test.
+        model.recalibrate(val)
+        found["site_scores"] = evaluate_sites(session, arrays, round_num)
+    scores = score(job.config, val, model.predict(val), model.labels)
+    found |= {
+        "val_loss": scores.loss,
+        "val_macro_auroc": scores.macro_auroc,
+        "val_auroc": scores.auroc,
+    }
+    return model.parameters(), found
+
+
+def evaluate_sites(session: Session, arrays: ArrayRecord, round_num: int) -> list[dict[str, Any]]:
+    """Return each site's loss and macro AUROC of the model on its own val patients."""
+    strategy = session.strategy
+    sites = list(strategy.federation.node_by_site)
+    orders = strategy.orders_for(MessageType.EVALUATE, sites, round_num, arrays)
+    found: list[dict[str, Any]] = []
+    for reply in exchange(session.grid, orders, session.job.waits):
+        row: dict[str, Any] = {"site_id": reply.site_id}
+        try:
+            if reply.message is None:
+                raise RunError(reply.reason)
+            check_receipt(reply.message, reply.site_id, strategy.orders[reply.site_id])
+            numbers = unpack_result(reply.message.content)
+            row |= {key.replace("-", "_"): value for key, value in numbers.items()}
+        except RunError as err:
+            row["reason"] = str(err)
+        found.append(row)
+    return found
+
+
+def _better(state: Checkpoint, round_num: int, auroc: float | None) -> tuple[int, float | None]:
+    """Return the best round so far by val macro AUROC; without any AUROC the newest."""
+    if auroc is None:
+        return (
+            (round_num, None) if state.best_auroc is None else (state.best_round, state.best_auroc)
+        )
+    if state.best_auroc is None or auroc > state.best_auroc:
+        return round_num, auroc
+    return state.best_round, state.best_auroc
+
+
+def _keep(session: Session, state: Checkpoint) -> Checkpoint:
+    """Put the round on disk: the checkpoint first, then its line in the log."""
+    job = session.job
+    folder = job.run.path / "checkpoints"
+    write_checkpoint(folder, state, session.model.spec, job.config_digest())
+    job.run.append("rounds.jsonl", state.line)
+    line = state.line
+    job.run.event(
+        "round_done",
+        round=state.round_num,
+        train_loss=line["train_loss"],
+        val_macro_auroc=line["val_macro_auroc"],
+        seconds=line["seconds"],
+        images=line.get("images", 0),
+    )
+    return state

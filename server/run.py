@@ -1,0 +1,199 @@
+"""One run at the server, from the first query to the report."""
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from flwr.serverapp import Grid
+
+from fedcxr.data.cache import open_cache
+from fedcxr.errors import RunError, StoppedError, some
+from fedcxr.runs.versions import code_digest
+from fedcxr.wire import Order, pack_parameters
+from partitions.table import read_table
+from server.checkpoint import Checkpoint, checkpoint_file, read_checkpoint
+from server.evaluate import GlobalModel, held_out
+from server.finish import (
+    finish_report,
+    run_gradcam,
+    score_table,
+    site_rows,
+    test_scores,
+    times,
+    write_predictions,
+)
+from server.job import Job
+from server.join import Card, gather_cards
+from server.rounds import Session, evaluate_sites, run_rounds
+from server.strategy import CheckedFedAvg, Federation
+
+log = logging.getLogger(__name__)
+
+
+def run_server(job: Job, grid: Grid) -> dict[str, Any]:
+    """Run the federation over `grid` and return its summary, which is also in the run folder.
+
+    The manifest says how it ended: finished, interrupted or failed.
+
+    Raises:
+        RunError: sites are missing, or too few answer rightly in a round.
+    """
+    try:
+        return _run(job, grid)
+    except (KeyboardInterrupt, StoppedError):
+        _ended(job, "interrupted", "stopped by the user")
+        raise
+    except Exception as err:
+        _ended(job, "failed", str(err) or type(err).__name__)
+        raise
+
+
+def _ended(job: Job, status: str, why: str) -> None:
+    job.run.update_manifest(status=status, why=why)
+    job.run.event(status, why=why)
+
+
+def _run(job: Job, grid: Grid) -> dict[str, Any]:
+    plan = job.prepared.plan
+    job.run.event(
+        "run_started",
+        rounds=job.config.server.rounds,
+        sites=len(plan.sites),
+        images=sum(s.train_images for s in plan.sites),
+    )
+    model = GlobalModel(
+        job.config,
+        job.labels,
+        precision=job.precision,
+        device=job.device,
+        threads=job.server_threads,
+    )
+    asked = time.perf_counter()
+    cards = _gather(job, grid, model)
+    if not job.resume:
+        job.run.update_manifest(join_seconds=time.perf_counter() - asked)
+    if job.config.train.normalization == "pooled":
+        job = with_pooled_moments(job, cards)
+        model.set_normalization(job.config.train)
+    _note_agreement(job, cards)
+    cache = open_cache(job.prepared.cache)
+    val = held_out(read_table(plan.val_csv), cache, job.config, model.labels)
+    session = Session(job, _strategy(job, model, cards), grid, model, val)
+    return _finish(session, run_rounds(session))
+
+
+def _note_agreement(job: Job, cards: Mapping[str, Card]) -> None:
+    """Write what the sites agreed on into the manifest, and who runs other code."""
+    train = job.config.train
+    other = sorted(s for s, card in cards.items() if card.texts.get("code-digest") != code_digest())
+    job.run.update_manifest(
+        normalization={"kind": train.normalization, "mean": train.mean, "std": train.std},
+        sites_with_other_code=other,
+    )
+    if other:
+        log.warning("these sites run other code than the server: %s", some(other))
+
+
+def with_pooled_moments(job: Job, cards: Mapping[str, Card]) -> Job:
+    """Return the job with mean and deviation over all sites' training pixels, by count.
+
+    Raises:
+        RunError: the sites have no training pixels.
+    """
+    count, total, squares = (
+        math.fsum(card.numbers.get(key, 0.0) for card in cards.values())
+        for key in ("pixel-count", "pixel-sum", "pixel-sum-of-squares")
+    )
+    if count <= 0:
+        raise RunError(
+            "No site has training pixels to pool a mean over. Use train.normalization=preset."
+        )
+    mean = total / count
+    std = max(math.sqrt(max(squares / count - mean * mean, 0.0)), 1e-3)
+    train = job.config.train.model_copy(update={"mean": mean, "std": std})
+    return dataclasses.replace(job, config=job.config.model_copy(update={"train": train}))
+
+
+def _gather(job: Job, grid: Grid, model: GlobalModel) -> dict[str, Card]:
+    order = Order(
+        job.run.name, 0, "", model.spec.digest, job.task().to_text(), 0.0, job.threads.each
+    )
+    train_images = {site.site_id: site.train_images for site in job.prepared.plan.sites}
+    cards = gather_cards(
+        grid, train_images, order, job.waits, timeout_s=job.config.server.join_timeout_s
+    )
+    job.run.write_json(
+        "cards.json", {site_id: {**card.numbers, **card.texts} for site_id, card in cards.items()}
+    )
+    return cards
+
+
+def _strategy(job: Job, model: GlobalModel, cards: Mapping[str, Card]) -> CheckedFedAvg:
+    federation = Federation(
+        run=job.run.name,
+        task=job.task().to_text(),
+        spec=model.spec,
+        seed=job.config.seed,
+        node_by_site={site_id: card.node_id for site_id, card in cards.items()},
+        most_examples={s.site_id: s.train_images for s in job.prepared.plan.sites},
+        fraction=job.config.server.fraction,
+        quorum=job.config.server.quorum,
+        threads=job.threads,
+    )
+
+    def on_site(site_id: str, outcome: str, images: int) -> None:
+        job.run.event("site_done", site_id=site_id, outcome=outcome, images=images)
+
+    return CheckedFedAvg(federation, on_site)
+
+
+def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
+    """Judge the best round's model on test, show where it looks, write the page."""
+    job, model = session.job, session.model
+    job.run.event("phase", name="test")
+    start = time.perf_counter()
+    cache = open_cache(job.prepared.cache)
+    test = held_out(read_table(job.prepared.plan.test_csv), cache, job.config, model.labels)
+    best = _best(job, model, state)
+    model.load(best.parameters)
+    sites = best.line.get("site_scores") or evaluate_sites(
+        session, pack_parameters(best.parameters), best.round_num
+    )
+    probs = model.predict(test)
+    write_predictions(job.run, test, probs, model.labels, job.config.data.score_by)
+    result = test_scores(job, model, test, probs)
+    tested = time.perf_counter()
+    job.run.event("phase", name="explain")
+    gallery = run_gradcam(job, model, test, probs, result)
+    explained = time.perf_counter()
+    job.run.event("phase", name="report")
+    rounds = job.run.read_lines("rounds.jsonl")
+    spent = {"evaluate": tested - start, "explain": explained - tested}
+    summary = {
+        "run": job.run.name,
+        **score_table(result),
+        "num_rounds": state.round_num,
+        "best_round": state.best_round,
+        "score_by": job.config.data.score_by,
+        "test_images": len(test.rows),
+        "test_patients": len(set(test.patient_id.tolist())),
+        "sites": site_rows(job),
+        "site_scores": sites,
+        "disjoint": {"holds": True, "pairs_checked": job.prepared.plan.pairs_checked},
+        **times(rounds, job.run.read_json("manifest.json"), spent),
+        "gradcam": gallery.summary(),
+        "parameters_sha256": state.parameters.sha256(),
+    }
+    finish_report(job, summary)
+    job.run.event("finished", macro_auroc=result.macro)
+    return job.run.read_json("summary.json")
+
+
+def _best(job: Job, model: GlobalModel, state: Checkpoint) -> Checkpoint:
+    if state.best_round == state.round_num:
+        return state
+    file = checkpoint_file(job.run.path / "checkpoints", state.best_round)
+    return read_checkpoint(file, model.spec, job.config_digest())

@@ -1,0 +1,225 @@
+"""From a configuration to a job: the run folder with its manifest, config and partition."""
+
+import hashlib
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fedcxr import __version__
+from fedcxr.atomic import write_text_atomically
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.load import read_config, to_yaml
+from fedcxr.config.model import ModelConfig
+from fedcxr.errors import ArtefactError, ConfigError, some
+from fedcxr.models.registry import build_model
+from fedcxr.runs.folder import RunFolder
+from fedcxr.runs.versions import code_digest, cores, machine, versions
+from fedcxr.training.device import resolve_device
+from fedcxr.training.precision import Precision, resolve_precision
+from fedcxr.training.threads import Threads, threads_for
+from partitions.plan import PartitionPlan
+from partitions.prepare import Prepared
+from server.cohort import cohort_size
+from server.job import Job
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """How many clients train at once, and how many orders may be under way."""
+
+    engine: str
+    workers: int
+    window: int
+
+
+def machinery(config: ExperimentConfig) -> Machinery:
+    """Return the machinery of a simulation: workers default to cores ÷ threads, no more than sites.
+
+    One order more than workers is under way, so that none waits for the server.
+    """
+    engine = config.engine
+    workers = engine.workers or max(1, cores() // engine.threads_per_client)
+    workers = min(workers, config.partition.clients)
+    return Machinery(engine.kind, workers, workers + 1)
+
+
+def start_job(
+    config: ExperimentConfig,
+    run: RunFolder,
+    prepared: Prepared,
+    with_: Machinery,
+    *,
+    prepare_seconds: float = 0.0,
+) -> Job:
+    """Fill the run folder, resolve precision and device once for all clients, return the job.
+
+    Raises:
+        ConfigError: a policy names a label that is not trained.
+        ArtefactError: the run folder cannot be written.
+    """
+    _check_policies(config, config.data.labels or prepared.plan.labels)
+    device = resolve_device(config.engine.device)
+    precision = resolve_precision(
+        config.engine.precision,
+        model=config.model,
+        batch_size=config.train.batch_size,
+        device=device,
+        threads=config.engine.threads_per_client,
+    )
+    write_text_atomically(run.path / "config.yaml", to_yaml(config))
+    copy_plan(prepared.plan, run.path / "partition")
+    each = config.engine.threads_per_client
+    threads = threads_for(
+        _num_trainable(config.model),
+        cohort_size(len(prepared.plan.sites), config.server.fraction),
+        # In deployment every site has a machine of its own; nothing is left over on this one.
+        cores=cores() if with_.engine != "superlink" else each,
+        each=each,
+        device=device,
+    )
+    job = Job(config, run, prepared, precision, device, with_.window, threads=threads)
+    run.write_json("manifest.json", {**_manifest(job, with_), "prepare_seconds": prepare_seconds})
+    return job
+
+
+def reopen_job(path: Path, prepared: Prepared, config: ExperimentConfig) -> Job:
+    """Return the job of a run that goes on, with the arithmetic that its manifest fixed."""
+    run = RunFolder.open(path)
+    manifest = run.read_json("manifest.json")
+    stored = manifest["precision"]
+    precision = Precision(stored["dtype"], stored["channels_last"], stored["why"])
+    other = _what_differs(manifest)
+    if other:
+        log.warning("%s: not the same bits as without the stop: other %s", path, ", ".join(other))
+    again = {"at": _now(), "other": other}
+    run.update_manifest(
+        status="running",
+        resumed=[*manifest.get("resumed", []), again],
+        # The images are the same by their tokens; a cache made anew has a digest of its own.
+        cache_digest=prepared.cache_digest,
+    )
+    return Job(
+        config,
+        run,
+        prepared,
+        precision,
+        resolve_device(manifest["device"]),
+        machinery(config).window,
+        resume=True,
+        threads=Threads(**manifest["threads"]),
+        server_threads=manifest["server_threads"],
+    )
+
+
+def read_run_config(path: Path) -> ExperimentConfig:
+    """Return the configuration of a run that can go on, with its own partition folder.
+
+    Raises:
+        ArtefactError: not a run folder, finished, or a run of real sites.
+    """
+    run = RunFolder.open(path)
+    manifest = run.read_json("manifest.json")
+    if manifest["engine"] == "superlink":
+        raise ArtefactError(
+            f"{path}: a run of real sites cannot be resumed from here yet. Start it anew."
+        )
+    if manifest["status"] == "finished":
+        raise ArtefactError(
+            f"{path}: this run is finished. Write its page anew with `fedcxr report {path}`."
+        )
+    config = read_config(run.path / "config.yaml")
+    partition = config.partition.model_copy(update={"folder": str(run.path / "partition")})
+    # The weights come from the checkpoint; the file or download they began with is not needed.
+    model = config.model.model_copy(update={"weights": "none"})
+    return config.model_copy(update={"partition": partition, "model": model})
+
+
+def copy_plan(plan: PartitionPlan, out: Path) -> None:
+    """Copy the plan's own files, and nothing else that lies beside them."""
+    files = [plan.folder / "plan.json", plan.val_csv, plan.test_csv]
+    files += [file for file in map(plan.site_csv, (s.site_id for s in plan.sites)) if file.exists()]
+    for file in files:
+        place = out / file.relative_to(plan.folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+
+
+def _num_trainable(model: ModelConfig) -> int:
+    """Return the size of a network without making its numbers."""
+    with torch.device("meta"):
+        bare = build_model(model.model_copy(update={"weights": "none"}), num_labels=1, seed=0)
+    return sum(tensor.numel() for tensor in bare.parameters())
+
+
+def _check_policies(config: ExperimentConfig, labels: Sequence[str]) -> None:
+    for key in ("uncertain_by_label", "blank_by_label"):
+        strangers = [label for label in getattr(config.data, key) if label not in labels]
+        if strangers:
+            raise ConfigError(
+                f"data.{key}: {some(strangers)} is not among the labels: {some(list(labels), 14)}."
+            )
+
+
+def _what_differs(manifest: dict[str, Any]) -> list[str]:
+    """Return what is not as it was when the run began, of all that can change the last bits."""
+    found = {
+        "code": (manifest["code_digest"], code_digest()),
+        "torch": (manifest["versions"]["torch"], versions()["torch"]),
+        "processor": (manifest["machine"]["processor"], machine()["processor"]),
+    }
+    return [name for name, (then, now) in found.items() if then != now]
+
+
+def _manifest(job: Job, with_: Machinery) -> dict[str, Any]:
+    config, prepared, plan = job.config, job.prepared, job.prepared.plan
+    return {
+        "fedcxr": __version__,
+        "run": job.run.name,
+        "status": "running",
+        "created": _now(),
+        "command": ["fedcxr", *sys.argv[1:]],
+        "versions": versions(),
+        "machine": machine(),
+        "code_digest": code_digest(),
+        "config_digest": job.config_digest(),
+        "config_sha256": hashlib.sha256((job.run.path / "config.yaml").read_bytes()).hexdigest(),
+        "partition_digest": plan.digest,
+        "cache_digest": prepared.cache_digest,
+        "seed": config.seed,
+        "engine": with_.engine,
+        "workers": with_.workers,
+        "threads_per_client": config.engine.threads_per_client,
+        "threads": asdict(job.threads),
+        "server_threads": job.server_threads,
+        "device": job.device,
+        "precision": {
+            "dtype": job.precision.dtype,
+            "channels_last": job.precision.channels_last,
+            "why": job.precision.why,
+        },
+        "labels": list(job.labels),
+        "views": config.data.views,
+        "score_by": config.data.score_by,
+        "uncertain": {"all": config.data.uncertain, **config.data.uncertain_by_label},
+        "blank": {"all": config.data.blank, **config.data.blank_by_label},
+        "batch_norm": config.server.batch_norm,
+        "data": {
+            "layout": plan.layout,
+            "source": prepared.source,
+            "notes": list(prepared.notes),
+            "bad_images": prepared.bad_images,
+        },
+    }
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,104 @@
+import importlib
+import inspect
+
+import pytest
+
+from fedcxr.cli.flags import KEYS, config_from_flags
+from fedcxr.cli.main import cli
+from fedcxr.cli.simulate import simulate
+from fedcxr.config import ExperimentConfig, load_config
+from fedcxr.errors import ConfigError
+from fedcxr.experiments.simulate import FinishedRun
+
+
+def resolve(file=None, settings=(), **flags):
+    return config_from_flags(flags, preset="quickstart", file=file, settings=list(settings))
+
+
+def value_at(config, key):
+    for part in key.split("."):
+        config = getattr(config, part)
+    return config
+
+
+@pytest.mark.parametrize("key", KEYS.values())
+def test_every_flag_names_a_key_that_there_is(key):
+    value_at(ExperimentConfig(), key)
+
+
+def test_every_flag_of_simulate_reaches_the_configuration():
+    others = {"preset", "config", "settings", "quiet"}
+    assert set(inspect.signature(simulate).parameters) == set(KEYS) | others
+
+
+def test_the_flags_that_were_promised_are_there():
+    promised = "clients rounds local_epochs batch_size learning_rate model image_size scheme alpha"
+    promised += " fraction seed engine workers device precision data views labels score_by"
+    promised += " partition weights batch_norm ray_address name runs_dir"
+    assert set(promised.split()) <= set(KEYS)
+
+
+def test_a_flag_that_was_not_given_changes_nothing():
+    assert resolve(**dict.fromkeys(KEYS)) == load_config()
+
+
+def test_a_flag_wins_over_the_file_and_loses_to_set(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("server: {rounds: 4}\npartition: {clients: 4}\n")
+    config = resolve(file, ["server.rounds=6"], rounds=5, clients=5)
+    assert (config.server.rounds, config.partition.clients) == (6, 5)
+
+
+def test_labels_are_separated_by_commas():
+    assert resolve(labels="Edema, Lung Opacity,").data.labels == ("Edema", "Lung Opacity")
+    assert resolve(labels="Pneumothorax").data.labels == ("Pneumothorax",)
+
+
+def test_folders_are_kept_as_absolute_paths(tmp_path, monkeypatch):
+    # The run may be resumed from another folder.
+    monkeypatch.chdir(tmp_path)
+    config = resolve(data="xrays", partition="parts")
+    assert config.data.root == str(tmp_path / "xrays")
+    assert config.partition.folder == str(tmp_path / "parts")
+
+
+def test_a_flag_out_of_range_is_named_by_its_key():
+    with pytest.raises(ConfigError, match=r"partition\.clients = 0"):
+        resolve(clients=0)
+
+
+def test_the_command_line_is_what_the_run_gets(monkeypatch, tmp_path, capsys):
+    taken = []
+    summary = {
+        "macro_auroc": None,
+        "macro_auroc_ci": None,
+        "auroc": {},
+        "gradcam": {"hit_rate": None},
+        "seconds": 1.0,
+    }
+
+    def record(config, on_start=None):
+        taken.append(config)
+        return FinishedRun(tmp_path, summary)
+
+    # by name, since the package re-exports the function under the module's name
+    module = importlib.import_module("fedcxr.experiments.simulate")
+    monkeypatch.setattr(module, "simulate", record)
+    arguments = (
+        "simulate --quiet --clients 7 --rounds 3 --scheme dirichlet --alpha 0.1 --labels Edema "
+        "--learning-rate 3e-4 --engine ray --workers 2 --views all --score-by study --seed 5 "
+        "--normalization pooled --batch-norm local --set train.augment.flip=0"
+    )
+    cli(arguments.split(), standalone_mode=False)
+    (config,) = taken
+    assert (config.partition.clients, config.server.rounds, config.seed) == (7, 3, 5)
+    assert (config.partition.scheme, config.partition.alpha) == ("dirichlet", 0.1)
+    assert (config.train.learning_rate, config.train.normalization) == (3e-4, "pooled")
+    assert (config.engine.kind, config.engine.workers) == ("ray", 2)
+    assert (config.data.views, config.data.score_by, config.data.labels) == (
+        "all",
+        "study",
+        ("Edema",),
+    )
+    assert (config.server.batch_norm, config.train.augment.flip) == ("local", 0.0)
+    assert "Global macro AUROC: not defined" in capsys.readouterr().out

@@ -1,0 +1,160 @@
+"""The grid on this machine, in this process and with worker processes."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from fedcxr.engines.app_ref import AppRef
+from fedcxr.engines.local import LocalGrid, local_grid
+from fedcxr.parameters import Parameters
+from fedcxr.wire import PARAMETERS, pack_parameters, unpack_parameters
+from server.exchange import Waits, exchange
+
+BAD_NODE = 3
+
+
+def echo_app():
+    """Return an app that sends back twice what it got, with its process and partition."""
+    app = ClientApp()
+
+    @app.train()
+    def train(message, context):
+        what = message.content["order"]["do"]
+        if what == "raise":
+            raise ValueError("patient64541")
+        if what == "die" and context.node_id == BAD_NODE:
+            os._exit(9)
+        if what == "hang" and context.node_id == BAD_NODE:
+            time.sleep(60)
+        got = unpack_parameters(message.content)
+        sent = Parameters(got.vector * np.float32(2), got.counters)
+        said = {"pid": os.getpid(), "partition": int(context.node_config["partition-id"])}
+        content = RecordDict({"said": ConfigRecord(said), PARAMETERS: pack_parameters(sent)})
+        return Message(content, reply_to=message)
+
+    return app
+
+
+def not_an_app():
+    """Return something else."""
+    return 3
+
+
+ECHO = AppRef(__name__, "echo_app")
+
+
+def arrays_of(value):
+    return pack_parameters(Parameters(np.full(4, value, np.float32), np.int64([])))
+
+
+def round_of(grid, arrays, nodes, do="echo", deadline_s=30.0):
+    def maker(node):
+        content = {"order": ConfigRecord({"do": do}), PARAMETERS: arrays}
+        return lambda: Message(RecordDict(content), dst_node_id=node, message_type="train")
+
+    orders = [(f"site-{node}", maker(node)) for node in nodes]
+    return list(exchange(grid, orders, Waits(3, deadline_s, threading.Event())))
+
+
+def values(replies):
+    return [float(unpack_parameters(r.message.content).vector[0]) for r in replies]
+
+
+def said(replies, key):
+    return [r.message.content["said"][key] for r in replies]
+
+
+def test_one_worker_is_this_process_itself():
+    with local_grid(ECHO, 5, 1) as grid:
+        replies = round_of(grid, arrays_of(1.5), grid.get_node_ids())
+    assert values(replies) == [3.0] * 5
+    assert said(replies, "partition") == [0, 1, 2, 3, 4]
+    assert set(said(replies, "pid")) == {os.getpid()}
+
+
+def test_an_app_that_raises_in_this_process_is_a_missing_site():
+    with local_grid(ECHO, 2, 1) as grid:
+        replies = round_of(grid, arrays_of(1.0), [1, 2], do="raise")
+    assert [r.reason for r in replies] == ["the site's client broke off (code 2)"] * 2
+
+
+def test_nodes_are_numbered_from_1():
+    assert list(LocalGrid(ECHO, 3, 1).get_node_ids()) == [1, 2, 3]
+
+
+def test_an_order_that_is_given_up_is_not_done_any_more():
+    grid = LocalGrid(ECHO, 2, 1)
+    content = RecordDict({"order": ConfigRecord({"do": "echo"}), PARAMETERS: arrays_of(1.0)})
+    first, second = grid.push_messages(
+        [grid.create_message(content, "train", node, "1") for node in (1, 2)]
+    )
+    grid.give_up(first)
+    (reply,) = grid.pull_messages([first, second])
+    assert reply.metadata.reply_to_message_id == second
+    assert list(grid.pull_messages([first])) == []
+
+
+def test_flowers_own_way_of_asking_stops_at_its_timeout():
+    grid = LocalGrid(ECHO, 2, 1)
+    content = RecordDict({"order": ConfigRecord({"do": "echo"}), PARAMETERS: arrays_of(1.0)})
+    messages = [grid.create_message(content, "train", 1, "1")]
+    assert list(grid.send_and_receive(messages, timeout=0.0)) == []
+
+
+def test_an_app_is_named_and_made_anew():
+    ref = AppRef.from_text(ECHO.to_text())
+    assert ref == ECHO
+    assert isinstance(ref.load(), ClientApp)
+
+
+def test_a_name_of_something_else_is_no_app():
+    with pytest.raises(TypeError, match=r"not_an_app does not return a ClientApp"):
+        AppRef(__name__, "not_an_app").load()
+
+
+def test_flowers_own_way_of_asking_works():
+    grid = LocalGrid(ECHO, 2, 1)
+    content = RecordDict({"order": ConfigRecord({"do": "echo"}), PARAMETERS: arrays_of(1.0)})
+    messages = [grid.create_message(content, "train", node, "1") for node in (1, 2)]
+    replies = list(grid.send_and_receive(messages))
+    assert sorted(r.content["said"]["partition"] for r in replies) == [0, 1]
+    assert {r.metadata.reply_to_message_id for r in replies} == {
+        m.metadata.message_id for m in messages
+    }
+
+
+@pytest.mark.slow
+def test_two_workers_survive_a_death_and_a_standstill_and_leave_no_process():
+    # One test, since starting a worker takes seconds.
+    with local_grid(ECHO, 4, 2) as grid:
+        first = round_of(grid, arrays_of(1.0), grid.get_node_ids())
+        assert values(first) == [2.0] * 4
+        assert said(first, "partition") == [0, 1, 2, 3]
+        pids = set(said(first, "pid"))
+        assert len(pids) == 2
+        assert os.getpid() not in pids
+
+        # other arrays in the second round: a worker must not answer with those it remembers
+        assert values(round_of(grid, arrays_of(5.0), grid.get_node_ids())) == [10.0] * 4
+
+        dying = round_of(grid, arrays_of(1.0), grid.get_node_ids(), do="die")
+        assert [r.site_id for r in dying if r.message is None] == [f"site-{BAD_NODE}"]
+        assert dying[BAD_NODE - 1].reason == "the site's client broke off (code 2)"
+
+        after = round_of(grid, arrays_of(7.0), grid.get_node_ids())
+        assert values(after) == [14.0] * 4  # the site is back, on a new worker
+
+        start = time.monotonic()
+        hanging = round_of(grid, arrays_of(1.0), grid.get_node_ids(), do="hang", deadline_s=1.0)
+        assert time.monotonic() - start < 10.0  # and not the 60 s that the site would take
+        assert hanging[BAD_NODE - 1].reason == "no answer within 1 s"
+        assert [r.site_id for r in hanging if r.message is None] == [f"site-{BAD_NODE}"]
+
+        processes = [worker.process for worker in grid._workers]
+        assert len(processes) == 2
+    assert all(process.poll() is not None for process in processes)

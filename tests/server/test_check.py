@@ -1,0 +1,231 @@
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+
+from fedcxr.errors import RunError
+from fedcxr.parameters import Parameters, ParameterSpec
+from fedcxr.wire import (
+    PARAMETERS,
+    RECEIPT,
+    RESULT,
+    Order,
+    Receipt,
+    pack_parameters,
+    pack_receipt,
+)
+from server.check import check_parameters, check_receipt, check_update
+
+pytestmark = pytest.mark.usefixtures("flower")
+
+SPEC = ParameterSpec(
+    names=("conv.weight", "bn.weight", "bn.running_mean", "bn.running_var", "bn.num_batches"),
+    shapes=((2, 2), (2,), (2,), (2,), ()),
+    kinds=("trainable", "trainable", "buffer", "buffer", "counter"),
+)
+# positions:   conv.weight 0–3, bn.weight 4–5, running_mean 6–7, running_var 8–9
+ORDER = Order("a-run", 3, "a-nonce", SPEC.digest, "{}", 0.1)
+RECEIPT_SENT = Receipt("a-run", 3, "a-nonce", SPEC.digest, "site-01", "ok", "")
+NUMBERS = {"num-examples": 30, "train-loss": 0.5, "images-seen": 60, "seconds": 2.0}
+VECTOR = np.arange(10, dtype=np.float32)
+
+
+def update(*, numbers=None, vector=VECTOR, counters=None, arrays=None, **receipt):
+    counters = np.int64([7]) if counters is None else counters
+    content = RecordDict(
+        {
+            RECEIPT: pack_receipt(replace(RECEIPT_SENT, **receipt)),
+            RESULT: MetricRecord({**NUMBERS, **(numbers or {})}),
+            PARAMETERS: arrays or pack_parameters(Parameters(vector, counters)),
+        }
+    )
+    return Message(content, dst_node_id=0, message_type="train")
+
+
+def check(message):
+    return check_update(message, "site-01", ORDER, spec=SPEC, most_examples=40)
+
+
+def changed(position, value):
+    vector = VECTOR.copy()
+    vector[position] = value
+    return vector
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def array_of(data):
+    return Array(dtype="float32", shape=(10,), stype="numpy.ndarray", data=data)
+
+
+def test_a_good_reply_passes_with_all_that_it_says():
+    found = check(update())
+    assert (found.site_id, found.num_examples) == ("site-01", 30)
+    assert (found.train_loss, found.images_seen, found.seconds) == (0.5, 60, 2.0)
+    np.testing.assert_array_equal(found.parameters.vector, VECTOR)
+    np.testing.assert_array_equal(found.parameters.counters, [7])
+
+
+@pytest.mark.parametrize("weight", [1, 40])
+def test_every_weight_from_1_to_the_plans_number_passes(weight):
+    assert check(update(numbers={"num-examples": weight})).num_examples == weight
+
+
+@pytest.mark.parametrize("weight", [0, -1, 41, 10**12, 1.5, 1e300])
+def test_a_weight_that_the_plan_does_not_give_the_site_is_refused(weight):
+    with pytest.raises(RunError, match="is not a whole number from 1 to 40"):
+        check(update(numbers={"num-examples": weight}))
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_finite_is_refused(weight):
+    with pytest.raises(RunError, match="'num-examples' is not a finite number"):
+        check(update(numbers={"num-examples": weight}))
+
+
+@pytest.mark.parametrize("key", ["num-examples", "train-loss"])
+def test_a_reply_without_weight_or_loss_is_refused(key):
+    message = update()
+    del message.content.metric_records[RESULT][key]
+    with pytest.raises(RunError, match=f"weight None|no '{key}'"):
+        check(message)
+
+
+def test_a_number_that_nobody_asked_for_is_refused():
+    with pytest.raises(RunError, match="unknown number 'bonus'"):
+        check(update(numbers={"bonus": 1}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("round_num", 2, "the reply is for round 2, not 3"),
+        ("run", "another-run", "belongs to another run"),
+        ("nonce", "b-nonce", "nonce is not the order's"),
+        ("nonce", "", "nonce is not the order's"),
+        ("nonce", "nönce", "nonce is not the order's"),
+        ("spec_digest", "another", "model is not the server's"),
+        ("site_id", "site-02", "signed by another site"),
+        ("code", "", "gave no reason"),
+    ],
+)
+def test_a_reply_to_something_else_is_refused(field, value, words):
+    with pytest.raises(RunError, match=words):
+        check(update(**{field: value}))
+
+
+@pytest.mark.parametrize("code", ["failed", "skipped"])
+def test_a_site_that_says_it_failed_is_refused_with_its_own_reason(code):
+    with pytest.raises(RunError, match=r"^the site ran out of memory$"):
+        check(update(code=code, reason="the site ran out of memory"))
+
+
+def test_a_sites_reason_is_cut_short():
+    with pytest.raises(RunError) as caught:
+        check(update(code="failed", reason="x" * 5000))
+    assert len(str(caught.value)) == 200
+
+
+def test_a_receipt_alone_can_be_checked():
+    content = RecordDict({RECEIPT: pack_receipt(RECEIPT_SENT)})
+    message = Message(content, dst_node_id=0, message_type="evaluate")
+    assert check_receipt(message, "site-01", ORDER) == RECEIPT_SENT
+
+
+def test_missing_extra_and_renamed_arrays_are_refused():
+    good = pack_parameters(Parameters(VECTOR, np.int64([7])))
+    missing = ArrayRecord({"vector": good["vector"]})
+    extra = ArrayRecord({**good, "secret": good["vector"]})
+    renamed = ArrayRecord({"Vector": good["vector"], "counters": good["counters"]})
+    for record in (missing, extra, renamed):
+        with pytest.raises(RunError, match="exactly the arrays 'vector' and 'counters'"):
+            check(update(arrays=record))
+
+
+def test_a_reply_without_arrays_is_refused():
+    message = update()
+    del message.content[PARAMETERS]
+    with pytest.raises(RunError, match="exactly one record of arrays"):
+        check(message)
+
+
+@pytest.mark.parametrize("length", [0, 1, 9, 11])
+def test_a_vector_of_another_length_is_refused(length):
+    with pytest.raises(RunError, match=f"the vector has {length} numbers, expected 10"):
+        check(update(vector=np.ones(length, np.float32)))
+
+
+@pytest.mark.parametrize("length", [0, 2])
+def test_another_number_of_counters_is_refused(length):
+    with pytest.raises(RunError, match=f"there are {length} counters, expected 1"):
+        check(update(counters=np.ones(length, np.int64)))
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (VECTOR.astype(np.float64), "float64 with 1 dimensions, expected float32"),
+        (VECTOR.astype(np.int64), "int64 with 1 dimensions, expected float32"),
+        (VECTOR.astype(">f4"), ">f4 with 1 dimensions, expected float32"),
+        (VECTOR.reshape(5, 2), "float32 with 2 dimensions"),
+    ],
+)
+def test_an_array_of_another_dtype_order_or_shape_is_refused(array, words):
+    good = pack_parameters(Parameters(VECTOR, np.int64([7])))
+    record = ArrayRecord({"vector": array_of(npy(array)), "counters": good["counters"]})
+    with pytest.raises(RunError, match=words):
+        check(update(arrays=record))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (npy(VECTOR)[:-1], "shorter or longer than it says"),
+        (npy(VECTOR)[:50], "not in npy format"),
+        (b"not npy at all", "not in npy format"),
+    ],
+)
+def test_bytes_that_are_cut_off_or_something_else_are_refused(data, words):
+    good = pack_parameters(Parameters(VECTOR, np.int64([7])))
+    record = ArrayRecord({"vector": array_of(data), "counters": good["counters"]})
+    with pytest.raises(RunError, match=words):
+        check(update(arrays=record))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("position", "tensor"),
+    [(0, "conv.weight"), (3, "conv.weight"), (4, "bn.weight"), (9, "bn.running_var")],
+)
+def test_a_number_that_is_not_finite_is_refused_by_its_tensor(position, tensor, value):
+    with pytest.raises(RunError, match=f"1 numbers are not finite, the first in {tensor}$"):
+        check(update(vector=changed(position, value)))
+
+
+def test_all_numbers_that_are_not_finite_are_counted():
+    vector = changed(slice(5, 8), np.nan)
+    with pytest.raises(RunError, match=r"3 numbers are not finite, the first in bn\.weight"):
+        check(update(vector=vector))
+
+
+def test_a_negative_variance_is_refused_by_its_tensor():
+    with pytest.raises(RunError, match=r"a variance is negative in bn\.running_var"):
+        check(update(vector=changed(9, -1e-9)))
+
+
+def test_a_negative_weight_or_mean_and_a_variance_of_zero_are_right():
+    vector = VECTOR.copy()
+    vector[[0, 4, 6]] = -1.0
+    vector[8] = 0.0
+    check_parameters(Parameters(vector, np.int64([0])), SPEC)
+
+
+def test_a_negative_counter_is_refused():
+    with pytest.raises(RunError, match="a counter is negative"):
+        check(update(counters=np.int64([-1])))

@@ -1,0 +1,194 @@
+import threading
+import time
+
+import pytest
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedcxr.errors import StoppedError
+from server.exchange import Waits, exchange
+
+pytestmark = pytest.mark.usefixtures("flower")
+
+
+class FakeGrid(Grid):
+    """Answers after a number of pulls that `delays` gives each site; never, where it is None."""
+
+    def __init__(self, delays, broken=(), offline=()):
+        self.delays, self.broken, self.offline = delays, broken, offline
+        self.pushed, self.pulls, self.most_under_way = {}, 0, 0
+        self.order_of_arrival = []
+
+    def set_run(self, run):
+        """Nothing to set."""
+
+    @property
+    def run(self):
+        """No run."""
+        return None
+
+    def create_message(self, *args, **kwargs):
+        """Not used."""
+        raise NotImplementedError
+
+    def get_node_ids(self):
+        """Return one node a site."""
+        return range(1, len(self.delays) + 1)
+
+    def send_and_receive(self, messages, *, timeout=None):
+        """Not used."""
+        raise NotImplementedError
+
+    def push_messages(self, messages):
+        """Take one message; a site that is offline gets none, as Flower does it."""
+        (message,) = messages
+        site = message.content["order"]["site"]
+        if site in self.offline:
+            return []
+        message_id = f"message-{site}"
+        message.metadata.__dict__["_message_id"] = message_id
+        self.pushed[message_id] = (site, message, self.pulls)
+        self.most_under_way = max(self.most_under_way, len(self.pushed))
+        return [message_id]
+
+    def pull_messages(self, message_ids):
+        """Return those of the asked whose time has come."""
+        self.pulls += 1
+        ready = []
+        for message_id in message_ids:
+            site, message, since = self.pushed[message_id]
+            delay = self.delays[site]
+            if delay is not None and self.pulls - since > delay:
+                del self.pushed[message_id]
+                self.order_of_arrival.append(site)
+                ready.append(self._answer(site, message))
+        return ready
+
+    def _answer(self, site, message):
+        if site in self.broken:
+            return Message(Error(2, "text of an exception"), reply_to=message)
+        content = RecordDict({"receipt": ConfigRecord({"site": site})})
+        return Message(content, reply_to=message)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    """The fake grid answers by pulls, not by time."""
+    monkeypatch.setattr("server.exchange.POLL_S", 0.0)
+
+
+def orders_for(sites, made=None):
+    def maker(site):
+        def make():
+            if made is not None:
+                made.append(site)
+            content = RecordDict({"order": ConfigRecord({"site": site})})
+            return Message(content, dst_node_id=1, message_type="train")
+
+        return make
+
+    return [(site, maker(site)) for site in sites]
+
+
+def waits(window=3, deadline_s=5.0):
+    return Waits(window, deadline_s, threading.Event())
+
+
+def run(grid, sites, *, window=3, deadline_s=5.0):
+    return list(exchange(grid, orders_for(sites), waits(window, deadline_s)))
+
+
+def test_replies_come_in_the_order_of_the_orders():
+    grid = FakeGrid({"a": 9, "b": 0, "c": 4, "d": 0})
+    replies = run(grid, "abcd")
+    assert [r.site_id for r in replies] == ["a", "b", "c", "d"]
+    assert [r.message.content["receipt"]["site"] for r in replies] == ["a", "b", "c", "d"]
+    assert grid.order_of_arrival != ["a", "b", "c", "d"]  # they did come in another
+
+
+@pytest.mark.parametrize("window", [1, 2, 5])
+def test_no_more_orders_are_under_way_than_the_window(window):
+    sites = [f"site-{n:02d}" for n in range(12)]
+    grid = FakeGrid({site: n % 3 for n, site in enumerate(sites)})
+    replies = run(grid, sites, window=window)
+    assert [r.site_id for r in replies] == sites
+    assert grid.most_under_way == window
+
+
+def test_a_message_is_made_only_when_it_is_sent():
+    made = []
+    grid = FakeGrid(dict.fromkeys("abcdef", 0))
+    stream = exchange(grid, orders_for("abcdef", made), waits(2))
+    assert made == []  # nothing before it is asked for
+    next(stream)
+    assert made == ["a", "b"]
+    next(stream)
+    assert made == ["a", "b", "c"]
+
+
+def test_a_site_that_does_not_answer_is_missing_after_the_deadline():
+    grid = FakeGrid({"a": 0, "b": None, "c": 0})
+    start = time.monotonic()
+    replies = run(grid, "abc", deadline_s=0.1)
+    assert time.monotonic() - start < 2.0
+    assert [(r.site_id, r.message is None) for r in replies] == [
+        ("a", False),
+        ("b", True),
+        ("c", False),  # it answered in time and waited behind b
+    ]
+    assert replies[1].reason == "no answer within 0.1 s"
+
+
+def test_a_site_that_is_asked_late_has_as_long_as_the_others():
+    # b holds the window up for its whole deadline; c is asked only then, and still answers
+    grid = FakeGrid({"a": 0, "b": None, "c": 0})
+    replies = run(grid, "abc", window=1, deadline_s=0.1)
+    assert [r.message is None for r in replies] == [False, True, False]
+
+
+def test_waits_of_silent_sites_run_side_by_side():
+    grid = FakeGrid(dict.fromkeys("abcd"))
+    start = time.monotonic()
+    replies = run(grid, "abcd", window=4, deadline_s=0.1)
+    assert [r.message for r in replies] == [None] * 4
+    assert time.monotonic() - start < 0.3  # and not four times 0.1
+
+
+def test_a_grid_that_can_is_told_whom_nobody_waits_for():
+    class Forgetful(FakeGrid):
+        given_up = ()
+
+        def give_up(self, message_id):
+            self.given_up = (*self.given_up, message_id)
+
+    grid = Forgetful({"a": 0, "b": None, "c": 0})
+    run(grid, "abc", deadline_s=0.05)
+    assert grid.given_up == ("message-b",)
+
+
+def test_a_run_that_is_told_to_stop_stops_at_once():
+    grid = FakeGrid({"a": 0, "b": None, "c": 0})
+    until = waits(deadline_s=60.0)
+    stream = exchange(grid, orders_for("abc"), until)
+    assert next(stream).site_id == "a"
+    threading.Timer(0.05, until.stop.set).start()
+    with pytest.raises(StoppedError, match="stopped by the user"):
+        next(stream)
+
+
+def test_a_node_that_is_not_connected_is_missing_at_once():
+    grid = FakeGrid({"a": 0, "b": 0}, offline=["a"])
+    replies = run(grid, "ab", deadline_s=60.0)
+    assert replies[0].message is None
+    assert replies[0].reason == "the site's node is not connected"
+    assert replies[1].message is not None
+
+
+def test_a_client_that_broke_off_is_missing_and_its_text_is_not_repeated():
+    (reply,) = run(FakeGrid({"a": 0}, broken=["a"]), "a")
+    assert reply.message is None
+    assert reply.reason == "the site's client broke off (code 2)"
+
+
+def test_no_orders_give_no_replies():
+    assert run(FakeGrid({}), "") == []

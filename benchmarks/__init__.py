@@ -1,0 +1,1 @@
+"""Speed as ratios, one command each: `python -m benchmarks.train_loop`."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fedcxr.config import load_config
-from fedcxr.errors import ArtefactError, LeakError
+from fedcxr.errors import ArtefactError, LeakError, NetworkError
 from fedcxr.experiments import resume, simulate
 from fedcxr.experiments.apply import evaluate_run, predict_images
 from fedcxr.home import home_folder
@@ -236,3 +236,10 @@ def test_real_radiographs_go_through(sample_data, tmp_path, name):
     run = simulate(tiny(tmp_path, data__root=str(sample_data / name), server__rounds=1))
     assert run.report.stat().st_size > 10_000
     assert run.summary["test_images"] > 0
+
+
+def test_a_ray_cluster_that_is_not_there_is_said_at_once_and_leaves_no_run(tmp_path):
+    keys = {"engine__kind": "ray", "engine__ray_address": "127.0.0.1:1"}
+    with pytest.raises(NetworkError, match="no Ray cluster answers there"):
+        simulate(tiny(tmp_path / "runs", **keys))
+    assert not (tmp_path / "runs").exists()

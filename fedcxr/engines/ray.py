@@ -53,7 +53,6 @@ def run_on_ray(
         raise ConfigError(
             "engine.kind = ray: Ray is not installed. pip install 'flwr[simulation]'."
         )
-    _check_reachable(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     init: dict[str, Any] = {"address": address} if address else {"num_cpus": workers * threads}
@@ -69,7 +68,7 @@ def run_on_ray(
         stop.set()
 
 
-def _check_reachable(address: str | None) -> None:
+def check_reachable(address: str | None) -> None:
     """Raise NetworkError at once where nothing listens; Ray itself would try for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():

@@ -13,7 +13,7 @@ from flwr.app import Context, RecordDict, UserConfig
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import LocalGrid, local_grid
-from fedcxr.engines.ray import run_on_ray
+from fedcxr.engines.ray import check_reachable, run_on_ray
 from fedcxr.models.registry import check_model
 from fedcxr.runs.folder import RunFolder
 from fedcxr.training.device import resolve_device
@@ -56,6 +56,7 @@ def simulate(
     """
     check_model(config.model)
     resolve_device(config.engine.device)
+    check_reachable(config.engine.ray_address)
     config = with_sites_of_plan(config)
     run = RunFolder.create(Path(config.runs_dir), config.name)
     if on_start:

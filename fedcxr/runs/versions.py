@@ -43,14 +43,21 @@ def cores() -> int:
 
 
 def processor_name() -> str:
-    """Return the processor's model name, or its architecture."""
+    """Return the processor's model name with family and stepping, or its architecture.
+
+    Virtual machines give one name to many processors; the numbers tell them apart.
+    """
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        pass  # no /proc here: macOS
-    return platform.processor() or platform.machine()
+        lines = []  # no /proc here: macOS
+    pairs = [line.partition(":") for line in lines]
+    found = {key.strip(): value.strip() for key, _, value in reversed(pairs)}  # the first core's
+    name = found.get("model name")
+    if name is None:
+        return platform.processor() or platform.machine()
+    numbers = [f"{k} {found[k]}" for k in ("cpu family", "model", "stepping") if k in found]
+    return f"{name} ({', '.join(numbers)})" if numbers else name
 
 
 @lru_cache(maxsize=1)

@@ -5,8 +5,6 @@ Large images are stood in for by smaller ones: the ranking is the same, the wait
 """
 
 import json
-import os
-import platform
 import statistics
 import time
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from fedcxr.atomic import write_text_atomically
 from fedcxr.config.model import ModelConfig
 from fedcxr.home import home_folder
 from fedcxr.models.registry import build_model
+from fedcxr.runs.versions import cores, processor_name
 from fedcxr.training.losses import masked_bce
 
 _BUDGET_S = 1.2
@@ -115,8 +114,8 @@ class _Bench:
 def _machine_key(model: ModelConfig, batch_size: int, threads: int) -> str:
     """Return what the times depend on, as one line."""
     parts = (
-        _cpu_name(),
-        f"{os.cpu_count()} cores",
+        processor_name(),
+        f"{cores()} cores",
         torch.backends.cpu.get_cpu_capability(),
         f"torch {torch.__version__}",
         f"{threads} threads",
@@ -124,23 +123,6 @@ def _machine_key(model: ModelConfig, batch_size: int, threads: int) -> str:
         f"batch {batch_size}",
     )
     return " | ".join(parts)
-
-
-def _cpu_name() -> str:
-    """Return the processor's name, as exactly as the system tells it."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    # the stepping tells apart processors that virtual machines give one name
-    wanted = ("model name", "cpu family", "model\t", "stepping")
-    found = {
-        line.partition(":")[0].strip(): line.partition(":")[2].strip()
-        for line in lines
-        if line.startswith(wanted)
-    }
-    return " ".join(found.values()) or name
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:

@@ -1,0 +1,1 @@
+"""One image file, whatever its format, to one square of 8-bit grey."""

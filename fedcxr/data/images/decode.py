@@ -1,0 +1,177 @@
+"""One image file to one square of 8-bit grey.
+
+The whole image is resized to the square, without crop and without keeping its aspect ratio, as the
+CheXpert baselines do: -small's 390 × 320 becomes 320 × 320. A box given in fractions of width and
+height therefore stays right at every size.
+
+Whatever cannot be decoded faithfully is an ImageError, never a black or half-grey square.
+"""
+
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin
+
+from fedcxr.data.images.dicom import decode_dicom, is_dicom
+from fedcxr.data.images.greyscale import look_up
+from fedcxr.data.images.png import check_header, check_pixels
+from fedcxr.data.images.quiet import quiet_libraries
+from fedcxr.errors import ImageError
+
+MAX_PIXELS = 64_000_000
+"""CheXpert's largest radiograph has about 9 million pixels; more than this is no radiograph."""
+
+MAX_FILE_BYTES = 256_000_000
+
+DECODER = f"square-bilinear-1+dicom-1+pillow-{PIL.__version__}"
+"""Names the arithmetic of this module, of `greyscale.py` and of Pillow; another decoder makes
+another cache. pydicom has no number in it: it only unpacks what is stored."""
+
+_JPEG_MAGIC = b"\xff\xd8\xff"
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_OTHERS = {
+    **{b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP"},
+    **{b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "gzip", b"%PDF": "PDF"},
+}
+_BARE_DICOM = (b"\x02\x00\x00\x00UL", b"\x08\x00")
+"""First element of DICOM data that was not written as a file: group 2, or a data set's group 8."""
+
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error),
+)
+"""What Pillow and zlib raise on damaged files."""
+
+_FULL_RANGE = 257
+"""16 to 8 bits: 65535 = 255 · 257 (PNG specification, sample depth rescaling)."""
+
+_DARK_16 = 4096
+_NOT_SCALED = "16-bit file without a value above 4095: 12-bit data that was not scaled"
+"""Detectors write 10 or 12 bits; without a stated window the picture would be black."""
+
+
+def decode(path: Path, size_px: int) -> NDArray[np.uint8]:
+    """Return the image as (size_px, size_px) of 8-bit grey, 255 = white.
+
+    The bytes say what a file is, not its name. Colour becomes luma (ITU-R 601), transparency black,
+    16 bits of a PNG are scaled from the full range, and those of a DICOM file by its window (see
+    `dicom.decode_dicom`).
+
+    Raises:
+        ImageError: not a whole JPEG, PNG or DICOM file of at most 64 megapixels, or in a form whose
+            grey values are not certain (CMYK, 12-bit values in a 16-bit PNG).
+    """
+    return decode_bytes(read_file(path), size_px)
+
+
+def decode_bytes(data: bytes, size_px: int) -> NDArray[np.uint8]:
+    """Return the image in a file's bytes as `decode` does, with the same errors."""
+    with quiet_libraries:
+        if is_dicom(data):
+            grey = Image.fromarray(decode_dicom(data, MAX_PIXELS))
+        else:
+            grey = _decode_picture(data, size_px)
+        square = grey.resize((size_px, size_px), Image.Resampling.BILINEAR)
+    return np.asarray(square, dtype=np.uint8)
+
+
+def _decode_picture(data: bytes, size_px: int) -> Image.Image:
+    """Return a JPEG or PNG in mode L; a JPEG may be smaller than it is stored."""
+    try:
+        image = _open(data)
+        _check_size(image)
+        is_png = isinstance(image, PngImagePlugin.PngImageFile)
+        if is_png:
+            check_header(data, image)
+        else:
+            # libjpeg averages 8 × 8 blocks for next to nothing; twice the size is left to resize.
+            image.draft("L" if image.mode in ("L", "RGB") else None, (2 * size_px, 2 * size_px))
+        stored = str(image.tile[0].args) if image.tile else ""
+        image.load()
+        if is_png:
+            check_pixels(data, image)
+        return _to_grey(image, stored)
+    except _BROKEN as err:
+        reason = str(err).partition("\n")[0] or type(err).__name__
+        raise ImageError(f"damaged: {reason}") from err
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        ImageError: missing, empty, unreadable or too large.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ImageError(f"larger than {MAX_FILE_BYTES // 1_000_000} MB")
+        data = path.read_bytes()
+    except OSError as err:
+        raise ImageError(f"cannot be read: {err.strerror}") from err
+    if not data:
+        raise ImageError("empty file (0 bytes)")
+    return data
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    """Return the image with only its header read.
+
+    `Image.open` would warn of a decompression bomb by itself, from a global setting and only past
+    89 megapixels; the two classes behind it do not.
+    """
+    if data.startswith(_JPEG_MAGIC):
+        return JpegImagePlugin.JpegImageFile(BytesIO(data))
+    if data.startswith(_PNG_MAGIC):
+        return PngImagePlugin.PngImageFile(BytesIO(data))
+    start = data[:64].lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ImageError("a web page, not an image: the download failed")
+    if data.startswith(_BARE_DICOM):
+        raise ImageError("DICOM data without the preamble of a file: convert it to a DICOM file")
+    # its first bytes are not quoted: they may be those of a patient's name
+    kind = next((name for magic, name in _OTHERS.items() if data.startswith(magic)), "unknown")
+    raise ImageError(f"neither JPEG, PNG nor DICOM, but {kind}: convert it to PNG")
+
+
+def _check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{width} × {height} pixels, more than {MAX_PIXELS // 1_000_000} million")
+
+
+def _to_grey(image: Image.Image, stored: str) -> Image.Image:
+    """Return the image in mode L.
+
+    Args:
+        image: loaded.
+        stored: Pillow's name of how a PNG holds its values, such as "RGB;16B".
+    """
+    is_keyed = "transparency" in image.info  # a PNG that names one value or palette entry so
+    if is_keyed and stored not in ("L", "RGB") and image.mode != "P":
+        raise ImageError("a transparent value that is not of 8 bits: its grey is not certain")
+    if is_keyed or image.mode in ("RGBA", "LA", "PA"):
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        grey = Image.alpha_composite(black, image.convert("RGBA")).convert("L")
+    elif image.mode == "I;16":
+        grey = _from_16_bits(image)
+    elif image.mode == "P":
+        grey = image.convert("RGB").convert("L")
+    elif image.mode in ("L", "RGB", "1"):
+        grey = image.convert("L")
+    else:
+        raise ImageError(f"colour mode {image.mode}, whose grey values are not certain")
+    if stored.endswith(";16B") and np.asarray(grey).max() < _DARK_16 >> 8:
+        raise ImageError(_NOT_SCALED)
+    return grey
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.uint16, copy=False)
+    if values.max(initial=0) < _DARK_16:
+        raise ImageError(_NOT_SCALED)
+    scaled = (np.arange(65536) + _FULL_RANGE // 2) // _FULL_RANGE
+    return Image.fromarray(look_up(scaled.astype(np.uint8), values))

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from dicom_writer import table
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_modality_lut, apply_voi
+
+from fedcxr.data.images.greyscale import Display, Rescale, Table, Window, look_up, to_grey
+
+IDENTITY = Window(127.5, 255, "LINEAR_EXACT")
+
+
+def test_a_large_image_is_looked_up_in_parts():
+    values = np.resize(np.arange(65536, dtype=np.uint16), (1100, 1000))
+    entries = (np.arange(65536) * 7 % 251).astype(np.uint8)
+    np.testing.assert_array_equal(look_up(entries, values), entries[values])
+
+
+def test_the_range_of_a_large_image_is_that_of_all_its_parts():
+    stored = np.full((1100, 1000), 500, dtype=np.uint16)
+    stored[0, 0], stored[-1, -1] = 400, 600
+    assert to_grey(stored, Display())[::1099, ::999].tolist() == [[0, 128], [128, 255]]
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_the_order_of_the_bytes_changes_nothing(order):
+    stored = np.array([[0, 100], [200, 255]], dtype=f"{order}i2")
+    assert to_grey(stored, Display(voi=IDENTITY)).tolist() == stored.tolist()
+
+
+def test_a_table_without_a_window_is_scaled_from_its_own_range():
+    modality = Table(0, np.array([10, 30, 20], dtype=np.uint16), 16)
+    stored = np.array([[0, 1, 2]], dtype=np.uint8)
+    assert to_grey(stored, Display(modality)).tolist() == [[0, 255, 128]]
+
+
+def test_a_constant_image_keeps_what_its_window_says():
+    stored = np.full((2, 2), 128, dtype=np.uint8)
+    assert to_grey(stored, Display(voi=IDENTITY)).tolist() == [[128, 128], [128, 128]]
+
+
+def test_a_very_narrow_window_is_a_step():
+    stored = np.array([[99, 100, 101]], dtype=np.uint8)
+    for function in ("LINEAR_EXACT", "SIGMOID"):
+        display = Display(voi=Window(100, 1e-307, function))
+        assert to_grey(stored, display).tolist() == [[0, 128, 255]]
+
+
+@pytest.mark.parametrize("first", [0, 50, -50])
+@pytest.mark.parametrize("kind", [np.uint16, np.int16])
+def test_tables_agree_with_pydicom(first, kind):
+    # of 16 bits, where its function is right
+    rng = np.random.default_rng(0)
+    stored = rng.integers(60, 400, (8, 8)).astype(kind)
+    entries = rng.integers(0, 65536, 300)
+    header = Dataset()
+    header.VOILUTSequence = table(entries, first=first)
+    expected = apply_voi(stored.astype(np.int32), _with_encoding(header))
+    voi = Table(first, entries.astype(np.uint16), 16)
+    found = to_grey(stored, Display(voi=voi))
+    assert np.abs(found - expected / 65535 * 255).max() <= 0.5 + 1e-6
+    header.ModalityLUTSequence = header.VOILUTSequence
+    expected = apply_modality_lut(stored.astype(np.int32), header).astype(float)
+    expected = (expected - expected.min()) / (expected.max() - expected.min()) * 255
+    assert np.abs(to_grey(stored, Display(modality=voi)) - expected).max() <= 0.5 + 1e-6
+
+
+def test_the_unity_rescale_is_the_default():
+    stored = np.arange(4, dtype=np.uint8).reshape(2, 2)
+    assert Display().modality == Rescale(1.0, 0.0)
+    assert to_grey(stored, Display()).tolist() == [[0, 85], [170, 255]]
+
+
+def _with_encoding(header):
+    header.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
+    return header

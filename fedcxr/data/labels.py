@@ -1,10 +1,11 @@
-"""Label vocabularies, the four states of a label, and how states become targets.
+"""Label vocabularies, and the states that a label can have.
 
 A radiologist's report can affirm a finding, deny it, hedge, or not mention it. The four are kept
-apart as small integers until a stated policy turns them into targets in {0, 1, nan}.
+apart as small integers until a stated policy turns them into targets (`fedcxr/data/policies.py`). A
+fifth, masked, stands where the source has no such label.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,12 @@ POSITIVE = 1
 NEGATIVE = 0
 UNCERTAIN = -1
 BLANK = -2
+MASKED = -3
+"""The source does not have this label at all: never a target, whatever the policy."""
+
+NO_FINDING = "No Finding"
+SUPPORT_DEVICES = "Support Devices"
+"""Not a finding: an image with nothing but devices on it is one of No Finding."""
 
 CHEXPERT_LABELS = (
     "No Finding",
@@ -50,52 +57,31 @@ NIH14_LABELS = (
 )
 """The 14 findings of NIH ChestX-ray14, as they are spelled in Data_Entry_2017.csv."""
 
-STATE_NAMES = {POSITIVE: "positive", NEGATIVE: "negative", UNCERTAIN: "uncertain", BLANK: "blank"}
+NIH14_IN_CHEXPERT = {
+    "Atelectasis": "Atelectasis",
+    "Cardiomegaly": "Cardiomegaly",
+    "Consolidation": "Consolidation",
+    "Edema": "Edema",
+    "Effusion": "Pleural Effusion",
+    "Pneumonia": "Pneumonia",
+    "Pneumothorax": "Pneumothorax",
+}
+"""The findings that both vocabularies have, by NIH's name: only those that mean the same."""
 
-_POLICY_VALUE = {"ignore": np.nan, "zeros": 0.0, "ones": 1.0}
-
-
-def to_targets(
-    states: NDArray[np.int8],
-    labels: Sequence[str],
-    *,
-    uncertain: str = "ignore",
-    blank: str = "zeros",
-    uncertain_by_label: Mapping[str, str] | None = None,
-    blank_by_label: Mapping[str, str] | None = None,
-) -> NDArray[np.float32]:
-    """Return targets in {0, 1, nan} from label states, nan = not known.
-
-    Args:
-        states: (N, L) of POSITIVE, NEGATIVE, UNCERTAIN or BLANK.
-        labels: the L names.
-        uncertain: what UNCERTAIN becomes: `ignore` (nan), `zeros` or `ones`.
-        blank: what BLANK becomes.
-        uncertain_by_label: exceptions to `uncertain`, by name.
-        blank_by_label: exceptions to `blank`, by name.
-
-    Returns:
-        (N, L) float32.
-
-    Source: Irvin et al. 2019, "CheXpert", §3.1 (U-Ignore, U-Zeros, U-Ones).
-
-    >>> to_targets(np.array([[1, 0, -1, -2]], dtype=np.int8), list("abcd"), uncertain="ones")
-    array([[1., 0., 1., 0.]], dtype=float32)
-    """
-    target = states.astype(np.float32)
-    for column, label in enumerate(labels):
-        on_uncertain = (uncertain_by_label or {}).get(label, uncertain)
-        on_blank = (blank_by_label or {}).get(label, blank)
-        target[states[:, column] == UNCERTAIN, column] = _POLICY_VALUE[on_uncertain]
-        target[states[:, column] == BLANK, column] = _POLICY_VALUE[on_blank]
-    return target
+STATE_NAMES = {
+    POSITIVE: "positive",
+    NEGATIVE: "negative",
+    UNCERTAIN: "uncertain",
+    BLANK: "blank",
+    MASKED: "masked",
+}
 
 
 def count_states(states: NDArray[np.int8], labels: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return how often each label is positive, negative, uncertain and blank.
+    """Return how often each label is positive, negative, uncertain, blank and masked.
 
     >>> count_states(np.array([[1], [-2]], dtype=np.int8), ["Edema"])
-    {'Edema': {'positive': 1, 'negative': 0, 'uncertain': 0, 'blank': 1}}
+    {'Edema': {'positive': 1, 'negative': 0, 'uncertain': 0, 'blank': 1, 'masked': 0}}
     """
     return {
         label: {

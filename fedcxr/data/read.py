@@ -1,43 +1,120 @@
-"""One door to every data set: the layout is recognised from the folder."""
+"""One door to every data set: the layout is recognised from the folder, several are joined."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fedcxr.data.chexpert import TRAIN_CSV, read_chexpert
-from fedcxr.data.labels import CHEXPERT_LABELS, NIH14_LABELS
-from fedcxr.data.nih14 import ATTRIBUTION, ENTRY_GLOB, read_nih14
+from fedcxr.data.readers.chexpert import read_chexpert
+from fedcxr.data.readers.join import MAX_SOURCES, join, joined_labels, own_labels, source_names
+from fedcxr.data.readers.layouts import CHEXPERT, KINDS, NIH14, recognise
+from fedcxr.data.readers.nih14 import ATTRIBUTION, read_nih14
+from fedcxr.data.readers.nih14_onehot import read_onehot
+from fedcxr.data.readers.tables import nearest, paused_collector
 from fedcxr.data.records import DataSet
-from fedcxr.data.tables import nearest, paused_collector
 from fedcxr.errors import ConfigError, DataError, some
 
-_LABELS = {"chexpert": CHEXPERT_LABELS, "nih14": NIH14_LABELS}
-_READERS = {"chexpert": read_chexpert, "nih14": read_nih14}
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One of the folders to read."""
+
+    name: str
+    folder: Path
+    layout: str
+    labels: dict[str, str]
+    """Of the labels asked for, those that it has, each with its own name for it."""
 
 
-def read_dataset(root: Path, *, views: str = "all", labels: Sequence[str] | None = None) -> DataSet:
-    """Return the records of the data set in `root`, in the order of its tables.
+def read_dataset(
+    root: str | Path | Sequence[str | Path],
+    *,
+    views: str = "all",
+    labels: Sequence[str] | None = None,
+    label_table: str | None = None,
+    column: str | None = None,
+) -> DataSet:
+    """Return the records of the data set in `root`, or of several joined, in their tables' order.
 
     No image is opened, and none is looked up on disk: a table's file that is not there is found by
-    the cache (`fedcxr/data/cache.py`).
+    the cache (`fedcxr/data/cache/store.py`).
 
     Args:
-        root: the folder with CheXpert's train.csv or NIH's Data_Entry_2017*.csv, or its parent.
+        root: the folder with the tables, or its parent; several folders are joined
+            (`fedcxr/data/readers/join.py`).
         views: `all`, or `frontal` to leave lateral views out.
-        labels: the labels to keep, in this order; none = all 14 of the layout.
+        labels: the labels to keep, in this order; none = all 14 of the layout, or those that
+            joined data sets share.
+        label_table: CheXpert's table of training labels, such as `train_cheXbert.csv`;
+            none = train.csv.
+        column: a column of the source's table to keep as the records' attribute.
 
     Raises:
-        ConfigError: a label that the layout does not have.
+        ConfigError: a label that the layout does not have, a folder named twice, or a label table
+            for data that have none.
         DataError: no data set is recognised, or its tables are wrong.
+        LeakError: a patient would be in two places.
     """
-    folder, layout = _recognise(root)
-    wanted = _LABELS[layout] if labels is None else _check_labels(labels, layout)
+    roots = [Path(one) for one in ([root] if isinstance(root, str | Path) else root)]
+    sources, wanted = _sources(roots, labels, label_table)
+    parts = {}
+    for source in sources:
+        with paused_collector():
+            part = _read(source, label_table, column)
+        parts[source.name] = _checked(part, views)
+    if len(parts) == 1:
+        return parts[sources[0].name]
     with paused_collector():
-        dataset = _READERS[layout](folder, wanted)
+        return join(parts, {source.name: source.labels for source in sources}, wanted)
+
+
+def _sources(
+    roots: Sequence[Path], labels: Sequence[str] | None, label_table: str | None
+) -> tuple[list[_Source], tuple[str, ...]]:
+    """Return the sources in the folders, and the labels to read of them together."""
+    found = [recognise(root, label_table) for root in roots]
+    _check_roots([folder for folder, _ in found])
+    kinds = [KINDS[layout] for _, layout in found]
+    if max(map(kinds.count, kinds)) > MAX_SOURCES:
+        raise ConfigError(f"data.root: at most {MAX_SOURCES} data sets of one kind can be joined.")
+    if label_table is not None and "chexpert" not in kinds:
+        raise ConfigError(
+            f"data.label_table={label_table}: only CheXpert has several tables of training "
+            f"labels; {roots[0]} is NIH ChestX-ray14. Leave it out."
+        )
+    shared, known = joined_labels(kinds)
+    wanted = shared if labels is None else _check_labels(labels, known, " + ".join(kinds))
+    sources = [
+        _Source(name, folder, layout, own_labels(KINDS[layout], kinds, wanted))
+        for name, (folder, layout) in zip(source_names(kinds), found, strict=True)
+    ]
+    for source in sources:
+        if not source.labels:
+            raise ConfigError(
+                f"data.labels: {source.name} ({source.folder}) has none of "
+                f"{some(list(wanted), 30)}. Add one that it has, or leave this folder out."
+            )
+    return sources, wanted
+
+
+def _read(source: _Source, label_table: str | None, column: str | None) -> DataSet:
+    labels = tuple(source.labels.values())
+    if source.layout == CHEXPERT:
+        return read_chexpert(
+            source.folder, labels, source=source.name, label_table=label_table, column=column
+        )
+    read = read_nih14 if source.layout == NIH14 else read_onehot
+    return read(source.folder, labels, source=source.name, column=column)
+
+
+def _checked(dataset: DataSet, views: str) -> DataSet:
+    """Return the data set with only the views asked for, if any are left."""
     if views == "frontal":
         dataset = dataset.where(lambda record: record.view == "frontal")
     if not dataset.records:
-        raise DataError(f"{folder}: the tables hold no images with views={views}.")
+        raise DataError(
+            f"{dataset.root}: the tables hold no images with views={views}. Give another folder, "
+            f"or --views all."
+        )
     paths = {record.path for record in dataset.records}
     boxes = tuple(box for box in dataset.boxes if box.path in paths)
     return replace(dataset, boxes=boxes, notes=_notes(dataset))
@@ -51,42 +128,20 @@ def _notes(dataset: DataSet) -> tuple[str, ...]:
     return ("The images are synthetic: drawings, not patients.", *rest)
 
 
-def _check_labels(labels: Sequence[str], layout: str) -> tuple[str, ...]:
-    known = _LABELS[layout]
+def _check_roots(folders: list[Path]) -> None:
+    if not folders or len({folder.resolve() for folder in folders}) < len(folders):
+        named = some([str(folder) for folder in folders]) or "none"
+        raise ConfigError(f"data.root: name each data set once, at least one; found {named}.")
+
+
+def _check_labels(labels: Sequence[str], known: Sequence[str], kinds: str) -> tuple[str, ...]:
     unknown = [f"{label!r}{nearest(label, known)}" for label in labels if label not in known]
     if unknown:
         raise ConfigError(
-            f"data.labels: {some(unknown)} not among the labels of {layout}: {', '.join(known)}."
+            f"data.labels: {some(unknown)} not among the labels of {kinds}: {', '.join(known)}."
         )
     if not labels or len(set(labels)) < len(labels):
         raise ConfigError(
-            f"data.labels: give each label once, at least one of {some([*known], 14)}."
+            f"data.labels: give each label once, at least one of {some([*known], 30)}."
         )
     return tuple(labels)
-
-
-def _recognise(root: Path) -> tuple[Path, str]:
-    """Return the folder that holds the tables, `root` itself or a child of it, and the layout."""
-    if not root.is_dir():
-        raise DataError(f"{root}: there is no such folder. Give --data the data set's folder.")
-    children = sorted(path for path in root.iterdir() if path.is_dir())
-    found = _layouts(root) or [match for child in children for match in _layouts(child)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        names = some(sorted(path.name for path in root.iterdir())) or "nothing"
-        raise DataError(
-            f"{root}: neither CheXpert ({TRAIN_CSV}) nor NIH ChestX-ray14 ({ENTRY_GLOB}) is here "
-            f"or one folder below; there is {names}. Give --data the folder with the table."
-        )
-    places = some([f"{folder} ({layout})" for folder, layout in found])
-    raise DataError(f"{root}: several data sets: {places}. Give --data one of them.")
-
-
-def _layouts(folder: Path) -> list[tuple[Path, str]]:
-    found = []
-    if (folder / TRAIN_CSV).is_file():
-        found.append((folder, "chexpert"))
-    if any(folder.glob(ENTRY_GLOB)):
-        found.append((folder, "nih14"))
-    return found

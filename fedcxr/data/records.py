@@ -34,6 +34,10 @@ class Record:
     """The official split: `train`, `val`, `test`, or empty where there is none."""
     labels: tuple[int, ...]
     """States (`fedcxr/data/labels.py`) along the data set's labels."""
+    source: str = ""
+    """The data set it comes from, `chexpert` or `nih14`; numbered where there are two of one."""
+    attribute: str = ""
+    """The cell of the column that the reader was asked to keep, for `by-attribute` partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,19 @@ class DataSet:
 
     root: Path
     layout: str
-    """`chexpert` or `nih14`."""
+    """`chexpert`, `nih14`, `nih14-onehot` or `joined`."""
     labels: tuple[str, ...]
     records: tuple[Record, ...]
     boxes: tuple[Box, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader of the report must know: attribution, missing official lists, …"""
+    roots: tuple[tuple[str, Path], ...] = ()
+    """Of joined data sets: by the first component of the record paths, the folder it stands for."""
+
+    @property
+    def files(self) -> "Path | dict[str, Path]":
+        """Return where the record paths lead, as `Fence` takes it."""
+        return dict(self.roots) or self.root
 
     def where(self, keep: Callable[[Record], bool]) -> "DataSet":
         """Return the data set with only the records that `keep` says yes to."""

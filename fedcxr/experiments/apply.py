@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config
-from fedcxr.data.cache import build_cache
-from fedcxr.data.images import decode
+from fedcxr.data.cache.store import build_cache
+from fedcxr.data.images.decode import decode
 from fedcxr.data.read import read_dataset
+from fedcxr.data.readers.join import in_the_words_of, names_of_patient
+from fedcxr.data.records import DataSet
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
 from fedcxr.errors import ConfigError, DataError, ImageError, some
 from fedcxr.explain.overlay import write_overlay
@@ -88,6 +90,7 @@ def evaluate_run(path: Path, data: Path, *, split: str = "test") -> dict[str, An
         raise ConfigError(f"--split {split}: expected test or all.")
     loaded = load_run(path)
     dataset = read_dataset(data, views=loaded.config.data.views)
+    dataset = in_the_words_of(loaded.model.labels, dataset)
     if split == "test" and any(record.split == "test" for record in dataset.records):
         dataset = dataset.where(lambda record: record.split == "test")
     shared = [label for label in loaded.model.labels if label in dataset.labels]
@@ -98,10 +101,11 @@ def evaluate_run(path: Path, data: Path, *, split: str = "test") -> dict[str, An
         )
     key, known = _key_and_patients(loaded)
     tokens = Tokens(key)
-    fresh = dataset.where(lambda record: tokens.patient(record.patient_id) not in known)
+    strangers = _strangers(dataset, tokens, known)
+    fresh = dataset.where(lambda record: record.patient_id in strangers)
     cache = build_cache(
         [(tokens.image(r.path), r.path) for r in fresh.records],
-        dataset.root,
+        dataset.files,
         size_px=loaded.config.model.image_size,
         max_bad_fraction=loaded.config.data.max_bad_fraction,
         workers=cores(),
@@ -175,6 +179,16 @@ def _key_and_patients(loaded: LoadedRun) -> tuple[bytes, set[str]]:
     files = [plan.val_csv, *(plan.site_csv(site.site_id) for site in plan.sites)]
     known = {patient for file in files if file.exists() for patient in read_table(file).patient_id}
     return SYNTHETIC_KEY if synthetic else load_key(), known
+
+
+def _strangers(dataset: DataSet, tokens: Tokens, known: set[str]) -> set[str]:
+    """Return the patients of a data set of whom none of the `known` tokens is."""
+    one_record = {record.patient_id: record for record in dataset.records}
+    return {
+        patient_id
+        for patient_id, record in one_record.items()
+        if not any(tokens.patient(name) in known for name in names_of_patient(record))
+    }
 
 
 def _scores(

@@ -47,6 +47,7 @@ def test_a_record_says_who_when_and_how(tmp_path):
     assert (first.view, first.projection, first.sex, first.age) == ("frontal", "AP", "F", 68)
     assert (lateral.view, lateral.projection) == ("lateral", "")
     assert (first.split, valid.split) == ("train", "test")
+    assert (first.source, first.attribute) == ("chexpert", "")
 
 
 def test_the_folder_and_its_parent_give_the_same_records(tmp_path):
@@ -117,7 +118,7 @@ def test_a_missing_column_is_named_with_the_nearest_one(tmp_path):
         read_dataset(folder)
 
 
-@pytest.mark.parametrize("value", ["2.0", "yes", "1e9", "nan", " ", "=1+1"])
+@pytest.mark.parametrize("value", ["2.0", "yes", "1e9", "nan", " ", "-2", "01"])
 def test_a_label_outside_its_vocabulary_is_refused_with_its_rows(tmp_path, value):
     good = [row(f"train/patient{i:05d}/study1/view1_frontal.jpg") for i in range(20)]
     bad = [
@@ -161,7 +162,7 @@ def test_a_path_of_another_shape_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"sex": "=cmd()"}, "Female, Male, Unknown"),
+        ({"sex": "W"}, "Female, Male, Unknown"),
         ({"age": "-3"}, "whole years"),
         ({"age": "151"}, "whole years"),
         ({"view": "Oblique"}, "Frontal or Lateral"),
@@ -195,7 +196,7 @@ def test_a_byte_order_mark_and_crlf_are_accepted(tmp_path):
     [
         (HEADER.encode("utf-16"), "UTF-16"),
         (HEADER.encode() + b"\n\xff\xfe\xfd", "not UTF-8"),
-        (HEADER.encode() + b"\n" + b"x" * 1_000_000, "not a readable CSV"),
+        (HEADER.encode() + b"\n" + b"x" * 1_000_000, "row 2: a field of more than 100,000 char"),
         (HEADER.encode() + b"\na,b\n", r"without exactly 19 fields.*the first has 2"),
         (HEADER.encode() + b",Edema\n", "'?Edema'? is there twice"),
         (b"", "empty"),

@@ -45,6 +45,7 @@ def test_a_record_says_who_when_and_how(tmp_path):
     assert second.patient_id == third.patient_id == "2"  # padded in one row, bare in the other
     assert second.study_id != third.study_id
     assert first.path == "images/00000001_000.png"
+    assert (first.source, first.attribute) == ("nih14", "")
 
 
 def test_the_attribution_that_nih_asks_for_is_in_the_notes(tmp_path):

@@ -1,28 +1,25 @@
-"""A CSV file as columns of text, read strictly: what every table reader shares.
+"""A CSV file as columns of text, chosen by name: what every table reader shares.
 
-Nothing is guessed: a row with too many or too few fields, a second column of the same name, text
-that is not UTF-8 or a cell outside its vocabulary is refused with the file, the rows and the mend.
-Row numbers are those a spreadsheet shows: the header is row 1.
+Nothing is guessed: a column that is missing or there twice and a cell outside its vocabulary are
+refused with the file, the rows and the mend. Row numbers are those a spreadsheet shows: the header
+is row 1. What a CSV file has to be is in `fedcxr/data/readers/csv_file.py`.
 """
 
-import csv
 import difflib
 import gc
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.data.labels import BLANK, NEGATIVE, POSITIVE, UNCERTAIN
+from fedcxr.data.readers.csv_file import read_rows
 from fedcxr.data.records import Record
 from fedcxr.errors import RecordError, some
-
-MAX_TABLE_BYTES = 1 << 30
-"""CheXpert's train.csv, the largest we know, has 21 MB."""
 
 STATE_CELLS = {
     "1": POSITIVE,
@@ -47,12 +44,27 @@ class Table:
     def __len__(self) -> int:
         return self.num_rows
 
+    def __getitem__(self, column: str) -> tuple[str, ...]:
+        """Return the cells of a column."""
+        self.require([column])
+        return self.columns[column]
+
+    def kept(self, column: str | None) -> Iterable[str]:
+        """Return the cells of a column that a table may lack: blank, one a row, if it does."""
+        return self.columns.get(column or "", repeat("", self.num_rows))
+
     def require(self, names: Iterable[str]) -> None:
         """Raise RecordError naming the columns that are missing, each with the nearest present."""
         missing = [name for name in names if name not in self.columns]
         if not missing:
             return
         described = [f"{name!r}{nearest(name, self.columns)}" for name in missing]
+        only = next(iter(self.columns), "") if len(self.columns) == 1 else ""
+        if ";" in only or "\t" in only:
+            raise RecordError(
+                f"{self.csv_path}: row 1: the columns are not separated by commas. Save it again "
+                f"as CSV with commas."
+            )
         raise RecordError(
             f"{self.csv_path}: row 1: missing column{'s' * (len(missing) > 1)} "
             f"{some(described)}. Rename the column in the header, or fetch the file again."
@@ -111,34 +123,27 @@ class Table:
 
 
 def read_table_file(csv_path: Path, aliases: Mapping[str, str] | None = None) -> Table:
-    """Return the columns of a CSV file.
-
-    A byte-order mark, CRLF line ends and empty trailing columns are accepted.
+    """Return the columns of a CSV file; one without a name in the header is left out.
 
     Args:
-        csv_path: the file.
+        csv_path: the file, as `fedcxr/data/readers/csv_file.py` accepts it.
         aliases: other spellings of a column's name, each with the name to use.
 
     Raises:
-        RecordError: the file is missing, too large, not UTF-8 text, or not a rectangular table.
+        RecordError: the file is missing, too large, not UTF-8 text, not a rectangular table, or
+            has a formula in a cell or a column twice.
     """
-    try:
-        rows = list(csv.reader(io.StringIO(_text(csv_path), newline=""), strict=True))
-    except csv.Error as err:
-        raise RecordError(f"{csv_path}: not a readable CSV file: {err}. Fetch it again.") from err
-    while rows and not any(rows[-1]):
-        rows.pop()
-    if not rows:
-        raise RecordError(f"{csv_path}: the file is empty; it needs a header row. Fetch it again.")
+    rows = read_rows(csv_path)
     names = [(aliases or {}).get(name.strip(), name.strip()) for name in rows.pop(0)]
-    while names and not names[-1]:
-        names.pop()
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise RecordError(f"{csv_path}: row 1: column {some(twice)} is there twice; remove one.")
-    _check_rectangular(csv_path, rows, len(names))
+        raise RecordError(
+            f"{csv_path}: row 1: column {some([repr(name) for name in twice])} is there twice; "
+            f"remove one."
+        )
     columns = list(zip(*rows, strict=False)) if rows else [()] * len(names)
-    return Table(csv_path, dict(zip(names, columns, strict=False)), len(rows))
+    by_name = {name: cells for name, cells in zip(names, columns, strict=False) if name}
+    return Table(csv_path, by_name, len(rows))
 
 
 @contextmanager
@@ -187,39 +192,6 @@ def without_duplicates(records: list[Record], csv_path: Path, notes: list[str]) 
     if len(first) < len(records):
         notes.append(f"{csv_path.name}: {len(records) - len(first)} repeated rows left out.")
     return list(first.values())
-
-
-def _text(csv_path: Path) -> str:
-    try:
-        if csv_path.stat().st_size > MAX_TABLE_BYTES:
-            raise RecordError(f"{csv_path}: larger than 1 GiB; this is not a table of radiographs.")
-        data = csv_path.read_bytes()
-    except OSError as err:
-        raise RecordError(f"{csv_path}: cannot be read ({err.strerror}).") from err
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
-        raise RecordError(
-            f"{csv_path}: UTF-16 or binary, not UTF-8 text. Save it again as CSV in UTF-8."
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as err:
-        raise RecordError(
-            f"{csv_path}: byte {err.start} is not UTF-8. Save it again as CSV in UTF-8."
-        ) from err
-
-
-def _check_rectangular(csv_path: Path, rows: list[list[str]], width: int) -> None:
-    bad = [i for i, row in enumerate(rows) if len(row) != width and _is_ragged(row, width)]
-    if bad:
-        raise RecordError(
-            f"{csv_path}: {len(bad)} row{'s' * (len(bad) > 1)} (row "
-            f"{some([str(i + 2) for i in bad])}) without exactly {width} fields, as the header "
-            f"has; the first has {len(rows[bad[0]])}. Mend these rows or fetch the file again."
-        )
-
-
-def _is_ragged(row: list[str], width: int) -> bool:
-    return len(row) < width or any(row[width:])
 
 
 def _number(cell: str) -> float:

@@ -1,0 +1,175 @@
+"""The rows of CheXpert's tables as records: a row an image, or in the test labels a row a study."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
+
+from fedcxr.data.readers.chexpert_places import (
+    IMAGE_PATH,
+    STUDY_PATH,
+    Parts,
+    Place,
+    find_place,
+    find_places,
+    place_images,
+    split_paths,
+)
+from fedcxr.data.readers.chexpert_tables import ALIASES
+from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
+from fedcxr.data.records import Record
+
+_DESCRIBED = ("Sex", "Age", "Frontal/Lateral", "AP/PA")
+_SEXES = {"Female": "F", "Male": "M", "Unknown": "", "": ""}
+_VIEWS = {"Frontal": "frontal", "Lateral": "lateral"}
+_PROJECTIONS = {code: code for code in ("AP", "PA", "LL", "RL", "")}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be read from every table of a folder."""
+
+    home: Path
+    labels: tuple[str, ...]
+    source: str
+    column: str | None
+    """The column to keep as the records' attribute."""
+    notes: list[str] = field(default_factory=list)
+    """Where what a reader of the report must know is added."""
+
+
+def read_images(csv_path: Path, asked: Asked, *, split: str, folder: str) -> list[Record]:
+    """Return a record per row of train.csv, valid.csv or a table of their shape.
+
+    Args:
+        csv_path: the table.
+        asked: what to read.
+        split: of the records.
+        folder: `train`, `valid`, …: where images lie whose paths do not say it.
+
+    Raises:
+        RecordError: a column is missing, or a cell holds what it may not.
+        DataError: a path leads out of the folder.
+    """
+    table = read_table_file(csv_path, ALIASES)
+    table.require(["Path", *_DESCRIBED, *asked.labels])
+    if asked.column is not None and split == "train":
+        table.require([asked.column])
+    return _image_records(table, asked, split, folder)
+
+
+def read_evaluation(csv_path: Path, asked: Asked, *, split: str, folder: str) -> list[Record]:
+    """Return the records of a table of the 2022 test set or of CheXlocalize.
+
+    They are labelled by study (`Study`) or by image (`Path`), and most say nothing of the patient:
+    what is not there is empty, and the view is taken from the name.
+
+    Raises:
+        RecordError: a column is missing, or a cell holds what it may not.
+        DataError: a path leads out of the folder.
+    """
+    table = read_table_file(csv_path, ALIASES)
+    is_by_study = "Study" in table.columns or "Path" not in table.columns
+    table.require(["Study" if is_by_study else "Path", *asked.labels])
+    if not is_by_study:
+        return _image_records(table, asked, split, folder)
+    return _study_records(table, asked, split, folder)
+
+
+def has_images(csv_path: Path, home: Path, folder: str) -> bool:
+    """Return whether the images of an evaluation table are on disk.
+
+    The table is opened only where batches hold the patients of all splits together.
+    """
+    place = find_place(home, folder)
+    if not place.by_patient:
+        return place.found
+    table = read_table_file(csv_path, ALIASES)
+    column = "Study" if "Study" in table.columns else "Path"
+    pattern = STUDY_PATH if column == "Study" else IMAGE_PATH
+    matches = (pattern.fullmatch(cell) for cell in table[column])
+    return any(match[2] in place.by_patient for match in matches if match is not None)
+
+
+def _study_records(table: Table, asked: Asked, split: str, folder: str) -> list[Record]:
+    """Return a record per image on disk of each study."""
+    example = f"…/{folder}/patient64741/study1"
+    parts = split_paths(table, "Study", STUDY_PATH, folder, example)
+    places = find_places(asked.home, table, "Study", parts)
+    states = map(tuple, table.states(asked.labels).tolist())
+    records = [
+        Record(
+            patient_id=part[1],
+            study_id=f"{part[1]}/{part[2]}",
+            path=path,
+            view=_view_of(path),
+            projection="",
+            sex="",
+            age=None,
+            split=split,
+            labels=row,
+            source=asked.source,
+            attribute=cell,
+        )
+        for part, row, cell in zip(parts, states, table.kept(asked.column), strict=True)
+        for path in _images_of(asked.home, places[part[0]].path(*part[1:]).rstrip("/"))
+    ]
+    return without_duplicates(records, table.csv_path, asked.notes)
+
+
+def _images_of(home: Path, study: str) -> list[str]:
+    """Return the images of a study; one that is sure to be missed if there are none."""
+    found = sorted(p.name for p in (home / study).glob("view*") if p.suffix in (".jpg", ".png"))
+    return [f"{study}/{name}" for name in found or ["view1_frontal.jpg"]]
+
+
+def _image_records(table: Table, asked: Asked, split: str, folder: str) -> list[Record]:
+    """Return a record per row."""
+    example = f"…/{folder}/patient00001/study1/view1_frontal.jpg"
+    parts = split_paths(table, "Path", IMAGE_PATH, folder, example)
+    places = find_places(asked.home, table, "Path", parts)
+    _note_missing(table, places, parts, asked.notes)
+    records = list(
+        map(
+            Record,
+            [part[1] for part in parts],
+            [f"{part[1]}/{part[2]}" for part in parts],
+            place_images(places, parts),
+            _views(table, parts),
+            _named(table, "AP/PA", _PROJECTIONS, "AP, PA, LL, RL or blank"),
+            _named(table, "Sex", _SEXES, "Female, Male, Unknown or blank"),
+            table.ages("Age") if "Age" in table.columns else repeat(None),
+            repeat(split),
+            map(tuple, table.states(asked.labels).tolist()),
+            repeat(asked.source),
+            table.kept(asked.column),
+        )
+    )
+    return without_duplicates(records, table.csv_path, asked.notes)
+
+
+def _views(table: Table, parts: list[Parts]) -> Iterable[str]:
+    if "Frontal/Lateral" in table.columns:
+        return table.named("Frontal/Lateral", _VIEWS, "Frontal or Lateral")
+    return [_view_of(part[3]) for part in parts]
+
+
+def _view_of(name: str) -> str:
+    return "lateral" if "lateral" in name else "frontal"
+
+
+def _named(table: Table, column: str, names: Mapping[str, str], expected: str) -> Iterable[str]:
+    """Return the cells of a column in our words, blank where the table has no such column."""
+    return table.named(column, names, expected) if column in table.columns else repeat("")
+
+
+def _note_missing(
+    table: Table, places: Mapping[str, Place], parts: list[Parts], notes: list[str]
+) -> None:
+    """Say how many patients no batch holds: the cache would only count their images as missing."""
+    pooled = {(part[0], part[1]) for part in parts if places[part[0]].by_patient}
+    absent = sum(patient not in places[split].by_patient for split, patient in pooled)
+    if absent:
+        notes.append(
+            f"{table.csv_path.name}: {absent} of {len(pooled)} patients have no folder on disk."
+        )

@@ -1,0 +1,93 @@
+"""Where the images of ChestX-ray14 lie, and the official lists that split them."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fedcxr.data.records import Record
+from fedcxr.errors import DataError, LeakError, RecordError
+
+TRAIN_LIST = "train_val_list.txt"
+TEST_LIST = "test_list.txt"
+MAX_LIST_BYTES = 1 << 26
+"""NIH's longer list has 1.5 MB."""
+
+DEFAULT_FOLDER = "images"
+_KAGGLE_FOLDERS = ("sample/sample/images", "sample/images")
+
+
+def image_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, str]:
+    """Return the folder of each image name: images/, or images_001/images/ … as downloaded.
+
+    Args:
+        folder: the data set's.
+        others: more places to look in, after which `images` is still the first choice.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    try:
+        parts = sorted(p.name for p in folder.glob("images_*") if p.is_dir())
+        places = [f"{part}/images" for part in parts] + parts + [*_KAGGLE_FOLDERS, *others]
+        return {
+            name: place
+            for place in [*places, "images/images", DEFAULT_FOLDER]
+            if (folder / place).is_dir()
+            for name in os.listdir(folder / place)
+        }
+    except OSError as err:
+        raise DataError(f"{folder}: cannot be listed ({err.strerror}). Mend its rights.") from err
+
+
+def with_official_splits(folder: Path, records: list[Record], notes: list[str]) -> list[Record]:
+    """Return the records with their official split; those in neither list are left out.
+
+    Raises:
+        LeakError: an image is in both lists.
+        DataError: no image of the table is in the lists.
+        RecordError: a list is not a text file.
+    """
+    train, test = _read_list(folder / TRAIN_LIST), _read_list(folder / TEST_LIST)
+    if train is None and test is None:
+        notes.append("There are no official lists: the test set is drawn from the patients.")
+        return records
+    if train is not None and test is not None:
+        both = sorted(train & test)
+        if both:
+            raise LeakError(
+                f"{folder}: {len(both)} images are in {TRAIN_LIST} and in {TEST_LIST}. "
+                f"Fetch the lists again."
+            )
+    splits = [_split(record.path.rpartition("/")[2], train, test) for record in records]
+    kept = [
+        replace(record, split=split) for record, split in zip(records, splits, strict=True) if split
+    ]
+    if not kept:
+        raise DataError(f"{folder}: no image of the table is in the official lists; remove them.")
+    if len(kept) < len(records):
+        notes.append(f"{len(records) - len(kept)} images in neither official list are left out.")
+    notes.append("The test set is NIH's official test list.")
+    return kept
+
+
+def _split(name: str, train: set[str] | None, test: set[str] | None) -> str:
+    """Return the split of an image; where one list is missing it is the other's complement."""
+    if test is not None and name in test:
+        return "test"
+    if train is not None:
+        return "train" if name in train else ("test" if test is None else "")
+    return "train"
+
+
+def _read_list(path: Path) -> set[str] | None:
+    if not path.is_file():
+        return None
+    try:
+        if path.stat().st_size > MAX_LIST_BYTES:
+            raise RecordError(f"{path}: larger than 64 MiB; this is no list of images.")
+        return set(path.read_text(encoding="utf-8-sig").split())
+    except UnicodeDecodeError as err:
+        raise RecordError(f"{path}: not UTF-8 text. Fetch it again.") from err
+    except OSError as err:
+        raise RecordError(f"{path}: cannot be read ({err.strerror}). Mend its rights.") from err

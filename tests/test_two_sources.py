@@ -1,0 +1,83 @@
+"""Whole runs over two data sets at once: CheXpert is some sites, NIH ChestX-ray14 is others."""
+
+import json
+
+import pytest
+
+from fedcxr.config import load_config
+from fedcxr.data.read import read_dataset
+from fedcxr.data.synthetic.write import write_synthetic
+from fedcxr.experiments import simulate
+from fedcxr.experiments.apply import evaluate_run
+from partitions.table import read_table
+
+COMMON = {
+    "Cardiomegaly",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+}
+TINY = {
+    "model.image_size": 32,
+    "server.rounds": 1,
+    "server.bootstrap": 100,
+    "explain.labels": 1,
+    "explain.images_per_outcome": 1,
+    "engine.workers": 1,
+    "engine.precision": "fp32",
+    "partition.scheme": "by-source",
+    "partition.clients": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two-sources")
+    return [
+        write_synthetic(folder / layout, patients=60, size_px=48, layout=layout, seed=seed)
+        for seed, layout in enumerate(("chexpert", "nih14"))
+    ]
+
+
+@pytest.fixture(scope="module")
+def joined(roots, tmp_path_factory):
+    runs_dir = str(tmp_path_factory.mktemp("two-sources-runs"))
+    keys = {"data.root": [str(root) for root in roots], "runs_dir": runs_dir}
+    return simulate(load_config(overrides=TINY | keys))
+
+
+def test_each_source_is_a_site_and_the_labels_are_the_common_ones(joined):
+    plan = json.loads((joined.path / "partition" / "plan.json").read_text())
+    assert set(plan["labels"]) == COMMON
+    assert {site["holds"] for site in plan["sites"]} == {"chexpert", "nih14"}
+    assert joined.summary["macro_auroc"] is not None
+
+
+def test_a_label_that_a_source_lacks_is_masked_and_not_negative(roots, tmp_path):
+    keys = {
+        "data.root": [str(root) for root in roots],
+        "data.labels": ["Edema", "Fracture"],
+        "runs_dir": str(tmp_path),
+    }
+    run = simulate(load_config(overrides=TINY | keys))
+    plan = json.loads((run.path / "partition" / "plan.json").read_text())
+    counts = {site["holds"]: site["label_counts"]["Fracture"] for site in plan["sites"]}
+    assert counts["nih14"]["masked"] > 0
+    assert counts["nih14"]["negative"] + counts["nih14"]["blank"] == 0
+    assert counts["chexpert"]["masked"] == 0
+    test = run.summary["auroc"]["Fracture"]
+    frontal = read_dataset(roots[0], views="frontal").records
+    assert test["positives"] + test["negatives"] == sum(r.split == "test" for r in frontal)
+
+
+def test_other_data_are_scored_without_the_patients_that_a_join_trained_on(joined, roots):
+    partition = joined.path / "partition"
+    files = [partition / "global" / "val.csv", *(partition / "sites").glob("*.csv")]
+    learned = sum(len(read_table(file)) for file in files)
+    scores = [evaluate_run(joined.path, root, split="all") for root in roots]
+    assert sum(one["left_out_images"] for one in scores) == learned
+    # NIH says Effusion where the model says Pleural Effusion
+    assert [set(one["auroc"]) for one in scores] == [COMMON, COMMON]

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import multiprocessing
 import os
 import pickle
@@ -5,9 +7,10 @@ import pickle
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from fedcxr.data.cache import build_cache, open_cache
-from fedcxr.data.images import decode
+from fedcxr.data.cache.store import build_cache, open_cache, verify_cache
+from fedcxr.data.images.decode import decode
 from fedcxr.errors import ArtefactError, DataError
 
 
@@ -93,8 +96,11 @@ def test_corrupt_and_missing_files_are_quarantined_by_name(tmp_path):
     assert reasons[items[0][0]] == "empty file (0 bytes)"
     assert "truncated" in reasons[items[2][0]]
     assert reasons[items[3][0]] == "missing"
-    assert cache.images.shape[0] == 7
+    assert len(cache.row_by_id) == 7
     assert not cache.has(items[0][0])
+    # each image has its row from the start; no identifier leads to those of the bad files
+    assert cache.images.shape == (10, 32, 32)
+    assert not cache.images[[0, 2, 3]].any()
     assert items[2][1] in (cache.folder / "quarantine.csv").read_text()
 
 
@@ -208,12 +214,106 @@ def test_two_builders_at_once_leave_one_whole_cache(tmp_path):
     assert open_cache(tmp_path / "cache" / "both").images.shape == (30, 32, 32)
 
 
-def test_an_interrupted_build_leaves_nothing(tmp_path):
+def test_an_interrupted_build_is_gone_on_with(tmp_path):
     items = make_images(tmp_path)
+    whole = build(items, tmp_path, folder=tmp_path / "cache" / "whole")
 
     def interrupt(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         build(items, tmp_path, folder=tmp_path / "cache" / "mine", progress=interrupt)
-    assert list((tmp_path / "cache").iterdir()) == []
+    again = build(items, tmp_path, folder=tmp_path / "cache" / "mine")
+    np.testing.assert_array_equal(again.images, whole.images)
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["mine", "whole"]
+
+
+def test_files_have_one_digest_exactly_if_their_bytes_are_the_same(tmp_path):
+    items = make_images(tmp_path)
+    (tmp_path / items[1][1]).write_bytes(b"")  # cannot be decoded
+    original = (tmp_path / items[0][1]).read_bytes()
+    (tmp_path / "copy.png").write_bytes(original)
+    for name in ("other", "third"):  # the same pixels and size, and another text beside them
+        text = PngInfo()
+        text.add_text("name", name)
+        Image.open(tmp_path / items[0][1]).save(tmp_path / f"{name}.png", pnginfo=text)
+    items += [(name, f"{name}.png") for name in ("copy", "other", "third")]
+    paths = dict(items)
+    found = build(items, tmp_path, max_bad_fraction=0.5).file_digests(paths, tmp_path)
+    assert set(found) == set(paths) - {items[1][0]}
+    first = items[0][0]
+    assert found["copy"] == found[first] == hashlib.sha256(original).hexdigest()
+    assert found["other"] == hashlib.sha256((tmp_path / "other.png").read_bytes()).hexdigest()
+    assert len(set(found.values())) == len(found) - 1
+
+
+def test_digests_are_of_the_images_that_are_asked_for(tmp_path):
+    items = make_images(tmp_path)
+    cache = build(items, tmp_path)
+    assert list(cache.file_digests(dict(items[:1]), tmp_path)) == [items[0][0]]
+
+
+def test_an_identifier_may_hold_anything(tmp_path):
+    (_, path), *_ = make_images(tmp_path)
+    cache = build([('a,"b" é', path)], tmp_path)
+    assert cache.rows(['a,"b" é']).tolist() == [0]
+
+
+def test_images_of_joined_data_sets_are_found_by_their_first_folder(tmp_path):
+    make_images(tmp_path / "one")
+    make_images(tmp_path / "two", 2)
+    Image.new("L", (9, 9), 7).save(tmp_path / "two" / "images" / "0.png")
+    roots = {"chexpert": tmp_path / "one", "nih14": tmp_path / "two"}
+    cache = build([("a", "chexpert/images/1.png"), ("b", "nih14/images/0.png")], roots)
+    np.testing.assert_array_equal(cache.images[0], decode(tmp_path / "one/images/1.png", 32))
+    assert (cache.images[1] == 7).all()
+    with pytest.raises(DataError, match="names none of the data sets chexpert, nih14"):
+        build([("a", "images/1.png")], roots)
+    with pytest.raises(DataError, match="leads out of the data folder"):
+        build([("a", "nih14/../one/images/1.png")], roots)
+
+
+def test_a_verified_cache_holds_what_was_written(tmp_path):
+    items = make_images(tmp_path, 10)
+    (tmp_path / items[4][1]).write_bytes(b"")
+    cache, steps = build(items, tmp_path, max_bad_fraction=0.1), []
+    verify_cache(cache, workers=2, progress=lambda done, total: steps.append((done, total)))
+    assert steps[-1] == (10, 10)
+
+
+@pytest.mark.parametrize("row", [0, 4, 9])  # row 4 is a bad file's: zeros
+def test_a_single_changed_pixel_is_found_by_verifying(tmp_path, row):
+    items = make_images(tmp_path, 10)
+    (tmp_path / items[4][1]).write_bytes(b"")
+    cache = build(items, tmp_path, max_bad_fraction=0.1)
+    with (cache.folder / "images.u8").open("r+b") as file:
+        file.seek(row * 32 * 32 + 500)
+        pixel = file.read(1)[0]
+        file.seek(row * 32 * 32 + 500)
+        file.write(bytes([pixel ^ 1]))
+    words = rf"damaged: 1 of 10 images are not what was written: rows {row}. Delete the folder"
+    with pytest.raises(ArtefactError, match=words):
+        verify_cache(open_cache(cache.folder))
+
+
+def test_images_that_are_gone_are_found_by_verifying(tmp_path):
+    cache = build(make_images(tmp_path), tmp_path)
+    (cache.folder / "images.u8").unlink()
+    with pytest.raises(ArtefactError, match=r"damaged: .*No such file"):
+        verify_cache(cache)
+
+
+def test_a_cache_of_an_earlier_format_says_so(tmp_path):
+    items = make_images(tmp_path)
+    cache = build(items, tmp_path, folder=tmp_path / "mine")
+    head = json.loads((cache.folder / "cache.json").read_text())
+    (cache.folder / "cache.json").write_text(json.dumps({**head, "format": 1}))
+    with pytest.raises(ArtefactError, match="its format is 1, this version's is 2"):
+        build(items, tmp_path, folder=tmp_path / "mine")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    items = make_images(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtefactError, match=r"mine: the cache cannot be written \(File exists\)"):
+        build(items, tmp_path, folder=tmp_path / "file" / "mine")

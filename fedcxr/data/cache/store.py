@@ -2,11 +2,11 @@
 
 A cache is named by the digest of what it was made from: the image tokens, the paths, sizes and
 times of the files, the size in pixels and the decoder. It is built in a folder of its own and
-renamed when whole, so a cache that is there is whole, and two builders cannot hurt each other.
+renamed when whole (`fedcxr/data/cache/builder.py`), so a cache that is there is whole.
 
-    images.u8        (N, H, W) uint8, C order, nothing else
-    index.csv        row,image_id
-    quarantine.csv   image_id,path,reason: files that could not be decoded; they have no row
+    images.u8        (N, H, W) uint8, C order, nothing else; zeros for the files in quarantine
+    index.csv        row,image_id,crc32,file_bytes: checksum of the pixels, size of the file
+    quarantine.csv   image_id,path,reason: files that could not be decoded; no row is theirs
     cache.json       sizes and digests, written last
 """
 
@@ -14,7 +14,9 @@ import csv
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,13 +24,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.data.cache_writer import FORMAT, Bad, decode_all, sha256_of, write_cache
-from fedcxr.data.images import DECODER
+from fedcxr.data.cache.builder import DECODING, WAITING, Watch, build, recipe_of
+from fedcxr.data.cache.writer import (
+    FORMAT,
+    HEAD,
+    IMAGES,
+    INDEX,
+    QUARANTINE,
+    Bad,
+    differing_rows,
+    sha256_of,
+)
+from fedcxr.data.images.decode import read_file
 from fedcxr.data.paths import Fence
 from fedcxr.errors import ArtefactError, DataError, some
 from fedcxr.home import home_folder
 
-FILES = ("images.u8", "index.csv", "quarantine.csv", "cache.json")
+FILES = (IMAGES, INDEX, QUARANTINE, HEAD)
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +54,7 @@ class Cache:
     images: NDArray[np.uint8] = field(repr=False)
     """(N, H, W), read-only and mapped from the file."""
     row_by_id: dict[str, int] = field(repr=False)
+    """Of the images that could be decoded."""
     bad: tuple[Bad, ...] = field(repr=False)
 
     def has(self, image_id: str) -> bool:
@@ -62,54 +75,88 @@ class Cache:
             )
         return np.array([self.row_by_id[image_id] for image_id in image_ids], dtype=np.int64)
 
+    def file_digests(
+        self, paths: Mapping[str, str], root: Path | Mapping[str, Path]
+    ) -> dict[str, str]:
+        """Return a text for each image that is the same for two exactly if their files are.
+
+        Files of different sizes or pixels differ; the few others are read and hashed (SHA-256), so
+        that building a cache hashes none.
+
+        Args:
+            paths: by token, the path of each image that is asked for.
+            root: what the paths are relative to, as for `build_cache`.
+
+        Raises:
+            ImageError: a file is not there any more.
+        """
+        prints = {
+            image_id: f"{size} bytes, {crc32}"
+            for _, image_id, crc32, size in _rows_of(self.folder / INDEX)
+            if image_id in paths
+        }
+        counts, fence = Counter(prints.values()), Fence(root)
+        for image_id, found in prints.items():
+            if counts[found] > 1:
+                data = read_file(fence.file(paths[image_id]))
+                prints[image_id] = hashlib.sha256(data).hexdigest()
+        return prints
+
     def __reduce__(self) -> tuple[Callable[[Path], "Cache"], tuple[Path]]:
         return open_cache, (self.folder,)
 
 
 def build_cache(
     items: Sequence[tuple[str, str]],
-    root: Path,
+    root: Path | Mapping[str, Path],
     *,
     size_px: int,
     max_bad_fraction: float,
     workers: int,
     folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    watch: Watch | None = None,
 ) -> Cache:
     """Return the cache of the images, decoding them if no whole cache of their digest is there.
 
+    It may be interrupted and called again: it goes on where it stopped. If another process builds
+    the same cache, this one waits for it.
+
     Args:
         items: (image_id, path relative to root) of each image.
-        root: the data set's folder.
+        root: the data set's folder, or those of joined ones by the first component of the paths.
         size_px: side of the square.
         max_bad_fraction: more bad files than this share of the items is an error.
-        workers: threads that decode; Pillow leaves the interpreter free while it does.
+        workers: threads, or processes where there is much to decode.
         folder: where the cache goes; none = under the home folder, by digest.
         progress: called with the number of files done and the total.
+        watch: called with the phase too, and also while what was written is read back.
 
     Raises:
         DataError: too many bad files, or a path that leads out of the root.
-        ArtefactError: `folder` holds another cache, or cannot be written.
+        ArtefactError: `folder` holds another cache or cannot be written, the disk does not keep
+            what it is given, or another builder of the same cache stands still.
+        RunError: a decoding process died.
     """
-    items = sorted(items)
-    _check_items(items)
-    signatures = _signatures(items, root)
-    digest = _digest(items, signatures, size_px)
-    target = folder or home_folder() / "cache" / digest
-    missing = [
-        (*item, "missing") for item, found in zip(items, signatures, strict=True) if found is None
-    ]
+    recipe, missing = recipe_of(items, root, size_px)
     check_bad(missing, len(items), max_bad_fraction)
+    digest = recipe.digest
+    target = folder or home_folder() / "cache" / digest
     cache = _open_whole(target, digest, is_ours=folder is None)
     if cache is None:
-        write_cache(
+
+        def told(phase: str, done: int, total: int) -> None:
+            if progress is not None and phase in (WAITING, DECODING):
+                progress(done, total)
+            if watch is not None:
+                watch(phase, done, total)
+
+        build(
             target,
-            decode_all(items, root, size_px, workers),
-            total=len(items),
-            size_px=size_px,
-            digest=digest,
+            recipe,
+            workers=workers,
             is_whole=lambda there: _is_whole(there, digest),
-            progress=progress,
+            watch=told,
         )
         cache = open_cache(target)
     check_bad(cache.bad, len(items), max_bad_fraction)
@@ -126,6 +173,38 @@ def check_bad(bad: Sequence[Bad], total: int, max_bad_fraction: float) -> None:
         f"{max_bad_fraction:g} allows {int(max_bad_fraction * total)}: {named}. Fetch them again, "
         f"take their rows out of the table, or allow more."
     )
+
+
+def verify_cache(
+    cache: Cache, *, workers: int = 1, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Read every image of the cache and compare it with its checksum.
+
+    Args:
+        cache: an open one.
+        workers: threads that read.
+        progress: called with the number of images read and the total.
+
+    Raises:
+        ArtefactError: images are not what was written.
+    """
+    total, size_px, _ = cache.images.shape
+    row_bytes = size_px * size_px
+    expected = np.full(total, zlib.crc32(bytes(row_bytes)), dtype=np.uint32)
+    for row, _, crc32, _ in _rows_of(cache.folder / INDEX):
+        expected[int(row)] = int(crc32, 16)
+    try:
+        differing = differing_rows(
+            cache.folder / IMAGES, row_bytes, expected, workers=workers, progress=progress
+        )
+    except OSError as err:
+        raise _damaged(cache.folder, str(err)) from err
+    if differing:
+        rows = some([str(row) for row in differing])
+        raise _damaged(
+            cache.folder,
+            f"{len(differing)} of {total} images are not what was written: rows {rows}",
+        )
 
 
 def open_cache(folder: Path) -> Cache:
@@ -147,51 +226,22 @@ def open_cache(folder: Path) -> Cache:
 @lru_cache(maxsize=4)
 def _open(folder: Path, stats: tuple[tuple[int, int, int], ...]) -> Cache:
     try:
-        head = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-        size_px, num_images = int(head["size_px"]), int(head["images"])
+        head = json.loads((folder / HEAD).read_text(encoding="utf-8"))
+        made = int(head["format"])
+        _expect(folder, made == FORMAT, f"its format is {made}, this version's is {FORMAT}")
+        size_px, num_rows, digest = int(head["size_px"]), int(head["rows"]), str(head["digest"])
         for name, sha256 in head["sha256"].items():
             _expect(folder, sha256_of(folder / name) == sha256, f"{name} has been changed")
-        shape = (num_images, size_px, size_px)
-        found = stats[0][1]
-        whole = num_images * size_px * size_px
-        _expect(folder, found == whole, f"images.u8 has {found} bytes, not {whole}")
-        index, quarantine = _read_rows(folder / "index.csv"), _read_rows(folder / "quarantine.csv")
-        row_by_id = {image_id: int(row) for row, image_id in index}
-        bad = tuple((image_id, path, reason) for image_id, path, reason in quarantine)
-        digest = str(head["digest"])
+        found, whole = stats[0][1], num_rows * size_px * size_px
+        _expect(folder, found == whole, f"{IMAGES} has {found} bytes, not {whole}")
+        row_by_id = {image_id: int(row) for row, image_id, _, _ in _rows_of(folder / INDEX)}
+        bad = tuple((i, path, reason) for i, path, reason in _rows_of(folder / QUARANTINE))
+        images: NDArray[np.uint8] = np.memmap(
+            folder / IMAGES, dtype=np.uint8, mode="r", shape=(num_rows, size_px, size_px)
+        )
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as err:
         raise _damaged(folder, str(err)) from err
-    images: NDArray[np.uint8] = (
-        np.memmap(folder / "images.u8", dtype=np.uint8, mode="r", shape=shape)
-        if num_images
-        else np.zeros(shape, dtype=np.uint8)  # an empty file cannot be mapped
-    )
     return Cache(folder, digest, images, row_by_id, bad)
-
-
-def _check_items(items: Sequence[tuple[str, str]]) -> None:
-    if not items:
-        raise DataError("there are no images to decode.")
-    ids = [image_id for image_id, _ in items]
-    if len(set(ids)) < len(ids):
-        raise DataError("two images have the same identifier; each row must name its own image.")
-
-
-def _signatures(items: Sequence[tuple[str, str]], root: Path) -> list[tuple[int, int] | None]:
-    """Return (size, mtime in ns) of each file, None where there is no file."""
-    fence = Fence(root)
-    found = [fence.stat(path) for _, path in items]
-    return [None if stat is None else (stat.st_size, stat.st_mtime_ns) for stat in found]
-
-
-def _digest(
-    items: Sequence[tuple[str, str]], signatures: Sequence[tuple[int, int] | None], size_px: int
-) -> str:
-    sha = hashlib.sha256(f"{FORMAT}\0{DECODER}\0{size_px}\n".encode())
-    for (image_id, path), signature in zip(items, signatures, strict=True):
-        size, mtime_ns = signature or (-1, -1)
-        sha.update(f"{image_id}\0{path}\0{size}\0{mtime_ns}\n".encode())
-    return sha.hexdigest()[:32]
 
 
 def _open_whole(target: Path, digest: str, *, is_ours: bool) -> Cache | None:
@@ -220,9 +270,11 @@ def _is_whole(folder: Path, digest: str) -> bool:
         return False
 
 
-def _read_rows(path: Path) -> list[list[str]]:
+def _rows_of(path: Path) -> Iterator[list[str]]:
     with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.reader(file))[1:]
+        rows = csv.reader(file)
+        next(rows)
+        yield from rows
 
 
 def _expect(folder: Path, holds: bool, reason: str) -> None:

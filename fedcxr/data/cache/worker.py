@@ -1,0 +1,51 @@
+"""A decoding process: it answers lines of JSON until its input ends.
+
+    python -m fedcxr.data.cache.worker IMAGES SIZE_PX
+
+    {"start": 128, "paths": ["/data/a.jpg", …]}
+        → {"start": 128, "crc32": […], "sizes": […], "bad": […]}
+        → {"errno": 28, "why": "No space left on device"}, null where no system call failed
+
+Pixels go straight into IMAGES, so only checksums cross between the processes. It is a new Python
+and not multiprocessing's, whose spawn runs the user's script once more; its input ends with the
+parent, whatever becomes of that.
+"""
+
+import json
+import os
+import sys
+from typing import BinaryIO
+
+from fedcxr.data.cache.rows import decode_rows
+from fedcxr.errors import RunError
+
+
+def serve(images: int, size_px: int, orders: BinaryIO, replies: BinaryIO) -> None:
+    """Answer each order until there are no more, or one cannot be carried out."""
+    for line in orders:
+        order = json.loads(line)
+        try:
+            reply = decode_rows(images, size_px, int(order["start"]), order["paths"]).to_line()
+        except OSError as err:
+            reply = json.dumps({"errno": err.errno, "why": err.strerror or str(err)})
+        except RunError as err:
+            reply = json.dumps({"errno": None, "why": str(err)})
+        replies.write(reply.encode() + b"\n")
+        replies.flush()
+
+
+def main() -> None:
+    """Serve standard input and output."""
+    path, size_px = sys.argv[1:]
+    images = os.open(path, os.O_WRONLY)
+    # Whatever a library prints must not come between the replies.
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        serve(images, int(size_px), sys.stdin.buffer, replies)
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(1)  # the parent is gone, and flushing at exit would only raise again
+
+
+if __name__ == "__main__":
+    main()

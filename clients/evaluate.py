@@ -41,6 +41,7 @@ def evaluate_order(
         normalization=Normalization(task.train.normalization, task.train.mean, task.train.std),
         precision=worker.precision,
         device=worker.device,
+        num_labels=len(task.labels),
     )
     numbers = {"num-examples": float(len(site.val.rows))}
     loss = bce(site.val.target, probs)

@@ -5,6 +5,7 @@ A client learns where its data is from its own machine: in deployment the node c
 elsewhere.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.config.task import SiteTask, parse_task
-from fedcxr.data.cache import Cache, build_cache, open_cache
-from fedcxr.data.labels import to_targets
+from fedcxr.data.cache.store import Cache, build_cache, open_cache
+from fedcxr.data.policies import score_targets, to_predict, train_targets
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import ConfigError, DataError, some
 from fedcxr.runs.versions import cores
@@ -42,7 +43,19 @@ class SiteSplit:
     rows: NDArray[np.int64]
     """(N,) rows of the cache."""
     target: NDArray[np.float32]
-    """(N, L) in {0, 1, nan}."""
+    """(N, L): of train what is trained on, of val the truth in {0, 1, nan}; nan = not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfilled:
+    """The training targets that wait for a first model's prediction (`self_trained`)."""
+
+    rows: NDArray[np.int64]
+    """(K,) of the split's images."""
+    columns: NDArray[np.int64]
+    """(K,) of the task's labels."""
+    digest: str
+    """Of the images and labels that they stand for, so that a file of predictions can say whose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,7 @@ class Site:
     """(N, H, W) memory map."""
     train: SiteSplit
     val: SiteSplit
+    unfilled: Unfilled
 
 
 def own_folder(folder: Path) -> SiteLocation:
@@ -99,18 +113,31 @@ def open_site(location: SiteLocation, task: SiteTask) -> Site:
 def _open_site(location: SiteLocation, task_text: str) -> Site:
     task = parse_task(task_text)
     table = read_table(location.table)
-    columns = _columns(table.labels, task.labels)
+    states = table.states[:, _columns(table.labels, task.labels)]  # (N, L)
     cache = _cache_of(location, table, task)
-    target = to_targets(table.states[:, columns], task.labels, **task.policy.model_dump())
     usable = np.array([image_id in cache.row_by_id for image_id in table.image_id], dtype=bool)
-    patients = {p for p, ok in zip(table.patient_id, usable, strict=True) if ok}
-    splits = {}
-    for name in ("train", "val"):
-        rows = np.array([i for i in table.rows(name) if usable[i]], dtype=np.int64)
-        splits[name] = SiteSplit(cache.rows([table.image_id[i] for i in rows]), target[rows])
-    return Site(
-        location.site_id, table.labels, len(patients), cache.images, splits["train"], splits["val"]
+    train, val = ([i for i in table.rows(name) if usable[i]] for name in ("train", "val"))
+    train_ids = [table.image_id[i] for i in train]
+    target = train_targets(
+        states[train], task.labels, task.policy, image_id=train_ids, seed=task.seed
     )
+    truth = score_targets(states[val], task.labels, task.policy)
+    return Site(
+        site_id=location.site_id,
+        labels=table.labels,
+        num_patients=len({p for p, ok in zip(table.patient_id, usable, strict=True) if ok}),
+        images=cache.images,
+        train=SiteSplit(cache.rows(train_ids), target),
+        val=SiteSplit(cache.rows([table.image_id[i] for i in val]), truth),
+        unfilled=_unfilled(states[train], train_ids, task),
+    )
+
+
+def _unfilled(states: NDArray[np.int8], image_id: Sequence[str], task: SiteTask) -> Unfilled:
+    rows, columns = np.nonzero(to_predict(states, task.labels, task.policy))
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    asked = (f"{image_id[row]}\0{task.labels[column]}\n" for row, column in pairs)
+    return Unfilled(rows, columns, hashlib.sha256("".join(asked).encode()).hexdigest())
 
 
 def _cache_of(location: SiteLocation, table: RecordTable, task: SiteTask) -> Cache:

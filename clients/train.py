@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clients.self_training import filled_target
 from clients.site import Site, SiteLocation
 from clients.state import read_state, write_state
 from clients.worker import Worker
 from fedcxr.config.task import SiteTask
+from fedcxr.data.policies import columns_with
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters, ParameterSpec, extract, load_into
 from fedcxr.seeding import derive_seed
@@ -26,7 +28,7 @@ class LocalResult:
     num_examples: int
     """Weight in the mean: real images trained on; 0 = the site had too few to train."""
     train_loss: float
-    """Mean BCE per known label, nats."""
+    """Mean cross-entropy per known label, nats."""
     num_steps: int
     images_seen: int
     seconds: float
@@ -54,13 +56,14 @@ def train_order(
         worker.model,
         site.images,
         site.train.rows,
-        site.train.target,
+        filled_target(location, site, task, order, worker),
         config=task.train,
         learning_rate=order.learning_rate,
         normalization=Normalization(task.train.normalization, task.train.mean, task.train.std),
         precision=worker.precision,
         device=worker.device,
         seed=derive_seed(task.seed, "client", site.site_id, order.round_num),
+        multi_class=columns_with(task.policy, task.labels, "multi_class"),
         freeze_batch_norm=task.batch_norm == "frozen",
     )
     return _local_result(location, task, order, parameters, worker, result, start)

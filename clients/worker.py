@@ -13,6 +13,7 @@ from torch import nn
 
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.task import SiteTask
+from fedcxr.data.policies import num_outputs
 from fedcxr.models.registry import build_model
 from fedcxr.parameters import ParameterSpec, spec_of
 from fedcxr.training.device import resolve_device
@@ -33,14 +34,15 @@ def worker_for(task: SiteTask, threads: int) -> Worker:
     """Return this process's model for `task`, ready to compute with that many threads."""
     torch.set_num_threads(threads)
     precision = Precision(task.dtype, task.channels_last, "set by the server")
-    return _build(task.model.model_dump_json(), len(task.labels), precision, task.device)
+    outputs = num_outputs(task.policy, task.labels)
+    return _build(task.model.model_dump_json(), outputs, precision, task.device)
 
 
 @lru_cache(maxsize=1)
-def _build(model_json: str, num_labels: int, precision: Precision, device: str) -> Worker:
+def _build(model_json: str, outputs: int, precision: Precision, device: str) -> Worker:
     # Starting weights come from the server, so a site needs neither the seed's nor ImageNet's.
     config = ModelConfig.model_validate_json(model_json).model_copy(update={"weights": "none"})
-    model = build_model(config, num_labels, seed=0)
+    model = build_model(config, outputs, seed=0)
     place = resolve_device(device)
     arrange(model, precision, place)
     return Worker(model, spec_of(model), precision, place)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.train import TrainConfig
-from fedcxr.data.cache import Cache
-from fedcxr.data.labels import to_targets
+from fedcxr.data.cache.store import Cache
+from fedcxr.data.policies import num_outputs, policy_of, score_targets
 from fedcxr.data.records import RecordTable
 from fedcxr.metrics.auroc import macro, score_labels
 from fedcxr.metrics.curves import bce
@@ -69,7 +69,8 @@ class GlobalModel:
         self.device = device
         self.threads = threads
         seed = derive_seed(config.seed, "initial weights")
-        self.model: CxrModel = build_model(config.model, len(labels), seed)
+        policy = policy_of(config.data, rounds=config.server.rounds)
+        self.model: CxrModel = build_model(config.model, num_outputs(policy, labels), seed)
         arrange(self.model, precision, device)
         self.spec: ParameterSpec = spec_of(self.model)
         self.set_normalization(config.train)
@@ -97,6 +98,7 @@ class GlobalModel:
             normalization=self.normalization,
             precision=self.precision,
             device=self.device,
+            num_labels=len(self.labels),
         )
 
     def recalibrate(self, held_out: HeldOut) -> None:
@@ -116,18 +118,11 @@ class GlobalModel:
 def held_out(
     table: RecordTable, cache: Cache, config: ExperimentConfig, labels: Sequence[str]
 ) -> HeldOut:
-    """Return the images of `table` that are in the cache, with targets by the run's policy."""
+    """Return the images of `table` that are in the cache, with the truth by the run's policy."""
     kept = [i for i, image_id in enumerate(table.image_id) if image_id in cache.row_by_id]
     columns = [table.labels.index(label) for label in labels]
-    data = config.data
-    target = to_targets(
-        table.states[kept][:, columns],
-        labels,
-        uncertain=data.uncertain,
-        uncertain_by_label=data.uncertain_by_label,
-        blank=data.blank,
-        blank_by_label=data.blank_by_label,
-    )
+    policy = policy_of(config.data, rounds=config.server.rounds)
+    target = score_targets(table.states[kept][:, columns], labels, policy)
     image_id = [table.image_id[i] for i in kept]
     return HeldOut(
         cache.images,

@@ -7,7 +7,8 @@ import threading
 from dataclasses import dataclass, field
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.task import PolicyConfig, SiteTask
+from fedcxr.config.task import SiteTask
+from fedcxr.data.policies import policy_of
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.versions import cores
 from fedcxr.training.precision import Precision
@@ -64,17 +65,11 @@ class Job:
 
     def task(self) -> SiteTask:
         """Return what the sites are told."""
-        data = self.config.data
         return SiteTask(
             run=self.run.name,
             seed=self.config.seed,
             labels=self.labels,
-            policy=PolicyConfig(
-                uncertain=data.uncertain,
-                uncertain_by_label=data.uncertain_by_label,
-                blank=data.blank,
-                blank_by_label=data.blank_by_label,
-            ),
+            policy=policy_of(self.config.data, rounds=self.config.server.rounds),
             # Weights come with the orders; where the server has its file is not the sites' matter.
             model=self.config.model.model_copy(update={"weights": "none"}),
             train=self.config.train,
@@ -82,5 +77,5 @@ class Job:
             dtype=self.precision.dtype,
             channels_last=self.precision.channels_last,
             device=self.config.engine.device,
-            max_bad_fraction=data.max_bad_fraction,
+            max_bad_fraction=self.config.data.max_bad_fraction,
         )

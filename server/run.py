@@ -9,7 +9,7 @@ from typing import Any
 
 from flwr.serverapp import Grid
 
-from fedcxr.data.cache import open_cache
+from fedcxr.data.cache.store import open_cache
 from fedcxr.errors import RunError, StoppedError, some
 from fedcxr.runs.versions import code_digest
 from fedcxr.wire import Order, pack_parameters

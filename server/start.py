@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config, to_yaml
 from fedcxr.config.model import ModelConfig
+from fedcxr.data.policies import check_self_training, columns_with
 from fedcxr.errors import ArtefactError, ConfigError, some
 from fedcxr.models.registry import build_model
 from fedcxr.runs.folder import RunFolder
@@ -28,6 +30,7 @@ from partitions.plan import PartitionPlan
 from partitions.prepare import Prepared
 from server.cohort import cohort_size
 from server.job import Job
+from server.label_counts import label_counts
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ def start_job(
     """Fill the run folder, resolve precision and device once for all clients, return the job.
 
     Raises:
-        ConfigError: a policy names a label that is not trained.
+        ConfigError: a policy names a label that is not trained, or has no round left to act in.
         ArtefactError: the run folder cannot be written.
     """
     _check_policies(config, config.data.labels or prepared.plan.labels)
@@ -161,6 +164,7 @@ def _num_trainable(model: ModelConfig) -> int:
 
 
 def _check_policies(config: ExperimentConfig, labels: Sequence[str]) -> None:
+    check_self_training(config.data, rounds=config.server.rounds)
     for key in ("uncertain_by_label", "blank_by_label"):
         strangers = [label for label in getattr(config.data, key) if label not in labels]
         if strangers:
@@ -181,6 +185,8 @@ def _what_differs(manifest: dict[str, Any]) -> list[str]:
 
 def _manifest(job: Job, with_: Machinery) -> dict[str, Any]:
     config, prepared, plan = job.config, job.prepared, job.prepared.plan
+    policy = job.task().policy
+    used = partial(columns_with, policy, job.labels)
     return {
         "fedcxr": __version__,
         "run": job.run.name,
@@ -211,6 +217,9 @@ def _manifest(job: Job, with_: Machinery) -> dict[str, Any]:
         "score_by": config.data.score_by,
         "uncertain": {"all": config.data.uncertain, **config.data.uncertain_by_label},
         "blank": {"all": config.data.blank, **config.data.blank_by_label},
+        "smoothed": [policy.smooth_low, policy.smooth_high] if used("smoothed") else None,
+        "self_train_after": policy.self_train_after if used("self_trained") else None,
+        "label_counts": label_counts(plan, job.labels, policy, config.seed),
         "batch_norm": config.server.batch_norm,
         "data": {
             "layout": plan.layout,

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fedcxr.config.task import SiteTask
-from fedcxr.data.cache import build_cache
+from fedcxr.data.cache.store import build_cache
 from fedcxr.data.records import DataSet, Record, RecordTable
 from fedcxr.wire import Order
 from partitions.table import write_table
@@ -143,6 +143,9 @@ def make_task():
             "policy": {
                 "uncertain": "ignore",
                 "uncertain_by_label": {},
+                "smooth_low": 0.55,
+                "smooth_high": 0.85,
+                "self_train_after": 1,
                 "blank": "zeros",
                 "blank_by_label": {},
             },

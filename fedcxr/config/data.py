@@ -1,12 +1,13 @@
 """Which images are read, which labels count, and what an uncertain or blank label means."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from fedcxr.config.section import Section
 
-LabelPolicy = Literal["ignore", "zeros", "ones"]
+BlankPolicy = Literal["ignore", "zeros", "ones"]
+LabelPolicy = Literal["ignore", "zeros", "ones", "smoothed", "multi_class", "self_trained"]
 
 
 class SyntheticConfig(Section):
@@ -20,19 +21,43 @@ class SyntheticConfig(Section):
 class DataConfig(Section):
     """The data set and how its labels become targets."""
 
-    root: str | None = None
-    """Folder of CheXpert or NIH ChestX-ray14; none = the synthetic data set."""
+    root: str | tuple[str, ...] | None = None
+    """Folder of CheXpert or NIH ChestX-ray14, or several to join; none = the synthetic data set."""
     synthetic: SyntheticConfig = SyntheticConfig()
     views: Literal["frontal", "all"] = "frontal"
     labels: tuple[str, ...] | None = None
-    """The labels to train on; none = all 14 of the data set."""
+    """The labels to train on; none = all 14 of the data set, or those that joined ones share."""
+    label_table: str | None = Field(default=None, pattern=r"^[^/\\]+\.csv$")
+    """CheXpert's table of training labels, such as train_cheXbert.csv; none = train.csv."""
     score_by: Literal["image", "study"] = "image"
     """What AUROC counts; `study` takes the maximum over a study's views (Irvin et al. 2019, §4)."""
     uncertain: LabelPolicy = "ignore"
-    """What -1 becomes: unknown, 0 or 1 (U-Ignore, U-Zeros, U-Ones; Irvin et al. 2019, §3.1)."""
+    """What -1 becomes in training: unknown, 0, 1, a random value, a class of its own, or what the
+    first rounds' model predicts (Irvin et al. 2019, §3.1; Pham et al. 2021, §3.3). It is never
+    scored."""
     uncertain_by_label: dict[str, LabelPolicy] = Field(default_factory=dict)
-    blank: LabelPolicy = "zeros"
+    smooth_low: float = Field(default=0.55, ge=0.0, le=1.0)
+    """`smoothed` draws from here to `smooth_high`, once for each image and label of a run."""
+    smooth_high: float = Field(default=0.85, ge=0.0, le=1.0)
+    self_train_after: PositiveInt | None = None
+    """`self_trained` ignores -1 for so many rounds, then predicts it; none = half of the rounds."""
+    blank: BlankPolicy = "zeros"
     """What a label that the report does not mention becomes; `zeros` as in the CheXpert paper."""
-    blank_by_label: dict[str, LabelPolicy] = Field(default_factory=dict)
+    blank_by_label: dict[str, BlankPolicy] = Field(default_factory=dict)
     max_bad_fraction: float = Field(default=0.001, ge=0.0, lt=1.0)
     """Stop when more than this fraction of the image files cannot be read."""
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Return the folders; empty = the synthetic data set."""
+        if self.root is None:
+            return ()
+        return (self.root,) if isinstance(self.root, str) else self.root
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.smooth_low > self.smooth_high:
+            raise ValueError("smooth_low is above smooth_high")
+        if self.root is not None and (not self.roots or len(set(self.roots)) < len(self.roots)):
+            raise ValueError("root: name each folder once, at least one")
+        return self

@@ -1,10 +1,24 @@
 """How patients are given to splits and sites."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from fedcxr.config.section import Section
+
+Scheme = Literal[
+    "iid", "dirichlet", "quantity", "by-attribute", "by-source", "hospitals", "sites-file"
+]
+
+ATTRIBUTES = ("projection", "view", "sex", "age_band")
+"""What every record has; any other attribute is a column of the data set's own table."""
 
 
 class PartitionConfig(Section):
@@ -13,12 +27,34 @@ class PartitionConfig(Section):
     folder: str | None = None
     """A partition folder made before, used as it is."""
     clients: PositiveInt = Field(default=5, le=10_000)
-    scheme: Literal["iid", "dirichlet"] = "iid"
+    scheme: Scheme = "iid"
     alpha: PositiveFloat = 0.5
     """Concentration of the Dirichlet scheme: small = sites differ more in their labels."""
+    exponent: NonNegativeFloat = Field(default=1.0, le=10.0)
+    """Of the quantity scheme: site k holds patients in proportion to (k + 1) ** -exponent."""
+    attribute: str = Field(default="projection", min_length=1, max_length=100)
+    """Of the by-attribute scheme: projection (AP or PA), view, sex, age_band, or a column."""
+    sites_file: str | None = None
+    """Of the sites-file scheme: a CSV file with the columns patient_id and site."""
+    min_images: NonNegativeInt = 0
+    """Training images that every site must have."""
+    min_positives: NonNegativeInt = 0
+    """Positive training images of every label that every site must have."""
     val_fraction: float = Field(default=0.10, gt=0.0, lt=0.5)
-    """Patients of the train split that the server keeps for choosing the round."""
+    """Of the patients outside an official test set: those the server keeps to choose the round."""
     test_fraction: float = Field(default=0.20, gt=0.0, lt=0.5)
-    """Patients held out where the data set has no official test set."""
+    """Of the patients, where the data set has no official test set: those held out."""
+    folds: int | None = Field(default=None, ge=2, le=20)
+    """Test on one of so many equal parts of the patients outside an official test set."""
+    fold: NonNegativeInt = 0
+    """Which of the folds is the test set, from 0."""
     site_val_fraction: float = Field(default=0.10, ge=0.0, lt=0.5)
     """Patients of each site that the site keeps for its own validation."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.fold and self.fold >= (self.folds or 0):
+            raise ValueError(f"fold {self.fold} of {self.folds or 0} folds: they count from 0")
+        if (self.scheme == "sites-file") != (self.sites_file is not None):
+            raise ValueError("scheme sites-file and sites_file go together")
+        return self

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from fedcxr.config.data import LabelPolicy
+from fedcxr.config.data import BlankPolicy, LabelPolicy
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.section import Section
 from fedcxr.config.train import TrainConfig
@@ -22,8 +22,11 @@ class PolicyConfig(Section):
 
     uncertain: LabelPolicy
     uncertain_by_label: dict[str, LabelPolicy]
-    blank: LabelPolicy
-    blank_by_label: dict[str, LabelPolicy]
+    smooth_low: float = Field(ge=0.0, le=1.0)
+    smooth_high: float = Field(ge=0.0, le=1.0)
+    self_train_after: int = Field(ge=1)
+    blank: BlankPolicy
+    blank_by_label: dict[str, BlankPolicy]
 
 
 class SiteTask(Section):

@@ -36,7 +36,7 @@ def draw_loss(rounds: Sequence[Tree], best_round: int | None) -> Drawing | None:
     _line(axes, train, BLUE, "o", "training, mean over sites")
     _line(axes, val, VERMILION, "s", "validation")
     _mark_best(axes, best_round)
-    axes.set_ylabel("binary cross-entropy (nats)")
+    axes.set_ylabel("cross-entropy (nats)")
     _finish(axes)
     last = f"training {fixed(train[-1][1]) if train else 'none'}"
     last += f", validation {fixed(val[-1][1]) if val else 'none'}"

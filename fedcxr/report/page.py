@@ -61,6 +61,7 @@ def render(view: RunView) -> str:
 
 def _overview(view: RunView) -> dict[str, Any]:
     summary = view.summary or {}
+    policies = tables.policy_rows(view.manifest, view.labels)
     return {
         "title": story.title(view),
         "sentence": story.sentence(view),
@@ -68,6 +69,9 @@ def _overview(view: RunView) -> dict[str, Any]:
         "summary": summary,
         "facts": story.headline_facts(view),
         "settings": story.setting_facts(view),
+        "policies": policies,
+        "some_masked": any(row.before[-1] for row in policies),
+        "policy_notes": story.policy_notes(view.manifest),
         "notes": [str(note) for note in (view.manifest.get("data") or {}).get("notes") or ()],
     }
 
@@ -139,5 +143,7 @@ def _record(view: RunView) -> dict[str, Any]:
         "phases": phases,
         "phase_sum": sum(phases.values()) or 1.0,
         "speeds": story.speed_facts(view),
-        "manifest_rows": tables.manifest_rows(view.manifest),
+        "manifest_rows": tables.manifest_rows(
+            {key: value for key, value in view.manifest.items() if key != "label_counts"}
+        ),
     }

@@ -4,8 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedcxr.report.load import RunView, Tree
-from fedcxr.report.tables import LabelRow
-from fedcxr.report.wording import MISSING, as_number, count, counted, duration, fixed, size
+from fedcxr.report.tables import LabelRow, policy_for
+from fedcxr.report.wording import (
+    MISSING,
+    as_number,
+    count,
+    counted,
+    duration,
+    fixed,
+    interval,
+    size,
+)
 
 _FEW_PATIENTS = 30
 
@@ -111,6 +120,29 @@ def setting_facts(view: RunView) -> list[Fact]:
     return facts
 
 
+def policy_notes(manifest: Tree) -> list[str]:
+    """Return what to know of the label counts before and after the policies."""
+    counts = manifest.get("label_counts") or {}
+    images = counted(counts.get("images"), "image", "images")
+    found = [f"Counted over {counts.get('of') or 'the sites'}: {images}."]
+    if counts.get("reason"):
+        found.append(f"No targets are counted: {counts['reason']}.")
+    smoothed = manifest.get("smoothed")
+    if smoothed:
+        found.append(f"smoothed: a random value from {interval(smoothed, 2)}, drawn once.")
+    after = manifest.get("self_train_after")
+    if after is not None:
+        found.append(
+            f"self_trained: unknown for {counted(after, 'round', 'rounds')}, then soft, as the "
+            f"model of that time predicts them; the counts are those of the first round."
+        )
+    labels = manifest.get("labels") or ()
+    if "No Finding" in labels and policy_for(manifest.get("blank"), "No Finding") == "ignore":
+        found.append("No Finding: a blank one is 0 where another finding is positive.")
+    found.append("Uncertain labels are never scored: these are the targets of training.")
+    return found
+
+
 def cautions(summary: Tree, rows: Sequence[LabelRow]) -> list[str]:
     """Return what the intervals of this run cannot show."""
     found = []
@@ -174,9 +206,10 @@ def _labels_counted(summary: Tree) -> str:
 
 
 def _scheme(plan: Tree) -> str:
-    scheme = str(plan.get("scheme") or "")
-    alpha = plan.get("alpha")
-    return f"{scheme}, α = {alpha}" if scheme == "dirichlet" and alpha is not None else scheme
+    told = {"alpha": "α = {}", "exponent": "exponent {}", "attribute": "{}", "folds": "{} folds"}
+    found = plan.get("parameters") or {}
+    words = [words.format(found[name]) for name, words in told.items() if name in found]
+    return ", ".join([str(plan.get("scheme") or ""), *words])
 
 
 def _speed(summary: Tree) -> str:

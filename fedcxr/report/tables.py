@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcxr.report.load import RunView, Tree
-from fedcxr.report.wording import as_number
+from fedcxr.report.wording import MISSING, as_number
 
 _STATES = ("positive", "negative", "uncertain", "blank")
+
+STATES = (*_STATES, "masked")
+"""What a label can be in a report; masked = the source does not have the label."""
+
+TARGETS = ("positive", "negative", "soft", "uncertain_class", "unknown")
+"""What a training target can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +42,12 @@ class SiteRow:
     val_auroc: float | None = None  # macro, of the final model on the site's own val patients
 
     def positives(self, label: str) -> int | None:
-        """Return the number of images with the label, None if not told."""
-        return (self.label_counts.get(label) or {}).get("positive")
+        """Return the number of images with the label, None if not told or nowhere labelled."""
+        counts = self.label_counts.get(label) or {}
+        # a site whose source lacks the label has not zero of it
+        return (
+            None if self.images and counts.get("masked") == self.images else counts.get("positive")
+        )
 
     def share(self, label: str) -> float | None:
         """Return the share of all images that have the label, None if there is no image."""
@@ -54,6 +64,17 @@ class StateRow:
     negative: int
     uncertain: int
     blank: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """What one label's uncertain and blank states become, and how many images that concerns."""
+
+    label: str
+    uncertain: str
+    blank: str
+    before: tuple[int | None, ...]  # along STATES, None if not told
+    after: tuple[int | None, ...]  # along TARGETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +141,30 @@ def state_rows(sites: Sequence[SiteRow], labels: Sequence[str]) -> list[StateRow
         rows.append(StateRow(label, **sums))
     told = any(row.positive + row.negative + row.uncertain + row.blank for row in rows)
     return rows if told else []
+
+
+def policy_rows(manifest: Tree, labels: Sequence[str]) -> list[PolicyRow]:
+    """Return policy and counts of each label, nothing where the manifest has no counts."""
+    counts = manifest.get("label_counts") or {}
+    before, after = counts.get("before") or {}, counts.get("after") or {}
+    return [
+        PolicyRow(
+            label,
+            uncertain=policy_for(manifest.get("uncertain"), label),
+            blank=policy_for(manifest.get("blank"), label),
+            before=tuple(before[label].get(state) for state in STATES),
+            after=tuple((after.get(label) or {}).get(kind) for kind in TARGETS),
+        )
+        for label in labels
+        if label in before
+    ]
+
+
+def policy_for(policies: object, label: str) -> str:
+    """Return a label's policy from `{"all": policy, label: exception, …}`."""
+    if not isinstance(policies, Mapping):
+        return str(policies or MISSING)
+    return str(policies.get(label) or policies.get("all") or MISSING)
 
 
 def absences(rounds: Sequence[Tree]) -> list[Absence]:

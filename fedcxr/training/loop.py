@@ -5,7 +5,7 @@ Nothing of the optimiser outlives a call. The caller sets the number of threads.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fedcxr.config.train import TrainConfig
 from fedcxr.seeding import derive_rng, derive_seed
 from fedcxr.training.batches import gather
-from fedcxr.training.losses import masked_bce
+from fedcxr.training.losses import masked_loss
 from fedcxr.training.precision import Precision, arrange, autocast
 from fedcxr.training.transforms import Normalization, augment, normalize
 
@@ -41,7 +41,7 @@ class TrainResult:
     num_examples: int
     """Images trained on, the weight in the mean; 0 = nothing usable, see `reason`."""
     train_loss: float
-    """Mean BCE per known label over all epochs, nats; nan where there is none."""
+    """Mean cross-entropy per known label over all epochs, nats; nan where there is none."""
     num_steps: int
     images_seen: int
     """Images through the network, over all epochs."""
@@ -61,6 +61,7 @@ def train_site(
     precision: Precision,
     device: str,
     seed: int,
+    multi_class: Sequence[int] = (),
     freeze_batch_norm: bool = False,
 ) -> TrainResult:
     """Train the model in place with Adam started anew, and return what was done.
@@ -69,13 +70,14 @@ def train_site(
         model: moved to `device` and into the precision's memory layout.
         images: (M, H, W), usually a memory map.
         rows: (N,) positions in `images`.
-        target: (N, L) in {0, 1, nan}, along `rows`.
+        target: (N, L) along `rows`, as `train_targets` makes it; nan = not known.
         config: epochs, batch size, Adam, augmentation.
         learning_rate: this round's.
         normalization: the run's.
         precision: the run's.
         device: `cpu`, `cuda` or `cuda:N`.
         seed: of order, augmentation and dropout.
+        multi_class: the columns with a class of its own for uncertain (`masked_loss`).
         freeze_batch_norm: keep batch-norm statistics as they came.
     """
     reason = _why_not(target)
@@ -97,7 +99,8 @@ def train_site(
             inputs = augment(inputs, config.augment, generator)
             with autocast(precision, device):
                 logits = model(inputs)
-            loss = masked_bce(logits.float(), torch.from_numpy(target[picked]).to(device))
+            known = torch.from_numpy(target[picked]).to(device)
+            loss = masked_loss(logits.float(), known, multi_class)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
             optimizer.step()

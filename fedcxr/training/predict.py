@@ -21,10 +21,13 @@ def predict(
     normalization: Normalization,
     precision: Precision,
     device: str,
+    num_labels: int | None = None,
 ) -> NDArray[np.float32]:
     """Return probabilities (N, L) of the images at `rows`; (0, 0) where there are none.
 
-    Leaves the model in evaluation mode, on `device` and in the precision's layout.
+    L is `num_labels`, or all outputs of the model: what follows the labels' own columns belongs to
+    the training (`masked_loss`) and is no probability. Leaves the model in evaluation mode, on
+    `device` and in the precision's layout.
     """
     arrange(model, precision, device)
     model.eval()
@@ -32,7 +35,7 @@ def predict(
     with torch.inference_mode():
         for inputs in _inputs(images, rows, batch_size, normalization, device):
             with autocast(precision, device):
-                logits = model(inputs)
+                logits = model(inputs)[:, :num_labels]
             parts.append(torch.sigmoid(logits.float()))
         if not parts:
             return np.zeros((0, 0), dtype=np.float32)

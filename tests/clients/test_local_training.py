@@ -98,6 +98,28 @@ def test_a_process_keeps_one_model_for_a_task(make_task):
     assert worker_for(make_task(), 1) is worker_for(make_task(seed=5), 1)
 
 
+def test_a_multi_class_label_has_an_output_more(make_task):
+    policy = make_task().policy.model_copy(update={"uncertain_by_label": {"Edema": "multi_class"}})
+    plain, three_way = worker_for(make_task(), 1), worker_for(make_task(policy=policy), 1)
+    assert plain.spec.digest != three_way.spec.digest
+    assert three_way.model.network.classifier.out_features == 3
+
+
+@pytest.mark.parametrize("batch_norm", ["average", "local"])
+def test_a_multi_class_label_trains_and_is_judged_by_its_own_column(
+    batch_norm, at, make_task, make_order
+):
+    policy = make_task().policy.model_copy(update={"uncertain": "multi_class"})
+    task = make_task(policy=policy, batch_norm=batch_norm)
+    worker = worker_for(task, 1)
+    first = extract(worker.model, worker.spec)
+    result = train(at(0), task, first, make_order)
+    assert result.num_examples == 6
+    assert np.isfinite(result.parameters.vector).all()
+    numbers = evaluate(at(0), task, result.parameters, make_order)
+    assert numbers["val-labels"] == 2
+
+
 def test_parameters_of_another_model_are_refused(at, make_task, start):
     task = make_task()
     order = Order(task.run, 1, "n", "another-digest", task.to_text(), 1e-3)
@@ -122,12 +144,7 @@ def test_a_site_with_0_or_1_images_is_skipped_with_its_reason(
 def test_a_site_without_a_known_label_is_skipped(
     at, make_task, start, make_order, tmp_path, sites, site_records
 ):
-    policy = {
-        "uncertain": "ignore",
-        "uncertain_by_label": {},
-        "blank": "ignore",
-        "blank_by_label": {},
-    }
+    policy = make_task().policy.model_copy(update={"blank": "ignore"})
     task = make_task(labels=("Hollow", "Edema"), policy=policy)
     table = at(0).table.read_text().replace(",Fracture", ",Hollow")
     rows = [line.rsplit(",", 2)[0] + ",," for line in table.splitlines()[1:]]
@@ -234,12 +251,7 @@ def test_evaluation_reports_loss_and_auroc_of_the_val_images(at, make_task, star
 
 def test_an_auroc_that_is_not_defined_is_left_out(at, make_task, start, make_order):
     # Val of site-01 is rows 5, 6: Fracture is blank, 1 → with blank as ignore one class is left
-    policy = {
-        "uncertain": "ignore",
-        "uncertain_by_label": {},
-        "blank": "ignore",
-        "blank_by_label": {},
-    }
+    policy = make_task().policy.model_copy(update={"blank": "ignore"})
     task = make_task(labels=("Fracture",), policy=policy)
     first = extract(worker_for(task, 1).model, worker_for(task, 1).spec)
     numbers = evaluate(at(1), task, first, make_order)
@@ -255,12 +267,7 @@ def test_a_loss_that_is_not_defined_is_left_out(
     tmp_path, sites, site_records, make_task, make_order
 ):
     # Val of site-02 is rows 0 and 1 of Fracture: 1 and -1; with row 1 alone nothing is known
-    policy = {
-        "uncertain": "ignore",
-        "uncertain_by_label": {},
-        "blank": "ignore",
-        "blank_by_label": {},
-    }
+    policy = make_task().policy.model_copy(update={"blank": "ignore"})
     lines = (sites / "sites" / "site-02.csv").read_text().splitlines()
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "site-02.csv").write_text(f"{lines[0]}\n{lines[2]}\n")

@@ -69,10 +69,40 @@ def test_targets_follow_the_policy_of_the_task(at, make_task):
     site = open_site(at(0), make_task())
     expected = np.float32([1, np.nan, 0, 1, np.nan, 0])
     np.testing.assert_array_equal(site.train.target[:, 1], expected)
-    ones = {"uncertain": "ones", "uncertain_by_label": {}, "blank": "ignore", "blank_by_label": {}}
+    ones = make_task().policy.model_copy(update={"uncertain": "ones", "blank": "ignore"})
     site = open_site(at(0), make_task(policy=ones))
     expected = np.float32([1, 1, np.nan, 1, 1, np.nan])
     np.testing.assert_array_equal(site.train.target[:, 1], expected)
+
+
+def test_validation_is_judged_on_what_is_known_whatever_is_trained_on(at, make_task):
+    # Val of site-00 is rows 6, 7, 8: Fracture 1, -1, blank
+    for name in ("ones", "zeros", "smoothed", "multi_class", "self_trained"):
+        policy = make_task().policy.model_copy(update={"uncertain": name})
+        site = open_site(at(0), make_task(policy=policy))
+        np.testing.assert_array_equal(site.val.target[:, 1], np.float32([1, np.nan, 0]))
+
+
+def test_smoothed_targets_are_drawn_once_for_a_run(at, make_task):
+    policy = make_task().policy.model_copy(update={"uncertain": "smoothed"})
+    drawn = [
+        open_site(at(0), make_task(policy=policy, seed=seed, run=run)).train.target[[1, 4], 1]
+        for seed, run in ((0, "a-run"), (0, "another-run"), (1, "a-run"))
+    ]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.isin(drawn[2], drawn[0]).any()
+    assert ((np.float32(0.55) <= drawn[0]) & (drawn[0] < np.float32(0.85))).all()
+
+
+def test_a_site_knows_which_targets_wait_for_a_first_model(at, make_task):
+    # Fracture is 1, -1, blank, 1, -1, blank in train
+    policy = make_task().policy.model_copy(update={"uncertain": "self_trained"})
+    site = open_site(at(0), make_task(policy=policy))
+    assert site.unfilled.rows.tolist() == [1, 4]
+    assert site.unfilled.columns.tolist() == [1, 1]
+    other = open_site(at(1), make_task(policy=policy))
+    assert other.unfilled.digest != site.unfilled.digest
+    assert not len(open_site(at(0), make_task()).unfilled.rows)
 
 
 def test_the_tasks_labels_choose_and_order_the_columns(at, make_task):

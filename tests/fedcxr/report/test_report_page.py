@@ -296,6 +296,73 @@ def test_policies_with_exceptions_are_spelled_out(tmp_path):
     assert "Uncertain labels ignore, Edema: ones" in Outline(report(run)).text
 
 
+def counted_manifest(**changes):
+    """Return what a manifest says of the labels of two findings."""
+    before = {"positive": 40, "negative": 11, "uncertain": 23, "blank": 7, "masked": 0}
+    after = {"positive": 40, "negative": 18, "soft": 0, "uncertain_class": 23, "unknown": 0}
+    counts = {
+        "of": "the sites' training images",
+        "images": 81,
+        "before": {"Edema": before, "No Finding": {**before, "masked": 5}},
+        "after": {"Edema": after, "No Finding": {**after, "soft": 19}},
+        "reason": None,
+    }
+    return {
+        "labels": ["Edema", "No Finding"],
+        "uncertain": {"all": "smoothed", "Edema": "multi_class"},
+        "blank": {"all": "zeros", "No Finding": "ignore"},
+        "smoothed": [0.55, 0.85],
+        "self_train_after": None,
+        "label_counts": {**counts, **changes},
+    }
+
+
+def test_labels_are_counted_before_and_after_their_policies(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema", "No Finding"], rounds=1)
+    change(run / "manifest.json", **counted_manifest())
+    text = Outline(report(run)).text
+    assert "Edema multi_class zeros 40 11 23 7 0 40 18 0 23 0" in text
+    assert "No Finding smoothed ignore 40 11 23 7 5 40 18 19 23 0" in text
+    assert "Counted over the sites' training images: 81 images." in text
+    assert "smoothed: a random value from 0.55–0.85, drawn once." in text
+    assert "No Finding: a blank one is 0 where another finding is positive." in text
+    assert "self_trained" not in text
+    assert "label_counts" not in text  # in the table, not once more in the record
+
+
+def test_labels_that_every_source_has_need_no_column_for_those_it_lacks(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    change(run / "manifest.json", **{**counted_manifest(), "labels": ["Edema"]})
+    change(run / "manifest.json", self_train_after=3)
+    text = Outline(report(run)).text
+    assert "Edema multi_class zeros 40 11 23 7 40 18 0 23 0" in text
+    assert "Not in source" not in text
+    assert "self_trained: unknown for 3 rounds, then soft" in text
+
+
+def test_targets_that_were_not_counted_say_why(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    change(run / "manifest.json", **counted_manifest(after=None, reason="the tables stay there"))
+    text = Outline(report(run)).text
+    assert "Edema multi_class zeros 40 11 23 7 0 – – – – –" in text
+    assert "No targets are counted: the tables stay there." in text
+
+
+def test_a_run_of_before_the_counts_has_no_such_table(whole_page):
+    assert "before and after the policies" not in whole_page
+
+
+def test_a_label_that_a_sites_source_lacks_is_not_counted_as_absent(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    none = {"positive": 0, "negative": 0, "uncertain": 0, "blank": 0}
+    sites = [
+        {"site_id": name, "images": 50, "label_counts": {"Edema": {**none, **counts}}}
+        for name, counts in (("site-00", {"masked": 50}), ("site-01", {"blank": 50, "masked": 0}))
+    ]
+    change(run / "summary.json", sites=sites)
+    assert "site-00 site-01 global val global test Edema – – 0 0 %" in Outline(report(run)).text
+
+
 def test_the_state_before_training_is_never_the_best_round(tmp_path):
     run = write_run(tmp_path / "run", finished=False, num_sites=1, labels=["Edema"], rounds=2)
     lines = [{"round": n, "val_macro_auroc": a} for n, a in ((0, 0.9), (1, 0.5), (2, 0.6))]

@@ -4,16 +4,18 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import AugmentConfig, TrainConfig
+from fedcxr.data.policies import UNCERTAIN_CLASS
 from fedcxr.models.registry import build_model
 from fedcxr.parameters import extract, spec_of
 from fedcxr.training.loop import NO_LABEL, NOT_FINITE, TOO_FEW, train_site
 from fedcxr.training.losses import masked_bce
 from fedcxr.training.precision import Precision
-from fedcxr.training.transforms import Normalization
+from fedcxr.training.transforms import Normalization, normalize
 
 FP32 = Precision("fp32", channels_last=False, why="test")
 BF16 = Precision("bf16", channels_last=True, why="test")
@@ -171,6 +173,36 @@ def test_the_loss_is_the_mean_over_known_labels_of_all_batches():
     nn.init.zeros_(model[1].bias)
     result = train(model, images, rows, target, learning_rate=1e-12)
     assert result.train_loss == pytest.approx(np.log(2), rel=1e-5)
+
+
+def test_a_three_way_label_counts_as_one_known_label():
+    # zero logits: ln 3 for each entry of the three-way label, ln 2 for each of the other
+    images, rows, target = films(num=8)
+    target[:4, 0] = UNCERTAIN_CLASS
+    target[6:, 1] = np.nan
+    model = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 3))
+    nn.init.zeros_(model[1].weight)
+    nn.init.zeros_(model[1].bias)
+    result = train(model, images, rows, target, learning_rate=1e-12, multi_class=[0])
+    assert result.train_loss == pytest.approx((8 * np.log(3) + 6 * np.log(2)) / 14, rel=1e-5)
+
+
+def test_a_three_way_label_learns_all_three_classes():
+    images, rows, _ = films(num=48)
+    classes = np.arange(48) % 3
+    gray = np.uint8([0, 192, 96])[classes]  # dark is negative, bright positive, between uncertain
+    images = images // 4 + gray[:, None, None]
+    target = np.float32(classes[:, None])
+    model = network(labels=2)
+    settings = {"multi_class": [0], "learning_rate": 3e-3, "config": {"local_epochs": 4}}
+    for seed in range(1, 4):
+        last = train(model, images, rows, target, seed=seed, **settings)
+    assert last.train_loss < 0.6 * np.log(3)
+    sure = classes < 2
+    inputs = normalize(torch.from_numpy(images[sure]), SAME)
+    with torch.no_grad():
+        probs = torch.sigmoid(model.eval()(inputs)[:, 0]).numpy()
+    assert roc_auc_score(classes[sure], probs) == 1.0
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_step():

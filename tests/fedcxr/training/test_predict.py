@@ -47,6 +47,13 @@ def test_bf16_predicts_nearly_what_fp32_does():
     np.testing.assert_allclose(predict(model, images, rows, batch_size=4, **bf16), exact, atol=0.02)
 
 
+def test_only_the_columns_of_the_labels_are_probabilities():
+    model, images, rows = network(), films(), np.arange(5)
+    every = predict(model, images, rows, batch_size=4, **SETTINGS)
+    labels = predict(model, images, rows, batch_size=4, num_labels=2, **SETTINGS)
+    np.testing.assert_array_equal(labels, every[:, :2])
+
+
 def test_no_rows_give_no_probabilities():
     empty = np.zeros(0, dtype=np.int64)
     assert predict(network(), films(), empty, batch_size=4, **SETTINGS).shape == (0, 0)

@@ -1,0 +1,29 @@
+"""What is refused before a run begins."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from fedcxr.config import load_config
+from fedcxr.errors import ConfigError
+from server.start import Machinery, start_job
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"uncertain_by_label": {"Hernia": "ones"}}, r"data\.uncertain_by_label: Hernia is not"),
+        ({"blank_by_label": {"Hernia": "ones"}}, r"data\.blank_by_label: Hernia is not among the"),
+        (
+            {"uncertain_by_label": {"Edema": "self_trained"}, "self_train_after": 4},
+            r"data\.self_train_after: 4 of 4 rounds; .*Edema would never be filled",
+        ),
+    ],
+)
+def test_a_policy_that_cannot_act_stops_a_run_before_it_starts(data, words, tmp_path):
+    keys = {f"data.{key}": value for key, value in data.items()}
+    config = load_config(overrides={"server.rounds": 4, **keys})
+    prepared = SimpleNamespace(plan=SimpleNamespace(labels=("Edema", "Fracture")))
+    with pytest.raises(ConfigError, match=words):
+        start_job(config, SimpleNamespace(path=tmp_path), prepared, Machinery("local", 1, 2))
+    assert not list(tmp_path.iterdir())

@@ -8,12 +8,14 @@ Source: Hsu, Qi, Brown 2019, "Measuring the effects of non-identical data distri
 federated visual classification", §3 (arXiv:1909.06335).
 
 Deviations: whole patients are drawn, not images; a patient has many labels and is counted in the
-stratum of the rarest one that any of their images shows; the sites draw in turn, one patient each,
-so that not only the last ones are left with what remains when a stratum runs out.
+stratum of the rarest one that any of their images shows; the sites draw in turn, one patient each
+(`partitions/draw.py`).
 """
 
 import numpy as np
 from numpy.typing import NDArray
+
+from partitions.draw import draw_in_turn
 
 _CONCENTRATION_RANGE = (1e-6, 1e9)
 """Of one stratum; outside it the gamma variates under a Dirichlet draw under- or overflow."""
@@ -50,20 +52,8 @@ def assign_dirichlet(
         rng: the only source of chance.
     """
     present, stratum_of = np.unique(strata, return_inverse=True)
-    shuffled = rng.permutation(len(strata))
-    queues = [shuffled[stratum_of[shuffled] == s].tolist() for s in range(len(present))]
-    remaining = np.array([len(queue) for queue in queues], dtype=np.float64)
-    concentration = np.clip(alpha * remaining / remaining.sum(), *_CONCENTRATION_RANGE)
+    order = rng.permutation(len(strata))
+    counts = np.bincount(stratum_of, minlength=len(present)).astype(np.float64)
+    concentration = np.clip(alpha * counts / counts.sum(), *_CONCENTRATION_RANGE)
     mixes = rng.dirichlet(concentration, size=num_sites)  # (sites, strata)
-    chance = rng.random(len(strata))
-    site_of = np.empty(len(strata), dtype=np.int64)
-    for turn in range(len(strata)):
-        site = turn % num_sites
-        weights = mixes[site] * (remaining > 0)
-        if not weights.sum() > 0:  # every stratum that this site wants is empty
-            weights = remaining
-        edges = np.cumsum(weights)
-        drawn = int(np.searchsorted(edges, chance[turn] * edges[-1], side="right"))
-        site_of[queues[drawn].pop()] = site
-        remaining[drawn] -= 1
-    return site_of
+    return draw_in_turn(stratum_of, mixes, order, rng.random(len(strata)))

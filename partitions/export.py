@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from fedcxr.data.cache_writer import sha256_of
+from fedcxr.data.cache.writer import sha256_of
 from fedcxr.data.paths import Fence
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
@@ -104,7 +104,7 @@ def _with_images(
             f"{dataset.root}: {len(unknown)} images of the partition are not in this data set: "
             f"{some(unknown)}. Give the data set that it was made of."
         )
-    fence = Fence(dataset.root)
+    fence = Fence(dataset.files)
     (folder / "images").mkdir(exist_ok=True)
     own = []
     for image_id in table.image_id:
@@ -113,7 +113,7 @@ def _with_images(
         if fence.stat(source) is None:
             _log.warning("%s: %s is missing; its row stays.", dataset.root, source)
             continue
-        shutil.copyfile(dataset.root / source, folder / own[-1])
+        shutil.copyfile(fence.file(source), folder / own[-1])
     return replace(table, path=tuple(own))
 
 

@@ -5,6 +5,7 @@
     global/test.csv    the server's test patients, on which nothing is chosen
     sites/site-00.csv  one file a site, with its own train and val
 
+Anything else in the folder, such as the pictures that `fedcxr partition` draws, is not looked at.
 A folder that was exported for a server (`partitions/export.py`) has no sites/: the hospitals keep
 their own files, and plan.json says what each of them holds.
 """
@@ -13,25 +14,35 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fedcxr.data.cache_writer import sha256_of
+from fedcxr.data.cache.writer import sha256_of
+from fedcxr.data.readers.tables import paused_collector
 from fedcxr.data.records import RecordTable
-from fedcxr.data.tables import paused_collector
 from fedcxr.errors import ArtefactError, DataError, LeakError, some
 from partitions.patients import Members, Proof, prove_disjoint, table_sets
-from partitions.summary import SiteSummary, site_from_json, summarise_site, summarise_split
+from partitions.summary import (
+    SiteSummary,
+    is_same,
+    site_from_json,
+    summarise_site,
+    summarise_split,
+    with_distances,
+)
 from partitions.table import read_table
 
 PLAN_JSON = "plan.json"
 VAL_CSV = "global/val.csv"
 TEST_CSV = "global/test.csv"
-FORMAT = 1
+GLOBAL = "global"
+"""The server's sets in the proof; no site may have this name."""
+FORMAT = 2
+"""2: distances, masked labels and the parameters of every scheme."""
+SITE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _MAX_PLAN_BYTES = 256_000_000
-_SITE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +55,23 @@ class PartitionPlan:
     labels: tuple[str, ...]
     views: str
     scheme: str
-    alpha: float | None
+    parameters: dict[str, Any]
+    """Of the scheme and the splits, by their names in `PartitionConfig`."""
     seed: int
     digest: str
     key_fingerprint: str
     sites: tuple[SiteSummary, ...]
     pairs_checked: int
     """Pairs of sets that the proof of disjointness covers."""
+    moved_patients: int
+    """Patients who were moved to another site to meet the minimum."""
+    left_out_images: int
+    """Images of the data set that are in no set: an official val or test set that is not used."""
+
+    @property
+    def alpha(self) -> float | None:
+        """Return the concentration of the Dirichlet scheme; None for any other."""
+        return self.parameters.get("alpha")
 
     @property
     def val_csv(self) -> Path:
@@ -102,7 +123,8 @@ def read_plan(folder: Path) -> PartitionPlan:
     if not is_export and (proof.pairs_checked, list(proof.sets)) != (pairs, names):
         raise _damaged(folder, "the stored proof of disjointness is about other sets")
     for site in () if is_export else plan.sites:
-        if summarise_site(site.site_id, tables[site_file(site.site_id)]) != site:
+        found = summarise_site(site.site_id, tables[site_file(site.site_id)], site.holds)
+        if not is_same(replace(found, js_distance=site.js_distance), site):
             raise _damaged(folder, f"the numbers of {site.site_id} are not those of its file")
     if said != {"val": summarise_split(tables[VAL_CSV]), "test": summarise_split(tables[TEST_CSV])}:
         raise _damaged(folder, "the numbers of the global splits are not those of their files")
@@ -113,7 +135,7 @@ def all_sets(tables: Mapping[str, RecordTable]) -> dict[str, Members]:
     """Return every set of a plan's tables by name, such as `global/val` and `site-00/train`."""
     sets: dict[str, Members] = {}
     for name, table in tables.items():
-        sets |= table_sets("global" if name in (VAL_CSV, TEST_CSV) else Path(name).stem, table)
+        sets |= table_sets(GLOBAL if name in (VAL_CSV, TEST_CSV) else Path(name).stem, table)
     return sets
 
 
@@ -141,6 +163,11 @@ def _read_head(folder: Path) -> dict[str, Any]:
         ) from err
     except (OSError, ValueError, RecursionError) as err:
         raise _damaged(folder, f"{PLAN_JSON} cannot be read: {err}") from err
+    if isinstance(head, dict) and head.get("format") == 1:
+        raise ArtefactError(
+            f"{folder}: made by an earlier version of fedcxr (format 1; this one reads {FORMAT}). "
+            f"Partition anew."
+        )
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise _damaged(folder, f"{PLAN_JSON} is not of format {FORMAT}")
     if head.get("digest") != digest_of(head):
@@ -154,8 +181,10 @@ def _plan_of(folder: Path, head: Mapping[str, Any]) -> PartitionPlan:
         raise ValueError("the proof of disjointness")
     if len({site.site_id for site in sites}) < len(sites) or not sites:
         raise ValueError("the names of the sites")
-    if not all(_SITE_ID.fullmatch(site.site_id) for site in sites):
+    if not all(SITE_ID.fullmatch(s.site_id) and s.site_id.lower() != GLOBAL for s in sites):
         raise ValueError("the name of a site")
+    if not all(map(is_same, sites, with_distances(sites))):
+        raise ValueError("the distance of a site")
     return PartitionPlan(
         folder=folder,
         layout=str(head["layout"]),
@@ -163,12 +192,14 @@ def _plan_of(folder: Path, head: Mapping[str, Any]) -> PartitionPlan:
         labels=tuple(str(label) for label in head["labels"]),
         views=str(head["views"]),
         scheme=str(head["scheme"]),
-        alpha=None if head["alpha"] is None else float(head["alpha"]),
+        parameters=dict(head["parameters"]),
         seed=int(head["seed"]),
         digest=str(head["digest"]),
         key_fingerprint=str(head["key_fingerprint"]),
         sites=sites,
         pairs_checked=int(head["proof"]["pairs_checked"]),
+        moved_patients=int(head["moved_patients"]),
+        left_out_images=int(head["left_out_images"]),
     )
 
 

@@ -14,15 +14,20 @@ from pathlib import Path
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.flower import config_key
 from fedcxr.config.load import check_config
-from fedcxr.data.cache import Cache, build_cache
+from fedcxr.config.partition import ATTRIBUTES
+from fedcxr.data.cache.store import Cache, build_cache
+from fedcxr.data.cache.writer import sha256_of
+from fedcxr.data.copies import without_copies
 from fedcxr.data.read import read_dataset
 from fedcxr.data.records import Box, DataSet
-from fedcxr.data.synthetic import embedded_dataset
+from fedcxr.data.synthetic.write import embedded_dataset
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
-from fedcxr.errors import ArtefactError, some
+from fedcxr.errors import ArtefactError
 from fedcxr.home import home_folder
 from fedcxr.runs.versions import cores
+from partitions.fit import check_fit
 from partitions.plan import PartitionPlan, make_partition, read_plan
+from partitions.plan_folder import FORMAT
 from partitions.table import read_table
 
 Progress = Callable[[int, int], None]
@@ -81,29 +86,53 @@ def prepare_global(folder: Path, config: ExperimentConfig) -> Prepared:
 @lru_cache(maxsize=4)
 def _prepare(key_text: str, progress: Progress | None) -> Prepared:
     config = check_config(json.loads(key_text))
-    root = Path(config.data.root) if config.data.root else embedded_dataset(config.data.synthetic)
-    dataset = read_dataset(root, views=config.data.views, labels=config.data.labels)
+    dataset = read_for(config)
     # Nobody is to be hidden in made-up data, and its runs shall be the same on every machine.
-    key = SYNTHETIC_KEY if config.data.root is None else load_key()
+    key = load_key() if config.data.roots else SYNTHETIC_KEY
     tokens = Tokens(key)
     cache = build_cache(
         [(tokens.image(record.path), record.path) for record in dataset.records],
-        dataset.root,
+        dataset.files,
         size_px=config.model.image_size,
         max_bad_fraction=config.data.max_bad_fraction,
         workers=cores(),
         progress=progress,
     )
-    good = dataset.where(lambda record: tokens.image(record.path) in cache.row_by_id)
-    plan = _plan(config, good, key)
-    _check_fit(plan, cache, tokens, dataset.labels, config.data.views)
+    digests = _digests(dataset, cache, tokens)
+    good = dataset.where(lambda record: record.path in digests)
+    dataset = without_copies(good, digests)
+    plan = _plan(config, dataset, key)
+    by_id = {tokens.image(path): digest for path, digest in digests.items()}
+    check_fit(plan, cache, tokens, by_id, labels=dataset.labels, views=config.data.views)
     boxes = tuple(
         Box(tokens.image(b.path), b.label, b.x, b.y, b.width, b.height)
         for b in dataset.boxes
         if b.label in dataset.labels
     )
-    source = "synthetic" if config.data.root is None else root.resolve().name
+    names = [Path(root).resolve().name for root in config.data.roots]
+    source = " + ".join(names) or "synthetic"
     return Prepared(plan, cache.folder, cache.digest, boxes, dataset.notes, source, len(cache.bad))
+
+
+def read_for(config: ExperimentConfig) -> DataSet:
+    """Return the records of `config`'s data set, with the column that its partition asks for."""
+    data, partition = config.data, config.partition
+    roots = [Path(root) for root in data.roots] or [embedded_dataset(data.synthetic)]
+    own_column = partition.scheme == "by-attribute" and partition.attribute not in ATTRIBUTES
+    return read_dataset(
+        roots,
+        views=data.views,
+        labels=data.labels,
+        label_table=data.label_table,
+        column=partition.attribute if own_column else None,
+    )
+
+
+def _digests(dataset: DataSet, cache: Cache, tokens: Tokens) -> dict[str, str]:
+    """Return, by path, what tells the files of the images apart that could be decoded."""
+    paths = {tokens.image(record.path): record.path for record in dataset.records}
+    found = cache.file_digests(paths, dataset.files)
+    return {paths[image_id]: digest for image_id, digest in found.items()}
 
 
 def _plan(config: ExperimentConfig, dataset: DataSet, key: bytes) -> PartitionPlan:
@@ -125,45 +154,20 @@ def _plan(config: ExperimentConfig, dataset: DataSet, key: bytes) -> PartitionPl
 def _plan_digest(config: ExperimentConfig, dataset: DataSet, key: bytes) -> str:
     sha = hashlib.sha256()
     parts = [
+        FORMAT,
         config.partition.model_dump(mode="json"),
         config.seed,
         config.data.views,
         dataset.layout,
         dataset.labels,
         Tokens(key).fingerprint,
+        sha256_of(Path(file)) if (file := config.partition.sites_file) else "",
     ]
     sha.update(json.dumps(parts, sort_keys=True).encode())
     for record in dataset.records:
         sha.update(
-            f"{record.patient_id}\0{record.path}\0{record.split}\0{record.labels}\n".encode()
+            f"{record.patient_id}\0{record.path}\0{record.split}\0{record.labels}\0{record.source}"
+            f"\0{record.view}\0{record.projection}\0{record.sex}\0{record.age}"
+            f"\0{record.attribute}\n".encode()
         )
     return sha.hexdigest()[:24]
-
-
-def _check_fit(
-    plan: PartitionPlan, cache: Cache, tokens: Tokens, labels: tuple[str, ...], views: str
-) -> None:
-    """Refuse a partition folder of other data, other labels or another key."""
-    if plan.key_fingerprint != tokens.fingerprint:
-        raise ArtefactError(
-            f"{plan.folder}: its patient tokens were made with another key. "
-            "Set FEDCXR_PATIENT_KEY to that key's file, or partition anew."
-        )
-    if plan.views != views:
-        raise ArtefactError(
-            f"{plan.folder}: made with views={plan.views}, the run has {views}. "
-            f"Give --views {plan.views}, or partition anew."
-        )
-    absent = [label for label in labels if label not in plan.labels]
-    if absent:
-        raise ArtefactError(
-            f"{plan.folder}: made without the labels {some(absent)}. "
-            "Partition anew or leave them out of --labels."
-        )
-    for file in (plan.val_csv, plan.test_csv, *(plan.site_csv(s.site_id) for s in plan.sites)):
-        missing = [i for i in read_table(file).image_id if i not in cache.row_by_id]
-        if missing:
-            raise ArtefactError(
-                f"{file}: {len(missing)} of its images are not in the data set "
-                f"({some(missing, 3)}). Give the --data it was made from."
-            )

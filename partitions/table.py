@@ -1,7 +1,8 @@
 """The CSV file of one site or of one of the server's splits: written, and read back strictly.
 
 A site reads its own file and nothing else of the plan; a real hospital brings the same file, with
-one more column, `path`, that says where each image is, relative to the file's folder.
+one more column, `path`, that says where each image is, relative to the file's folder. A label cell
+is 1, 0, -1, blank, or NA where the source of the image does not have the label.
 """
 
 import csv
@@ -9,16 +10,20 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from fedcxr.data.labels import BLANK
+import numpy as np
+
+from fedcxr.data.labels import BLANK, MASKED
 from fedcxr.data.paths import check_relative
+from fedcxr.data.readers.tables import STATE_CELLS, Table, read_table_file
 from fedcxr.data.records import RecordTable
-from fedcxr.data.tables import Table, read_table_file
 from fedcxr.errors import RecordError, some
 from partitions.patients import prove_disjoint, table_sets
 
 COLUMNS = ("image_id", "patient_id", "study_id", "split", "view", "projection", "sex", "age")
 """Before the labels; whatever else a header names, except `path`, is a label."""
 
+_CELLS = {**STATE_CELLS, "NA": MASKED}
+_WRITTEN = {BLANK: "", MASKED: "NA"}
 _SPLITS = {split: split for split in ("train", "val", "test")}
 _VIEWS = {view: view for view in ("frontal", "lateral")}
 _SEXES = {sex: sex for sex in ("F", "M", "")}
@@ -27,7 +32,7 @@ _CODE = re.compile(r"[0-9A-Za-z._ -]{0,16}")
 
 
 def write_table(table: RecordTable, csv_path: Path) -> None:
-    """Write the records, in their order; label cells are 1, 0, -1 or blank."""
+    """Write the records, in their order."""
     own = ["path"] if table.path is not None else []
     columns = [
         table.image_id,
@@ -39,7 +44,7 @@ def write_table(table: RecordTable, csv_path: Path) -> None:
         table.sex,
         ["" if age is None else age for age in table.age],
         *([table.path] if table.path is not None else []),
-        *([["" if s == BLANK else s for s in states] for states in table.states.T.tolist()]),
+        *([[_WRITTEN.get(s, s) for s in states] for states in table.states.T.tolist()]),
     ]
     with csv_path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -73,7 +78,9 @@ def read_table(csv_path: Path) -> RecordTable:
         projection=_matching(source, "projection", _CODE),
         sex=tuple(source.named("sex", _SEXES, "F, M or blank")),
         age=tuple(source.ages("age")),
-        states=source.states(labels),
+        states=np.column_stack(
+            [source.coded(label, _CELLS, "1, 0, -1, NA or blank") for label in labels]
+        ),
         path=path,
     )
     _check_unique(table, csv_path)

@@ -16,10 +16,18 @@ KEYS = {
     "labels": "data.labels",
     "score_by": "data.score_by",
     "uncertain": "data.uncertain",
+    "label_table": "data.label_table",
     "partition": "partition.folder",
     "clients": "partition.clients",
     "scheme": "partition.scheme",
     "alpha": "partition.alpha",
+    "exponent": "partition.exponent",
+    "attribute": "partition.attribute",
+    "sites_file": "partition.sites_file",
+    "min_images": "partition.min_images",
+    "min_positives": "partition.min_positives",
+    "folds": "partition.folds",
+    "fold": "partition.fold",
     "model": "model.name",
     "image_size": "model.image_size",
     "weights": "model.weights",
@@ -43,10 +51,15 @@ def config_from_flags(
     flags: Mapping[str, Any], *, preset: str, file: Path | None, settings: list[str]
 ) -> ExperimentConfig:
     """Return the configuration: preset, then file, then flags, then `--set`."""
-    given = {KEYS[name]: value for name, value in flags.items() if value is not None}
+    given = {KEYS[name]: value for name, value in flags.items() if value not in (None, [])}
     if "data.labels" in given:
         given["data.labels"] = [x.strip() for x in given["data.labels"].split(",") if x.strip()]
-    for key in ("data.root", "partition.folder"):
+    if "data.root" in given:
+        roots = [str(Path(root).absolute()) for root in given["data.root"]]
+        given["data.root"] = roots[0] if len(roots) == 1 else roots
+    for key in ("partition.folder", "partition.sites_file"):
         if key in given:
             given[key] = str(Path(given[key]).absolute())
+    if "partition.sites_file" in given:
+        given.setdefault("partition.scheme", "sites-file")
     return load_config(preset, file, given, settings)

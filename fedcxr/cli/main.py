@@ -14,6 +14,9 @@ import typer
 
 from fedcxr import __version__
 from fedcxr.cli.apply import evaluate, predict
+from fedcxr.cli.check_data import check_data
+from fedcxr.cli.partition import partition
+from fedcxr.cli.prepare import prepare
 from fedcxr.cli.report import report
 from fedcxr.cli.resume import resume
 from fedcxr.cli.simulate import simulate
@@ -28,7 +31,17 @@ cli = typer.Typer(
     rich_markup_mode="markdown",
     help="Federated learning for chest radiographs: simulated hospitals, global AUROC, Grad-CAM.",
 )
-for verb in (simulate, resume, evaluate, predict, report, synth):
+for verb in (
+    simulate,
+    resume,
+    evaluate,
+    predict,
+    report,
+    check_data,
+    prepare,
+    partition,
+    synth,
+):
     cli.command()(verb)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from flwr.app import Context, RecordDict, UserConfig
 
 from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.data.policies import check_self_training
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import LocalGrid, local_grid
 from fedcxr.engines.ray import check_reachable, run_on_ray
@@ -19,6 +20,7 @@ from fedcxr.runs.folder import RunFolder
 from fedcxr.training.device import resolve_device
 from partitions.plan import read_plan
 from partitions.prepare import prepare
+from partitions.sites_file import site_names
 from server.app import build_app
 from server.job import Job
 from server.start import machinery, read_run_config, reopen_job, start_job
@@ -55,6 +57,7 @@ def simulate(
         FedCxrError: see its subclasses; the run folder keeps what was reached.
     """
     check_model(config.model)
+    check_self_training(config.data, rounds=config.server.rounds)
     resolve_device(config.engine.device)
     check_reachable(config.engine.ray_address)
     config = with_sites_of_plan(config)
@@ -78,11 +81,15 @@ def resume(path: Path, on_start: Callable[[RunFolder], None] | None = None) -> F
 
 
 def with_sites_of_plan(config: ExperimentConfig) -> ExperimentConfig:
-    """Return the configuration with as many clients as its partition folder has sites."""
-    if config.partition.folder is None:
+    """Return the configuration with as many clients as its partition folder or file has sites."""
+    partition = config.partition
+    if partition.folder is not None:
+        clients = len(read_plan(Path(partition.folder)).sites)
+    elif partition.sites_file is not None:
+        clients = len(site_names(Path(partition.sites_file)))
+    else:
         return config
-    clients = len(read_plan(Path(config.partition.folder)).sites)
-    partition = config.partition.model_copy(update={"clients": clients})
+    partition = partition.model_copy(update={"clients": clients})
     return config.model_copy(update={"partition": partition})
 
 

@@ -50,3 +50,34 @@ def test_the_seed_decides():
     strata = [0, 1, 2, 3] * 20
     np.testing.assert_array_equal(assign(strata, 3, 0.5, 1), assign(strata, 3, 0.5, 1))
     assert (assign(strata, 3, 0.5, 1) != assign(strata, 3, 0.5, 2)).any()
+
+
+def test_a_seed_gives_the_sites_that_it_always_gave():
+    # from the version of fedcxr that first had the scheme
+    strata = np.arange(24) % 5
+    assert assign(strata, 4, 0.5, seed=7).tolist() == [
+        1,
+        3,
+        2,
+        0,
+        0,
+        3,
+        3,
+        2,
+        2,
+        0,
+        3,
+        2,
+        3,
+        1,
+        0,
+        1,
+        3,
+        1,
+        2,
+        0,
+        1,
+        2,
+        1,
+        0,
+    ]

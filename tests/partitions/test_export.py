@@ -1,11 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fedcxr.config.partition import PartitionConfig
-from fedcxr.data.cache import build_cache
+from fedcxr.data.cache.store import build_cache
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens
 from fedcxr.errors import ArtefactError, DataError
 from partitions.export import export_global, export_site
@@ -60,6 +61,29 @@ def test_a_hospitals_folder_decodes_to_the_pixels_of_the_source(tmp_path, datase
         if mine.has(image_id):
             pixels = mine.images[mine.rows([image_id])[0]]
             np.testing.assert_array_equal(pixels, np.full((32, 32), 10 * number))
+
+
+def test_images_of_joined_data_sets_are_found_in_their_own_folders(tmp_path, dataset):
+    roots = {"chexpert": dataset.root, "nih14": tmp_path / "other"}
+    (tmp_path / "other").symlink_to(dataset.root)
+    records = [
+        replace(
+            record,
+            patient_id=f"{source}/{record.patient_id}",
+            study_id=f"{source}/{record.study_id}",
+            path=f"{source}/{record.path}",
+            source=source,
+        )
+        for source in roots
+        for record in dataset.records
+    ]
+    joined = replace(dataset, root=Path("both"), records=tuple(records), roots=tuple(roots.items()))
+    config = PartitionConfig(clients=2, scheme="by-source")
+    made = {"config": config, "seed": 0, "key": SYNTHETIC_KEY, "views": "all"}
+    plan = make_partition(joined, **made, out=tmp_path / "joined")
+    out = export_site(plan, "site-01", joined, SYNTHETIC_KEY, tmp_path / "hospital")
+    assert plan.sites[1].holds == "nih14"
+    assert len(list((out / "images").iterdir())) == plan.sites[1].images > 0
 
 
 def test_the_server_gets_its_two_splits_and_a_plan_that_opens(tmp_path, dataset, plan):

@@ -1,14 +1,13 @@
-import tempfile
-from pathlib import Path
+import json
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.read import read_dataset
+from fedcxr.data.records import DataSet
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens
-from fedcxr.errors import ArtefactError, ConfigError, DataError, LeakError
+from fedcxr.errors import ArtefactError, DataError, LeakError
 from partitions.plan import make_partition
 from partitions.table import read_table
 
@@ -23,69 +22,6 @@ def files_of(plan):
     return [plan.val_csv, plan.test_csv, *(plan.site_csv(site.site_id) for site in plan.sites)]
 
 
-@st.composite
-def small_tables(draw):
-    patients = draw(st.integers(12, 40))
-    images = draw(st.lists(st.integers(1, 5), min_size=patients, max_size=patients))
-    official = draw(st.booleans())
-    splits = draw(
-        st.lists(st.sampled_from(["train", "train", "test"]), min_size=patients, max_size=patients)
-    )
-    states = draw(
-        st.lists(
-            st.tuples(st.sampled_from([1, 0, -1, -2]), st.sampled_from([1, 0, -1, -2])),
-            min_size=patients,
-            max_size=patients,
-        )
-    )
-    return list(zip(images, splits if official else [""] * patients, states, strict=True))
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    rows=small_tables(),
-    scheme=st.sampled_from(["iid", "dirichlet"]),
-    alpha=st.floats(1e-3, 1e3),
-    clients=st.integers(1, 6),
-    fraction=st.floats(0.0, 0.49),
-    seed=st.integers(0, 2**31),
-)
-def test_no_scheme_puts_a_patient_in_two_places_or_loses_an_image(
-    rows, scheme, alpha, clients, fraction, seed, make_record, make_dataset
-):
-    records = [
-        make_record(patient, image, split=split, labels=labels)
-        for patient, (images, split, labels) in enumerate(rows, start=1)
-        for image in range(images)
-    ]
-    dataset = make_dataset(records=records)
-    with tempfile.TemporaryDirectory() as folder:
-        options = {"scheme": scheme, "alpha": alpha, "clients": clients, "seed": seed}
-        try:
-            plan = make(dataset, Path(folder) / "plan", site_val_fraction=fraction, **options)
-        except (ConfigError, DataError):  # too few patients are left; nothing is written
-            assert list(Path(folder).iterdir()) == []
-            assert len(rows) < 4 * clients or sum(r[1] == "test" for r in rows) > len(rows) // 3
-            return
-        tables = [read_table(path) for path in files_of(plan)]
-    places = {}
-    for number, table in enumerate(tables):
-        for patient, split in zip(table.patient_id, table.split, strict=True):
-            places.setdefault(patient, set()).add((number, split))
-    assert all(len(place) == 1 for place in places.values())
-    tokens = Tokens(SYNTHETIC_KEY)
-    written = sorted(image_id for table in tables for image_id in table.image_id)
-    assert written == sorted(tokens.image(record.path) for record in records)
-    truth = {tokens.image(record.path): record.labels for record in records}
-    for table in tables:
-        for image_id, states in zip(table.image_id, table.states.tolist(), strict=True):
-            assert tuple(states) == truth[image_id]
-    assert all(site.patients >= 2 and site.train_images >= 2 for site in plan.sites)
-    in_test = {r.patient_id for r in records if r.split == "test"}
-    if in_test:
-        assert set(tables[1].patient_id) == {tokens.patient(p) for p in in_test}
-
-
 def test_a_plan_says_what_it_is(tmp_path, make_dataset, key):
     plan = make(make_dataset(40), tmp_path / "plan", key=key, clients=3, scheme="dirichlet")
     assert (plan.layout, plan.source, plan.scheme, plan.alpha) == (
@@ -97,8 +33,8 @@ def test_a_plan_says_what_it_is(tmp_path, make_dataset, key):
     assert plan.labels == ("Edema", "Fracture")
     assert plan.key_fingerprint == Tokens(key).fingerprint
     assert [site.site_id for site in plan.sites] == ["site-00", "site-01", "site-02"]
-    # 40 patients: 8 test, 3 val (10 % of 32), 29 for three sites; each site has train and val.
-    assert [site.patients for site in plan.sites] == [10, 10, 9]
+    # 40 patients: 8 test, 4 val (20 % and 10 %), 28 for three sites; each has train and val.
+    assert [site.patients for site in plan.sites] == [10, 9, 9]
     assert plan.pairs_checked == 28  # 8 sets: two of the server and two a site: 8 · 7 / 2
 
 
@@ -112,7 +48,7 @@ def test_a_plan_counts_each_state_of_each_label(tmp_path, make_dataset):
         assert site.images == site.train_images + site.val_images == len(states)
 
 
-@pytest.mark.parametrize("scheme", ["iid", "dirichlet"])
+@pytest.mark.parametrize("scheme", ["iid", "dirichlet", "quantity"])
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path, make_dataset, scheme):
     one, again, other = (
         make(make_dataset(60), tmp_path / str(i), scheme=scheme, seed=seed)
@@ -165,6 +101,114 @@ def test_the_official_val_of_a_data_set_with_its_own_test_set_is_left_out(
     tables = [read_table(path) for path in files_of(plan)]
     assert sum(len(table) for table in tables) == 30 * 2 + 10
     assert len(tables[1]) == 10
+    assert plan.left_out_images == 10
+
+
+def test_a_data_set_of_nothing_but_official_val_is_refused(tmp_path, make_dataset):
+    with pytest.raises(DataError, match="all images are of the official val set"):
+        make(make_dataset(20, split="val"), tmp_path / "plan")
+
+
+def test_plan_json_says_all_that_the_partition_depends_on(tmp_path, make_dataset):
+    def parameters(name, **config):
+        make(make_dataset(60), tmp_path / name, min_images=1, **config)
+        head = json.loads((tmp_path / name / "plan.json").read_text())
+        return head["parameters"]
+
+    always = {"val_fraction": 0.1, "test_fraction": 0.2, "site_val_fraction": 0.1}
+    always |= {"min_images": 1, "min_positives": 0}
+    assert parameters("a") == always
+    assert parameters("b", scheme="dirichlet", alpha=2.0) == {**always, "alpha": 2.0}
+    assert parameters("c", scheme="quantity", exponent=0.5) == {**always, "exponent": 0.5}
+    assert parameters("d", folds=3, fold=2) == {**always, "folds": 3, "fold": 2}
+
+
+def test_only_the_dirichlet_scheme_has_an_alpha(tmp_path, make_dataset):
+    assert make(make_dataset(40), tmp_path / "a").alpha is None
+    assert make(make_dataset(40), tmp_path / "b", scheme="dirichlet", alpha=2).alpha == 2.0
+
+
+def test_the_folds_of_one_seed_test_on_every_patient_once(tmp_path, make_dataset):
+    plans = [make(make_dataset(52), tmp_path / str(f), folds=5, fold=f) for f in range(5)]
+    tested = [set(read_table(plan.test_csv).patient_id) for plan in plans]
+    assert sorted(map(len, tested)) == [10, 10, 10, 11, 11]  # 52 = 5 · 10 + 2
+    patients = {record.patient_id for record in make_dataset(52).records}
+    assert set().union(*tested) == {Tokens(SYNTHETIC_KEY).patient(p) for p in patients}
+    for plan in plans:
+        assert len(set(read_table(plan.val_csv).patient_id)) == 5  # 10 % of 52
+        assert plan.left_out_images == 0
+
+
+def test_folds_leave_the_official_test_set_out(tmp_path, make_dataset, make_record):
+    official = [make_record(patient, 0, split="test") for patient in range(100, 107)]
+    records = [*make_dataset(30, split="train").records, *official]
+    plan = make(make_dataset(records=records), tmp_path / "plan", folds=3)
+    hidden = {Tokens(SYNTHETIC_KEY).patient(record.patient_id) for record in official}
+    assert plan.left_out_images == 7
+    assert not hidden & {p for path in files_of(plan) for p in read_table(path).patient_id}
+    assert len(set(read_table(plan.test_csv).patient_id)) == 10
+
+
+def test_moved_patients_are_counted_and_every_site_has_the_minimum(tmp_path, make_dataset):
+    # Of 60 patients 42 are shared; the last of 6 sites gets 42 · (1/6) / 2.45 = 3 of them.
+    config = {"scheme": "quantity", "clients": 6, "min_positives": 6}
+    dataset = make_dataset(60)
+    edema = DataSet(
+        dataset.root,
+        "chexpert",
+        ("Edema",),
+        tuple(replace(record, labels=record.labels[:1]) for record in dataset.records),
+    )
+    plan = make(edema, tmp_path / "plan", **config)
+    assert plan.moved_patients > 0
+    for site in plan.sites:
+        table = read_table(plan.site_csv(site.site_id))
+        assert (table.states[table.rows("train"), 0] == 1).sum() >= 6
+    assert make(edema, tmp_path / "b", **{**config, "min_positives": 0}).moved_patients == 0
+
+
+def test_sites_are_said_to_hold_what_their_scheme_gives_them(tmp_path, make_dataset):
+    dataset = make_dataset(60)
+    records = [
+        replace(record, sex="FM"[int(record.patient_id[-1]) % 2]) for record in dataset.records
+    ]
+    dataset = make_dataset(records=records)
+    plan = make(dataset, tmp_path / "plan", scheme="by-attribute", attribute="sex", clients=2)
+    assert [site.holds for site in plan.sites] == ["F", "M"]
+    for site in plan.sites:
+        assert set(read_table(plan.site_csv(site.site_id)).sex) == {site.holds}
+
+
+def test_joined_sources_are_sites_of_their_own_and_both_in_every_global_set(tmp_path, make_dataset):
+    records = [
+        replace(
+            record,
+            patient_id=f"{source}/{record.patient_id}",
+            study_id=f"{source}/{record.study_id}",
+            path=f"{source}/{record.path}",
+            source=source,
+            labels=(record.labels[0], -3 if source == "nih14" else record.labels[1]),
+            split="test" if source == "nih14" and record.patient_id > "patient00030" else "",
+        )
+        for source in ("chexpert", "nih14")
+        for record in make_dataset(40).records
+    ]
+    plan = make(make_dataset(records=records), tmp_path / "plan", scheme="by-source", clients=4)
+    tokens = Tokens(SYNTHETIC_KEY)
+    source_of = {tokens.patient(record.patient_id): record.source for record in records}
+
+    def sources(path):
+        found = [source_of[p] for p in sorted(set(read_table(path).patient_id))]
+        return {source: found.count(source) for source in set(found)}
+
+    # NIH has 10 official test patients; of CheXpert's 40 a fifth are drawn. Val: 10 % of 70.
+    assert sources(plan.test_csv) == {"chexpert": 8, "nih14": 10}
+    assert sources(plan.val_csv) == {"chexpert": 4, "nih14": 3}
+    assert [site.holds for site in plan.sites] == ["chexpert", "chexpert", "nih14", "nih14"]
+    for site in plan.sites:
+        assert set(sources(plan.site_csv(site.site_id))) == {site.holds}
+        masked = site.label_counts["Fracture"]["masked"]
+        assert masked == (site.images if site.holds == "nih14" else 0)
 
 
 def test_a_leaky_official_split_writes_nothing(tmp_path, make_dataset, make_record):
@@ -185,6 +229,12 @@ def test_the_same_partition_made_again_is_the_one_that_is_there(tmp_path, make_d
     assert make(make_dataset(40), tmp_path / "plan") == one
     with pytest.raises(ArtefactError, match="holds another partition"):
         make(make_dataset(40), tmp_path / "plan", seed=1)
+
+
+def test_a_place_that_cannot_be_written_is_an_artefact_error(tmp_path, make_dataset):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ArtefactError, match="the partition cannot be written"):
+        make(make_dataset(40), tmp_path / "file" / "plan")
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path, make_dataset):

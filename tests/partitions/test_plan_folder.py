@@ -66,6 +66,29 @@ def inflate_a_site(folder):
     sign_again(folder)
 
 
+def shrink_a_distance(folder):
+    path = folder / "plan.json"
+    head = json.loads(path.read_text())
+    head["sites"][0]["js_distance"] /= 2
+    path.write_text(json.dumps(head))
+    sign_again(folder)
+
+
+def miscount_the_unlabelled(folder):
+    path = folder / "plan.json"
+    head = json.loads(path.read_text())
+    head["global"]["val"]["no_positive"] += 1
+    path.write_text(json.dumps(head))
+    sign_again(folder)
+
+
+def take_the_servers_name(folder):
+    path = folder / "plan.json"
+    path.write_text(path.read_text().replace("site-01", "global"))
+    (folder / "sites" / "site-01.csv").rename(folder / "sites" / "global.csv")
+    sign_again(folder)
+
+
 def climb_out(folder):
     path = folder / "plan.json"
     head = json.loads(path.read_text())
@@ -82,6 +105,9 @@ def climb_out(folder):
         (change_a_number, "does not match its digest"),
         (cut_plan_json, "cannot be read"),
         (inflate_a_site, "the numbers of site-00 are not those of its file"),
+        (shrink_a_distance, "lacks or garbles the distance of a site"),
+        (miscount_the_unlabelled, "the numbers of the global splits are not those of their files"),
+        (take_the_servers_name, "lacks or garbles the name of a site"),
         (climb_out, "does not name the files of its sites"),
     ],
 )
@@ -110,3 +136,16 @@ def test_a_folder_without_a_plan_is_refused(tmp_path):
 def test_a_site_that_the_plan_does_not_have_is_refused(plan):
     with pytest.raises(ArtefactError, match="no site 'site-99'"):
         plan.site_csv("site-99")
+
+
+def test_a_plan_of_an_earlier_version_is_told_from_a_damaged_one(plan):
+    path = plan.folder / "plan.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
+    with pytest.raises(ArtefactError, match=r"earlier version of fedcxr .*Partition anew"):
+        read_plan(plan.folder)
+
+
+def test_pictures_in_the_folder_are_not_looked_at(plan):
+    (plan.folder / "partition.png").write_bytes(b"a picture")
+    (plan.folder / "partition.svg").write_text("<svg/>")
+    assert read_plan(plan.folder) == plan

@@ -4,7 +4,7 @@ import pytest
 
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import DataError, LeakError, RecordError
-from partitions.plan import tokenise
+from partitions.record_table import tokenise
 from partitions.table import read_table, write_table
 
 
@@ -36,6 +36,14 @@ def test_the_header_is_the_contract_with_a_hospital(tmp_path, table):
     assert lines[6].endswith(",val,frontal,AP,F,50,1,")  # patient 3: Fracture not mentioned
 
 
+def test_a_label_that_the_source_does_not_have_is_written_as_na(tmp_path, table):
+    states = table.states.copy()
+    states[:2, 1] = -3
+    write_table(replace(table, states=states), tmp_path / "site.csv")
+    assert (tmp_path / "site.csv").read_text().splitlines()[1].endswith(",1,NA")
+    assert (read_table(tmp_path / "site.csv").states == states).all()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -43,8 +51,8 @@ def test_the_header_is_the_contract_with_a_hospital(tmp_path, table):
         (",frontal,", ",oblique,", "wrong 'view'"),
         ("Edema,Fracture\n", "Edema,Edema\n", "is there twice"),
         ("patient_id", "patient", "'patient_id' .did you mean 'patient'"),
-        (",1,-1\n", ",1,2.0\n", "wrong 'Fracture'.*1, 0, -1 or blank"),
-        (",AP,", ",=cmd(),", "wrong 'projection'"),
+        (",1,-1\n", ",1,2.0\n", "wrong 'Fracture'.*1, 0, -1, NA or blank"),
+        (",AP,", ",AP!,", "wrong 'projection'"),
         (",50,", ",five,", "wrong 'age'"),
     ],
 )

@@ -57,9 +57,21 @@ def test_labels_are_separated_by_commas():
 def test_folders_are_kept_as_absolute_paths(tmp_path, monkeypatch):
     # The run may be resumed from another folder.
     monkeypatch.chdir(tmp_path)
-    config = resolve(data="xrays", partition="parts")
+    config = resolve(data=["xrays"], partition="parts")
     assert config.data.root == str(tmp_path / "xrays")
     assert config.partition.folder == str(tmp_path / "parts")
+
+
+def test_several_data_folders_are_joined_in_their_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = resolve(data=["stanford", "nih"])
+    assert config.data.roots == (str(tmp_path / "stanford"), str(tmp_path / "nih"))
+
+
+def test_a_sites_file_chooses_its_scheme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = resolve(sites_file="who.csv").partition
+    assert (config.scheme, config.sites_file) == ("sites-file", str(tmp_path / "who.csv"))
 
 
 def test_a_flag_out_of_range_is_named_by_its_key():

@@ -1,0 +1,93 @@
+"""Who is at which site, from a CSV file with the columns `patient_id` and `site`.
+
+The names of the sites become their ids. Patients of the file whom the data set does not have, or
+whose images all are of another view, harm nobody; a patient whom the file forgets is an error, and
+so no slip of the pen goes unseen.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcxr.data.readers.tables import read_table_file
+from fedcxr.errors import DataError, LeakError, RecordError, some
+from partitions.patients import shown_id
+from partitions.plan_folder import GLOBAL, SITE_ID, site_file
+
+COLUMNS = ("patient_id", "site")
+
+
+def site_names(csv_path: Path) -> tuple[str, ...]:
+    """Return the sites that the file names, in the order of their files' names.
+
+    Raises:
+        RecordError: not a table with the two columns, or a wrong name of a site.
+        LeakError: a patient is at two sites.
+    """
+    return _in_order(set(_read(csv_path).values()))
+
+
+def assign_by_file(
+    csv_path: Path, patient_ids: Sequence[str]
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return the site of each patient, (P,), and the names of the sites.
+
+    Args:
+        csv_path: the file.
+        patient_ids: (P,) as the data set names them.
+
+    Raises:
+        RecordError: not a table with the two columns, or a wrong name of a site.
+        LeakError: a patient is at two sites.
+        DataError: the file says nothing of a patient.
+    """
+    site_of = _read(csv_path)
+    forgotten = [patient_id for patient_id in patient_ids if patient_id not in site_of]
+    if forgotten:
+        strangers = len(site_of) - (len(patient_ids) - len(forgotten))
+        raise DataError(
+            f"{csv_path}: {len(forgotten)} of {len(patient_ids)} patients to share are not in the "
+            f"file: {some([shown_id(p) for p in forgotten])} (hashed), and {strangers} of its "
+            f"patients are not among them. Add the missing ones, spelled as the data set does: "
+            f"patient00001 in CheXpert, 1 in NIH ChestX-ray14, and with the source before them "
+            f"where data sets are joined (chexpert/patient00001)."
+        )
+    names = _in_order(set(site_of.values()))
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[site_of[p]] for p in patient_ids], dtype=np.int64), names
+
+
+def _read(csv_path: Path) -> dict[str, str]:
+    """Return the site of each patient of the file."""
+    table = read_table_file(csv_path)
+    table.require(COLUMNS)
+    patients, sites = (table.columns[name] for name in COLUMNS)
+    blank = [i for i, patient in enumerate(patients) if not patient]
+    table.refuse(blank, "patient_id", "the id of a patient")
+    good = {site for site in set(sites) if SITE_ID.fullmatch(site) and site.lower() != GLOBAL}
+    wrong = [i for i, site in enumerate(sites) if site not in good]
+    expected = "1 to 64 letters, digits, '.', '_' and '-', a letter or digit first, not 'global'"
+    table.refuse(wrong, "site", expected)
+    if len({site.lower() for site in good}) < len(good):
+        raise RecordError(
+            f"{csv_path}: two names of sites differ only in upper and lower case, which some disks "
+            f"take for one file. Spell each site in one way."
+        )
+    site_of: dict[str, str] = {}
+    rows = zip(patients, sites, strict=True)
+    at_two = {patient for patient, site in rows if site_of.setdefault(patient, site) != site}
+    if at_two:
+        raise LeakError(
+            f"{csv_path}: {len(at_two)} patients are at two sites: "
+            f"{some([shown_id(p) for p in sorted(at_two)])} (hashed). Give each patient one site."
+        )
+    if not site_of:
+        raise DataError(f"{csv_path}: the file names no patient. Add a row for each patient.")
+    return site_of
+
+
+def _in_order(names: set[str]) -> tuple[str, ...]:
+    """Return the names in the order of their files: clients are numbered along it."""
+    return tuple(sorted(names, key=site_file))

@@ -1,0 +1,80 @@
+import shutil
+
+import pytest
+
+from fedcxr.config import load_config
+from fedcxr.data.read import read_dataset
+from fedcxr.data.synthetic.write import write_synthetic
+from fedcxr.data.tokens import load_key
+from fedcxr.errors import LeakError
+from partitions.plan import make_partition
+from partitions.prepare import prepare
+from partitions.table import read_table
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared") / "data"
+    return write_synthetic(folder, patients=40, size_px=48, layout="chexpert", seed=0)
+
+
+@pytest.fixture
+def tree(source, tmp_path):
+    return shutil.copytree(source, tmp_path / "CheXpert-v1.0-small")
+
+
+def resolve(tree, **more):
+    overrides = {"data.root": str(tree), "partition.clients": 2, "model.image_size": 32}
+    return load_config(overrides=overrides | more)
+
+
+def frontal(tree, split):
+    records = read_dataset(tree, views="frontal").records
+    return [record for record in records if record.split == split]
+
+
+def copy(tree, of, to):
+    shutil.copyfile(tree / of.path, tree / to.path)
+
+
+def complaint(config):
+    """Return what is said of the images of a partition folder, or nothing."""
+    try:
+        prepare(config)
+    except LeakError as err:
+        return str(err).partition(": ")[2].partition(" (")[0]
+    return ""
+
+
+def test_a_copy_inside_train_is_left_out_of_every_site(tree):
+    train = frontal(tree, "train")
+    copy(tree, of=train[0], to=train[-1])
+    prepared = prepare(resolve(tree))
+    assert "Copies of image files left out: 1; of another patient: 1." in prepared.notes
+    held = [read_table(prepared.plan.site_csv(s.site_id)) for s in prepared.plan.sites]
+    held.append(read_table(prepared.plan.val_csv))
+    assert sum(map(len, held)) == len(train) - 1
+
+
+def test_a_training_image_with_the_bytes_of_a_test_image_stops_the_run(tree):
+    copy(tree, of=frontal(tree, "test")[0], to=frontal(tree, "train")[0])
+    with pytest.raises(LeakError, match="1 test images have the same bytes as training images"):
+        prepare(resolve(tree))
+
+
+def test_a_given_partition_with_a_copy_of_a_test_image_elsewhere_is_refused(tree, tmp_path):
+    # Without an official test set nothing but the partition says which images are test images.
+    (tree / "valid.csv").unlink()
+    train = frontal(tree, "train")
+    copy(tree, of=train[0], to=train[-1])
+    dataset = read_dataset(tree, views="frontal")
+    words = []
+    for seed in range(12):  # the two patients fall into two sets in some of the draws
+        out = tmp_path / f"parts-{seed}"
+        config = resolve(tree, **{"partition.folder": str(out)})
+        make_partition(
+            dataset, config=config.partition, seed=seed, key=load_key(), views="frontal", out=out
+        )
+        words.append(complaint(config))
+    assert {word for word in words if word} == {"1 of its images have the bytes of a test image"}
+    assert "" in words

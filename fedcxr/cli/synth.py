@@ -20,7 +20,7 @@ def synth(
     Every finding has a visible sign with a known box and mask. Drawings, not patients.
     """
     # numpy and Pillow: too heavy for `fedcxr --help`.
-    from fedcxr.data.synthetic import write_synthetic
+    from fedcxr.data.synthetic.write import write_synthetic
 
     last = -1
 

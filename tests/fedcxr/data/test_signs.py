@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fedcxr.data.anatomy import chest_fields
-from fedcxr.data.phantom import draw_noise
-from fedcxr.data.signs import NUM_DRAWS, SIGN_NAMES, SIGNS, Strokes, deform, draw_strokes
-from fedcxr.data.synthetic_plan import plan_data_set
+from fedcxr.data.synthetic.anatomy import chest_fields
+from fedcxr.data.synthetic.phantom import draw_noise
+from fedcxr.data.synthetic.plan import plan_data_set
+from fedcxr.data.synthetic.signs import NUM_DRAWS, SIGN_NAMES, SIGNS, Strokes, deform, draw_strokes
 
 COUNT = 12
 

@@ -16,11 +16,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fedcxr.config import SyntheticConfig
-from fedcxr.data import synthetic
-from fedcxr.data.casemix import draw_case_mix
 from fedcxr.data.labels import CHEXPERT_LABELS, NIH14_LABELS
-from fedcxr.data.masks import read_masks
-from fedcxr.data.synthetic import embedded_dataset, write_synthetic
+from fedcxr.data.synthetic import write
+from fedcxr.data.synthetic.casemix import draw_case_mix
+from fedcxr.data.synthetic.masks import read_masks
+from fedcxr.data.synthetic.write import embedded_dataset, write_synthetic
 from fedcxr.errors import ConfigError
 
 CHEXPERT_HEADER = (
@@ -253,7 +253,7 @@ def test_embedded_set_is_made_once_even_when_asked_for_twice_at_a_time(tmp_path,
         roots = list(pool.map(embedded_dataset, [config, config]))
     assert roots[0] == roots[1]
     assert (roots[0] / "synthetic.json").is_file()
-    monkeypatch.setattr(synthetic, "write_synthetic", None)  # a second making would fail
+    monkeypatch.setattr(write, "write_synthetic", None)  # a second making would fail
     assert embedded_dataset(config) == roots[0]
     assert len(list((tmp_path / "synthetic").iterdir())) == 1
 
@@ -266,7 +266,7 @@ def test_an_interrupted_making_leaves_nothing_that_could_be_used(tmp_path, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(synthetic, "crop_masks", stop)
+        patch.setattr(write, "crop_masks", stop)
         with pytest.raises(KeyboardInterrupt):
             embedded_dataset(config)
     assert list((tmp_path / "synthetic").iterdir()) == []

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.data import signs_chest, signs_lung
-from fedcxr.data.anatomy import Anatomy, Chest, Floats, column
-from fedcxr.data.signs_lung import Drawn, between
+from fedcxr.data.synthetic import signs_chest, signs_lung
+from fedcxr.data.synthetic.anatomy import Anatomy, Chest, Floats, column
+from fedcxr.data.synthetic.signs_lung import Drawn, between
 
 NUM_DRAWS = 6
 """Uniform draws that choose a stroke's place, size and shape."""

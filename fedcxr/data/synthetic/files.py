@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.data.casemix import FACTORS, FINDINGS, TEST_FRACTION
 from fedcxr.data.labels import BLANK
-from fedcxr.data.masks import FILE_NAME as MASKS_FILE
-from fedcxr.data.masks import MaskCrop, write_masks
-from fedcxr.data.mentions import mention
-from fedcxr.data.signs import SIGNS
-from fedcxr.data.synthetic_plan import Plan
+from fedcxr.data.synthetic.casemix import FACTORS, FINDINGS, TEST_FRACTION
+from fedcxr.data.synthetic.masks import FILE_NAME as MASKS_FILE
+from fedcxr.data.synthetic.masks import MaskCrop, write_masks
+from fedcxr.data.synthetic.mentions import mention
+from fedcxr.data.synthetic.plan import Plan
+from fedcxr.data.synthetic.signs import SIGNS
 from fedcxr.seeding import derive_rng
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised when the same parameters give other bytes."""
 
 CHEXPERT_FOLDER = "CheXpert-v1.0-small"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.data.anatomy import (
+from fedcxr.data.synthetic.anatomy import (
     RIBS,
     Chest,
     Floats,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fedcxr.data.anatomy import (
+from fedcxr.data.synthetic.anatomy import (
     RIBS,
     Chest,
     Floats,
@@ -13,7 +13,7 @@ from fedcxr.data.anatomy import (
     rib_drop_at,
     wall_at,
 )
-from fedcxr.data.signs_lung import Drawn, between, open_lung
+from fedcxr.data.synthetic.signs_lung import Drawn, between, open_lung
 
 
 def cardiomegaly(chest: Chest, side: Floats, u: Floats) -> Drawn:

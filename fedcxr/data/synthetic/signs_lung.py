@@ -8,7 +8,7 @@ sign's stated contrast, (B, H, W), and the finding's mask, (B, H, W) bool.
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.data.anatomy import Chest, Floats, bell, column, floor_at, ramp
+from fedcxr.data.synthetic.anatomy import Chest, Floats, bell, column, floor_at, ramp
 
 Drawn = tuple[Floats, NDArray[np.bool_]]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.data.anatomy import Anatomy, Floats
-from fedcxr.data.casemix import FINDINGS, LABELS, CaseMix, draw_case_mix
-from fedcxr.data.phantom import Exposure
-from fedcxr.data.signs import (
+from fedcxr.data.synthetic.anatomy import Anatomy, Floats
+from fedcxr.data.synthetic.casemix import FINDINGS, LABELS, CaseMix, draw_case_mix
+from fedcxr.data.synthetic.phantom import Exposure
+from fedcxr.data.synthetic.signs import (
     NUM_DRAWS,
     SIGN_NAMES,
     Strokes,

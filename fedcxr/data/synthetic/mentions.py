@@ -2,12 +2,22 @@
 
 A labeller that reads reports affirms most findings, hedges on the mild ones, denies a few that are
 absent and leaves the rest unmentioned. The rates follow from the counts of CheXpert's train.csv.
+"No Finding" is what the labeller makes of the others: positive where it affirmed and hedged none of
+them, Support Devices aside, and blank elsewhere (Irvin et al. 2019, §2.2).
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.data.labels import BLANK, CHEXPERT_LABELS, NEGATIVE, POSITIVE, UNCERTAIN
+from fedcxr.data.labels import (
+    BLANK,
+    CHEXPERT_LABELS,
+    NEGATIVE,
+    NO_FINDING,
+    POSITIVE,
+    SUPPORT_DEVICES,
+    UNCERTAIN,
+)
 
 # Positive, negative, uncertain, blank in CheXpert's train.csv (223,414 rows).
 TRAIN_COUNTS = {
@@ -52,8 +62,7 @@ def mention(
     wrong = rng.random(truth.shape) < WRONG
     for column, label in enumerate(CHEXPERT_LABELS):
         there = truth[:, column]
-        if label == "No Finding":
-            states[there, column] = POSITIVE
+        if label == NO_FINDING:
             continue
         unsure, denied, unsure_absent = _rates(label)
         hedge = 2 * unsure * (1 - severity[:, column])
@@ -65,6 +74,9 @@ def mention(
         flipped = wrong[:, column]
         column_states[flipped] = np.where(there[flipped], NEGATIVE, POSITIVE)
         states[:, column] = column_states
+    findings = [label not in (NO_FINDING, SUPPORT_DEVICES) for label in CHEXPERT_LABELS]
+    affirmed = np.isin(states[:, findings], (POSITIVE, UNCERTAIN)).any(axis=1)
+    states[~affirmed, CHEXPERT_LABELS.index(NO_FINDING)] = POSITIVE
     return states
 
 

@@ -6,7 +6,7 @@ network that does well here has learnt our drawings.
 
 Beside the official files lie, ignored by official readers (L = number of labels):
   boxes.csv       path,label,x,y,width,height in fractions of the image; a row a sign and side
-  masks.npz       the mask of each row of boxes.csv, packed (fedcxr/data/masks.py reads it)
+  masks.npz       the mask of each row of boxes.csv, packed; `synthetic/masks.py` reads it
   truth.csv       path and the L hidden truths, also of the training images
   sites.csv       patient_id,site: the hospital whose contrast, noise and case mix a patient has
   synthetic.json  parameters, contrasts, prevalences, labels with few test positives; written last
@@ -25,13 +25,13 @@ import numpy as np
 from PIL import Image
 
 from fedcxr.config.data import SyntheticConfig
-from fedcxr.data.anatomy import chest_fields
-from fedcxr.data.casemix import LABELS
-from fedcxr.data.masks import MaskCrop, crop_masks
-from fedcxr.data.phantom import density, draw_noise, expose
-from fedcxr.data.signs import draw_strokes
-from fedcxr.data.synthetic_files import GENERATOR_VERSION, Files, chexpert_files, nih14_files
-from fedcxr.data.synthetic_plan import Plan, plan_data_set
+from fedcxr.data.synthetic.anatomy import chest_fields
+from fedcxr.data.synthetic.casemix import LABELS
+from fedcxr.data.synthetic.files import GENERATOR_VERSION, Files, chexpert_files, nih14_files
+from fedcxr.data.synthetic.masks import MaskCrop, crop_masks
+from fedcxr.data.synthetic.phantom import density, draw_noise, expose
+from fedcxr.data.synthetic.plan import Plan, plan_data_set
+from fedcxr.data.synthetic.signs import draw_strokes
 from fedcxr.errors import ConfigError
 from fedcxr.home import home_folder
 from fedcxr.seeding import derive_rng

@@ -1,0 +1,135 @@
+"""Patients in two places: the one mistake that makes a test set worthless.
+
+`has_leak(train, valid, "PatientId")` answers for any two tables: pandas data frames, dictionaries
+of columns, NumPy structured arrays, or paths of CSV files. Identifiers are compared as text after
+`normal_id`, so that NIH's 13, "13", 13.0 and "00000013" are one patient. It compares identifiers
+alone: one person under two numbers is found, if at all, by the image itself (`quality/twins.py`).
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Protocol
+
+from fedcxr.data.readers.tables import nearest, read_table_file
+from fedcxr.errors import RecordError, some
+
+
+class Columns(Protocol):
+    """Anything that gives a column by its name: a data frame, a dictionary, a structured array."""
+
+    def __getitem__(self, column: str, /) -> Iterable[object]:
+        """Return the cells of a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Two splits and the members that they have in common."""
+
+    first: str
+    second: str
+    shared: frozenset[str] = field(repr=False)
+
+
+def has_leak(a: Columns | str | Path, b: Columns | str | Path, column: str) -> bool:
+    """Return whether a patient is in both tables.
+
+    Args:
+        a: a table: anything with `table[column]`, such as a data frame, or the path of a CSV file.
+        b: another.
+        column: the column of both that names the patient.
+
+    Raises:
+        RecordError: a table lacks the column, or a CSV file cannot be read.
+
+    >>> has_leak({"PatientId": [1, 2]}, {"PatientId": ["00000002"]}, "PatientId")
+    True
+    """
+    return bool(shared_patients(a, b, column))
+
+
+def shared_patients(a: Columns | str | Path, b: Columns | str | Path, column: str) -> set[str]:
+    """Return the identifiers, as `normal_id` spells them, that are in both tables.
+
+    Takes and raises what `has_leak` does.
+    """
+    first, second = ({normal_id(cell) for cell in _column(table, column)} for table in (a, b))
+    return (first & second) - {""}
+
+
+def split_overlaps(splits: Mapping[str, Iterable[object]]) -> tuple[Overlap, ...]:
+    """Return what each pair of the splits has in common, every pair in order, empty ones too.
+
+    >>> [(o.first, o.second, len(o.shared)) for o in split_overlaps({"a": [1, 2], "b": ["02"]})]
+    [('a', 'b', 1)]
+    """
+    members = {
+        name: frozenset(normal_id(one) for one in ids) - {""} for name, ids in splits.items()
+    }
+    return tuple(
+        Overlap(one, other, members[one] & members[other])
+        for one, other in combinations(members, 2)
+    )
+
+
+def normal_id(cell: object) -> str:
+    """Return an identifier as text to compare: stripped, a whole number without padding.
+
+    An empty cell, None and NaN are the empty text, which is nobody.
+
+    >>> [normal_id(cell) for cell in (13, 13.0, " 00000013 ", "patient013", None)]
+    ['13', '13', '13', 'patient013', '']
+    """
+    if cell is None:
+        return ""
+    if isinstance(cell, Real) and not isinstance(cell, Integral):
+        # pandas reads whole numbers as floats where a cell of the column is empty
+        number = float(cell)
+        if math.isnan(number):
+            return ""
+        return str(int(number)) if number.is_integer() else str(number)
+    text = str(cell).strip()
+    if text.lower() in ("nan", "<na>", "nat"):
+        return ""
+    number_text = text.removesuffix(".0")
+    return str(int(number_text)) if number_text.isascii() and number_text.isdigit() else text
+
+
+def shown_patient(patient_id: str) -> str:
+    """Return a patient as messages show one: a hash, since CheXpert's paths are patient numbers."""
+    return "#" + hashlib.sha256(patient_id.encode()).hexdigest()[:8]
+
+
+def _column(table: Columns | str | Path, column: str) -> Iterable[object]:
+    if isinstance(table, str | Path):
+        name, columns = str(table), read_table_file(Path(table)).columns
+        if column not in columns:
+            raise _no_column(name, column, [*columns])
+        return columns[column]
+    try:
+        return table[column]
+    except (KeyError, IndexError, ValueError, TypeError) as err:
+        raise _no_column("the table", column, _column_names(table)) from err
+
+
+def _no_column(name: str, column: str, known: Sequence[str]) -> RecordError:
+    there = f"; it has {some([*known], 20)}" if known else ""
+    return RecordError(
+        f"{name} has no column {column!r}{nearest(column, known)}{there}. Name the column that "
+        f"says whose image it is."
+    )
+
+
+def _column_names(table: object) -> list[str]:
+    for names in (
+        getattr(table, "columns", None),  # a data frame
+        getattr(getattr(table, "dtype", None), "names", None),  # a structured array
+        table if isinstance(table, Mapping) else None,
+    ):
+        if names is not None:
+            return [str(name) for name in names]
+    return []

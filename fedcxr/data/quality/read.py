@@ -1,0 +1,188 @@
+"""Reads a data set for checking: what is wrong with its tables becomes a finding, not the end.
+
+Where the tables cannot be read, the image files that are there stand in for them, so that damage
+and copies are found all the same.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
+from fedcxr.data.leaks import normal_id
+from fedcxr.data.quality.findings import PROBLEM, Finding
+from fedcxr.data.quality.outlines import outline_files, read_outlines, unknown_keys
+from fedcxr.data.quality.splits import (
+    Split,
+    given_splits,
+    official_splits,
+    splits_in_folder,
+    tables_as_splits,
+)
+from fedcxr.data.read import read_dataset
+from fedcxr.data.readers.csv_file import read_header
+from fedcxr.data.readers.layouts import NIH14, NIH14_ONEHOT, recognise
+from fedcxr.data.readers.nih14 import entry_tables
+from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, image_folders
+from fedcxr.data.readers.nih14_onehot import IMAGE, PATIENT, read_onehot_tables, split_of
+from fedcxr.data.readers.tables import Table
+from fedcxr.data.records import DataSet, Record
+from fedcxr.errors import DataError, LeakError, RecordError
+
+FILES = "files"
+"""Layout of a data set whose tables could not be read."""
+
+_FOLLOW_UP = ("Follow-up #", "Follow_Up_#")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
+_PATIENT = re.compile(r"(?:^|/)(?:(\d{8})_\d+\.\w+$|(patient\d+)/)")
+_ONEHOT_STATES = {"1": POSITIVE, "1.0": POSITIVE, "0": NEGATIVE, "0.0": NEGATIVE}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A data set as far as it can be read."""
+
+    dataset: DataSet
+    splits: tuple[Split, ...]
+    findings: tuple[Finding, ...]
+
+
+def read_for_check(root: Path, split_files: Sequence[Path] = ()) -> Reading:
+    """Return the data set in `root`, its splits, and what is wrong with its tables.
+
+    Args:
+        root: as `read_dataset` takes it.
+        split_files: more splits, as `given_splits` takes them.
+
+    Raises:
+        DataError: no data set is recognised, or a split file cannot be read.
+    """
+    place = _place(root)
+    if place is None:
+        outlines = read_outlines(root)
+        return Reading(outlines.dataset, tuple(given_splits(split_files, None)), outlines.findings)
+    folder, layout = place
+    findings: list[Finding] = []
+    try:
+        dataset = read_dataset(root, column=_visit_column(folder, layout))
+    except DataError as err:
+        dataset, is_told = _without_reader(folder, layout, err)
+        if not is_told:
+            findings.append(_table_finding(err))
+    splits = _own_splits(folder, dataset)
+    try:
+        splits += splits_in_folder(folder, dataset)
+    except RecordError as err:
+        findings.append(_table_finding(err))
+    splits += given_splits(split_files, dataset)
+    if outline_files(folder):
+        outlines = read_outlines(folder)
+        findings += [*outlines.findings, *unknown_keys(outlines, dataset)]
+    return Reading(dataset, tuple(splits), tuple(findings))
+
+
+def _place(root: Path) -> tuple[Path, str] | None:
+    """Return the folder and layout of the data set, None where there are only outlines."""
+    try:
+        return recognise(root)
+    except DataError:
+        if root.is_dir() and outline_files(root):
+            return None
+        raise
+
+
+def _visit_column(folder: Path, layout: str) -> str | None:
+    """Return the column of NIH's table that numbers the visits, if there is one.
+
+    The corrected table of 2020 numbers visits by age; the names of the files do not.
+    """
+    header = read_header(entry_tables(folder)[0]) if layout == NIH14 else ()
+    return next((name for name in _FOLLOW_UP if name in header), None)
+
+
+def _own_splits(folder: Path, dataset: DataSet) -> list[Split]:
+    """Return the splits of the data set; those that are a file each keep its name and rows."""
+    is_by_file = dataset.layout in (NIH14_ONEHOT, FILES)
+    return tables_as_splits(folder) if is_by_file else official_splits(dataset)
+
+
+def _without_reader(folder: Path, layout: str, err: DataError) -> tuple[DataSet, bool]:
+    """Return the data set that its reader refused, and whether other findings tell why."""
+    if layout == NIH14_ONEHOT and isinstance(err, LeakError):
+        return _leaking_onehot(folder), True
+    return files_as_dataset(folder), False
+
+
+def files_as_dataset(folder: Path) -> DataSet:
+    """Return a record without labels for each image file below a folder, in the order of names."""
+    records = tuple(_record_of(path) for path in sorted(_image_files(folder)))
+    return DataSet(folder, FILES, (), records)
+
+
+def _record_of(path: str) -> Record:
+    match = _PATIENT.search(path)
+    patient = (match[1] or match[2]) if match else path
+    return Record(
+        patient_id=normal_id(patient),
+        study_id=path.rpartition("/")[0] if match and match[2] else path,
+        path=path,
+        view="lateral" if "lateral" in path.rpartition("/")[2].lower() else "frontal",
+        projection="",
+        sex="",
+        age=None,
+        split="",
+        labels=(),
+    )
+
+
+def _image_files(folder: Path) -> Iterator[str]:
+    for place, _, names in os.walk(folder):
+        inside = Path(place).relative_to(folder).as_posix()
+        start = "" if inside == "." else f"{inside}/"
+        yield from (start + name for name in names if name.lower().endswith(_SUFFIXES))
+
+
+def _leaking_onehot(folder: Path) -> DataSet:
+    """Return the one-hot tables as a data set although they share patients."""
+    folders = image_folders(folder, ("", "images-small"))
+    records: list[Record] = []
+    tables = read_onehot_tables(folder)
+    named = {name: table for name, table in tables.items() if split_of(name)}
+    for name, table in (named or tables).items():
+        records += _onehot_records(table, split_of(name), folders)
+    return DataSet(folder, NIH14_ONEHOT, NIH14_LABELS, tuple(records))
+
+
+def _onehot_records(table: Table, split: str, folders: dict[str, str]) -> list[Record]:
+    states = zip(
+        *(table.coded(label, _ONEHOT_STATES, "1 or 0").tolist() for label in NIH14_LABELS),
+        strict=True,
+    )
+    return [
+        Record(
+            patient_id=patient,
+            study_id=name.rpartition(".")[0],
+            path=f"{folders.get(name, DEFAULT_FOLDER)}/{name}".lstrip("/"),
+            view="frontal",
+            projection="",
+            sex="",
+            age=None,
+            split=split,
+            labels=labels,
+            source="nih14",
+        )
+        for patient, name, labels in zip(table[PATIENT], table[IMAGE], states, strict=True)
+    ]
+
+
+def _table_finding(err: DataError) -> Finding:
+    return Finding(
+        "table",
+        PROBLEM,
+        1,
+        "Tables that cannot be read",
+        str(err),
+        "Do what the message says; the checks of its rows wait for that.",
+    )

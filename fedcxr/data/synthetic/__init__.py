@@ -1,0 +1,1 @@
+"""Made-up chest radiographs with known findings, in the official layouts."""

@@ -1,0 +1,134 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedcxr.data.leaks import (
+    Overlap,
+    has_leak,
+    normal_id,
+    shared_patients,
+    shown_patient,
+    split_overlaps,
+)
+from fedcxr.data.readers.tables import read_table_file
+from fedcxr.errors import RecordError
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "leaks"),
+    [
+        # the four cases of the course that hands out the one-hot tables
+        ([0, 1, 2], [2, 3, 4], True),
+        ([0, 1, 2], [3, 4, 5], False),
+        ([1], [1], True),
+        ([], [1], False),
+    ],
+)
+def test_a_leak_is_a_patient_in_both_tables(train, valid, leaks):
+    frames = [pd.DataFrame({"patient_id": ids}) for ids in (train, valid)]
+    assert has_leak(*frames, "patient_id") is leaks
+    assert has_leak(*reversed(frames), "patient_id") is leaks
+
+
+def test_any_table_with_columns_will_do(tmp_path):
+    csv_path = tmp_path / "valid.csv"
+    csv_path.write_text("PatientId,Edema\n00000002,1\n7,0\n")
+    tables = [
+        {"PatientId": ["2", "3"]},
+        pd.DataFrame({"PatientId": [2, 3]}),
+        pd.DataFrame({"PatientId": [2.0, np.nan]}),
+        np.array([(2,), (3,)], dtype=[("PatientId", np.int64)]),
+        csv_path,
+        str(csv_path),
+        read_table_file(csv_path),
+    ]
+    for one in tables:
+        for other in tables:
+            assert "2" in shared_patients(one, other, "PatientId")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(13, "00000013"), (13, "13"), (13, 13.0), (np.int64(13), " 13 "), ("13.0", 13), ("a1", "a1 ")],
+)
+def test_one_patient_may_be_written_in_several_ways(one, other):
+    assert normal_id(one) == normal_id(other) != ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("patient013", "patient13"), (13, 130), ("1.5", "15"), ("1٣", "13")]
+)
+def test_other_spellings_are_other_patients(one, other):
+    assert normal_id(one) != normal_id(other)
+
+
+@pytest.mark.parametrize("cell", [None, "", "  ", float("nan"), np.nan, pd.NA, pd.NaT])
+def test_an_empty_cell_is_nobody(cell):
+    assert normal_id(cell) == ""
+    assert not has_leak({"id": [cell]}, {"id": [cell]}, "id")
+
+
+def test_a_missing_column_is_named_with_the_nearest(tmp_path):
+    csv_path = tmp_path / "train.csv"
+    csv_path.write_text("Image,Patient ID\na.png,1\n")
+    words = r"train\.csv has no column 'PatientId' \(did you mean 'Patient ID'\?\); it has Image"
+    with pytest.raises(RecordError, match=words):
+        has_leak(csv_path, {"PatientId": []}, "PatientId")
+    for table in (
+        pd.DataFrame({"patient": []}),
+        {"patient": []},
+        np.zeros(1, dtype=[("patient", np.int64)]),
+    ):
+        with pytest.raises(RecordError, match=r"the table has no column 'PatientId'.*patient"):
+            has_leak({"PatientId": []}, table, "PatientId")
+    with pytest.raises(RecordError, match=r"the table has no column 'PatientId'\. Name"):
+        has_leak([1, 2], {"PatientId": []}, "PatientId")
+
+
+def test_a_table_that_is_no_csv_is_said_to_be_so(tmp_path):
+    with pytest.raises(RecordError, match="cannot be read"):
+        has_leak(tmp_path / "none.csv", {"PatientId": []}, "PatientId")
+
+
+def test_every_pair_of_splits_is_compared():
+    found = split_overlaps({"train": [1, 2, 3], "valid": ["2", "4"], "test": ["3", "04", ""]})
+    assert found == (
+        Overlap("train", "valid", frozenset({"2"})),
+        Overlap("train", "test", frozenset({"3"})),
+        Overlap("valid", "test", frozenset({"4"})),
+    )
+
+
+@given(st.lists(st.lists(st.integers(0, 20)), max_size=4))
+def test_overlaps_are_intersections(splits):
+    named = {str(i): members for i, members in enumerate(splits)}
+    for overlap in split_overlaps(named):
+        expected = set(named[overlap.first]) & set(named[overlap.second])
+        assert overlap.shared == {str(member) for member in expected}
+        assert has_leak({"id": named[overlap.first]}, {"id": named[overlap.second]}, "id") == bool(
+            expected
+        )
+
+
+def test_a_patient_is_shown_as_a_hash():
+    assert shown_patient("patient00001").startswith("#")
+    assert "00001" not in shown_patient("patient00001")
+
+
+@pytest.mark.real
+def test_the_course_tables_leak_and_the_official_lists_do_not(sample_data: Path):
+    folder = sample_data / "nih_onehot_csv"
+    train, valid, test = (
+        pd.read_csv(folder / name) for name in ("train-small.csv", "valid-small.csv", "test.csv")
+    )
+    assert has_leak(train, valid, "PatientId")
+    assert not has_leak(train, test, "PatientId")
+    assert not has_leak(valid, test, "PatientId")
+    # 75 of the 77 patients of valid, by pandas alone
+    assert valid["PatientId"].nunique() == 77
+    assert int(valid["PatientId"].isin(set(train["PatientId"])).sum()) == 75
+    assert len(shared_patients(train, folder / "valid-small.csv", "PatientId")) == 75

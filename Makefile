@@ -8,7 +8,7 @@ export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env simulate test check format deploy-smoke check-wheel bench-train-loop verify-quickstart clean
+.PHONY: help env simulate test check format deploy-smoke check-wheel bench-train-loop bench-data verify-quickstart verify-data clean
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -49,6 +49,12 @@ deploy-smoke: env  ## One SuperLink and three SuperNodes as real processes on lo
 
 bench-train-loop: env  ## Training inside simulate against the best plain loop
 	$(BIN)/python -m benchmarks.train_loop
+
+bench-data: env  ## Tables, partitions, cache and batches at CheXpert's size, against their goals
+	$(BIN)/python -m benchmarks.data
+
+verify-data: env  ## check-data, partition, prepare and a by-source federation, run whole
+	$(BIN)/python -m benchmarks.verify_data
 
 verify-quickstart: env  ## The quickstart from nothing: time, AUROC, hit rate
 	$(BIN)/python -m benchmarks.quickstart

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
-from fedcxr.data.cache import open_cache
+from fedcxr.data.cache.store import open_cache
 from fedcxr.models.registry import build_model
 from fedcxr.training.precision import Precision, arrange, autocast
 from fedcxr.training.transforms import Normalization, augment, normalize

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fedcxr.config.load import load_config
 from fedcxr.data.read import read_dataset
-from fedcxr.data.synthetic import write_synthetic
+from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.data.tokens import load_key
 from partitions.export import export_global, export_site
 from partitions.prepare import prepare

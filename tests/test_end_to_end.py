@@ -17,6 +17,7 @@ from fedcxr.experiments import resume, simulate
 from fedcxr.experiments.apply import evaluate_run, predict_images
 from fedcxr.home import home_folder
 from partitions.prepare import prepare
+from partitions.table import read_table
 
 TINY = {
     "data.synthetic.patients": 90,
@@ -30,6 +31,17 @@ TINY = {
     "engine.workers": 1,
     "engine.precision": "fp32",
 }
+
+MIXED = {
+    "Edema": "multi_class",
+    "Pleural Effusion": "multi_class",
+    "Consolidation": "self_trained",
+    "Pneumonia": "self_trained",
+    "Atelectasis": "smoothed",
+    "Cardiomegaly": "ones",
+    "Pneumothorax": "zeros",
+}
+"""Every policy for uncertain labels at once; the other labels ignore them."""
 
 FILES = (
     "manifest.json",
@@ -90,6 +102,20 @@ def test_the_summary_has_what_the_guide_promises(finished):
     assert summary["seconds"] == pytest.approx(sum(summary["phases"].values()))
 
 
+def test_the_manifest_counts_states_and_targets_of_all_training_images(finished):
+    counts = json.loads((finished.path / "manifest.json").read_text())["label_counts"]
+    tables = [read_table(file) for file in (finished.path / "partition/sites").glob("*.csv")]
+    states = np.concatenate([table.states[table.rows("train")] for table in tables])
+    assert counts["images"] == len(states) > 0
+    for column, label in enumerate(tables[0].labels):
+        now = {state: int((states[:, column] == state).sum()) for state in (1, 0, -1, -2)}
+        before, after = counts["before"][label], counts["after"][label]
+        assert list(before.values()) == [now[1], now[0], now[-1], now[-2], 0]
+        # the quickstart: blank is zero, uncertain is ignored
+        assert list(after.values()) == [now[1], now[0] + now[-2], 0, 0, now[-1]]
+    assert "Labels before and after the policies" in finished.report.read_text("utf-8")
+
+
 def test_auroc_can_be_computed_again_from_the_predictions_alone(finished):
     from sklearn.metrics import roc_auc_score
 
@@ -131,7 +157,17 @@ def test_workers_and_ray_give_the_same_bits_as_one_process(finished, tmp_path, f
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "more", [{}, {"server.batch_norm": "local", "train.normalization": "pooled"}]
+    "more",
+    [
+        {},
+        {
+            "server.batch_norm": "local",
+            "train.normalization": "pooled",
+            # killed in the round that fills labels; the run that is not killed has one worker
+            "data.uncertain_by_label": MIXED,
+            "data.self_train_after": 1,
+        },
+    ],
 )
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, more):
     settings = {"server.rounds": 4, **more}
@@ -201,11 +237,15 @@ def test_a_run_refuses_a_partition_with_a_patient_at_two_sites(finished, tmp_pat
 
 
 def test_one_disease_scored_by_study_over_all_views(tmp_path):
-    run = simulate(
-        tiny(tmp_path, data__labels=["Pleural Effusion"], data__views="all", data__score_by="study")
-    )
+    keys = {"data.labels": ["Pleural Effusion"], "data.views": "all", "data.score_by": "study"}
+    run = simulate(tiny(tmp_path, **keys, data__uncertain="multi_class"))
     assert list(run.summary["auroc"]) == ["Pleural Effusion"]
     assert run.summary["score_by"] == "study"
+    # its model has an output for "uncertain", which is no probability of a label
+    image = next((home_folder() / "synthetic").glob("*/*/valid/*/*/*.jpg"))
+    head, row = predict_images(run.path, [image], tmp_path / "out").read_text().splitlines()
+    assert head == "image,Pleural Effusion,gradcam_label,gradcam_file"
+    assert row.split(",")[2] == "Pleural Effusion"
 
 
 def test_the_model_of_a_run_scores_other_data_without_its_own_patients(finished, tmp_path):

@@ -5,7 +5,7 @@ positives, negatives, uncertain and blank cells. What stands beside what is draw
 """
 
 import csv
-import shutil
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -144,7 +144,7 @@ def write_images(out: Path, kind: str, number: int, workers: int) -> list[str]:
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(one, range(distinct)))
     for i in range(distinct, number):
-        shutil.copyfile(out / names[i % distinct], out / names[i])
+        os.link(out / names[i % distinct], out / names[i])
     return names
 
 

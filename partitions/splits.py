@@ -60,6 +60,11 @@ def split_globally(
     """
     role = np.full(len(grouped.patient_ids), TRAIN)
     in_test = _official_test(grouped, official, tokens)
+    if in_test.all():
+        raise DataError(
+            "All patients are in an official test set, so there is nothing to train on. Add the "
+            "table of training labels, or score a finished run on these data: fedcxr evaluate RUN."
+        )
     outside = np.flatnonzero(~in_test)
     if config.folds is not None:
         fold_of = draw_folds(strata[outside], config.folds, seed)

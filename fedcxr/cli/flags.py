@@ -6,6 +6,7 @@ from typing import Any
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import load_config
+from fedcxr.errors import ConfigError
 
 KEYS = {
     "name": "name",
@@ -47,6 +48,15 @@ KEYS = {
 }
 
 
+SCHEME_OF = {
+    "alpha": "dirichlet",
+    "exponent": "quantity",
+    "attribute": "by-attribute",
+    "sites_file": "sites-file",
+}
+"""The flag of a scheme chooses the scheme; with another scheme it would do nothing."""
+
+
 def config_from_flags(
     flags: Mapping[str, Any], *, preset: str, file: Path | None, settings: list[str]
 ) -> ExperimentConfig:
@@ -60,6 +70,10 @@ def config_from_flags(
     for key in ("partition.folder", "partition.sites_file"):
         if key in given:
             given[key] = str(Path(given[key]).absolute())
-    if "partition.sites_file" in given:
-        given.setdefault("partition.scheme", "sites-file")
+    for flag, scheme in SCHEME_OF.items():
+        if KEYS[flag] in given and given.setdefault("partition.scheme", scheme) != scheme:
+            raise ConfigError(
+                f"--{flag.replace('_', '-')} belongs to --scheme {scheme}, not to "
+                f"{given['partition.scheme']}: leave one of the two out."
+            )
     return load_config(preset, file, given, settings)

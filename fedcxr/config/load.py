@@ -181,6 +181,8 @@ def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
 
 def _explain(problem: ErrorDetails) -> str:
     where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "value_error":  # two keys that do not go together
+        return f"{where}: {problem['msg'].removeprefix('Value error, ')}."
     if problem["type"] != "extra_forbidden":
         return f"{where} = {problem['input']!r}: {problem['msg']}."
     known = _fields_at(problem["loc"][:-1])

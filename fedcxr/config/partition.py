@@ -56,5 +56,5 @@ class PartitionConfig(Section):
         if self.fold and self.fold >= (self.folds or 0):
             raise ValueError(f"fold {self.fold} of {self.folds or 0} folds: they count from 0")
         if (self.scheme == "sites-file") != (self.sites_file is not None):
-            raise ValueError("scheme sites-file and sites_file go together")
+            raise ValueError("scheme sites-file needs sites_file, and the others take none")
         return self

@@ -49,6 +49,6 @@ def _refuse_across_splits(dataset: DataSet, copied: list[list[Record]]) -> None:
     ]
     if across:
         raise LeakError(
-            f"{dataset.root}: {len(across)} test images have the same bytes as training images: "
-            f"{some(across)}. Take one of each pair out of its table."
+            f"{dataset.root}: test images that have the same bytes as training images: "
+            f"{len(across)}: {some(across)}. Take one of each pair out of its table."
         )

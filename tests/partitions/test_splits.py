@@ -68,6 +68,11 @@ def test_a_data_set_of_three_patients_is_too_small(key):
         split(names(3), [""] * 3, key)
 
 
+def test_a_data_set_of_test_patients_alone_is_for_scoring(key):
+    with pytest.raises(DataError, match="nothing to train on.*fedcxr evaluate RUN"):
+        split(names(3), ["test"] * 3, key, clients=1)
+
+
 def test_a_site_keeps_a_patient_if_it_has_four(key):
     site_of = np.array([0] * 3 + [1] * 4 + [2] * 20 + [-1] * 5)
     is_val = site_validation(site_of, 3, 0.1, seed=0)

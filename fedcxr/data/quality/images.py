@@ -1,8 +1,9 @@
 """The image files of a data set, each looked at once: there, whole, an image, and not blank.
 
-Every file is decoded into the 64-pixel cache that a run at that size would use, so that checking
-costs one pass and a second check, or a run, finds it made. What the other image checks need of the
-pixels (`quality/twins.py`, `quality/orientation.py`) is measured in one pass over that cache.
+Every file is decoded into the 64-pixel cache that a run at that size over all views would use, so
+that checking costs one pass, and a second check or such a run finds it made. What the other image
+checks need of the pixels (`quality/twins.py`, `quality/orientation.py`) is measured in one pass
+over that cache.
 """
 
 from collections import Counter

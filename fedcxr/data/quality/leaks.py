@@ -79,7 +79,8 @@ def _shared_images(group: str, pairs: Sequence[Pair]) -> tuple[Finding, ...]:
             sum(pair.shared_images for pair in shared),
             f"Images in two splits ({group})",
             " ".join(
-                f"{pair.first} and {pair.second} share {pair.shared_images:,} images."
+                f"{pair.first} and {pair.second} share {pair.shared_images:,} "
+                f"image{'s' * (pair.shared_images != 1)}."
                 for pair in shared
             ),
             "Take each of these rows out of one of the splits.",

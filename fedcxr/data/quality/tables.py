@@ -135,21 +135,17 @@ def _one_class(dataset: DataSet) -> tuple[Finding, ...]:
                 continue
             if not (column == POSITIVE).any():
                 lacking.append(f"{label}: no positive image{place}")
-            elif not (column == NEGATIVE).any() and not _is_train_no_finding(label, column):
+            elif not np.isin(column, (NEGATIVE, BLANK)).any():
                 lacking.append(f"{label}: no negative image{place}")
     return finding_of(
         "one-class-label",
         NOTICE,
         lacking,
         "Labels with one class",
-        text="An AUROC needs both classes: these labels are left out of the mean, with the reason.",
+        text="A label without positives cannot be learned, and an AUROC needs both classes: where "
+        "the test images lack one, the label is left out of the mean, with the reason.",
         mend="Nothing, or leave the label out with --labels.",
     )
-
-
-def _is_train_no_finding(label: str, column: "np.ndarray[tuple[int], np.dtype[np.int8]]") -> bool:
-    """Return whether this is CheXpert's No Finding as its labeler writes it: 1 or blank."""
-    return label == NO_FINDING and bool((column == BLANK).any())
 
 
 def _never_negative(dataset: DataSet) -> tuple[Finding, ...]:
@@ -168,10 +164,11 @@ def _never_negative(dataset: DataSet) -> tuple[Finding, ...]:
             "No Finding is never negative",
             (
                 "In the training table No Finding is 1 or blank, never 0: CheXpert's labeler "
-                "writes 1 where nothing else was found and a blank otherwise. With blanks ignored "
-                "it has one class and cannot be learned."
+                "writes 1 where nothing else was found and a blank otherwise. With `blank: ignore` "
+                "a run takes a blank as negative where another finding is positive, and leaves "
+                "it out elsewhere."
             ),
-            "Read its blanks as negative (blank: zeros, the default), or leave the label out.",
+            "Nothing: by default (`blank: zeros`) its blanks are negative.",
         ),
     )
 

@@ -82,7 +82,7 @@ def find_place(root: Path, split: str, csv_prefix: str = "") -> Place:
         trees = _with_split(root, bases, names)
     if len(trees) > 1:
         raise DataError(
-            f"{root}: {split} images lie in {some(trees)}. Give --data the folder of one of them, "
+            f"{root}: {split} images lie in {some(trees)}. Name the folder of one of them, "
             f"with the table in it."
         )
     if trees:

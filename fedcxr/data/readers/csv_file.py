@@ -125,6 +125,8 @@ def _refuse_formulas(csv_path: Path, rows: list[list[str]]) -> None:
 
 def _refuse_ragged(csv_path: Path, rows: list[list[str]]) -> None:
     width = len(rows[0])
+    if not any(rows[0]):
+        raise RecordError(f"{csv_path}: row 1 is empty; the header must stand there.")
     bad = [i for i, row in enumerate(rows) if len(row) != width and _is_ragged(row, width)]
     if bad:
         raise RecordError(

@@ -166,7 +166,7 @@ def _refuse_copies(parts: Mapping[str, DataSet]) -> None:
             raise LeakError(
                 f"{one} ({first.root}) and {other} ({second.root}): {same} images have the same "
                 f"study, name and labels in both{', sex and age too' * is_told}: the same patients "
-                f"would be in two places. Give --data one of them."
+                f"would be in two places. Name one of them."
             )
 
 

@@ -31,7 +31,7 @@ def recognise(root: Path, label_table: str | None = None) -> tuple[Path, str]:
         DataError: there is no data set, or more than one.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: there is no such folder. Give --data the data set's folder.")
+        raise DataError(f"{root}: there is no such folder. Name the data set's folder.")
     children = [root / name for name in subfolders(root)]
 
     def has_other_labels(folder: Path) -> list[str]:
@@ -47,11 +47,11 @@ def recognise(root: Path, label_table: str | None = None) -> tuple[Path, str]:
         names = some(sorted(path.name for path in root.iterdir())) or "nothing"
         raise DataError(
             f"{root}: neither CheXpert ({TRAIN_CSV}) nor NIH ChestX-ray14 ({ENTRY_GLOB}, or "
-            f"one-hot tables) is here or one folder below; there is {names}. Give --data the "
-            f"folder with the table."
+            f"one-hot tables) is here or one folder below; there is {names}. Name the folder "
+            f"with the table."
         )
     places = some([f"{folder} ({layout})" for folder, layout in found])
-    raise DataError(f"{root}: several data sets: {places}. Give --data one of them.")
+    raise DataError(f"{root}: several data sets: {places}. Name one of them.")
 
 
 def _in(folders: list[Path], layouts: Callable[[Path], list[str]]) -> list[tuple[Path, str]]:

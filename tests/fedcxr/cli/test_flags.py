@@ -74,6 +74,19 @@ def test_a_sites_file_chooses_its_scheme(tmp_path, monkeypatch):
     assert (config.scheme, config.sites_file) == ("sites-file", str(tmp_path / "who.csv"))
 
 
+@pytest.mark.parametrize(("flag", "scheme"), [("alpha", "dirichlet"), ("exponent", "quantity")])
+def test_the_flag_of_a_scheme_chooses_it(flag, scheme):
+    assert resolve(**{flag: 0.5}).partition.scheme == scheme
+    assert resolve(**{flag: 0.5, "scheme": scheme}).partition.scheme == scheme
+    with pytest.raises(ConfigError, match=f"--{flag} belongs to --scheme {scheme}, not to iid"):
+        resolve(**{flag: 0.5, "scheme": "iid"})
+
+
+def test_flags_of_two_schemes_are_refused():
+    with pytest.raises(ConfigError, match="--exponent belongs to --scheme quantity, not to diri"):
+        resolve(alpha=0.5, exponent=1.0)
+
+
 def test_a_flag_out_of_range_is_named_by_its_key():
     with pytest.raises(ConfigError, match=r"partition\.clients = 0"):
         resolve(clients=0)

@@ -67,17 +67,16 @@ def test_it_writes_the_folder_prints_the_table_and_draws_it(tmp_path, dataset):
 
 def test_every_flag_reaches_the_configuration(tmp_path, dataset):
     run(
-        tmp_path / "a", tmp_path / "b", "--scheme", "by-attribute", "--attribute", "sex",
-        "--exponent", 2, "--min-images", 0, "--min-positives", 0, "--views", "all",
+        tmp_path / "a", tmp_path / "b", "--exponent", 2, "--min-images", 0, "--min-positives", 0, "--views", "all",
         "--labels", "Edema,Fracture", "--label-table", "train_cheXbert.csv", "--clients", 2,
-        "--folds", 3, "--fold", 1, "--out", tmp_path / "plan", "--scheme", "quantity",
+        "--folds", 3, "--fold", 1, "--out", tmp_path / "plan",
     )  # fmt: skip
     config = dataset[0]
     assert config.data.roots == (str(tmp_path / "a"), str(tmp_path / "b"))
     assert (config.data.views, config.data.label_table) == ("all", "train_cheXbert.csv")
     assert config.data.labels == ("Edema", "Fracture")
     chosen = config.partition
-    assert (chosen.scheme, chosen.attribute, chosen.exponent) == ("quantity", "sex", 2.0)
+    assert (chosen.scheme, chosen.exponent) == ("quantity", 2.0)
     assert (chosen.folds, chosen.fold, chosen.clients) == (3, 1, 2)
 
 

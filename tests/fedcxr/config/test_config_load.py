@@ -133,7 +133,10 @@ def test_a_word_like_no_key_gets_the_keys_alone():
         ("data.blank=smoothed", "Input should be 'ignore', 'zeros' or 'ones'"),
         ("data.smooth_low=0.9", "smooth_low is above smooth_high"),
         ("data.root=[/a, /a]", "name each folder once"),
-        ("partition.sites_file=who.csv", "scheme sites-file and sites_file go together"),
+        (
+            "partition.sites_file=who.csv",
+            "partition: scheme sites-file needs sites_file, and the others take none.",
+        ),
         ("partition.fold=2", "fold 2 of 0 folds: they count from 0"),
         ("data.uncertain_by_label={Edema: maybe}", "data.uncertain_by_label.Edema = 'maybe'"),
         ("server.rounds=many", "server.rounds = 'many': Input should be a valid integer"),

@@ -39,6 +39,7 @@ def test_what_spreadsheets_leave_in_a_file_is_accepted(tmp_path, data):
         (b"a,b\n1,2\n3,\xe9\n", "row 3: byte 10 is not UTF-8. Save it again"),
         ("", "the file is empty"),
         ("\n\n,,\n", "the file is empty"),
+        ("\na,b\n1,2\n", "row 1 is empty; the header must stand there"),
         ("a,b\n1,2\n3\n", r"1 row \(row 3\) without exactly 2 fields.*the first has 1"),
         ("a,b\n1,2\n\n3,4\n", r"1 row \(row 3\) without exactly 2 fields.*the first has 0"),
         ("a,b\n1,2,3\n", r"\(row 2\) without exactly 2 fields.*the first has 3"),

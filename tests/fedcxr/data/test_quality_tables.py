@@ -227,7 +227,7 @@ def test_given_files_are_a_split_each(copy, tmp_path):
     assert given["one.csv", "two.txt"].shared_images == 1
     assert given["one.csv", "three.csv"].shared_patients == 0
     assert kinds["images-shared"].count == 1
-    assert "one.csv and two.txt share 1 images." in kinds["images-shared"].text
+    assert "one.csv and two.txt share 1 image." in kinds["images-shared"].text
 
 
 def test_a_row_whose_patient_nobody_knows_is_said_to_be_left_out(copy, tmp_path):

@@ -84,7 +84,7 @@ def partition_all(work: Path) -> list[tuple[str, bool]]:
 def sites_file(root: Path, path: Path) -> Path:
     """Write the table of the hospitals that the synthetic patients come from."""
     with (root / "sites.csv").open(newline="") as file:
-        rows = [(row["patient_id"], f"hospital-{row['site']}") for row in csv.DictReader(file)]
+        rows = [(row["patient_id"], row["site"]) for row in csv.DictReader(file)]
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([("patient_id", "site"), *rows])
     return path
@@ -99,6 +99,15 @@ def train_by_source(work: Path) -> list[tuple[str, bool]]:
     return [
         run("synth", "--out", stanford, "--patients", "600"),
         run("synth", "--out", nih, "--patients", "600", "--layout", "nih14", "--seed", "1"),
+        run(
+            "partition",
+            str(work / "chexpert"),
+            nih,
+            "--scheme",
+            "by-source",
+            "--out",
+            str(work / "partitions" / "by-source"),
+        ),
         run("check-data", stanford),
         run("check-data", nih),
         run("prepare", stanford, nih, "--size", "64"),

@@ -164,11 +164,11 @@ def _never_negative(dataset: DataSet) -> tuple[Finding, ...]:
             "No Finding is never negative",
             (
                 "In the training table No Finding is 1 or blank, never 0: CheXpert's labeler "
-                "writes 1 where nothing else was found and a blank otherwise. With `blank: ignore` "
+                "writes 1 where nothing else was found and a blank otherwise. With blank: ignore "
                 "a run takes a blank as negative where another finding is positive, and leaves "
                 "it out elsewhere."
             ),
-            "Nothing: by default (`blank: zeros`) its blanks are negative.",
+            "Nothing: by default (blank: zeros) its blanks are negative.",
         ),
     )
 

@@ -69,7 +69,7 @@ def test_a_data_set_of_three_patients_is_too_small(key):
 
 
 def test_a_data_set_of_test_patients_alone_is_for_scoring(key):
-    with pytest.raises(DataError, match="nothing to train on.*fedcxr evaluate RUN"):
+    with pytest.raises(DataError, match=r"nothing to train on.*fedcxr evaluate RUN"):
         split(names(3), ["test"] * 3, key, clients=1)
 
 

@@ -67,7 +67,8 @@ def test_it_writes_the_folder_prints_the_table_and_draws_it(tmp_path, dataset):
 
 def test_every_flag_reaches_the_configuration(tmp_path, dataset):
     run(
-        tmp_path / "a", tmp_path / "b", "--exponent", 2, "--min-images", 0, "--min-positives", 0, "--views", "all",
+        tmp_path / "a", tmp_path / "b", "--exponent", 2, "--min-images", 0,
+        "--min-positives", 0, "--views", "all",
         "--labels", "Edema,Fracture", "--label-table", "train_cheXbert.csv", "--clients", 2,
         "--folds", 3, "--fold", 1, "--out", tmp_path / "plan",
     )  # fmt: skip

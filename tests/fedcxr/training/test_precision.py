@@ -39,6 +39,8 @@ def test_bf16_asked_for_is_not_probed(home):
         ((3.0, 2.0, 1.0), "fp32", "fp32", True),
         ((1.0, 2.0, 3.0), "auto", "fp32", False),
         ((1.0, 2.0, 0.95), "auto", "fp32", False),  # not clearly faster
+        ((30.3, 19.9, 17.7), "auto", "fp32", True),  # densenet_small: 1.12 times as fast
+        ((199.9, 141.7, 88.0), "auto", "bf16", True),  # densenet121: 1.61 times
     ],
 )
 def test_auto_takes_bf16_only_where_it_is_clearly_faster(

@@ -23,7 +23,8 @@ from typing import Any
 
 from benchmarks.data_files import KINDS
 from benchmarks.data_report import judge, table
-from fedcxr.runs.versions import cores, machine, versions
+from fedcxr.cores import cores
+from fedcxr.runs.versions import machine, versions
 
 FULL = {"size": 1.0, "jpeg": 12_000, "png": 800, "clients": 100, "repeats": 3, "batches": 500}
 SHORT = {"size": 0.1, "jpeg": 1_200, "png": 80, "clients": 10, "repeats": 2, "batches": 100}

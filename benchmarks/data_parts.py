@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.data_files import FOLDER, KINDS, write_images, write_tables
 from fedcxr.config.partition import PartitionConfig
+from fedcxr.cores import cores
 from fedcxr.data.cache.store import build_cache
 from fedcxr.data.images.decode import decode
 from fedcxr.data.labels import CHEXPERT_LABELS
@@ -27,7 +28,6 @@ from fedcxr.data.read import read_dataset
 from fedcxr.data.records import DataSet
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import FedCxrError
-from fedcxr.runs.versions import cores
 from partitions.plan import make_partition
 
 SIZE_PX = 320

@@ -4,7 +4,8 @@ import statistics
 from typing import Any
 
 from benchmarks.data_files import KINDS
-from fedcxr.runs.versions import cores, machine, versions
+from fedcxr.cores import cores
+from fedcxr.runs.versions import machine, versions
 
 READ_S = 4.0
 PARTITION_S = 10.0

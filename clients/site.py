@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.config.task import SiteTask, parse_task
+from fedcxr.cores import cores
 from fedcxr.data.cache.store import Cache, build_cache, open_cache
 from fedcxr.data.policies import score_targets, to_predict, train_targets
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import ConfigError, DataError, some
-from fedcxr.runs.versions import cores
 from partitions.table import read_table
 
 

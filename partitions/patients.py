@@ -4,7 +4,6 @@ The proof is computed from the tables as they lie on disk, so it speaks of what 
 not of what the code that split them meant to do.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.data.leaks import shown_patient
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import LeakError, some
 
@@ -100,4 +100,4 @@ def shown_id(identifier: str) -> str:
     """Return an identifier fit for a message: a token as it is, anything else hashed."""
     if _TOKEN.fullmatch(identifier):
         return identifier
-    return "#" + hashlib.sha256(identifier.encode()).hexdigest()[:8]
+    return shown_patient(identifier)

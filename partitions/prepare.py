@@ -15,6 +15,8 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.flower import config_key
 from fedcxr.config.load import check_config
 from fedcxr.config.partition import ATTRIBUTES
+from fedcxr.cores import cores
+from fedcxr.data.cache.images import cache_of
 from fedcxr.data.cache.store import Cache, build_cache
 from fedcxr.data.cache.writer import sha256_of
 from fedcxr.data.copies import without_copies
@@ -24,7 +26,6 @@ from fedcxr.data.synthetic.write import embedded_dataset
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
 from fedcxr.errors import ArtefactError
 from fedcxr.home import home_folder
-from fedcxr.runs.versions import cores
 from partitions.fit import check_fit
 from partitions.plan import PartitionPlan, make_partition, read_plan
 from partitions.plan_folder import FORMAT
@@ -87,15 +88,13 @@ def prepare_global(folder: Path, config: ExperimentConfig) -> Prepared:
 def _prepare(key_text: str, progress: Progress | None) -> Prepared:
     config = check_config(json.loads(key_text))
     dataset = read_for(config)
-    # Nobody is to be hidden in made-up data, and its runs shall be the same on every machine.
-    key = load_key() if config.data.roots else SYNTHETIC_KEY
+    key = key_for(config)
     tokens = Tokens(key)
-    cache = build_cache(
-        [(tokens.image(record.path), record.path) for record in dataset.records],
-        dataset.files,
+    cache = cache_of(
+        dataset,
+        tokens,
         size_px=config.model.image_size,
         max_bad_fraction=config.data.max_bad_fraction,
-        workers=cores(),
         progress=progress,
     )
     digests = _digests(dataset, cache, tokens)
@@ -126,6 +125,14 @@ def read_for(config: ExperimentConfig) -> DataSet:
         label_table=data.label_table,
         column=partition.attribute if own_column else None,
     )
+
+
+def key_for(config: ExperimentConfig) -> bytes:
+    """Return the key of the run's tokens.
+
+    Nobody is to be hidden in made-up data, and its runs shall be the same on every machine.
+    """
+    return load_key() if config.data.roots else SYNTHETIC_KEY
 
 
 def _digests(dataset: DataSet, cache: Cache, tokens: Tokens) -> dict[str, str]:

@@ -8,9 +8,9 @@ from flwr.serverapp import Grid
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.flower import config_from_run
+from fedcxr.cores import cores
 from fedcxr.errors import RunError
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.versions import cores
 from partitions.prepare import prepare, prepare_global
 from server.job import Job
 from server.start import Machinery, machinery, start_job

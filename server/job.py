@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.task import SiteTask
+from fedcxr.cores import cores
 from fedcxr.data.policies import policy_of
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.versions import cores
 from fedcxr.training.precision import Precision
 from fedcxr.training.threads import Threads
 from partitions.prepare import Prepared

@@ -18,11 +18,12 @@ from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config, to_yaml
 from fedcxr.config.model import ModelConfig
+from fedcxr.cores import cores
 from fedcxr.data.policies import check_self_training, columns_with
 from fedcxr.errors import ArtefactError, ConfigError, some
 from fedcxr.models.registry import build_model
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.versions import code_digest, cores, machine, versions
+from fedcxr.runs.versions import code_digest, machine, versions
 from fedcxr.training.device import resolve_device
 from fedcxr.training.precision import Precision, resolve_precision
 from fedcxr.training.threads import Threads, threads_for

@@ -64,12 +64,10 @@ def partition(
 
 def _partition(config: "ExperimentConfig", out: Path, *, every_fold: bool) -> None:
     """Make, print and draw the partition, or one for each fold."""
-    from fedcxr.data.tokens import SYNTHETIC_KEY, load_key
     from partitions.plan import make_partition
-    from partitions.prepare import read_for
+    from partitions.prepare import key_for, read_for
 
     dataset = read_for(config)
-    key = load_key() if config.data.roots else SYNTHETIC_KEY
     for note in dataset.notes:
         print(note)
     folds = range(config.partition.folds or 1) if every_fold else [config.partition.fold]
@@ -78,7 +76,7 @@ def _partition(config: "ExperimentConfig", out: Path, *, every_fold: bool) -> No
             dataset,
             config=config.partition.model_copy(update={"fold": fold}),
             seed=config.seed,
-            key=key,
+            key=key_for(config),
             views=config.data.views,
             out=out / f"fold-{fold}" if every_fold else out,
         )

@@ -77,16 +77,17 @@ def _make(
 ) -> tuple["DataSet", "Cache"]:
     """Return the data set and the cache of a run with this configuration, every image verified."""
     # numpy, pandas, Pillow: too heavy for `fedcxr --help`.
-    from fedcxr.data.cache.store import build_cache, verify_cache
-    from fedcxr.data.tokens import Tokens, load_key
-    from fedcxr.runs.versions import cores
-    from partitions.prepare import read_for
+    from fedcxr.cores import cores
+    from fedcxr.data.cache.images import cache_of
+    from fedcxr.data.cache.store import verify_cache
+    from fedcxr.data.tokens import Tokens
+    from partitions.prepare import key_for, read_for
 
     dataset = read_for(config)
-    tokens, cpus = Tokens(load_key()), workers or cores()
-    cache = build_cache(
-        [(tokens.image(record.path), record.path) for record in dataset.records],
-        dataset.files,
+    cpus = workers or cores()
+    cache = cache_of(
+        dataset,
+        Tokens(key_for(config)),
         size_px=config.model.image_size,
         max_bad_fraction=config.data.max_bad_fraction,
         workers=cpus,

@@ -1,6 +1,5 @@
 """`fedcxr synth`."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +38,6 @@ def synth(
         size_px=size,
         layout=layout,
         seed=seed,
-        workers=os.cpu_count(),
         progress=show if sys.stderr.isatty() else None,
     )
     print(root)

@@ -8,7 +8,6 @@ torch; nothing that `partitions` reads may import it.
     for image, target, image_id in DataLoader(train, batch_size=32, shuffle=True): ...
 """
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -21,7 +20,8 @@ from torch.utils.data import Dataset
 
 from fedcxr.config.data import DataConfig
 from fedcxr.config.task import PolicyConfig
-from fedcxr.data.cache.store import Cache, build_cache
+from fedcxr.data.cache.images import cache_of
+from fedcxr.data.cache.store import Cache
 from fedcxr.data.policies import policy_of, score_targets, train_targets
 from fedcxr.data.read import read_dataset
 from fedcxr.data.records import DataSet
@@ -126,13 +126,7 @@ class RadiographDataset(Dataset[Radiograph]):
             root, views=data.views, labels=data.labels, label_table=data.label_table
         )
         tokens = Tokens(load_key())
-        cache = build_cache(
-            [(tokens.image(record.path), record.path) for record in dataset.records],
-            dataset.files,
-            size_px=size_px,
-            max_bad_fraction=data.max_bad_fraction,
-            workers=_cores(),
-        )
+        cache = cache_of(dataset, tokens, size_px=size_px, max_bad_fraction=data.max_bad_fraction)
         chosen = _of_split(dataset, split).where(lambda r: cache.has(tokens.image(r.path)))
         image_ids = [tokens.image(record.path) for record in chosen.records]
         return cls(
@@ -192,9 +186,3 @@ def _targets(
     if split in ("val", "test"):
         return score_targets(dataset.states(), dataset.labels, policy)
     return train_targets(dataset.states(), dataset.labels, policy, image_id=image_ids, seed=seed)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config
-from fedcxr.data.cache.store import build_cache
+from fedcxr.cores import cores
+from fedcxr.data.cache.images import cache_of
 from fedcxr.data.images.decode import decode
 from fedcxr.data.read import read_dataset
 from fedcxr.data.readers.join import in_the_words_of, names_of_patient
@@ -22,7 +23,6 @@ from fedcxr.errors import ConfigError, DataError, ImageError, some
 from fedcxr.explain.overlay import write_overlay
 from fedcxr.metrics.bootstrap import bootstrap_auroc
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.versions import cores
 from fedcxr.seeding import derive_seed
 from fedcxr.training.device import resolve_device
 from fedcxr.training.precision import Precision
@@ -103,12 +103,11 @@ def evaluate_run(path: Path, data: Path, *, split: str = "test") -> dict[str, An
     tokens = Tokens(key)
     strangers = _strangers(dataset, tokens, known)
     fresh = dataset.where(lambda record: record.patient_id in strangers)
-    cache = build_cache(
-        [(tokens.image(r.path), r.path) for r in fresh.records],
-        dataset.files,
+    cache = cache_of(
+        fresh,
+        tokens,
         size_px=loaded.config.model.image_size,
         max_bad_fraction=loaded.config.data.max_bad_fraction,
-        workers=cores(),
     )
     table = tokenise(fresh, tokens, ["test"] * len(fresh.records))
     images = held_out(table, cache, loaded.config, shared)

@@ -2,12 +2,12 @@
 
 import importlib.metadata
 import importlib.util
-import os
 import platform
 from functools import lru_cache
 from pathlib import Path
 
 import fedcxr
+from fedcxr.cores import cores
 from fedcxr.errors import ConfigError
 from fedcxr.seeding import digest_files
 
@@ -33,13 +33,6 @@ def machine() -> dict[str, str | int]:
         "cores": cores(),
         "system": platform.platform(terse=True),
     }
-
-
-def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def processor_name() -> str:

@@ -15,9 +15,10 @@ import torch
 
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.model import ModelConfig
+from fedcxr.cores import cores
 from fedcxr.home import home_folder
 from fedcxr.models.registry import build_model
-from fedcxr.runs.versions import cores, processor_name
+from fedcxr.runs.versions import processor_name
 from fedcxr.training.losses import masked_bce
 
 _BUDGET_S = 1.2

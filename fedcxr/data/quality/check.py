@@ -8,7 +8,6 @@ bounded in memory: records as the reader makes them, and half a kilobyte an imag
 measured.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedcxr.cores import cores
 from fedcxr.data.quality.copies import copy_findings
 from fedcxr.data.quality.counts import count_labels, count_people
 from fedcxr.data.quality.disk import BUDGET_S, Disk, disk_of, measure_speed
@@ -86,13 +86,13 @@ def check_data(
         raise ConfigError(f"--sample {sample}: give at least 1 image, or leave it out for all.")
     start = time.perf_counter()
     reading = read_for_check(root, splits)
-    cores = workers or os.cpu_count() or 1
+    workers = workers or cores()
     if reading.dataset.layout == OUTLINES:
         seen = _Seen(())
     elif labels_only:
         seen = _Seen((_not_looked_at(reading.dataset),))
     else:
-        seen = _check_images(reading, sample, cores, progress, disk_budget_s)
+        seen = _check_images(reading, sample, workers, progress, disk_budget_s)
     return _report(reading, seen, start)
 
 
@@ -128,7 +128,7 @@ def _report(reading: Reading, seen: _Seen, start: float) -> DataReport:
 def _check_images(
     reading: Reading,
     sample: int | None,
-    cores: int,
+    workers: int,
     progress: Progress | None,
     disk_budget_s: float,
 ) -> _Seen:
@@ -137,7 +137,7 @@ def _check_images(
     everything = len({record.path for record in dataset.records})
     # The disk first: what was decoded just now would be read from the machine's memory.
     speed = measure_speed([r.path for r in records], dataset.files, disk_budget_s)
-    looked = look_at(dataset, records, workers=cores, progress=progress)
+    looked = look_at(dataset, records, workers=workers, progress=progress)
     findings = list(file_findings(looked, str(dataset.root)))
     if len(records) < everything:
         findings.append(_sampled(len(records), everything))
@@ -147,7 +147,7 @@ def _check_images(
         progress("Comparing", 0, len(looked.records))
     findings += _picture_findings(looked, reading)
     images, wrong_types = read_headers(looked, dataset)
-    disk = disk_of(speed, num_images=everything, mean_bytes=looked.mean_bytes, cores=cores)
+    disk = disk_of(speed, num_images=everything, mean_bytes=looked.mean_bytes, cores=workers)
     return _Seen((*findings, *wrong_types, *_no_room(disk)), images, disk)
 
 

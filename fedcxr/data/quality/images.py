@@ -8,14 +8,14 @@ over that cache.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import JpegImagePlugin, PngImagePlugin
 
-from fedcxr.data.cache.store import build_cache
+from fedcxr.data.cache.images import cache_of
 from fedcxr.data.paths import Fence
 from fedcxr.data.quality.findings import NOTICE, PROBLEM, Finding, Images, finding_of
 from fedcxr.data.records import DataSet, Record
@@ -109,9 +109,9 @@ def look_at(
         return Looked((), none, np.zeros(0, dtype=np.int64), (), tuple(bad.items()), 0.0, 0)
     tokens = Tokens(load_key())
     ids = [tokens.image(record.path) for record in there]
-    cache = build_cache(
-        [(one, record.path) for one, record in zip(ids, there, strict=True)],
-        dataset.files,
+    cache = cache_of(
+        replace(dataset, records=tuple(there)),
+        tokens,
         size_px=SIDE_PX,
         max_bad_fraction=1.0,
         workers=workers,

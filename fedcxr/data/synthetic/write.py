@@ -14,7 +14,6 @@ Beside the official files lie, ignored by official readers (L = number of labels
 
 import hashlib
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Callable
@@ -25,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from fedcxr.config.data import SyntheticConfig
+from fedcxr.cores import cores
 from fedcxr.data.synthetic.anatomy import chest_fields
 from fedcxr.data.synthetic.casemix import LABELS
 from fedcxr.data.synthetic.files import GENERATOR_VERSION, Files, chexpert_files, nih14_files
@@ -81,7 +81,7 @@ def write_synthetic(
             f"{files.root}: the folder is not empty. Name another with --out or empty it first."
         )
     files.root.mkdir(parents=True, exist_ok=True)
-    masks = _draw_all(plan, files, workers or os.cpu_count() or 1, progress)
+    masks = _draw_all(plan, files, workers or cores(), progress)
     files.write_tables(plan, masks)
     return files.root
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 import fedcxr
+from fedcxr.cores import cores
 from fedcxr.errors import ConfigError
 from fedcxr.runs import versions as module
-from fedcxr.runs.versions import code_digest, cores, machine, package_root, versions
+from fedcxr.runs.versions import code_digest, machine, package_root, versions
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from clients.locate import locate_from_context, locate_in_run
 from clients.log import keep_log
 from clients.site import Site, SiteLocation, open_site
 from clients.train import train_order
+from clients.update import outgoing
 from clients.worker import worker_for
 from fedcxr import __version__
 from fedcxr.config.task import SiteTask, parse_task
@@ -57,9 +58,15 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
         "images-seen": result.images_seen,
         "seconds": result.seconds,
     }
-    return site_reply(
-        message, order, site_id=site.site_id, numbers=numbers, parameters=result.parameters
+    sent = outgoing(
+        location.state,
+        task,
+        order.round_num,
+        given=parameters,
+        trained=result.parameters,
+        spec=worker.spec,
     )
+    return site_reply(message, order, site_id=site.site_id, numbers=numbers, parameters=sent)
 
 
 def evaluate(locate: Locate, message: Message, context: Context) -> Message:

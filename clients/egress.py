@@ -7,20 +7,25 @@ the server gets a code and one of the sentences below.
 
 import logging
 import math
+import traceback
 from collections.abc import Callable, Mapping
 from functools import wraps
 
 import numpy as np
-from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
+from clients.worker import release
+from fedcxr.codecs import DTYPES, Encoded
 from fedcxr.errors import ArtefactError, ConfigError, DataError, FedCxrError, RunError
 from fedcxr.parameters import Parameters
 from fedcxr.training import loop as training
+from fedcxr.training.memory import is_out_of_memory
 from fedcxr.wire import (
     CARD,
     CARD_TEXT_KEYS,
     FAILED,
     OK,
+    OUT_OF_MEMORY,
     PARAMETERS,
     RECEIPT,
     RESULT,
@@ -30,6 +35,7 @@ from fedcxr.wire import (
     Receipt,
     pack_parameters,
     pack_receipt,
+    pack_update,
 )
 
 log = logging.getLogger(__name__)
@@ -56,7 +62,7 @@ def site_reply(
     reason: str = "",
     numbers: Mapping[str, float] | None = None,
     texts: Mapping[str, str | list[str]] | None = None,
-    parameters: Parameters | None = None,
+    parameters: Parameters | Encoded | None = None,
 ) -> Message:
     """Return the reply, after checking all that it lets out.
 
@@ -72,8 +78,6 @@ def site_reply(
         raise RunError(f"numbers that are not finite may not leave a site: {wild}")
     if reason not in SENTENCES:
         raise RunError("the reason is not one of the fixed sentences")
-    if parameters is not None and not np.isfinite(parameters.vector).all():
-        raise RunError("parameters that are not finite may not leave a site")
     content = RecordDict(
         {
             RECEIPT: pack_receipt(_receipt(order, site_id, code, reason)),
@@ -83,7 +87,7 @@ def site_reply(
     if texts:
         content[CARD] = ConfigRecord(dict(texts))
     if parameters is not None:
-        content[PARAMETERS] = pack_parameters(parameters)
+        content[PARAMETERS] = _checked(parameters)
     return Message(content, reply_to=message)
 
 
@@ -98,7 +102,12 @@ def at_the_door(
             return handler(message, context)
         except Exception as err:  # the door: whatever it is, its text stays here
             log.exception("a handler failed")
-            return site_reply(message, None, site_id="", code=FAILED, reason=redacted(err))
+            code, reason = FAILED, redacted(err)
+            if is_out_of_memory(err):
+                code, reason = OUT_OF_MEMORY, REASONS[MemoryError]
+                traceback.clear_frames(err.__traceback__)  # they hold the step's activations
+                release()
+            return site_reply(message, None, site_id="", code=code, reason=reason)
 
     return guarded
 
@@ -111,6 +120,21 @@ def redacted(err: Exception) -> str:
 def skipped(message: Message, order: Order, site_id: str, reason: str) -> Message:
     """Return the reply of a site that could train on nothing; it weighs nothing."""
     return site_reply(message, order, site_id=site_id, code=SKIPPED, reason=reason)
+
+
+def _checked(parameters: Parameters | Encoded) -> ArrayRecord:
+    """Return the record of what was trained, if nothing else is in it and all of it is finite."""
+    if isinstance(parameters, Parameters):
+        floats, record = [parameters.vector], pack_parameters(parameters)
+    else:
+        dtypes = {name: array.dtype.str for name, array in parameters.arrays.items()}
+        if dtypes != DTYPES.get(parameters.codec):
+            raise RunError(f"not on the list of what may leave a site: {sorted(dtypes)}")
+        floats = [array for array in parameters.arrays.values() if array.dtype.kind == "f"]
+        record = pack_update(parameters)
+    if not all(np.isfinite(array).all() for array in floats):
+        raise RunError("parameters that are not finite may not leave a site")
+    return record
 
 
 def _receipt(order: Order | None, site_id: str, code: str, reason: str) -> Receipt:

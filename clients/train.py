@@ -65,6 +65,7 @@ def train_order(
         seed=derive_seed(task.seed, "client", site.site_id, order.round_num),
         multi_class=columns_with(task.policy, task.labels, "multi_class"),
         freeze_batch_norm=task.batch_norm == "frozen",
+        full_batch=worker.full_batch,
     )
     return _local_result(location, task, order, parameters, worker, result, start)
 

@@ -5,6 +5,7 @@ and every client's parameters are copied over all of it, buffers included: nothi
 before is left.
 """
 
+import gc
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +17,8 @@ from fedcxr.config.task import SiteTask
 from fedcxr.data.policies import num_outputs
 from fedcxr.models.registry import build_model
 from fedcxr.parameters import ParameterSpec, spec_of
-from fedcxr.training.device import resolve_device
+from fedcxr.training.compiled import Forward, compile_network
+from fedcxr.training.device import worker_device
 from fedcxr.training.precision import Precision, arrange
 
 
@@ -28,6 +30,8 @@ class Worker:
     spec: ParameterSpec
     precision: Precision
     device: str
+    full_batch: Forward | None = None
+    """The model's forward pass, compiled for full batches; none = not asked for."""
 
 
 def worker_for(task: SiteTask, threads: int) -> Worker:
@@ -35,14 +39,27 @@ def worker_for(task: SiteTask, threads: int) -> Worker:
     torch.set_num_threads(threads)
     precision = Precision(task.dtype, task.channels_last, "set by the server")
     outputs = num_outputs(task.policy, task.labels)
-    return _build(task.model.model_dump_json(), outputs, precision, task.device)
+    return _build(task.model.model_dump_json(), outputs, precision, task.device, task.compile)
+
+
+def release() -> None:
+    """Let go of the model and of what torch keeps of a GPU, so that another try has room."""
+    _build.cache_clear()
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        torch.cuda.empty_cache()
 
 
 @lru_cache(maxsize=1)
-def _build(model_json: str, outputs: int, precision: Precision, device: str) -> Worker:
+def _build(
+    model_json: str, outputs: int, precision: Precision, device: str, compiled: bool
+) -> Worker:
     # Starting weights come from the server, so a site needs neither the seed's nor ImageNet's.
     config = ModelConfig.model_validate_json(model_json).model_copy(update={"weights": "none"})
     model = build_model(config, outputs, seed=0)
-    place = resolve_device(device)
+    place = worker_device(device)
+    if place != "cpu":
+        torch.cuda.set_device(place)  # pinned memory would take a share of the first GPU otherwise
     arrange(model, precision, place)
-    return Worker(model, spec_of(model), precision, place)
+    full_batch = compile_network(model) if compiled else None
+    return Worker(model, spec_of(model), precision, place, full_batch)

@@ -12,6 +12,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
+from fedcxr.codecs import DTYPES, CodecName, Encoded
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters
 
@@ -26,6 +27,8 @@ CARD = "card"
 OK = "ok"
 SKIPPED = "skipped"
 FAILED = "failed"
+OUT_OF_MEMORY = "out-of-memory"
+"""A failure that a retry with fewer clients at once may mend."""
 
 RESULT_KEYS = frozenset(
     {
@@ -81,7 +84,7 @@ class Receipt:
     spec_digest: str
     site_id: str
     code: str
-    """`ok`, `skipped` or `failed`."""
+    """`ok`, `skipped`, `failed` or `out-of-memory`."""
     reason: str
     """A fixed sentence; empty when `ok`."""
 
@@ -99,11 +102,16 @@ def unpack_parameters(content: RecordDict) -> Parameters:
     Raises:
         RunError: there is none, or an array of another dtype, shape or byte order.
     """
+    return unpack_vectors(arrays_in(content))
+
+
+def arrays_in(content: RecordDict) -> ArrayRecord:
+    """Return the only record of arrays in `content`; `RunError` if there is none, or another."""
     arrays = [key for key, record in content.items() if isinstance(record, ArrayRecord)]
     record = content.get(PARAMETERS)
     if not isinstance(record, ArrayRecord) or arrays != [PARAMETERS]:
         raise RunError("the reply does not hold exactly one record of arrays")
-    return unpack_vectors(record)
+    return record
 
 
 def unpack_vectors(record: ArrayRecord) -> Parameters:
@@ -113,6 +121,25 @@ def unpack_vectors(record: ArrayRecord) -> Parameters:
     vector = _unpack_array(record[VECTOR], "<f4")
     counters = _unpack_array(record[COUNTERS], "<i8")
     return Parameters(vector.view(np.float32), counters.view(np.int64))
+
+
+def pack_update(update: Encoded) -> ArrayRecord:
+    """Return the record of an encoded update."""
+    arrays = {**update.arrays, COUNTERS: update.counters}
+    return ArrayRecord({name: _pack_array(array) for name, array in arrays.items()})
+
+
+def unpack_update(content: RecordDict, codec: CodecName) -> Encoded:
+    """Return the update in `content`, in place; its lengths and values are not yet checked.
+
+    Raises:
+        RunError: its arrays are not those of the codec, in name, dtype or shape.
+    """
+    record, dtypes = arrays_in(content), DTYPES[codec]
+    if set(record) != {*dtypes, COUNTERS}:
+        raise RunError(f"the record does not hold exactly the arrays of the codec {codec}")
+    arrays = {name: _unpack_array(record[name], dtype) for name, dtype in dtypes.items()}
+    return Encoded(codec, arrays, _unpack_array(record[COUNTERS], "<i8").view(np.int64))
 
 
 def payload_bytes(record: ArrayRecord) -> int:
@@ -207,7 +234,7 @@ def unpack_card_texts(content: RecordDict) -> dict[str, str | list[str]]:
     return texts
 
 
-def _pack_array(array: NDArray[np.float32] | NDArray[np.int64]) -> Array:
+def _pack_array(array: NDArray[np.generic]) -> Array:
     """Return Flower's array with one copy of the values; np.save into a buffer makes three."""
     values = np.ascontiguousarray(array)
     head = io.BytesIO()

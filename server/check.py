@@ -1,11 +1,13 @@
 """Every reply is checked before it counts: one wrong vector would spoil the model for all."""
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 
+from fedcxr.codecs import Codec, Encoded
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters, ParameterSpec
 from fedcxr.wire import (
@@ -13,6 +15,8 @@ from fedcxr.wire import (
     SKIPPED,
     Order,
     Receipt,
+    arrays_in,
+    payload_bytes,
     unpack_parameters,
     unpack_receipt,
     unpack_result,
@@ -29,6 +33,7 @@ class CheckedUpdate:
     train_loss: float
     images_seen: int
     seconds: float
+    payload_bytes: int
 
 
 class SkippedError(RunError):
@@ -59,7 +64,13 @@ def check_receipt(message: Message, site_id: str, order: Order) -> Receipt:
 
 
 def check_update(
-    message: Message, site_id: str, order: Order, *, spec: ParameterSpec, most_examples: int
+    message: Message,
+    site_id: str,
+    order: Order,
+    *,
+    spec: ParameterSpec,
+    most_examples: int,
+    read: Callable[[RecordDict], Parameters] = unpack_parameters,
 ) -> CheckedUpdate:
     """Return the update in a reply.
 
@@ -69,6 +80,7 @@ def check_update(
         order: what it was asked.
         spec: the model's layout.
         most_examples: the site's training images in the plan; its weight may not exceed them.
+        read: makes the parameters of what was sent.
 
     Raises:
         RunError: says in one phrase what is wrong; never holds data of the site.
@@ -83,7 +95,7 @@ def check_update(
         )
     if "train-loss" not in result:
         raise RunError("the reply holds no 'train-loss'")
-    parameters = unpack_parameters(message.content)
+    parameters = read(message.content)
     check_parameters(parameters, spec)
     return CheckedUpdate(
         site_id,
@@ -92,7 +104,25 @@ def check_update(
         float(result["train-loss"]),
         int(result.get("images-seen", 0)),
         float(result.get("seconds", 0.0)),
+        payload_bytes(arrays_in(message.content)),
     )
+
+
+def check_encoded(update: Encoded, codec: Codec, spec: ParameterSpec) -> None:
+    """Raise `RunError` unless the update's arrays fit `spec` and can be decoded as they stand."""
+    for name, expected in codec.lengths(spec).items():
+        length = len(update.arrays[name])
+        if length != expected:
+            raise RunError(f"the update has {length} {name}, expected {expected}")
+    scales = update.arrays.get("scales")
+    if scales is not None and not (np.isfinite(scales) & (scales >= 0)).all():
+        raise RunError("a scale of the update is negative or not finite")
+    indices = update.arrays.get("indices")
+    if indices is not None:
+        if not 0 <= indices[0] <= indices[-1] < spec.num_trainable:
+            raise RunError(f"the update's indices are not from 0 to {spec.num_trainable - 1}")
+        if (indices[1:] <= indices[:-1]).any():
+            raise RunError("the update's indices do not rise")
 
 
 def check_parameters(parameters: Parameters, spec: ParameterSpec) -> None:

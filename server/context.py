@@ -34,12 +34,14 @@ def job_from_context(grid: Grid, context: Context) -> Job:
     folder = context.run_config.get("global-dir")
     if isinstance(folder, str) and folder:
         ready = prepare_global(Path(folder), config)
-        with_ = Machinery("superlink", len(ready.plan.sites), len(ready.plan.sites))
+        num_sites, threads = len(ready.plan.sites), config.engine.threads_per_client
+        with_ = Machinery("superlink", num_sites, num_sites, threads or 1)
     else:
         config = config_from_run(context.run_config, clients=_count_nodes(grid, config))
         ready = prepare(config)
         simulated = machinery(config)
-        with_ = Machinery("flwr run", simulated.workers, max(simulated.workers, cores()) + 1)
+        window = max(simulated.workers, cores()) + 1
+        with_ = Machinery("flwr run", simulated.workers, window, simulated.threads)
     run = RunFolder.create(Path(config.runs_dir), config.name)
     return start_job(config, run, ready, with_, prepare_seconds=time.perf_counter() - begun)
 

@@ -1,6 +1,5 @@
 """Everything a server needs for one run, as one value."""
 
-import dataclasses
 import hashlib
 import json
 import threading
@@ -12,7 +11,6 @@ from fedcxr.cores import cores
 from fedcxr.data.policies import policy_of
 from fedcxr.runs.folder import RunFolder
 from fedcxr.training.precision import Precision
-from fedcxr.training.threads import Threads
 from partitions.prepare import Prepared
 from server.exchange import Waits
 
@@ -29,8 +27,8 @@ class Job:
     window: int
     """Most orders under way at once."""
     resume: bool = False
-    threads: Threads = field(default_factory=lambda: Threads(1))
-    """Of the clients."""
+    threads: int = 1
+    """Of each client."""
     server_threads: int = field(default_factory=cores)
     """Of the server's own evaluation."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -58,7 +56,8 @@ class Job:
         arithmetic = [
             self.precision.dtype,
             self.precision.channels_last,
-            dataclasses.astuple(self.threads),
+            self.threads,
+            self.config.engine.compile,
             self.prepared.plan.digest,
         ]
         return hashlib.sha256(json.dumps([tree, arithmetic], sort_keys=True).encode()).hexdigest()
@@ -74,8 +73,11 @@ class Job:
             model=self.config.model.model_copy(update={"weights": "none"}),
             train=self.config.train,
             batch_norm=self.config.server.batch_norm,
+            codec=self.config.server.codec,
+            topk=self.config.server.topk,
             dtype=self.precision.dtype,
             channels_last=self.precision.channels_last,
+            compile=self.config.engine.compile,
             device=self.config.engine.device,
             max_bad_fraction=self.config.data.max_bad_fraction,
         )

@@ -114,7 +114,8 @@ def _one_round(session: Session, state: Checkpoint, round_num: int) -> Checkpoin
         "seconds_evaluate": ended - trained,
         "images": report.images,
         "images_per_second": report.images / max(trained - begun, 1e-9),
-        "payload_bytes": payload_bytes(arrays) * (asked + len(report.accepted)),
+        "bytes_down": payload_bytes(arrays) * asked,
+        "bytes_up": report.bytes_up,
         "parameters_sha256": parameters.sha256(),
     }
     best_round, best = _better(state, round_num, line["val_macro_auroc"])

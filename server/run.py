@@ -9,6 +9,7 @@ from typing import Any
 
 from flwr.serverapp import Grid
 
+from fedcxr.codecs import Codec
 from fedcxr.data.cache.store import open_cache
 from fedcxr.errors import RunError, StoppedError, some
 from fedcxr.runs.versions import code_digest
@@ -118,9 +119,7 @@ def with_pooled_moments(job: Job, cards: Mapping[str, Card]) -> Job:
 
 
 def _gather(job: Job, grid: Grid, model: GlobalModel) -> dict[str, Card]:
-    order = Order(
-        job.run.name, 0, "", model.spec.digest, job.task().to_text(), 0.0, job.threads.each
-    )
+    order = Order(job.run.name, 0, "", model.spec.digest, job.task().to_text(), 0.0, job.threads)
     train_images = {site.site_id: site.train_images for site in job.prepared.plan.sites}
     cards = gather_cards(
         grid, train_images, order, job.waits, timeout_s=job.config.server.join_timeout_s
@@ -142,6 +141,7 @@ def _strategy(job: Job, model: GlobalModel, cards: Mapping[str, Card]) -> Checke
         fraction=job.config.server.fraction,
         quorum=job.config.server.quorum,
         threads=job.threads,
+        codec=Codec(job.config.server.codec, job.config.server.topk),
     )
 
     def on_site(site_id: str, outcome: str, images: int) -> None:

@@ -5,9 +5,9 @@ import logging
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from fedcxr.models.registry import build_model
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.versions import code_digest, machine, versions
 from fedcxr.training.device import resolve_device
+from fedcxr.training.memory import fit_workers
 from fedcxr.training.precision import Precision, resolve_precision
-from fedcxr.training.threads import Threads, threads_for
+from fedcxr.training.threads import threads_per_client, workers_for
 from partitions.plan import PartitionPlan
 from partitions.prepare import Prepared
 from server.cohort import cohort_size
@@ -38,22 +39,34 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Machinery:
-    """How many clients train at once, and how many orders may be under way."""
+    """How many clients train at once, on how many threads, and how many orders are under way."""
 
     engine: str
     workers: int
     window: int
+    threads: int = 1
 
 
 def machinery(config: ExperimentConfig) -> Machinery:
-    """Return the machinery of a simulation: workers default to cores ÷ threads, no more than sites.
+    """Return the machinery of a simulation; what the user did not say follows from the cores.
 
     One order more than workers is under way, so that none waits for the server.
+
+    Raises:
+        ConfigError: a GPU is asked for that is not there.
     """
     engine = config.engine
-    workers = engine.workers or max(1, cores() // engine.threads_per_client)
+    cohort = cohort_size(config.partition.clients, config.server.fraction)
+    device = resolve_device(engine.device)
+    threads = engine.threads_per_client or threads_per_client(
+        _num_trainable(config.model), cohort, cores=cores(), device=device
+    )
+    workers = engine.workers or len(engine.client_gpus)
+    workers = workers or workers_for(cohort, cores=cores(), threads=threads)
     workers = min(workers, config.partition.clients)
-    return Machinery(engine.kind, workers, workers + 1)
+    if engine.kind == "local":
+        workers = fit_workers(config, workers, device=device, client_gpus=engine.client_gpus)
+    return Machinery(engine.kind, workers, workers + 1, threads)
 
 
 def start_job(
@@ -77,25 +90,16 @@ def start_job(
         model=config.model,
         batch_size=config.train.batch_size,
         device=device,
-        threads=config.engine.threads_per_client,
+        threads=with_.threads,
     )
     write_text_atomically(run.path / "config.yaml", to_yaml(config))
     copy_plan(prepared.plan, run.path / "partition")
-    each = config.engine.threads_per_client
-    threads = threads_for(
-        _num_trainable(config.model),
-        cohort_size(len(prepared.plan.sites), config.server.fraction),
-        # In deployment every site has a machine of its own; nothing is left over on this one.
-        cores=cores() if with_.engine != "superlink" else each,
-        each=each,
-        device=device,
-    )
-    job = Job(config, run, prepared, precision, device, with_.window, threads=threads)
+    job = Job(config, run, prepared, precision, device, with_.window, threads=with_.threads)
     run.write_json("manifest.json", {**_manifest(job, with_), "prepare_seconds": prepare_seconds})
     return job
 
 
-def reopen_job(path: Path, prepared: Prepared, config: ExperimentConfig) -> Job:
+def reopen_job(path: Path, prepared: Prepared, config: ExperimentConfig, with_: Machinery) -> Job:
     """Return the job of a run that goes on, with the arithmetic that its manifest fixed."""
     run = RunFolder.open(path)
     manifest = run.read_json("manifest.json")
@@ -107,6 +111,7 @@ def reopen_job(path: Path, prepared: Prepared, config: ExperimentConfig) -> Job:
     again = {"at": _now(), "other": other}
     run.update_manifest(
         status="running",
+        workers=with_.workers,
         resumed=[*manifest.get("resumed", []), again],
         # The images are the same by their tokens; a cache made anew has a digest of its own.
         cache_digest=prepared.cache_digest,
@@ -117,9 +122,9 @@ def reopen_job(path: Path, prepared: Prepared, config: ExperimentConfig) -> Job:
         prepared,
         precision,
         resolve_device(manifest["device"]),
-        machinery(config).window,
+        with_.window,
         resume=True,
-        threads=Threads(**manifest["threads"]),
+        threads=manifest["threads_per_client"],
         server_threads=manifest["server_threads"],
     )
 
@@ -157,6 +162,7 @@ def copy_plan(plan: PartitionPlan, out: Path) -> None:
         shutil.copyfile(file, place)
 
 
+@lru_cache(maxsize=4)
 def _num_trainable(model: ModelConfig) -> int:
     """Return the size of a network without making its numbers."""
     with torch.device("meta"):
@@ -204,8 +210,7 @@ def _manifest(job: Job, with_: Machinery) -> dict[str, Any]:
         "seed": config.seed,
         "engine": with_.engine,
         "workers": with_.workers,
-        "threads_per_client": config.engine.threads_per_client,
-        "threads": asdict(job.threads),
+        "threads_per_client": job.threads,
         "server_threads": job.server_threads,
         "device": job.device,
         "precision": {
@@ -222,6 +227,8 @@ def _manifest(job: Job, with_: Machinery) -> dict[str, Any]:
         "self_train_after": policy.self_train_after if used("self_trained") else None,
         "label_counts": label_counts(plan, job.labels, policy, config.seed),
         "batch_norm": config.server.batch_norm,
+        "codec": config.server.codec,
+        "topk": config.server.topk if config.server.codec == "topk" else None,
         "data": {
             "layout": plan.layout,
             "source": prepared.source,

@@ -20,12 +20,13 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
+from fedcxr.codecs import Codec
 from fedcxr.errors import QuorumError, RunError
 from fedcxr.parameters import ParameterSpec
-from fedcxr.training.threads import Threads
 from fedcxr.wire import ORDER, PARAMETERS, Order, pack_order, pack_parameters
 from server.check import CheckedUpdate, SkippedError, check_update
 from server.cohort import draw_cohort
+from server.decoder import Decoder
 from server.exchange import Reply
 from server.mean import RunningMean
 
@@ -46,7 +47,9 @@ class Federation:
     """Training images of each site in the plan; no site may weigh more."""
     fraction: float
     quorum: float
-    threads: Threads
+    threads: int
+    """Of each client."""
+    codec: Codec = field(default_factory=Codec)
 
 
 @dataclass(slots=True)
@@ -59,6 +62,8 @@ class RoundLog:
     skipped: int = 0
     """Of the missing: sites that had nothing to train on, which the quorum does not count."""
     images: int = 0
+    bytes_up: int = 0
+    """Of the arrays in the accepted replies."""
     loss_sum: float = 0.0
 
 
@@ -73,6 +78,7 @@ class CheckedFedAvg(FedAvg):
         self.learning_rate = 0.0
         self.round_log = RoundLog()
         self.orders: dict[str, Order] = {}
+        self._decoder = Decoder(federation.codec, federation.spec)
         self._on_site = on_site or (lambda site_id, outcome, images: None)
 
     def cohort(self, server_round: int) -> list[str]:
@@ -96,16 +102,38 @@ class CheckedFedAvg(FedAvg):
         self, server_round: int, arrays: ArrayRecord
     ) -> list[tuple[str, Callable[[], Message]]]:
         """Return each site of the cohort with the maker of its message."""
-        cohort = self.cohort(server_round)
-        threads = [self.federation.threads.of(n, len(cohort)) for n in range(len(cohort))]
-        return self._makers(MessageType.TRAIN, cohort, server_round, arrays, threads)
+        self._decoder.begin(arrays)
+        return self.orders_for(MessageType.TRAIN, self.cohort(server_round), server_round, arrays)
 
     def orders_for(
         self, kind: str, site_ids: Sequence[str], server_round: int, arrays: ArrayRecord | None
     ) -> list[tuple[str, Callable[[], Message]]]:
         """Return each site with the maker of its message; all share one record of arrays."""
-        threads = [self.federation.threads.each] * len(site_ids)
-        return self._makers(kind, site_ids, server_round, arrays, threads)
+        self.orders = {}
+        sites = self.federation
+
+        def make(site_id: str) -> Message:
+            order = Order(
+                sites.run,
+                server_round,
+                secrets.token_hex(16),
+                sites.spec.digest,
+                sites.task,
+                self.learning_rate,
+                sites.threads,
+            )
+            self.orders[site_id] = order
+            content = RecordDict({ORDER: pack_order(order)})
+            if arrays is not None:
+                content[PARAMETERS] = arrays
+            return Message(
+                content,
+                dst_node_id=sites.node_by_site[site_id],
+                message_type=kind,
+                group_id=str(server_round),
+            )
+
+        return [(site_id, partial(make, site_id)) for site_id in site_ids]
 
     def aggregate_train(
         self,
@@ -131,40 +159,6 @@ class CheckedFedAvg(FedAvg):
         loss = self.round_log.loss_sum / running.total_weight
         return pack_parameters(running.mean()), MetricRecord({"train-loss": loss})
 
-    def _makers(
-        self,
-        kind: str,
-        site_ids: Sequence[str],
-        server_round: int,
-        arrays: ArrayRecord | None,
-        threads: Sequence[int],
-    ) -> list[tuple[str, Callable[[], Message]]]:
-        self.orders = {}
-        sites = self.federation
-
-        def make(site_id: str, its_threads: int) -> Message:
-            order = Order(
-                sites.run,
-                server_round,
-                secrets.token_hex(16),
-                sites.spec.digest,
-                sites.task,
-                self.learning_rate,
-                its_threads,
-            )
-            self.orders[site_id] = order
-            content = RecordDict({ORDER: pack_order(order)})
-            if arrays is not None:
-                content[PARAMETERS] = arrays
-            return Message(
-                content,
-                dst_node_id=sites.node_by_site[site_id],
-                message_type=kind,
-                group_id=str(server_round),
-            )
-
-        return [(s, partial(make, s, t)) for s, t in zip(site_ids, threads, strict=True)]
-
     def _accept(self, reply: Reply, server_round: int) -> CheckedUpdate | None:
         if reply.message is None:
             self.round_log.missing.append({"site_id": reply.site_id, "reason": reply.reason})
@@ -180,6 +174,7 @@ class CheckedFedAvg(FedAvg):
                 order,
                 spec=self.federation.spec,
                 most_examples=self.federation.most_examples[reply.site_id],
+                read=self._decoder.read,
             )
         except SkippedError as err:
             self.round_log.missing.append({"site_id": reply.site_id, "reason": f"skipped: {err}"})
@@ -202,6 +197,7 @@ class CheckedFedAvg(FedAvg):
             }
         )
         self.round_log.images += update.images_seen
+        self.round_log.bytes_up += update.payload_bytes
         self.round_log.loss_sum += update.num_examples * update.train_loss
         self._on_site(update.site_id, "done", update.images_seen)
 

@@ -152,8 +152,11 @@ def make_task():
             "model": {"name": "densenet_small", "image_size": 32},
             "train": {"batch_size": 4, **(train or {})},
             "batch_norm": "average",
+            "codec": "none",
+            "topk": 0.05,
             "dtype": "fp32",
             "channels_last": False,
+            "compile": False,
             "device": "cpu",
             "max_bad_fraction": 0.0,
         }

@@ -14,7 +14,6 @@ from flwr.app import ArrayRecord, MetricRecord
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import LocalGrid, local_grid
 from fedcxr.parameters import Parameters
-from fedcxr.training.threads import Threads
 from fedcxr.wire import pack_parameters, unpack_vectors
 from server.exchange import Reply, Waits, exchange
 from server.strategy import CheckedFedAvg, Federation
@@ -79,7 +78,7 @@ def one_round(grid: LocalGrid, kind: type[CheckedFedAvg], sites: int) -> None:
             most_examples=dict.fromkeys(names, 1),
             fraction=1.0,
             quorum=1.0,
-            threads=Threads(1),
+            threads=1,
         )
     )
     start = Parameters(np.zeros(NUM_FLOATS, np.float32), np.zeros(1, np.int64))

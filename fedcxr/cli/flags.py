@@ -44,7 +44,13 @@ KEYS = {
     "threads_per_client": "engine.threads_per_client",
     "device": "engine.device",
     "precision": "engine.precision",
+    "compile_": "engine.compile",
+    "client_gpus": "engine.client_gpus",
     "ray_address": "engine.ray_address",
+    "cpus_per_client": "engine.cpus_per_client",
+    "gpus_per_client": "engine.gpus_per_client",
+    "codec": "server.codec",
+    "topk": "server.topk",
 }
 
 
@@ -64,6 +70,8 @@ def config_from_flags(
     given = {KEYS[name]: value for name, value in flags.items() if value not in (None, [])}
     if "data.labels" in given:
         given["data.labels"] = [x.strip() for x in given["data.labels"].split(",") if x.strip()]
+    if "engine.client_gpus" in given:
+        given["engine.client_gpus"] = given["engine.client_gpus"].split(",")
     if "data.root" in given:
         roots = [str(Path(root).absolute()) for root in given["data.root"]]
         given["data.root"] = roots[0] if len(roots) == 1 else roots

@@ -39,7 +39,7 @@ Uncertain = Annotated[
 ]
 LabelTable = Annotated[str | None, _option("train_cheXbert.csv in place of train.csv.", _DATA)]
 
-PartitionFolder = Annotated[str | None, _option("Use this partition folder.", _PARTITION)]
+Partition = Annotated[str | None, _option("Use this partition folder.", _PARTITION)]
 Clients = Annotated[int | None, _option("Number of sites.", _PARTITION)]
 Scheme = Annotated[
     str | None,
@@ -74,11 +74,22 @@ Model = Annotated[
 ImageSize = Annotated[int | None, _option("Pixels a side.", _TRAINING)]
 Weights = Annotated[str | None, _option("none, imagenet or a file.", _TRAINING)]
 Normalization = Annotated[str | None, _option("preset, image, pooled.", _TRAINING)]
+Codec = Annotated[str | None, _option("Of updates: none, fp16, int8, topk.", _TRAINING)]
+Topk = Annotated[float | None, _option("Share of numbers that topk sends.", _TRAINING)]
 BatchNorm = Annotated[str | None, _option("average, local, frozen.", _TRAINING)]
 
 Engine = Annotated[str | None, _option("local or ray.", _ENGINE)]
 Workers = Annotated[int | None, _option("Clients at once.", _ENGINE)]
-Threads = Annotated[int | None, _option("Default 1.", _ENGINE)]
+ThreadsPerClient = Annotated[
+    int | None, _option("Default 1; more if sites are fewer than cores.", _ENGINE)
+]
 Device = Annotated[str | None, _option("auto, cpu, cuda, cuda:N.", _ENGINE)]
 Precision = Annotated[str | None, _option("auto, fp32, bf16.", _ENGINE)]
+Compile_ = Annotated[
+    bool | None,
+    _option("torch.compile: minutes first, faster after.", _ENGINE, "--compile/--no-compile"),
+]
+ClientGpus = Annotated[str | None, _option("GPU of each worker: 0,0,1,1.", _ENGINE)]
 RayAddress = Annotated[str | None, _option("A running Ray cluster.", _ENGINE)]
+CpusPerClient = Annotated[float | None, _option("Cores that Ray reserves.", _ENGINE)]
+GpusPerClient = Annotated[float | None, _option("Share of a GPU that Ray reserves.", _ENGINE)]

@@ -1,5 +1,8 @@
 """`fedcxr simulate`."""
 
+import inspect
+from typing import Any
+
 from fedcxr.cli import options as o
 from fedcxr.cli.flags import KEYS, config_from_flags
 
@@ -8,51 +11,15 @@ def simulate(
     preset: o.Preset = "quickstart",
     config: o.ConfigFile = None,
     settings: o.Settings = None,
-    name: o.Name = None,
-    seed: o.Seed = None,
-    runs_dir: o.RunsDir = None,
     quiet: o.Quiet = False,
-    data: o.Data = None,
-    views: o.Views = None,
-    labels: o.Labels = None,
-    score_by: o.ScoreBy = None,
-    uncertain: o.Uncertain = None,
-    label_table: o.LabelTable = None,
-    partition: o.PartitionFolder = None,
-    clients: o.Clients = None,
-    scheme: o.Scheme = None,
-    alpha: o.Alpha = None,
-    exponent: o.Exponent = None,
-    attribute: o.Attribute = None,
-    sites_file: o.SitesFile = None,
-    min_images: o.MinImages = None,
-    min_positives: o.MinPositives = None,
-    folds: o.Folds = None,
-    fold: o.Fold = None,
-    rounds: o.Rounds = None,
-    fraction: o.Fraction = None,
-    local_epochs: o.LocalEpochs = None,
-    batch_size: o.BatchSize = None,
-    learning_rate: o.LearningRate = None,
-    model: o.Model = None,
-    image_size: o.ImageSize = None,
-    weights: o.Weights = None,
-    normalization: o.Normalization = None,
-    batch_norm: o.BatchNorm = None,
-    engine: o.Engine = None,
-    workers: o.Workers = None,
-    threads_per_client: o.Threads = None,
-    device: o.Device = None,
-    precision: o.Precision = None,
-    ray_address: o.RayAddress = None,
+    **flags: Any,  # noqa: ANN401  # each flag's own type is in `options`
 ) -> None:
     """Train a federation of simulated hospitals and write its report.
 
     Without `--data` a synthetic data set is made. Ctrl-C keeps what was reached; go on with
     `fedcxr resume RUN`.
     """
-    given = {flag: value for flag, value in locals().items() if flag in KEYS}
-    resolved = config_from_flags(given, preset=preset, file=config, settings=settings or [])
+    resolved = config_from_flags(flags, preset=preset, file=config, settings=settings or [])
 
     from fedcxr.cli.outcome import print_outcome, progress_for
     from fedcxr.experiments.simulate import simulate as run_simulation
@@ -60,3 +27,20 @@ def simulate(
     with progress_for(quiet) as follow:
         run = run_simulation(resolved, on_start=follow)
     print_outcome(run.path, run.summary)
+
+
+def _with_every_flag() -> inspect.Signature:
+    """Return the signature of `simulate` with a parameter for each key that has a flag.
+
+    The type of the flag `score_by` is `options.ScoreBy`, and so on.
+    """
+    named = [p for p in inspect.signature(simulate).parameters.values() if p.name != "flags"]
+    for flag in KEYS:
+        kind = getattr(o, flag.title().replace("_", "") + "_" * flag.endswith("_"))
+        simulate.__annotations__[flag] = kind
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        named.append(inspect.Parameter(flag, keyword, default=None, annotation=kind))
+    return inspect.Signature(named)
+
+
+simulate.__signature__ = _with_every_flag()  # type: ignore[attr-defined]  # typer looks there

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from fedcxr.config.section import Section
 
@@ -12,12 +12,22 @@ class EngineConfig(Section):
 
     kind: Literal["local", "ray"] = "local"
     workers: PositiveInt | None = Field(default=None, le=1024)
-    """Clients that train at once; none = cores ÷ `threads_per_client`. 1 = in this process."""
-    threads_per_client: PositiveInt = Field(default=1, le=256)
-    """Threads of one client's arithmetic; another number changes the last bits."""
+    """Clients that train at once; none = what keeps every core busy. 1 = in this process."""
+    threads_per_client: PositiveInt | None = Field(default=None, le=256)
+    """Threads of one client's arithmetic; none = 1, or more where sites are fewer than cores.
+    Another number changes the last bits."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto` = the fastest pair of dtype and memory layout, by a probe kept per machine."""
+    compile: bool = False
+    """Compile the network with `torch.compile` before training: minutes that only pay in long runs.
+    Changes the last bits."""
+    client_gpus: tuple[NonNegativeInt, ...] = ()
+    """The GPU of each local worker, as in 0,0,1,1; empty = all workers on `device`."""
     ray_address: str | None = None
     """A running Ray cluster; none = one started here."""
+    cpus_per_client: PositiveFloat | None = None
+    """Ray: processor cores that a client reserves; none = its threads."""
+    gpus_per_client: NonNegativeFloat | None = None
+    """Ray: share of a GPU that a client reserves; none = an equal share, or 0 without GPUs."""

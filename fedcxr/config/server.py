@@ -21,5 +21,10 @@ class ServerConfig(Section):
     """Longest wait for the sites to be there at the start."""
     batch_norm: Literal["average", "local", "frozen"] = "average"
     """Batch-norm statistics: averaged with the rest, kept at each site, or never changed."""
+    codec: Literal["none", "fp16", "int8", "topk"] = "none"
+    """How a site's update travels to the server. All but `none` lose something, which the site
+    keeps and adds to its next update (error feedback)."""
+    topk: float = Field(default=0.05, gt=0.0, le=1.0)
+    """Codec `topk`: share of the trainable numbers that is sent."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Patient resamples behind each 95 % interval."""

@@ -39,8 +39,11 @@ class SiteTask(Section):
     model: ModelConfig
     train: TrainConfig
     batch_norm: Literal["average", "local", "frozen"]
+    codec: Literal["none", "fp16", "int8", "topk"]
+    topk: float = Field(gt=0.0, le=1.0)
     dtype: Literal["fp32", "bf16"]
     channels_last: bool
+    compile: bool
     device: str
     max_bad_fraction: float = Field(ge=0.0, lt=1.0)
 

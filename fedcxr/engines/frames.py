@@ -1,65 +1,77 @@
-"""A Flower message as frames of bytes, for the socket between this process and a local worker.
+"""A Flower message between this process and a local worker: a socket, and shared memory for arrays.
 
-The first frame is a list of the arrays, the second Flower's own protobuf of the message without
-them; the arrays follow as they are, and are left out when the other side has them already. Nothing
-is pickled. Arrays are received into memory maps of their own, which go back to the system the
-moment the message is dropped: from the heap, 28 MB blocks were kept and fragmented, and the server
-grew by six of them from 5 to 50 clients.
+A packet is Flower's own protobuf of the message without its arrays, a list of where the arrays lie,
+and the file descriptors of blocks that the other side has not seen yet. Nothing is pickled. Arrays
+that do not fit the block which the server set aside for a reply follow over the socket.
 """
 
 import json
 import mmap
 import socket
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.common.serde import message_from_proto, message_to_proto, recorddict_to_proto
 from flwr.common.serde_utils import metadata_to_proto
 from flwr.proto.message_pb2 import Message as MessageProto
 
-_LENGTH = struct.Struct("<Q")
+from fedcxr.engines.shared import Bytes
+
+_LENGTHS = struct.Struct("<QQ")
+_MAX_DESCRIPTORS = 8
+
+_ALIGNMENT = 64
+
+Records = dict[str, ArrayRecord]
+Listed = Sequence[Sequence[Any]]
+"""Name, key, dtype, shape, kind and length of each array, in the order they lie in."""
 
 
 @dataclass(slots=True)
-class Memory:
-    """The last arrays that crossed a socket in one direction, by record name."""
+class Packet:
+    """What crosses a socket at once."""
 
-    token: int = 0
-    records: dict[str, ArrayRecord] | None = None
+    head: dict[str, Any]
+    """Numbers of blocks, and what the arrays are (`describe`)."""
+    message: Message
+    """Without arrays."""
+    descriptors: list[int] = field(default_factory=list)
 
 
-def send_message(to: socket.socket, message: Message, token: int, memory: Memory) -> None:
-    """Send a message; its arrays only if the other side's memory has another `token`.
-
-    Args:
-        to: the other process.
-        message: with or without arrays.
-        token: names the arrays; 0 = never remember them.
-        memory: what the other side has, updated here.
+def send_packet(to: socket.socket, packet: Packet, inline: Bytes | None = None) -> None:
+    """Send a packet, then what lies in no block.
 
     Raises:
-        OSError: the other side is gone.
+        OSError: the other process is gone.
     """
-    records = arrays_of(message)
-    known = bool(token) and memory.token == token
-    listed = [
-        [name, key, array.dtype, list(array.shape), array.stype]
-        for name, record in records.items()
-        for key, array in record.items()
-    ]
-    _send(to, json.dumps({"arrays": listed, "known": known, "token": token}).encode())
-    _send(to, _without_arrays(message).SerializeToString())
-    if not known:
-        for record in records.values():
-            for array in record.values():
-                _send(to, array.data)
-    if token:
-        memory.token = token
+    head = json.dumps(packet.head).encode()
+    body = without_arrays(packet.message).SerializeToString()
+    socket.send_fds(to, [_LENGTHS.pack(len(head), len(body))], packet.descriptors)
+    to.sendall(head + body)
+    if inline is not None:
+        to.sendall(inline.data)
 
 
-def arrays_of(message: Message) -> dict[str, ArrayRecord]:
+def receive_packet(source: socket.socket) -> Packet:
+    """Return the next packet; `EOFError` when the other side is gone."""
+    lengths = bytearray(_LENGTHS.size)
+    start, descriptors, _, _ = socket.recv_fds(source, _LENGTHS.size, _MAX_DESCRIPTORS)
+    if not start:
+        raise EOFError("the other process is gone")
+    lengths[: len(start)] = start
+    receive_into(source, memoryview(lengths)[len(start) :])
+    head_length, body_length = _LENGTHS.unpack(lengths)
+    data = memoryview(bytearray(head_length + body_length))
+    receive_into(source, data)
+    message = message_from_proto(MessageProto.FromString(bytes(data[head_length:])))
+    return Packet(json.loads(bytes(data[:head_length])), message, descriptors)
+
+
+def arrays_of(message: Message) -> Records:
     """Return a message's records of arrays.
 
     `content.array_records` would do, but the view that it makes is a reference cycle, which keeps
@@ -69,53 +81,74 @@ def arrays_of(message: Message) -> dict[str, ArrayRecord]:
     return {name: record for name, record in content.items() if isinstance(record, ArrayRecord)}
 
 
-def receive_message(source: socket.socket, memory: Memory) -> Message:
-    """Return the next message; `EOFError` when the other side is gone."""
-    head = json.loads(bytes(_receive(source)))
-    message = message_from_proto(MessageProto.FromString(bytes(_receive(source))))
-    if not head["arrays"]:
-        return message
-    received = memory.records if head["known"] else _receive_records(source, head["arrays"])
-    if head["token"]:
-        memory.token, memory.records = head["token"], received
-    for name, record in (received or {}).items():
+def size_of(listed: Listed) -> int:
+    """Return the bytes that the arrays take in a block."""
+    return sum(_aligned(row[-1]) for row in listed)
+
+
+def describe(records: Records) -> Listed:
+    """Return what the arrays are, without them."""
+    return [
+        [name, key, found.dtype, list(found.shape), found.stype, len(found.data)]
+        for name, record in records.items()
+        for key, found in record.items()
+    ]
+
+
+def write_arrays(records: Records, into: Bytes) -> None:
+    """Write the arrays one after another, each at a multiple of 64 bytes."""
+    start = 0
+    for record in records.values():
+        for found in record.values():
+            data = np.frombuffer(found.data, np.uint8)
+            into[start : start + len(data)] = data
+            start += _aligned(len(data))
+
+
+def attach_arrays(message: Message, listed: Listed, data: Bytes) -> None:
+    """Put the arrays that lie in `data` into the message, without a copy."""
+    records: Records = {}
+    start = 0
+    for name, key, dtype, shape, stype, length in listed:
+        found = Array(dtype=dtype, shape=tuple(shape), stype=stype, data=b"")
+        # Flower has bytes here, which would be a copy.
+        found.data = data[start : start + length].data  # type: ignore[assignment]
+        records.setdefault(name, ArrayRecord())[key] = found
+        start += _aligned(length)
+    for name, record in records.items():
         message.content[name] = record
-    return message
 
 
-def _receive_records(source: socket.socket, listed: list[list[Any]]) -> dict[str, ArrayRecord]:
-    records: dict[str, ArrayRecord] = {}
-    for name, key, dtype, shape, stype in listed:
-        array = Array(dtype=dtype, shape=tuple(shape), stype=stype, data=b"")
-        array.data = _receive(source)  # type: ignore[assignment]  # bytes would copy it again
-        records.setdefault(name, ArrayRecord())[key] = array
-    return records
+def receive_inline(source: socket.socket, listed: Listed) -> Bytes:
+    """Return the arrays that follow a packet, in memory that goes back to the system with them.
+
+    From the heap, arrays of 28 MB were kept and fragmented.
+    """
+    length = size_of(listed)
+    data = np.frombuffer(mmap.mmap(-1, max(length, 1)), np.uint8, length)
+    receive_into(source, data.data)
+    return data
 
 
-def _send(to: socket.socket, data: bytes | memoryview) -> None:
-    to.sendall(_LENGTH.pack(len(data)))
-    to.sendall(data)
-
-
-def _receive(source: socket.socket) -> memoryview:
-    (length,) = _LENGTH.unpack(_fill(source, memoryview(bytearray(_LENGTH.size))))
-    return _fill(source, memoryview(mmap.mmap(-1, max(length, 1)))[:length])
-
-
-def _fill(source: socket.socket, buffer: memoryview) -> memoryview:
+def receive_into(source: socket.socket, buffer: memoryview) -> None:
+    """Fill the buffer; `EOFError` when the other side is gone."""
     filled = 0
     while filled < len(buffer):
         got = source.recv_into(buffer[filled:])
         if got == 0:
             raise EOFError("the other process is gone")
         filled += got
-    return buffer
 
 
-def _without_arrays(message: Message) -> MessageProto:
+def without_arrays(message: Message) -> MessageProto:
+    """Return Flower's protobuf of a message, its records of arrays left out."""
     if not message.has_content():
         return message_to_proto(message)
     light = RecordDict({n: r for n, r in message.content.items() if not isinstance(r, ArrayRecord)})
     return MessageProto(
         metadata=metadata_to_proto(message.metadata), content=recorddict_to_proto(light)
     )
+
+
+def _aligned(length: int) -> int:
+    return -(-length // _ALIGNMENT) * _ALIGNMENT

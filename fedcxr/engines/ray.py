@@ -1,86 +1,198 @@
-"""Flower's simulation runtime on Ray: for more machines, or GPUs that Ray gives out.
+"""A Flower grid on a Ray cluster: actors that stay alive, on one machine or many.
 
-Flower's `run_simulation` says that it will go in favour of `flwr run`; it is used because it takes
-ready objects and runs in this process, so that a run here ends, fails and is interrupted as with
-the local engine.
+A round's parameters are put into Ray's object store once, and each machine holds them once for all
+its actors. A reply is freed when the message is dropped, so the server's memory holds the replies
+under way and no more. An order whose actor, machine or reply is lost goes to another actor: the
+same order gives the same bits wherever it is done.
 """
 
-import importlib.util
+import contextlib
 import logging
+import math
 import os
-import socket
-import threading
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from flwr.serverapp import ServerApp
-from flwr.simulation import run_simulation
+import ray
+from flwr.app import ArrayRecord, Message
+from ray.exceptions import RayError
 
+from fedcxr.config.engine import EngineConfig
 from fedcxr.engines.app_ref import AppRef
-from fedcxr.errors import ConfigError, NetworkError
+from fedcxr.engines.frames import arrays_of, without_arrays
+from fedcxr.engines.grid import WAIT_S, SimulatedGrid, ran_out_of_memory
+from fedcxr.engines.process import ENVIRONMENT
+from fedcxr.engines.ray_actors import Actor, Actors
+from fedcxr.engines.ray_client import Carried, carried, put_together
+from fedcxr.engines.ray_cluster import Share, connected, share_of
+from fedcxr.home import home_folder
 
-CONNECT_S = 4.0
-"""Longest wait for a cluster's port to answer."""
+log = logging.getLogger(__name__)
+
+FETCH_S = 120.0
+"""Longest wait for a reply that has arrived already."""
+RETRIES = 2
+"""How often an order is done again whose actor or reply was lost."""
 
 
-def run_on_ray(
-    server_app: ServerApp,
-    client_app: AppRef,
-    num_nodes: int,
+@dataclass(frozen=True, slots=True)
+class _Put:
+    """Arrays in the object store: a round's parameters are put there once."""
+
+    records: tuple[ArrayRecord, ...]
+    """Held, or their ids could come again for other arrays."""
+    ref: ray.ObjectRef[Any]
+
+
+class RayGrid(SimulatedGrid):
+    """Carries messages between a ServerApp and `num_nodes` nodes simulated by Ray actors."""
+
+    def __init__(
+        self,
+        app: AppRef,
+        num_nodes: int,
+        share: Share,
+        *,
+        environment: Mapping[str, str] | None = None,
+        must_see: Sequence[str] = (),
+    ) -> None:
+        super().__init__(num_nodes)
+        self.workers = share.clients
+        """Clients at once, while the cluster is whole."""
+        self._actors = Actors(app, share, environment=environment or {}, must_see=must_see)
+        self._put: _Put | None = None
+        self._losses: Counter[str] = Counter()
+
+    def start(self) -> None:
+        """Ask for the actors; they import while the server makes the data ready."""
+        self._actors.start()
+
+    def close(self) -> None:
+        """End the actors."""
+        self._actors.close()
+        self._put = None
+
+    def give_up(self, message_id: str) -> None:
+        """Forget an order that nobody waits for any more; an actor that hangs on it is replaced."""
+        self.forget(message_id)
+        self._losses.pop(message_id, None)
+        actor = self._actors.busy_with(message_id)
+        if actor is not None:
+            self._actors.lose(actor, "it did not answer in time")
+
+    def dispatch(self) -> None:
+        """Give queued orders to the actors that are free."""
+        for actor in self._actors.free[: len(self._queue)]:
+            message = self._queue.popleft()
+            body = without_arrays(message).SerializeToString()
+            actor.give(message, body, self._arrays(message))
+
+    def work(self) -> None:
+        """Take what the actors have answered; wait at most `WAIT_S` for the first."""
+        due = self._actors.due
+        if due:
+            arrived, _ = ray.wait(list(due), timeout=WAIT_S)
+            for ref in arrived:
+                self._collect(due[ref], ref)
+        else:
+            time.sleep(WAIT_S)
+        if not self._actors.refill():
+            while self._queue:
+                self.fail(self._queue.popleft(), "the cluster has no room for its client any more")
+        self.dispatch()
+
+    def _collect(self, actor: Actor, ref: ray.ObjectRef[Any]) -> None:
+        actor.due = None
+        message, actor.busy_with = actor.busy_with, None
+        try:
+            value = ray.get(ref, timeout=FETCH_S)
+        except RayError as err:
+            self._actors.lost(actor, err)
+            if message is not None:
+                self._do_again(message)
+            return
+        if message is None:
+            self._actors.welcome(actor, value)
+        else:
+            self._take(actor, message, put_together(*value))
+
+    def _take(self, actor: Actor, message: Message, reply: Message) -> None:
+        if ran_out_of_memory(reply) and self._actors.spare(actor):
+            log.warning("a client ran out of memory: its process ended, for those that are left")
+            self._queue.appendleft(message)
+        else:
+            self._losses.pop(message.metadata.message_id, None)
+            self.finish(message, reply)
+
+    def _do_again(self, message: Message) -> None:
+        message_id = message.metadata.message_id
+        self._losses[message_id] += 1
+        if self._losses[message_id] > RETRIES:
+            del self._losses[message_id]
+            self.fail(message, "its client's process was lost every time")
+        else:
+            self._queue.appendleft(message)
+
+    def _arrays(self, message: Message) -> ray.ObjectRef[Any] | Carried:
+        records = tuple(arrays_of(message).values())
+        if not records:
+            return [], []
+        if self._put is None or list(map(id, records)) != list(map(id, self._put.records)):
+            self._put = _Put(records, ray.put(carried(message)))
+        return self._put.ref
+
+
+@contextlib.contextmanager
+def ray_grid(
+    app: AppRef,
+    num_sites: int,
+    engine: EngineConfig,
     *,
     workers: int,
     threads: int,
     device: str,
-    address: str | None,
-    stop: threading.Event,
-) -> None:
-    """Run the server app against `num_nodes` clients on Ray.
+    run_folder: Path,
+) -> Iterator[RayGrid]:
+    """Yield a started grid; afterwards end its actors, and the cluster if it was started here.
 
     Args:
-        server_app: runs in a thread of this process.
-        client_app: made here, since Flower sends the object to its actors.
-        num_nodes: number of simulated sites.
-        workers: clients at once, on a cluster started here; a cluster at `address` has its own say.
-        threads: processor cores that one client takes.
-        device: with a GPU, each client takes an equal share of it.
-        address: of a running cluster, as in `ray://host:10001` or `auto`.
-        stop: set when this ends early: the server app runs in a thread that Ctrl-C does not reach.
+        app: made in each actor.
+        num_sites: number of simulated nodes.
+        engine: the cluster's address, and what a client reserves.
+        workers: clients at once on a cluster started here.
+        threads: of a client.
+        device: of the server.
+        run_folder: where the clients find their sites; all machines must see it.
 
     Raises:
-        ConfigError: Ray is not installed.
+        ConfigError: no machine has what a client reserves, or the address is not supported.
         NetworkError: the cluster cannot be reached.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError(
-            "engine.kind = ray: Ray is not installed. pip install 'flwr[simulation]'."
-        )
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    init: dict[str, Any] = {"address": address} if address else {"num_cpus": workers * threads}
-    # Flower sets its logger to DEBUG when it is imported; here it says what everything else says.
-    logging.getLogger("flwr").setLevel(logging.getLogger().getEffectiveLevel())
-    gpus = 1.0 / workers if device.startswith("cuda") else 0.0
-    backend = {"init_args": init, "client_resources": {"num_cpus": threads, "num_gpus": gpus}}
-    try:
-        run_simulation(server_app, client_app.load(), num_nodes, backend_config=backend)
-    except ConnectionError as err:
-        raise _no_cluster(address) from err
-    finally:
-        stop.set()
-
-
-def check_reachable(address: str | None) -> None:
-    """Raise NetworkError at once where nothing listens; Ray itself would try for minutes."""
-    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return  # none, or `auto`, which Ray looks up in its own files
-    try:
-        socket.create_connection((host, int(port)), CONNECT_S).close()
-    except OSError as err:
-        raise _no_cluster(address) from err
-
-
-def _no_cluster(address: str | None) -> NetworkError:
-    return NetworkError(
-        f"engine.ray_address = {address}: no Ray cluster answers there. "
-        "Start one with `ray start --head`."
-    )
+    home = home_folder().absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    environment = {name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()}
+    environment["FEDCXR_HOME"] = str(home)
+    of_cluster = {**environment, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    num_cpus = math.ceil(workers * (engine.cpus_per_client or threads))
+    with (
+        connected(engine.ray_address, num_cpus=num_cpus, environment=of_cluster) as started_here,
+        tempfile.NamedTemporaryFile(dir=home, prefix=".ray-") as seen,
+    ):
+        share = share_of(engine, num_sites, workers=workers, threads=threads, device=device)
+        if started_here:
+            environment = {}  # its processes have them
+        elif device == "cpu" and not share.gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = ""  # `auto` would take one on a machine with it
+        must_see = (str(run_folder.absolute()), seen.name)
+        grid = RayGrid(app, num_sites, share, environment=environment, must_see=must_see)
+        try:
+            grid.start()
+            yield grid
+        finally:
+            grid.close()

@@ -8,11 +8,22 @@ import logging
 import socket
 import sys
 
+import numpy as np
 from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
 
 from fedcxr.engines.app_ref import AppRef
-from fedcxr.engines.frames import Memory, receive_message, send_message
+from fedcxr.engines.frames import (
+    Packet,
+    arrays_of,
+    attach_arrays,
+    describe,
+    receive_packet,
+    send_packet,
+    size_of,
+    write_arrays,
+)
+from fedcxr.engines.shared import Attached
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +33,36 @@ BROKE_OFF = 2
 
 def serve(source: socket.socket, app: ClientApp) -> None:
     """Answer messages until the other end of the socket is closed."""
-    sent, received = Memory(), Memory()
+    blocks = Attached()
     contexts: dict[int, Context] = {}
     while True:
         try:
-            message = receive_message(source, received)
-            send_message(source, answer(app, message, contexts), 0, sent)
+            order = receive_packet(source)
+            for number in order.head["gone"]:
+                blocks.drop(number)
+            for number, descriptor in zip(order.head["new"], order.descriptors, strict=True):
+                blocks.add(number, descriptor)
+            if order.head["arrays"]:
+                given = blocks.at(order.head["block"])
+                given.flags.writeable = False  # it is every worker's
+                attach_arrays(order.message, order.head["arrays"], given)
+            _reply(source, answer(app, order.message, contexts), order.head["reply"], blocks)
         except (EOFError, OSError):
             return
+
+
+def _reply(to: socket.socket, message: Message, block: int | None, blocks: Attached) -> None:
+    """Send a message whose arrays go into the block that the order named, or after it."""
+    records = arrays_of(message)
+    listed = describe(records)
+    size = size_of(listed)
+    room = np.zeros(0, np.uint8) if block is None else blocks.at(block)
+    inline = block is None or size > len(room)
+    if inline:
+        room = np.zeros(size, np.uint8)
+    write_arrays(records, room)
+    packet = Packet({"arrays": listed, "inline": inline}, message)
+    send_packet(to, packet, room if inline else None)
 
 
 def answer(app: ClientApp, message: Message, contexts: dict[int, Context]) -> Message:

@@ -1,5 +1,6 @@
 """A federation of simulated hospitals, from a configuration to a finished run folder."""
 
+import dataclasses
 import shutil
 import time
 from collections.abc import Callable
@@ -9,25 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from flwr.app import Context, RecordDict, UserConfig
+from flwr.serverapp import Grid
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.data.policies import check_self_training
 from fedcxr.engines.app_ref import AppRef
-from fedcxr.engines.local import LocalGrid, local_grid
-from fedcxr.engines.ray import check_reachable, run_on_ray
+from fedcxr.engines.local import local_grid
+from fedcxr.engines.ray_address import check_reachable
 from fedcxr.models.registry import check_model
 from fedcxr.runs.folder import RunFolder
-from fedcxr.training.device import resolve_device
+from fedcxr.training.compiled import check_compile
+from fedcxr.training.device import check_gpus, resolve_device
 from partitions.plan import read_plan
 from partitions.prepare import prepare
 from partitions.sites_file import site_names
 from server.app import build_app
 from server.job import Job
-from server.start import machinery, read_run_config, reopen_job, start_job
+from server.start import Machinery, machinery, read_run_config, reopen_job, start_job
 
 PROGRESS_EVERY_S = 0.5
 
-MakeJob = Callable[[], Job]
+MakeJob = Callable[[Machinery], Job]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +61,21 @@ def simulate(
     """
     check_model(config.model)
     check_self_training(config.data, rounds=config.server.rounds)
-    resolve_device(config.engine.device)
+    device = resolve_device(config.engine.device)
+    check_gpus(config.engine.client_gpus)
+    if config.engine.compile:
+        check_compile(device)
     check_reachable(config.engine.ray_address)
     config = with_sites_of_plan(config)
     run = RunFolder.create(Path(config.runs_dir), config.name)
     if on_start:
         on_start(run)
-    return _carry(config, run, partial(_new_job, config, run))
+    try:
+        return _carry(config, run, partial(_new_job, config, run))
+    except BaseException:
+        if not (run.path / "manifest.json").exists():  # what cannot start leaves no folder behind
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
 
 
 def resume(path: Path, on_start: Callable[[RunFolder], None] | None = None) -> FinishedRun:
@@ -77,7 +88,7 @@ def resume(path: Path, on_start: Callable[[RunFolder], None] | None = None) -> F
     run = RunFolder.open(path)
     if on_start:
         on_start(run)
-    return _carry(config, run, lambda: reopen_job(path, prepare(config), config))
+    return _carry(config, run, lambda with_: reopen_job(path, prepare(config), config, with_))
 
 
 def with_sites_of_plan(config: ExperimentConfig) -> ExperimentConfig:
@@ -99,46 +110,49 @@ def _carry(config: ExperimentConfig, run: RunFolder, make_job: MakeJob) -> Finis
     with run.lock():
         if config.engine.kind == "local":
             # Workers start before the data are ready: importing takes them seconds.
-            with local_grid(client_app, config.partition.clients, with_.workers) as grid:
-                _run_local(make_job(), grid)
+            gpus = config.engine.client_gpus
+            with local_grid(client_app, config.partition.clients, with_.workers, gpus) as grid:
+                _run_job(make_job(with_), grid)
         else:
-            _run_on_ray(make_job(), client_app, with_.workers)
+            _run_on_ray(config, run, make_job, client_app, with_)
     return FinishedRun(run.path, run.read_json("summary.json"))
 
 
-def _run_on_ray(job: Job, client_app: AppRef, workers: int) -> None:
-    engine = job.config.engine
-    run_on_ray(
-        build_app(lambda grid, context: job),
+def _run_on_ray(
+    config: ExperimentConfig,
+    run: RunFolder,
+    make_job: MakeJob,
+    client_app: AppRef,
+    with_: Machinery,
+) -> None:
+    from fedcxr.engines.ray import ray_grid  # imports Ray, which the local engine does without
+
+    with ray_grid(
         client_app,
-        len(job.prepared.plan.sites),
-        workers=workers,
-        threads=engine.threads_per_client,
-        device=job.device,
-        address=engine.ray_address,
-        stop=job.stop,
-    )
+        config.partition.clients,
+        config.engine,
+        workers=with_.workers,
+        threads=with_.threads,
+        device=resolve_device(config.engine.device),
+        run_folder=run.path,
+    ) as grid:
+        # as many as the cluster has room for
+        with_ = dataclasses.replace(with_, workers=grid.workers, window=grid.workers + 1)
+        _run_job(make_job(with_), grid)
 
 
-def _run_local(job: Job, grid: LocalGrid) -> None:
+def _run_job(job: Job, grid: Grid) -> None:
     context = Context(
         run_id=1, node_id=0, node_config=UserConfig(), state=RecordDict(), run_config=UserConfig()
     )
     build_app(lambda grid, context: job)(grid, context)
 
 
-def _new_job(config: ExperimentConfig, run: RunFolder) -> Job:
-    """Return the job of a new run; what cannot start leaves no folder behind."""
+def _new_job(config: ExperimentConfig, run: RunFolder, with_: Machinery) -> Job:
     begun = time.perf_counter()
-    try:
-        run.event("phase", name="prepare")
-        ready = prepare(config, _Progress(run))
-        return start_job(
-            config, run, ready, machinery(config), prepare_seconds=time.perf_counter() - begun
-        )
-    except BaseException:
-        shutil.rmtree(run.path, ignore_errors=True)
-        raise
+    run.event("phase", name="prepare")
+    ready = prepare(config, _Progress(run))
+    return start_job(config, run, ready, with_, prepare_seconds=time.perf_counter() - begun)
 
 
 class _Progress:

@@ -110,6 +110,7 @@ def setting_facts(view: RunView) -> list[Fact]:
         Fact("Blank labels", _policy(manifest.get("blank"))),
         Fact("Normalisation", _normalization(manifest.get("normalization") or {})),
         Fact("Batch norm", str(manifest.get("batch_norm") or MISSING)),
+        Fact("Update codec", _codec(manifest)),
         Fact("Engine", _engine(manifest)),
         Fact("Precision", str(precision.get("dtype") or MISSING), str(precision.get("why") or "")),
         Fact("Seed", str(manifest.get("seed", MISSING))),
@@ -175,7 +176,8 @@ def speed_facts(view: RunView) -> list[Fact]:
         Fact("A round", duration(mean("seconds")), "mean"),
         Fact("of it training", duration(mean("seconds_train")), "mean"),
         Fact("of it evaluation", duration(mean("seconds_evaluate")), "mean"),
-        Fact("Payload a round", size(mean("payload_bytes")), "parameters on the wire, mean"),
+        Fact("Sent a round", size(mean("bytes_down")), "parameters to the sites, mean"),
+        Fact("Received a round", size(mean("bytes_up")), "from the sites, mean"),
     ]
 
 
@@ -242,6 +244,12 @@ def _engine(manifest: Tree) -> str:
         threads = manifest["threads_per_client"]
         parts.append(f"{counted(threads, 'thread', 'threads')} a client")
     return ", ".join(parts)
+
+
+def _codec(manifest: Tree) -> str:
+    share = as_number(manifest.get("topk"))
+    name = str(manifest.get("codec") or MISSING)
+    return name if share is None else f"{name}, {100 * share:g} % of the weights"
 
 
 def _policy(value: object) -> str:

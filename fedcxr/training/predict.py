@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedcxr.training.batches import gather
+from fedcxr.training.batches import gather, on_device
+from fedcxr.training.device import repeatable
 from fedcxr.training.precision import Precision, arrange, autocast
 from fedcxr.training.transforms import Normalization, normalize
 
@@ -32,7 +33,7 @@ def predict(
     arrange(model, precision, device)
     model.eval()
     parts: list[Tensor] = []
-    with torch.inference_mode():
+    with torch.inference_mode(), repeatable(device):
         for inputs in _inputs(images, rows, batch_size, normalization, device):
             with autocast(precision, device):
                 logits = model(inputs)[:, :num_labels]
@@ -70,7 +71,7 @@ def recalibrate_batch_norm(
             norm.reset_running_stats()
             norm.momentum = None  # torch's sign for a cumulative mean
             norm.train()
-        with torch.no_grad(), autocast(precision, device):
+        with torch.no_grad(), repeatable(device), autocast(precision, device):
             for inputs in _inputs(images, whole, batch_size, normalization, device):
                 model(inputs)
     finally:
@@ -87,6 +88,7 @@ def _inputs(
     device: str,
 ) -> Iterator[Tensor]:
     """Yield model input (B, 1, H, W) for consecutive batches of `rows`."""
-    for start in range(0, len(rows), batch_size):
-        batch = gather(images, rows[start : start + batch_size], device)
-        yield normalize(batch, normalization)
+    starts = range(0, len(rows), batch_size)
+    made = ((gather(images, rows[start : start + batch_size]),) for start in starts)
+    for (pixels,) in on_device(made, device):
+        yield normalize(pixels, normalization)

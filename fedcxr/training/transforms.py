@@ -46,18 +46,16 @@ def normalize(images: Tensor, normalization: Normalization) -> Tensor:
     return pixels.mul_(scale).sub_(normalization.mean / normalization.std)
 
 
-def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Return one random view of each image: resized crop, horizontal flip, rotation.
+def augment(images: Tensor, views: Tensor) -> Tensor:
+    """Return each image as its view looks at it.
 
     Args:
-        images: (N, 1, H, W) float, square.
-        config: ranges of what is drawn.
-        generator: on the CPU, so that every device draws the same views.
+        images: (N, 1, H, W) float.
+        views: (N, 2, 3), what `draw_views` returned, on the same device.
 
     Returns:
-        (N, 1, H, W) float on the device of `images`; beyond the border its pixels repeat.
+        (N, 1, H, W) float; beyond the border the image's pixels repeat.
     """
-    views = draw_views(len(images), config, generator).to(images.device, non_blocking=True)
     grid = _grid(views, height=images.shape[2], width=images.shape[3])
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
@@ -65,8 +63,8 @@ def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -
 def draw_views(num: int, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Return (num, 2, 3) affine maps from the view's coordinates to the image's, in [-1, 1].
 
-    A crop keeps a share of the area drawn uniformly and lies wholly in the image before it is
-    turned about its own centre.
+    They are drawn on the CPU, so that every device is given the same views. A crop keeps a share of
+    the area drawn uniformly and lies wholly in the image before it is turned about its own centre.
     """
     area, ratio, across, down, turn, mirror = torch.rand(6, num, generator=generator)
     area = config.min_crop_area + (1.0 - config.min_crop_area) * area

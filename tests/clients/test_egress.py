@@ -23,6 +23,7 @@ from clients.egress import (
 from clients.site import simulated
 from clients.train import LocalResult
 from fedcxr import errors
+from fedcxr.codecs import Encoded
 from fedcxr.engines.worker import simulated_context
 from fedcxr.errors import ConfigError, DataError, FedCxrError, RecordError, RunError
 from fedcxr.parameters import Parameters
@@ -32,6 +33,7 @@ from fedcxr.wire import (
     CARD_TEXT_KEYS,
     FAILED,
     ORDER,
+    OUT_OF_MEMORY,
     PARAMETERS,
     RESULT_KEYS,
     SKIPPED,
@@ -109,7 +111,7 @@ def test_no_text_of_an_error_leaves_any_handler(kind, err, real_order, caplog):
     assert b"patient64541" not in bytes_of(reply)
     assert not reply.has_error()
     receipt = unpack_receipt(reply.content)
-    assert receipt.code == FAILED
+    assert receipt.code == (OUT_OF_MEMORY if isinstance(err, MemoryError) else FAILED)
     assert receipt.reason in ALLOWED
     assert SECRET in caplog.text  # the site's own log has it
 
@@ -248,3 +250,48 @@ def test_parameters_that_are_not_finite_stay_inside(value, order):
     wild = Parameters(np.float32([1, value]), np.int64([]))
     with pytest.raises(RunError, match="parameters that are not finite may not leave"):
         site_reply(message_for(order), order, site_id="a", parameters=wild)
+
+
+HALVES, STEPS = np.float16([1, 2]), np.int8([1, 2])
+ENCODED = [
+    ("fp16", {"halves": HALVES}),
+    ("int8", {"steps": STEPS, "scales": np.float32([0.5])}),
+    ("topk", {"indices": np.int32([0]), "values": np.float32([1]), "buffers": HALVES}),
+]
+
+
+@pytest.mark.parametrize(("codec", "arrays"), ENCODED)
+def test_an_encoded_update_may_leave(codec, arrays, order):
+    sent = Encoded(codec, arrays, np.int64([3]))
+    reply = site_reply(message_for(order), order, site_id="a", parameters=sent)
+    assert set(reply.content.array_records[PARAMETERS]) == {*arrays, "counters"}
+
+
+@pytest.mark.parametrize(
+    ("codec", "arrays"),
+    [
+        ("fp16", {"halves": HALVES, "patients": STEPS}),
+        ("fp16", {"steps": STEPS}),
+        ("int8", {"steps": STEPS}),
+        ("int8", {"steps": np.float32([0.5]), "scales": np.float32([0.5])}),
+        ("none", {"vector": np.float32([1])}),
+        ("zip", {}),
+    ],
+)
+def test_an_update_of_other_arrays_than_its_codec_s_stays_inside(codec, arrays, order):
+    sent = Encoded(codec, arrays, np.int64([]))
+    with pytest.raises(RunError, match="not on the list of what may leave a site"):
+        site_reply(message_for(order), order, site_id="a", parameters=sent)
+
+
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [("fp16", "halves"), ("int8", "scales"), ("topk", "values"), ("topk", "buffers")],
+)
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_an_update_that_is_not_finite_stays_inside(codec, name, value, order):
+    arrays = dict(ENCODED)[codec]
+    arrays = {**arrays, name: arrays[name] * arrays[name].dtype.type(value)}
+    sent = Encoded(codec, arrays, np.int64([]))
+    with pytest.raises(RunError, match="parameters that are not finite may not leave"):
+        site_reply(message_for(order), order, site_id="a", parameters=sent)

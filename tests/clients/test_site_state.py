@@ -75,3 +75,13 @@ def test_a_damaged_state_is_named_and_not_used(tmp_path):
     file.write_bytes(file.read_bytes()[:-3])
     with pytest.raises(ArtefactError, match="truncated"):
         read_state(tmp_path, "run", 2)
+
+
+def test_each_kind_of_state_has_generations_of_its_own(tmp_path):
+    write(tmp_path, 1, 2)
+    for round_num in (2, 3, 4):
+        write_state(tmp_path, "run", round_num, kept(-round_num), SPEC, "lost")
+    assert value_before(tmp_path, 9) == (2.0, 2)
+    assert read_state(tmp_path, "run", 4, "lost").vector[0] == -3.0
+    names = sorted(p.name.partition("-")[0] for p in (tmp_path / "run").iterdir())
+    assert names == ["lost", "lost", "round", "round"]

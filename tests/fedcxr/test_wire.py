@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
+from fedcxr.codecs import Encoded
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters
 from fedcxr.wire import (
@@ -19,12 +20,14 @@ from fedcxr.wire import (
     pack_order,
     pack_parameters,
     pack_receipt,
+    pack_update,
     payload_bytes,
     unpack_card_texts,
     unpack_order,
     unpack_parameters,
     unpack_receipt,
     unpack_result,
+    unpack_update,
     unpack_vectors,
 )
 
@@ -74,6 +77,30 @@ def test_nan_and_negative_zero_cross_unchanged():
     sent = Parameters(np.float32([np.nan, -0.0, np.inf]), np.int64([-1]))
     got = unpack_vectors(pack_parameters(sent))
     assert got.vector.tobytes() == sent.vector.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("codec", "arrays"),
+    [
+        ("fp16", {"halves": np.float16([1, -0.0, 65504])}),
+        ("int8", {"steps": np.int8([-128, 0, 127]), "scales": np.float32([0.1])}),
+        (
+            "topk",
+            {
+                "indices": np.int32([0, 2**31 - 1]),
+                "values": np.float32([1, np.nan]),
+                "buffers": np.float16([]),
+            },
+        ),
+    ],
+)
+def test_an_encoded_update_comes_back_bit_for_bit(codec, arrays):
+    record = pack_update(Encoded(codec, arrays, np.int64([-1, 2**62])))
+    got = unpack_update(RecordDict({PARAMETERS: record}), codec)
+    assert got.counters.tolist() == [-1, 2**62]
+    assert {name: (a.dtype, a.tobytes()) for name, a in got.arrays.items()} == {
+        name: (a.dtype, a.tobytes()) for name, a in arrays.items()
+    }
 
 
 def test_payload_is_the_arrays_bytes():

@@ -120,7 +120,7 @@ def test_a_reply_to_something_else_is_refused(field, value, words):
         check(update(**{field: value}))
 
 
-@pytest.mark.parametrize("code", ["failed", "skipped"])
+@pytest.mark.parametrize("code", ["failed", "skipped", "out-of-memory"])
 def test_a_site_that_says_it_failed_is_refused_with_its_own_reason(code):
     with pytest.raises(RunError, match=r"^the site ran out of memory$"):
         check(update(code=code, reason="the site ran out of memory"))

@@ -11,7 +11,6 @@ from fedcxr.config.train import TrainConfig
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters
 from fedcxr.training.precision import Precision
-from fedcxr.training.threads import Threads
 from server.checkpoint import Checkpoint
 from server.finish import times
 from server.job import Job
@@ -110,7 +109,7 @@ def test_what_decides_the_weights_decides_the_digest_and_nothing_else():
 
     def digest(*settings, threads=1):
         config = load_config(settings=settings)
-        job = Job(config, None, prepared, PRECISION, "cpu", 2, threads=Threads(threads))
+        job = Job(config, None, prepared, PRECISION, "cpu", 2, threads=threads)
         return job.config_digest()
 
     same = [

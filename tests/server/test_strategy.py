@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from flwr.app import Message, MetricRecord, RecordDict
 
+from fedcxr.codecs import Codec, Encoded
 from fedcxr.errors import QuorumError
 from fedcxr.parameters import Parameters, ParameterSpec
-from fedcxr.training.threads import Threads
 from fedcxr.wire import (
     PARAMETERS,
     RECEIPT,
@@ -16,6 +16,8 @@ from fedcxr.wire import (
     Receipt,
     pack_parameters,
     pack_receipt,
+    pack_update,
+    payload_bytes,
     unpack_order,
     unpack_parameters,
     unpack_vectors,
@@ -42,7 +44,7 @@ def federation(**changes):
         "most_examples": dict.fromkeys(SITES, 100),
         "fraction": 1.0,
         "quorum": 0.5,
-        "threads": Threads(1),
+        "threads": 1,
     }
     return Federation(**(fields | changes))
 
@@ -308,3 +310,42 @@ def test_the_log_of_a_round_starts_empty(strategy):
         strategy.aggregate_train(round_num, replies)
         assert len(strategy.round_log.accepted) == 3
         assert len(strategy.round_log.missing) == 1
+
+
+def encoded_reply(site, order, steps, *, examples=10):
+    update = Encoded("int8", {"steps": np.int8(steps), "scales": np.float32([1, 1])}, np.int64([4]))
+    sent = reply(site, order, examples=examples)
+    sent.message.content[PARAMETERS] = pack_update(update)
+    return sent
+
+
+def test_updates_are_averaged_upon_what_the_round_began_with():
+    strategy = CheckedFedAvg(federation(codec=Codec("int8")))
+    begun = pack_parameters(Parameters(np.float32([100, 200, 1]), np.int64([0])))
+    orders = {s: unpack_order(make()) for s, make in strategy.train_orders(1, begun)}
+    replies = [
+        encoded_reply("site-00", orders["site-00"], [4, 8, 0], examples=10),
+        encoded_reply("site-01", orders["site-01"], [-8, 0, 4], examples=30),
+        encoded_reply("site-02", orders["site-02"], [1, 1, -2]),
+        reply("site-03", orders["site-03"]),
+    ]
+    mean, _ = strategy.aggregate_train(1, replies)
+    # (10·104 + 30·92) / 40 = 95, (10·208 + 30·200) / 40 = 202, (10·1 + 30·5) / 40 = 4
+    assert unpack_vectors(mean).vector.tolist() == [95, 202, 4]
+    assert strategy.round_log.refused == [
+        {"site_id": "site-02", "reason": "a variance is negative in bn.running_var"},
+        {
+            "site_id": "site-03",
+            "reason": "the record does not hold exactly the arrays of the codec int8",
+        },
+    ]
+
+
+def test_the_bytes_of_the_accepted_replies_are_counted(strategy):
+    orders = order_round(strategy)
+    good = [reply(s, orders[s]) for s in SITES[:2]]
+    wild = reply("site-02", orders["site-02"], vector=[np.nan, 0, 1])
+    size = payload_bytes(good[0].message.content[PARAMETERS])
+    strategy.aggregate_train(1, [*good, wild, Reply("site-03", None, "gone")])
+    # 3 · 4 bytes and 1 · 8, each behind a header of 128
+    assert (size, strategy.round_log.bytes_up) == (276, 2 * 276)

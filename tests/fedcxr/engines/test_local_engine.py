@@ -1,8 +1,10 @@
 """The grid on this machine, in this process and with worker processes."""
 
 import os
+import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,14 @@ from flwr.clientapp import ClientApp
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import LocalGrid, local_grid
 from fedcxr.parameters import Parameters
-from fedcxr.wire import PARAMETERS, pack_parameters, unpack_parameters
+from fedcxr.wire import (
+    OK,
+    OUT_OF_MEMORY,
+    PARAMETERS,
+    RECEIPT,
+    pack_parameters,
+    unpack_parameters,
+)
 from server.exchange import Waits, exchange
 
 BAD_NODE = 3
@@ -31,13 +40,55 @@ def echo_app():
             os._exit(9)
         if what == "hang" and context.node_id == BAD_NODE:
             time.sleep(60)
+        if what == "crowded":
+            return crowded(message)
+        if what == "killed" and first_time():
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == "large":
+            vector = np.zeros(100_000, np.float32)
+            return Message(
+                RecordDict({PARAMETERS: pack_parameters(Parameters(vector, np.int64([])))}),
+                reply_to=message,
+            )
+        if what == "write":
+            got = unpack_parameters(message.content)
+            got.vector[:] = 0
         got = unpack_parameters(message.content)
         sent = Parameters(got.vector * np.float32(2), got.counters)
         said = {"pid": os.getpid(), "partition": int(context.node_config["partition-id"])}
         content = RecordDict({"said": ConfigRecord(said), PARAMETERS: pack_parameters(sent)})
         return Message(content, reply_to=message)
 
+    @app.query()
+    def query(message, context):
+        said = {"partition": int(context.node_config["partition-id"])}
+        return Message(RecordDict({"said": ConfigRecord(said)}), reply_to=message)
+
     return app
+
+
+def crowded(message):
+    """Return that memory ran out while another worker is at work; else what was asked for."""
+    place = Path(os.environ["FEDCXR_TEST_PLACE"])
+    mine = place / f"{os.getpid()}.busy"
+    mine.touch()
+    try:
+        time.sleep(0.3)
+        code = OUT_OF_MEMORY if len(list(place.glob("*.busy"))) > 1 else OK
+        content = RecordDict({RECEIPT: ConfigRecord({"code": code})})
+        content[PARAMETERS] = message.content[PARAMETERS]
+        return Message(content, reply_to=message)
+    finally:
+        mine.unlink()
+
+
+def first_time():
+    """Return whether this is the first call of all processes."""
+    try:
+        (Path(os.environ["FEDCXR_TEST_PLACE"]) / "first").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def not_an_app():
@@ -155,6 +206,38 @@ def test_two_workers_survive_a_death_and_a_standstill_and_leave_no_process():
         assert hanging[BAD_NODE - 1].reason == "no answer within 1 s"
         assert [r.site_id for r in hanging if r.message is None] == [f"site-{BAD_NODE}"]
 
+        # neither the order nor the reply has arrays, as when the sites are asked who they are
+        asked = Message(RecordDict(), dst_node_id=2, message_type="query")
+        (answered,) = grid.send_and_receive([asked], timeout=30.0)
+        assert answered.content["said"]["partition"] == 1
+
+        # a reply that does not fit the room for it comes all the same
+        large = round_of(grid, arrays_of(1.0), [1], do="large")
+        assert unpack_parameters(large[0].message.content).vector.shape == (100_000,)
+
+        # the parameters are every worker's: none may write into them
+        written = round_of(grid, arrays_of(1.0), [1], do="write")
+        assert written[0].reason == "the site's client broke off (code 2)"
+
         processes = [worker.process for worker in grid._workers]
         assert len(processes) == 2
     assert all(process.poll() is not None for process in processes)
+
+
+@pytest.mark.slow
+def test_where_memory_runs_out_half_of_the_workers_go_on_and_no_site_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEDCXR_TEST_PLACE", str(tmp_path))
+    with local_grid(ECHO, 6, 4) as grid:
+        killed = round_of(grid, arrays_of(1.0), grid.get_node_ids(), do="killed")
+        assert values(killed) == [2.0] * 6
+        assert len(grid._workers) == 2  # Linux kills the process that has most of the memory
+
+        replies = round_of(grid, arrays_of(3.0), grid.get_node_ids(), do="crowded")
+        assert values(replies) == [3.0] * 6
+        assert [r.message.content[RECEIPT]["code"] for r in replies] == [OK] * 6
+        assert len(grid._workers) == 1
+
+        # alone it has all the memory there is: then the site is the one that fails
+        (tmp_path / "other.busy").touch()
+        (alone,) = round_of(grid, arrays_of(3.0), [1], do="crowded")
+        assert alone.message.content[RECEIPT]["code"] == OUT_OF_MEMORY

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from fedcxr.errors import RunError
-from fedcxr.metrics.auroc import LabelScore, auroc, macro, score_labels
+from fedcxr.metrics.auroc import LabelScore, auroc, macro, rank, score_labels, weighted_auroc
 
 
 def random_case(seed, num=300, decimals=None):
@@ -38,6 +38,28 @@ def test_equals_sklearn_with_weights(seed, decimals):
     weights[::7] = 0
     expected = roc_auc_score(target, probs, sample_weight=weights)
     assert auroc(target, probs, weights) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("positives", [1, 3, 2000])
+@pytest.mark.parametrize("decimals", [None, 1])
+def test_equals_sklearn_on_unbalanced_labels_weighted_by_multiplicities(positives, decimals):
+    rng = np.random.default_rng(positives)
+    target = (np.arange(4000) < positives).astype(float)
+    probs = rng.normal(0.2 * target)
+    probs = probs if decimals is None else probs.round(decimals)
+    times = np.bincount(rng.integers(0, 4000, 4000), minlength=4000)
+    times[0] = 1
+    assert auroc(target, probs) == pytest.approx(roc_auc_score(target, probs), abs=1e-12)
+    expected = roc_auc_score(target, probs, sample_weight=times)
+    assert auroc(target, probs, times) == pytest.approx(expected, abs=1e-12)
+
+
+def test_weights_in_whole_numbers_give_the_same_bits_as_floats():
+    target, probs = random_case(3, decimals=1)
+    ranks = rank(target, probs)
+    times = np.random.default_rng(4).poisson(1.0, (20, len(target)))
+    whole, floats = weighted_auroc(ranks, times), weighted_auroc(ranks, times.astype(float))
+    assert np.array_equal(whole, floats)
 
 
 def test_unknown_targets_are_left_out():

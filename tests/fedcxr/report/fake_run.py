@@ -136,6 +136,8 @@ def make_manifest(name, labels, *, finished):
         "blank": "zeros",
         "normalization": {"kind": "preset", "mean": 0.449, "std": 0.226},
         "batch_norm": "average",
+        "codec": "int8",
+        "topk": None,
         "data": {
             "layout": "chexpert",
             "source": "synthetic",
@@ -173,14 +175,16 @@ def make_rounds(rng, labels, plan, rounds):
             "seconds_evaluate": 0.9,
             "images": 0,
             "images_per_second": None,
-            "payload_bytes": 0,
+            "bytes_down": 0,
+            "bytes_up": 0,
             "parameters_sha256": "cd" * 32,
         }
         if number:
             losses = [site["train_loss"] for site in sites]
             images = sum(site["num_examples"] for site in sites)
             line |= {"sites": sites, "train_loss": float(np.mean(losses)), "images": images}
-            line |= {"images_per_second": images / 5.1, "payload_bytes": 8_412_344}
+            line |= {"images_per_second": images / 5.1}
+            line |= {"bytes_down": 4_206_172, "bytes_up": 1_054_021}
         lines.append(line)
     if rounds >= 4 and len(plan["sites"]) > 2:
         lost = lines[3]["sites"].pop()

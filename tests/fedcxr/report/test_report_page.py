@@ -89,7 +89,9 @@ def test_every_section_is_there(whole_page):
         "61.4 % of 214 findings with a known box",
         "false positive probability",
         "train 51.0 s",
-        "Payload a round 8.4 MB",
+        "Sent a round 4.2 MB",
+        "Received a round 1.1 MB",
+        "Update codec int8",
         "learning_rate: 0.0001",
         "versions.torch 2.12.1",
         "fedcxr simulate --clients 5",
@@ -294,6 +296,12 @@ def test_policies_with_exceptions_are_spelled_out(tmp_path):
     run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
     change(run / "manifest.json", uncertain={"all": "ignore", "Edema": "ones"})
     assert "Uncertain labels ignore, Edema: ones" in Outline(report(run)).text
+
+
+def test_a_codec_that_sends_a_share_says_which(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    change(run / "manifest.json", codec="topk", topk=0.05)
+    assert "Update codec topk, 5 % of the weights" in Outline(report(run)).text
 
 
 def counted_manifest(**changes):

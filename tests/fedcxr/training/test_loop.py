@@ -11,7 +11,7 @@ from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import AugmentConfig, TrainConfig
 from fedcxr.data.policies import UNCERTAIN_CLASS
 from fedcxr.models.registry import build_model
-from fedcxr.parameters import extract, spec_of
+from fedcxr.parameters import extract, load_into, spec_of
 from fedcxr.training.loop import NO_LABEL, NOT_FINITE, TOO_FEW, train_site
 from fedcxr.training.losses import masked_bce
 from fedcxr.training.precision import Precision
@@ -77,6 +77,27 @@ def test_the_same_seed_gives_the_same_bits_here_and_in_another_process():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder
     )
     assert there.stdout.strip() == here
+
+
+def test_the_optimiser_of_the_client_before_leaves_nothing_behind():
+    spec, start = spec_of(network()), extract(network(), spec_of(network()))
+    used = network()
+    train(used, *films(seed=5), learning_rate=0.1, config={"beta1": 0.5, "weight_decay": 0.1})
+    load_into(used, spec, start)
+    fresh = network()
+    for model in (used, fresh):
+        train(model, *films(), config={"local_epochs": 2})
+    assert digest(used) == digest(fresh)
+
+
+def test_an_optimiser_of_another_layout_is_made_anew():
+    start = extract(network(), spec_of(network()))
+    used, fresh = network(), network()
+    train(used, *films(seed=5))
+    load_into(used, spec_of(used), start)
+    for model in (used, fresh):
+        train(model, *films(), precision=BF16)
+    assert digest(used) == digest(fresh)
 
 
 def test_another_seed_gives_other_weights():
@@ -238,3 +259,33 @@ def test_a_memory_map_trains_as_an_array_does(tmp_path):
     train(one, images, rows, target)
     train(other, mapped, rows, target)
     assert digest(one) == digest(other)
+
+
+def test_relus_overwrite_their_input_while_training_only_and_change_no_bit():
+    images, rows, target = films()
+    ours, same = network(), network()
+    relus = [module for module in ours.modules() if isinstance(module, nn.ReLU)]
+    seen = set()
+    for relu in relus:
+        relu.register_forward_hook(lambda module, *_: seen.add(module.inplace))
+    train(ours, images, rows, target, precision=BF16)
+    assert relus
+    assert seen == {True}
+    assert not any(relu.inplace for relu in relus)
+    # wrapped, it is no network of the registry, and its layers are left as they are
+    train(nn.Sequential(same), images, rows, target, precision=BF16)
+    assert digest(ours) == digest(same)
+
+
+def test_a_foreign_network_may_use_the_input_of_a_relu_again():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu, self.head = nn.ReLU(), nn.Linear(32 * 32, 2)
+
+        def forward(self, images):
+            flat = images.flatten(1)
+            assert not self.relu.inplace
+            return self.head(flat + self.relu(flat))
+
+    assert np.isfinite(train(Residual(), *films()).train_loss)

@@ -5,13 +5,18 @@ import torch.nn.functional as F
 import torchvision.transforms.v2.functional as tv
 
 from fedcxr.config.train import AugmentConfig
-from fedcxr.training.transforms import Normalization, augment, draw_views, normalize
+from fedcxr.training import transforms
+from fedcxr.training.transforms import Normalization, draw_views, normalize
 
 NOTHING = AugmentConfig(min_crop_area=1.0, max_aspect=1.0, flip=0.0, max_rotation_deg=0.0)
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def augment(images, config, generator):
+    return transforms.augment(images, draw_views(len(images), config, generator))
 
 
 def smooth(num=1, size=32):

@@ -1,0 +1,154 @@
+"""One worker process as the server sees it: started, given an order, asked for the reply, ended."""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from flwr.app import ArrayRecord, Message
+
+from fedcxr.engines.app_ref import AppRef
+from fedcxr.engines.frames import (
+    Listed,
+    Packet,
+    arrays_of,
+    attach_arrays,
+    describe,
+    receive_inline,
+    receive_packet,
+    send_packet,
+    size_of,
+    write_arrays,
+)
+from fedcxr.engines.shared import Blocks, Lease
+
+STALL_S = 120.0
+"""Longest standstill in the middle of a message; a worker that stalls is replaced."""
+STOP_S = 2.0
+"""Longest wait for a process to end."""
+WORKER_DEVICE = "FEDCXR_WORKER_DEVICE"
+"""Environment variable of a worker: the GPU that it computes on."""
+ENVIRONMENT = {
+    # Compiled operations that oneDNN keeps. A DenseNet121 has about 360 for each batch size and
+    # number of threads; with oneDNN's own 1024 some were compiled again and again.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192",
+    # glibc gives arrays of megabytes back to the system at once, and the next one is made of new
+    # pages: two thirds of an echo worker's time. Here it keeps them. (No effect on other systems.)
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The arrays of an order in a block: a round's parameters are written once for all workers."""
+
+    records: tuple[ArrayRecord, ...]
+    """Held, or their ids could come again for other arrays."""
+    listed: Listed
+    lease: Lease
+
+    def holds(self, message: Message) -> bool:
+        """Return whether these are the message's own arrays."""
+        return list(map(id, self.records)) == list(map(id, arrays_of(message).values()))
+
+
+def place(message: Message, blocks: Blocks) -> Placed:
+    """Write a message's arrays into a block."""
+    records = arrays_of(message)
+    listed = describe(records)
+    lease = blocks.lease(size_of(listed))
+    write_arrays(records, lease.data)
+    return Placed(tuple(records.values()), listed, lease)
+
+
+@dataclass(slots=True)
+class WorkerProcess:
+    """A process that answers one order at a time."""
+
+    process: subprocess.Popen[bytes]
+    pipe: socket.socket
+    busy_with: Message | None = None
+    neighbours: int = 0
+    """Other workers when it got its order: they share the memory."""
+    _knows: set[int] = field(default_factory=set)
+    """Numbers of the blocks that it has mapped."""
+    _leases: tuple[Lease, ...] = ()
+    """What its order lies in, and the room for its reply."""
+
+    @classmethod
+    def start(cls, app: AppRef, gpu: int | None = None) -> "WorkerProcess":
+        """Start a worker for `app`, on a GPU of its own where one is named."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(STALL_S)
+        level = str(logging.getLogger().getEffectiveLevel())
+        command = [sys.executable, "-m", "fedcxr.engines.worker"]
+        command += [str(theirs.fileno()), app.to_text(), level]
+        path = os.pathsep.join(p for p in sys.path if p)
+        environment = {**ENVIRONMENT, **os.environ, "PYTHONPATH": path}
+        if gpu is not None:
+            environment[WORKER_DEVICE] = f"cuda:{gpu}"
+        with theirs:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for this process, which then ends its workers
+            )
+        return cls(process, ours)
+
+    def send(self, message: Message, placed: Placed | None, blocks: Blocks) -> None:
+        """Give the worker an order; `OSError` where it is gone.
+
+        Args:
+            message: the order.
+            placed: its arrays; none for an order without, whose reply then has no block either.
+            blocks: where the room for the reply comes from.
+        """
+        self.busy_with = message
+        head: dict[str, Any] = {"arrays": [], "block": None, "reply": None}
+        if placed is not None:
+            reply = blocks.lease(placed.lease.data.size)
+            self._leases = (placed.lease, reply)
+            head = {
+                "arrays": placed.listed,
+                "block": placed.lease.block.number,
+                "reply": reply.block.number,
+            }
+        new = [x.block for x in self._leases if x.block.number not in self._knows]
+        gone = self._knows - blocks.numbers
+        head |= {"new": [block.number for block in new], "gone": sorted(gone)}
+        self._knows -= gone
+        send_packet(self.pipe, Packet(head, message, [block.descriptor for block in new]))
+        self._knows.update(head["new"])
+
+    def receive(self) -> Message:
+        """Return the reply; `EOFError` or `OSError` where the worker is gone."""
+        packet = receive_packet(self.pipe)
+        listed = packet.head["arrays"]
+        inline = packet.head["inline"]
+        data = receive_inline(self.pipe, listed) if inline else self._leases[-1].data
+        attach_arrays(packet.message, listed, data)
+        self.busy_with, self._leases = None, ()
+        return packet.message
+
+    def hang_up(self) -> None:
+        """Close the line: an idle worker then ends by itself, a busy one is killed."""
+        self.pipe.close()
+        if self.busy_with is not None:
+            self.process.kill()
+
+    def end(self, wait_s: float = 0.0) -> int | None:
+        """Return the code it ends with in `wait_s` seconds; None = it had to be killed."""
+        self.pipe.close()
+        self.busy_with, self._leases = None, ()
+        try:
+            return self.process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(STOP_S)
+            return None

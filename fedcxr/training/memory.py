@@ -1,0 +1,237 @@
+"""How much memory one client's training takes, and so how many clients can train at once.
+
+On a CPU it is worked out without running: a step's saved activations are counted on torch's meta
+device, where tensors have shapes and no numbers. On a GPU one step is run and measured. Both change
+only how many clients train at once, never a bit of the result.
+"""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.model import ModelConfig
+from fedcxr.config.train import TrainConfig
+from fedcxr.models.registry import build_model
+from fedcxr.training.loop import train_site
+from fedcxr.training.precision import Precision, resolve_precision
+from fedcxr.training.transforms import Normalization
+
+SHARE = 0.85
+"""Of the free memory that clients may fill; the server's own evaluation needs some of the rest."""
+
+_WORKSPACE = 1.35
+"""A step's peak over its saved activations: gradients on the way back, reordered copies. Measured
+on densenet_small and densenet121, fp32 and bf16, 32 to 224 px, batches of 4 to 128: 1.3 to 1.4."""
+_FIXED = 40 << 20
+"""Compiled operations and buffers of oneDNN after a few steps."""
+_PROCESS = 400 << 20
+"""What a worker process has for itself once it has imported torch and Flower; 382 MB measured."""
+_GPU_CONTEXT = 1 << 30
+"""What CUDA takes for each process besides torch's tensors; an estimate, never measured here."""
+_USUAL_LABELS = 14
+
+_ALLOCATORS = re.compile(
+    "DefaultCPUAllocator: (can't allocate|not enough) memory"
+    "|CUDA error: out of memory|(CUDNN|CUBLAS)_STATUS_ALLOC_FAILED"
+)
+"""What torch's allocators and NVIDIA's libraries say in a plain RuntimeError."""
+
+log = logging.getLogger(__name__)
+
+
+def fit_workers(
+    config: ExperimentConfig, wanted: int, *, device: str, client_gpus: Sequence[int] = ()
+) -> int:
+    """Return how many clients train at once: `wanted`, or as many as the free memory has room for.
+
+    A number that the user gave (`engine.workers`, `engine.client_gpus`) is kept, with a warning.
+
+    Args:
+        config: the run's.
+        wanted: clients at once by the number of cores, or the user's.
+        device: resolved.
+        client_gpus: worker n computes on GPU number client_gpus[n % len]; empty = all on `device`.
+    """
+    if wanted == 1:
+        return 1
+    if device == "cpu":
+        room = _room_on_cpu(config, wanted)
+    else:
+        gpus = client_gpus or (torch.device(device).index or 0,)
+        room = _room_on_gpus(config, wanted, gpus)
+    if room >= wanted:
+        return wanted
+    if config.engine.workers is not None or client_gpus:
+        log.warning(
+            "%d clients at once are asked for, and the free memory has room for about %d; "
+            "give --workers %d if they run out of it",
+            wanted,
+            room,
+            room,
+        )
+        return wanted
+    log.warning("the free memory has room for %d clients at once, not for %d", room, wanted)
+    return room
+
+
+def concurrency(wanted: int, need_bytes: int, free_bytes: int | None) -> int:
+    """Return how many of the wanted clients fit into a share of the free memory, at least one.
+
+    >>> concurrency(8, 10, 100), concurrency(8, 200, 100), concurrency(8, 10, None)
+    (8, 1, 8)
+    """
+    if free_bytes is None:
+        return wanted
+    return max(1, min(wanted, int(SHARE * free_bytes) // need_bytes))
+
+
+@lru_cache(maxsize=8)
+def training_bytes(
+    model: ModelConfig, num_labels: int, batch_size: int, dtype: Literal["fp32", "bf16"]
+) -> int:
+    """Return an estimate of what training takes on a CPU at its peak, beside the process itself.
+
+    Values, gradients and Adam's two moments are float32; under bf16 there is a bf16 copy of the
+    values as well, and activations take half.
+    """
+    with torch.device("meta"):
+        network = build_model(model.model_copy(update={"weights": "none"}), num_labels, seed=0)
+    trainable = sum(tensor.numel() for tensor in network.parameters())
+    copies = 4 * 4 + (2 if dtype == "bf16" else 0)  # bytes a number
+    activation = torch.bfloat16 if dtype == "bf16" else torch.float32
+    saved = _saved_bytes(network.to(activation), batch_size, model.image_size, activation)
+    return _FIXED + copies * trainable + int(_WORKSPACE * saved)
+
+
+def free_bytes(root: Path = Path("/")) -> int | None:
+    """Return the memory that can still be taken on this machine, or in its container if less.
+
+    None where the system does not say (other than Linux).
+    """
+    known = [size for size in (_available(root), _left_in_container(root)) if size is not None]
+    return min(known, default=None)
+
+
+def measured_bytes(
+    model: ModelConfig, num_labels: int, train: TrainConfig, *, precision: Precision, device: str
+) -> int:
+    """Return what one client takes of a GPU: a real step of a full batch, and CUDA's own share.
+
+    Raises:
+        torch.OutOfMemoryError: one step does not fit.
+    """
+    network = build_model(model.model_copy(update={"weights": "none"}), num_labels, seed=0)
+    num, size = train.batch_size, model.image_size
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_reserved(device)
+    train_site(
+        network,
+        np.zeros((num, size, size), np.uint8),
+        np.arange(num),
+        np.zeros((num, num_labels), np.float32),
+        config=train.model_copy(update={"local_epochs": 2}),  # Adam's moments come after a step
+        learning_rate=train.learning_rate,
+        normalization=Normalization("preset", train.mean, train.std),
+        precision=precision,
+        device=device,
+        seed=0,
+    )
+    taken = torch.cuda.max_memory_reserved(device) - before
+    del network
+    torch.cuda.empty_cache()
+    return taken + _GPU_CONTEXT
+
+
+def is_out_of_memory(err: BaseException) -> bool:
+    """Return whether the error says that memory ran out, the processor's or a GPU's."""
+    if isinstance(err, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(err, RuntimeError) and _ALLOCATORS.search(str(err)) is not None
+
+
+def _room_on_cpu(config: ExperimentConfig, wanted: int) -> int:
+    # Which dtype `auto` takes is known only after the probe of precision; fp32 takes more.
+    dtype: Literal["fp32", "bf16"] = "bf16" if config.engine.precision == "bf16" else "fp32"
+    need = training_bytes(config.model, _num_labels(config), config.train.batch_size, dtype)
+    return concurrency(wanted, need + _PROCESS, free_bytes())
+
+
+def _room_on_gpus(config: ExperimentConfig, wanted: int, gpus: Sequence[int]) -> int:
+    """Return the largest number of workers, dealt to `gpus` in turn, that fits on each of them."""
+    device = f"cuda:{gpus[0]}"
+    precision = resolve_precision(
+        config.engine.precision,
+        model=config.model,
+        batch_size=config.train.batch_size,
+        device=device,
+        threads=1,
+    )
+    try:
+        need = measured_bytes(
+            config.model, _num_labels(config), config.train, precision=precision, device=device
+        )
+    except torch.OutOfMemoryError:
+        return 1
+    free = {gpu: torch.cuda.mem_get_info(gpu)[0] for gpu in set(gpus)}
+
+    def fits(workers: int) -> bool:
+        loads = Counter(gpus[n % len(gpus)] for n in range(workers))
+        return all(concurrency(load, need, free[gpu]) == load for gpu, load in loads.items())
+
+    return max((n for n in range(2, wanted + 1) if fits(n)), default=1)
+
+
+def _num_labels(config: ExperimentConfig) -> int:
+    return len(config.data.labels or ()) or _USUAL_LABELS
+
+
+def _saved_bytes(network: nn.Module, batch_size: int, size_px: int, dtype: torch.dtype) -> int:
+    """Return the bytes that a forward pass keeps for the backward pass, parameters left out."""
+    own = {tensor.untyped_storage()._cdata for tensor in network.parameters()}
+    saved: dict[int, torch.UntypedStorage] = {}  # held, or a number could come again
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            saved[storage._cdata] = storage
+        return tensor
+
+    images = torch.empty(batch_size, 1, size_px, size_px, device="meta", dtype=dtype)
+    network.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = network(images)  # held until the end: it holds the graph
+    del logits
+    return sum(storage.nbytes() for storage in saved.values())
+
+
+def _available(root: Path) -> int | None:
+    return _number(root / "proc/meminfo", r"^MemAvailable:\s+(\d+) kB", 1024)
+
+
+def _left_in_container(root: Path) -> int | None:
+    """Return what a cgroup's limit leaves; file pages not in use are given back when needed."""
+    group = root / "sys/fs/cgroup"
+    limit = _number(group / "memory.max", r"^(\d+)$")
+    used = _number(group / "memory.current", r"^(\d+)$")
+    if limit is None or used is None:
+        return None
+    idle = _number(group / "memory.stat", r"^inactive_file (\d+)$") or 0
+    return max(0, limit - used + idle)
+
+
+def _number(file: Path, pattern: str, unit: int = 1) -> int | None:
+    try:
+        found = re.search(pattern, file.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) * unit if found else None

@@ -1,0 +1,33 @@
+"""Training on a real GPU; skipped where there is none."""
+
+import pytest
+import torch
+from test_loop import BF16, digest, films, network, train
+
+from fedcxr.config.model import ModelConfig
+from fedcxr.models.registry import build_model
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.mark.parametrize("name", ["densenet_small", "densenet121", "resnet50"])
+def test_the_same_seed_gives_the_same_bits(name):
+    found = set()
+    for _ in range(3):
+        model = build_model(ModelConfig(name=name, image_size=96), num_labels=2, seed=0)
+        data = films(num=40, size=96)
+        train(model, *data, precision=BF16, device="cuda:0", config={"batch_size": 16})
+        found.add(digest(model))
+    assert len(found) == 1
+
+
+def test_a_gpu_trains_nearly_as_the_cpu_does():
+    losses = []
+    for device in ("cpu", "cuda:0"):
+        model = network()
+        result = train(model, *films(num=64), device=device, config={"local_epochs": 2})
+        losses.append(result.train_loss)
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)

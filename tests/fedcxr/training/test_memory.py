@@ -1,0 +1,298 @@
+"""How much memory a client takes, and how many fit; a GPU is stood in for where there is none."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.load import load_config
+from fedcxr.config.model import ModelConfig
+from fedcxr.config.train import TrainConfig
+from fedcxr.training import memory
+from fedcxr.training.memory import (
+    concurrency,
+    fit_workers,
+    free_bytes,
+    is_out_of_memory,
+    measured_bytes,
+    training_bytes,
+)
+from fedcxr.training.precision import Precision
+
+GB = 1 << 30
+
+
+def configured(**overrides) -> ExperimentConfig:
+    return load_config(overrides=overrides)
+
+
+def growth_bytes(name, size, batch, dtype):
+    """Return how much a new process's peak memory grows by a few real steps of `train_site`."""
+    code = "import json, sys, test_memory; test_memory.train_and_tell(*json.loads(sys.argv[1]))"
+    asked = json.dumps([name, size, batch, dtype])
+    told = subprocess.run(
+        [sys.executable, "-c", code, asked],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent,
+    )
+    return int(told.stdout)
+
+
+def train_and_tell(name, size, batch, dtype):
+    """Print this process's growth in bytes; called in a process of its own."""
+    from test_loop import films, train
+
+    from fedcxr.models.registry import build_model
+
+    torch.set_num_threads(1)
+    before = _peak_bytes()
+    model = build_model(ModelConfig(name=name, image_size=size), 14, seed=0)
+    precision = Precision(dtype, channels_last=True, why="test")
+    images, rows, target = films(num=3 * batch, size=size, labels=14)
+    train(model, images, rows, target, precision=precision, config={"batch_size": batch})
+    print(_peak_bytes() - before)
+
+
+def _peak_bytes():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
+@pytest.mark.slow  # real training in processes of their own
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(
+    ("name", "size", "batch", "dtype"),
+    [
+        ("densenet_small", 64, 32, "fp32"),
+        ("densenet_small", 64, 32, "bf16"),
+        ("densenet121", 64, 32, "fp32"),
+        ("densenet121", 64, 16, "bf16"),
+    ],
+)
+def test_the_estimate_is_what_a_real_training_takes(name, size, batch, dtype):
+    config = ModelConfig(name=name, image_size=size)
+    estimate = training_bytes(config, 14, batch, dtype)
+    found = growth_bytes(name, size, batch, dtype)
+    assert 0.65 < estimate / found < 1.35
+
+
+def test_the_estimate_counts_what_a_step_keeps():
+    # alexnet at 64 px on its own would be hard to count by hand; the law is: activations grow with
+    # the batch, everything else does not
+    config = ModelConfig(image_size=32)
+    one, two, four = (training_bytes(config, 14, n, "fp32") for n in (8, 16, 32))
+    assert four - two == pytest.approx(2 * (two - one), rel=0.01)
+    # values, gradients and two moments of 193,000 numbers, and what does not depend on the network
+    fixed = 2 * one - two
+    assert fixed == pytest.approx(memory._FIXED + 16 * 193_478, rel=0.01)
+
+
+def test_bf16_halves_the_activations_and_copies_the_values():
+    config = ModelConfig(image_size=64)
+    wide, narrow = (training_bytes(config, 14, 64, dtype) for dtype in ("fp32", "bf16"))
+    activations = wide - memory._FIXED - 16 * 193_478
+    assert narrow == pytest.approx(
+        memory._FIXED + 18 * 193_478 + activations / 2, rel=0.05
+    )  # batch norm's own sums and the pooling's positions are not halved
+
+
+def test_weights_are_not_looked_for():
+    config = ModelConfig(name="densenet121", weights="imagenet")
+    assert training_bytes(config, 14, 2, "fp32") > 100 << 20
+
+
+def meminfo(folder, available_kb):
+    (folder / "proc").mkdir(exist_ok=True)
+    (folder / "proc/meminfo").write_text(
+        f"MemTotal:       99999999 kB\nMemAvailable:   {available_kb} kB\n"
+    )
+    return folder
+
+
+def cgroup(folder, limit, current, idle):
+    group = folder / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text(f"{limit}\n")
+    (group / "memory.current").write_text(f"{current}\n")
+    (group / "memory.stat").write_text(f"anon 5\ninactive_file {idle}\nactive_file 7\n")
+
+
+def test_free_memory_is_what_linux_calls_available(tmp_path):
+    assert free_bytes(tmp_path) is None
+    assert free_bytes(meminfo(tmp_path, 2048)) == 2 << 20
+
+
+@pytest.mark.parametrize(
+    ("limit", "found"),
+    [("max", 2 << 20), (900, 900 - 500 + 100), (300, 0), (1 << 40, 2 << 20)],
+)
+def test_a_containers_limit_counts_where_it_is_lower(limit, found, tmp_path):
+    cgroup(meminfo(tmp_path, 2048), limit, current=500, idle=100)
+    assert free_bytes(tmp_path) == found
+
+
+def test_as_many_clients_run_as_fit_into_a_share_of_the_free_memory():
+    # 0.85 × 10 = 8.5
+    assert [concurrency(9, need, 10) for need in (1, 2, 3, 8, 9)] == [8, 4, 2, 1, 1]
+    assert concurrency(2, 1, 10) == 2
+    assert concurrency(2, 1, None) == 2
+    assert concurrency(2, 1, 0) == 1
+
+
+def test_enough_memory_changes_nothing_and_says_nothing(monkeypatch, caplog):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 64 * GB)
+    assert fit_workers(configured(), 3, device="cpu") == 3
+    assert not caplog.records
+
+
+def test_too_little_memory_lowers_the_default_and_says_so(monkeypatch, caplog):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 10 * GB)
+    monkeypatch.setattr(memory, "training_bytes", lambda *_: 2 * GB)
+    # 0.85 × 10 GB ÷ (2 GB + the process's 0.39 GB) = 3.6
+    assert fit_workers(configured(), 8, device="cpu") == 3
+    assert "room for 3 clients at once, not for 8" in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+def test_the_users_own_number_is_kept_with_a_warning(monkeypatch, caplog):
+    monkeypatch.setattr(memory, "free_bytes", lambda: GB)
+    config = configured(**{"engine.workers": 8})
+    assert fit_workers(config, 8, device="cpu") == 8
+    assert "8 clients at once are asked for" in caplog.text
+    assert "give --workers 1" in caplog.text
+
+
+def test_one_client_at_a_time_is_not_looked_into(monkeypatch):
+    monkeypatch.setattr(memory, "training_bytes", lambda *_: pytest.fail("asked"))
+    assert fit_workers(configured(), 1, device="cpu") == 1
+
+
+def test_no_word_about_free_memory_changes_nothing(monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda: None)
+    assert fit_workers(configured(), 5, device="cpu") == 5
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Two GPUs with 20 and 9 GB free, and clients that take 4 GB."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda gpu: ((20, 9)[gpu] * GB, 141 * GB))
+    asked = []
+
+    def measured(model, num_labels, train, *, precision, device):
+        asked.append((num_labels, precision.dtype, device))
+        return 4 * GB
+
+    monkeypatch.setattr(memory, "measured_bytes", measured)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("device", "client_gpus", "room"),
+    [
+        # 0.85 × 20 ÷ 4 = 4.25 on the first GPU, 0.85 × 9 ÷ 4 = 1.9 on the second
+        ("cuda:0", (), 4),
+        ("cuda:1", (), 1),
+        ("cuda:0", (0, 1), 3),  # 0 1 0 | 1
+        ("cuda:0", (0, 0, 1), 5),  # 0 0 1 0 0 | 1
+        ("cuda:0", (0, 0, 1, 1), 3),  # 0 0 1 | 1
+    ],
+)
+def test_each_gpu_takes_as_many_workers_as_fit(device, client_gpus, room, gpus):
+    assert memory._room_on_gpus(configured(), 9, client_gpus or (int(device[-1]),)) == room
+    found = fit_workers(configured(), 9, device=device, client_gpus=client_gpus)
+    assert found == (9 if client_gpus else room)  # a list of GPUs is the user's own number
+    assert gpus[0] == (14, "bf16", device)
+
+
+def test_a_step_that_does_not_fit_a_gpu_leaves_one_client(gpus, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(memory, "measured_bytes", full)
+    assert fit_workers(configured(), 9, device="cuda:0") == 1
+
+
+def test_the_probe_of_a_gpu_is_a_real_step_of_a_full_batch(monkeypatch):
+    reserved = {"before": 3 * GB, "peak": 5 * GB}
+    for name, answer in (
+        ("memory_reserved", lambda device: reserved["before"]),
+        ("max_memory_reserved", lambda device: reserved["peak"]),
+        ("reset_peak_memory_stats", lambda device: None),
+        ("empty_cache", lambda: None),
+    ):
+        monkeypatch.setattr(torch.cuda, name, answer)
+    trained = []
+
+    def train_site(model, images, rows, target, **settings):
+        trained.append((images.shape, settings["device"], settings["config"].local_epochs))
+        return memory_train(model, images, rows, target, **{**settings, "device": "cpu"})
+
+    memory_train = memory.train_site
+    monkeypatch.setattr(memory, "train_site", train_site)
+    found = measured_bytes(
+        ModelConfig(image_size=32),
+        14,
+        TrainConfig(batch_size=4),
+        precision=Precision("bf16", channels_last=True, why="test"),
+        device="cuda:0",
+    )
+    assert found == 2 * GB + memory._GPU_CONTEXT
+    assert trained == [((4, 32, 32), "cuda:0", 2)]
+
+
+def real_error_of_torch():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50)
+    return caught.value
+
+
+def real_error_of_numpy():
+    with pytest.raises(MemoryError) as caught:
+        np.empty(1 << 50)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "err",
+    [
+        MemoryError(),
+        real_error_of_numpy(),
+        real_error_of_torch(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        torch.cuda.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_memory_that_ran_out_is_told(err):
+    assert is_out_of_memory(err)
+
+
+@pytest.mark.parametrize(
+    "err", [RuntimeError("shapes differ"), ValueError("not enough memory"), OSError(12, "memory")]
+)
+def test_other_errors_are_not_of_memory(err):
+    assert not is_out_of_memory(err)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_real_gpu_is_measured_and_given_back():
+    before = torch.cuda.memory_reserved("cuda:0")
+    precision = Precision("bf16", channels_last=True, why="test")
+    model = ModelConfig(name="densenet121", image_size=224)
+    found = measured_bytes(
+        model, 14, TrainConfig(batch_size=32), precision=precision, device="cuda:0"
+    )
+    assert 1 < (found - memory._GPU_CONTEXT) / GB < 8  # its activations alone take 2 GB
+    assert torch.cuda.memory_reserved("cuda:0") <= before + (100 << 20)

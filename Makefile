@@ -8,7 +8,7 @@ export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env simulate test check format deploy-smoke check-wheel bench-train-loop bench-data verify-quickstart verify-data clean
+.PHONY: help env simulate test check format deploy-smoke check-wheel bench bench-peers bench-data verify-bench verify-quickstart verify-data clean
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -47,8 +47,14 @@ check-wheel: env  ## Build the wheel and run it from an unrelated folder
 deploy-smoke: env  ## One SuperLink and three SuperNodes as real processes on loopback
 	$(BIN)/python tests/deploy_smoke.py
 
-bench-train-loop: env  ## Training inside simulate against the best plain loop
-	$(BIN)/python -m benchmarks.train_loop
+bench-peers:  ## Make the environments of the frameworks that fedcxr is measured against
+	for peer in flower nvflare pfl; do PYTHON=$(PYTHON) bash benchmarks/vs/$$peer/setup.sh || true; done
+
+bench: env bench-peers  ## Every benchmark in its short form; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks.run_all --short
+
+verify-bench: env bench-peers  ## Every benchmark whole, against its goals: about 3 hours
+	$(BIN)/python -m benchmarks.run_all
 
 bench-data: env  ## Tables, partitions, cache and batches at CheXpert's size, against their goals
 	$(BIN)/python -m benchmarks.data

@@ -10,10 +10,9 @@ same repetition. Its time holds everything that `build_cache` does: looking the 
 decoding, writing to disk, and reading back what it wrote. All files are in the system's page cache.
 """
 
-import argparse
 import json
 import os
-import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data_files import KINDS
-from benchmarks.data_report import judge, table
+from benchmarks.data_report import judge, notes
+from benchmarks.processes import family, pss_bytes
+from benchmarks.result import Result, run_as_command
 from fedcxr.cores import cores
-from fedcxr.runs.versions import machine, versions
 
 FULL = {"size": 1.0, "jpeg": 12_000, "png": 800, "clients": 100, "repeats": 3, "batches": 500}
 SHORT = {"size": 0.1, "jpeg": 1_200, "png": 80, "clients": 10, "repeats": 2, "batches": 100}
@@ -32,27 +32,28 @@ ONE_CORE_SHARE = 8
 """A plain decoder gets every eighth image."""
 
 
-def main() -> None:
-    """Measure, print the table, exit 1 if a goal is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--short", action="store_true", help="A tenth of everything, not judged.")
-    parser.add_argument("--out", type=Path, help="Write the Markdown table here, too.")
-    parser.add_argument("--json", type=Path, help="Write the figures here, too.")
-    args = parser.parse_args()
-    form = SHORT if args.short else FULL
+def data(short: bool) -> Result:
+    """Run all parts and hold them against their goals."""
+    form = SHORT if short else FULL
     with tempfile.TemporaryDirectory(prefix="fedcxr-benchmark-") as folder:
         figures = measure(Path(folder), form)
-    rows = judge(figures)
-    text = table(rows, figures, judged=not args.short)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n", encoding="utf-8")
-    if args.json:
-        whole = {"form": form, "machine": machine(), "versions": versions(), "rows": rows}
-        whole["figures"] = figures
-        args.json.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    missed = [row for row in rows if row["met"] is False]
-    sys.exit(1 if missed and not args.short else 0)
+    return Result(
+        name="data",
+        title="The data layer at CheXpert's size",
+        command="python -m benchmarks.data",
+        short=short,
+        rows=judge(figures, judged=not short),
+        notes=notes(figures),
+        figures={"form": form, **figures, "gather": fewer(figures["gather"])},
+    )
+
+
+def fewer(gather: dict[str, Any]) -> dict[str, Any]:
+    """Return each list of a batch's seconds as its twentieths; the file would be all batches."""
+    return {
+        key: statistics.quantiles(value, n=20) if isinstance(value, list) else value
+        for key, value in gather.items()
+    }
 
 
 def measure(folder: Path, form: dict[str, Any]) -> dict[str, Any]:
@@ -130,26 +131,5 @@ def watched(folder: Path, kind: str) -> int:
     return peak or int(figures["peak_bytes"] + cores() * figures["largest_child_bytes"])
 
 
-def family(pid: int) -> list[int]:
-    """Return the process and all that came from it."""
-    found = [pid]
-    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += [p for child in listing.read_text().split() for p in family(int(child))]
-        except OSError:
-            continue  # it has ended
-    return found
-
-
-def pss_bytes(pid: int) -> int:
-    """Return the process's memory, a page that k processes share counted as 1/k; 0 if it ended."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
-    return 1024 * int(found[1]) if found else 0
-
-
 if __name__ == "__main__":
-    main()
+    run_as_command(data, __doc__)

@@ -162,7 +162,7 @@ def gather_batches(args: argparse.Namespace) -> dict[str, Any]:
     scaled = RadiographDataset(cache, ids, target, labels=labels)
     order = np.random.default_rng(0).integers(len(ids), size=(args.repeats, BATCH))
     return {
-        "gather": _times(lambda rows: gather(cache.images, rows, "cpu"), order),
+        "gather": _times(lambda rows: gather(cache.images, rows), order),
         "dataset": _times(lambda rows: plain.__getitems__(rows.tolist()), order),
         "dataset_float32": _times(lambda rows: scaled.__getitems__(rows.tolist()), order),
         "mapped_bytes": _mapped_bytes(cache.folder),

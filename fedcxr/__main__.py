@@ -1,6 +1,6 @@
 """`python -m fedcxr` is the command `fedcxr`."""
 
-from fedcxr.cli.main import main
+from fedcxr.cli.main import command
 
 if __name__ == "__main__":
-    main()
+    command()

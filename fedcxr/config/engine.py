@@ -1,8 +1,15 @@
 """How messages are carried and on what the sites compute."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from fedcxr.config.section import Section
 
@@ -31,3 +38,9 @@ class EngineConfig(Section):
     """Ray: processor cores that a client reserves; none = its threads."""
     gpus_per_client: NonNegativeFloat | None = None
     """Ray: share of a GPU that a client reserves; none = an equal share, or 0 without GPUs."""
+
+    @model_validator(mode="after")
+    def _each_engine_has_its_own(self) -> Self:
+        if self.kind == "ray" and self.client_gpus:
+            raise ValueError("client_gpus is of the local engine; with Ray set gpus_per_client")
+        return self

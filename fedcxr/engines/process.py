@@ -24,13 +24,12 @@ from fedcxr.engines.frames import (
     write_arrays,
 )
 from fedcxr.engines.shared import Blocks, Lease
+from fedcxr.training.device import WORKER_DEVICE
 
 STALL_S = 120.0
 """Longest standstill in the middle of a message; a worker that stalls is replaced."""
 STOP_S = 2.0
 """Longest wait for a process to end."""
-WORKER_DEVICE = "FEDCXR_WORKER_DEVICE"
-"""Environment variable of a worker: the GPU that it computes on."""
 ENVIRONMENT = {
     # Compiled operations that oneDNN keeps. A DenseNet121 has about 360 for each batch size and
     # number of threads; with oneDNN's own 1024 some were compiled again and again.
@@ -135,12 +134,6 @@ class WorkerProcess:
         attach_arrays(packet.message, listed, data)
         self.busy_with, self._leases = None, ()
         return packet.message
-
-    def hang_up(self) -> None:
-        """Close the line: an idle worker then ends by itself, a busy one is killed."""
-        self.pipe.close()
-        if self.busy_with is not None:
-            self.process.kill()
 
     def end(self, wait_s: float = 0.0) -> int | None:
         """Return the code it ends with in `wait_s` seconds; None = it had to be killed."""

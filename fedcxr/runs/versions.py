@@ -18,12 +18,16 @@ LIBRARIES = ("flwr", "torch", "torchvision", "numpy", "pandas", "scikit-learn", 
 def versions() -> dict[str, str]:
     """Return the versions of Python, fedcxr and the libraries that compute."""
     found = {"python": platform.python_version(), "fedcxr": fedcxr.__version__}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return {**found, **{name: _version(name) for name in LIBRARIES}}
+
+
+@lru_cache(maxsize=64)
+def _version(library: str) -> str:
+    """Return a library's version; kept: to look takes a millisecond, and each site's card asks."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def machine() -> dict[str, str | int]:

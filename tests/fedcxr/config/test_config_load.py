@@ -366,3 +366,13 @@ def test_a_wrong_run_config_is_a_configuration_error():
 def test_equal_configurations_have_equal_keys():
     assert config_key(load_config()) == config_key(load_config(settings=["seed=0"]))
     assert config_key(load_config()) != config_key(load_config(settings=["seed=1"]))
+
+
+def test_gpus_by_number_are_of_the_local_engine():
+    assert load_config(overrides={"engine.client_gpus": ["0", "0", "1"]}).engine.client_gpus == (
+        0,
+        0,
+        1,
+    )
+    with pytest.raises(ConfigError, match="client_gpus is of the local engine; with Ray set gpus"):
+        load_config(overrides={"engine.kind": "ray", "engine.client_gpus": ["0"]})

@@ -1,0 +1,1 @@
+"""The same work through other frameworks, each with its own set-up."""

@@ -20,11 +20,10 @@ from flwr.common.serde_utils import metadata_to_proto
 from flwr.proto.message_pb2 import Message as MessageProto
 
 from fedcxr.engines.shared import Bytes
+from fedcxr.packing import aligned
 
 _LENGTHS = struct.Struct("<QQ")
 _MAX_DESCRIPTORS = 8
-
-_ALIGNMENT = 64
 
 Records = dict[str, ArrayRecord]
 Listed = Sequence[Sequence[Any]]
@@ -83,7 +82,7 @@ def arrays_of(message: Message) -> Records:
 
 def size_of(listed: Listed) -> int:
     """Return the bytes that the arrays take in a block."""
-    return sum(_aligned(row[-1]) for row in listed)
+    return sum(aligned(row[-1]) for row in listed)
 
 
 def describe(records: Records) -> Listed:
@@ -96,13 +95,18 @@ def describe(records: Records) -> Listed:
 
 
 def write_arrays(records: Records, into: Bytes) -> None:
-    """Write the arrays one after another, each at a multiple of 64 bytes."""
+    """Write the arrays one after another, each at a multiple of 64 bytes, where not there yet."""
     start = 0
+    todo: list[tuple[Bytes, Bytes]] = []
     for record in records.values():
         for found in record.values():
             data = np.frombuffer(found.data, np.uint8)
-            into[start : start + len(data)] = data
-            start += _aligned(len(data))
+            place = into[start : start + len(data)]
+            start += aligned(len(data))
+            if data.ctypes.data != place.ctypes.data:
+                todo.append((place, data.copy() if np.may_share_memory(data, into) else data))
+    for place, data in todo:
+        place[:] = data
 
 
 def attach_arrays(message: Message, listed: Listed, data: Bytes) -> None:
@@ -114,7 +118,7 @@ def attach_arrays(message: Message, listed: Listed, data: Bytes) -> None:
         # Flower has bytes here, which would be a copy.
         found.data = data[start : start + length].data  # type: ignore[assignment]
         records.setdefault(name, ArrayRecord())[key] = found
-        start += _aligned(length)
+        start += aligned(length)
     for name, record in records.items():
         message.content[name] = record
 
@@ -148,7 +152,3 @@ def without_arrays(message: Message) -> MessageProto:
     return MessageProto(
         metadata=metadata_to_proto(message.metadata), content=recorddict_to_proto(light)
     )
-
-
-def _aligned(length: int) -> int:
-    return -(-length // _ALIGNMENT) * _ALIGNMENT

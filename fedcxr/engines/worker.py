@@ -23,7 +23,8 @@ from fedcxr.engines.frames import (
     size_of,
     write_arrays,
 )
-from fedcxr.engines.shared import Attached
+from fedcxr.engines.shared import Attached, Bytes
+from fedcxr.packing import packing_into
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +47,23 @@ def serve(source: socket.socket, app: ClientApp) -> None:
                 given = blocks.at(order.head["block"])
                 given.flags.writeable = False  # it is every worker's
                 attach_arrays(order.message, order.head["arrays"], given)
-            _reply(source, answer(app, order.message, contexts), order.head["reply"], blocks)
+            number = order.head["reply"]
+            room = np.zeros(0, np.uint8) if number is None else blocks.at(number)
+            with packing_into(room):
+                reply = answer(app, order.message, contexts)
+            _reply(source, reply, room)
+            del order, reply  # what looks into a block keeps its memory
         except (EOFError, OSError):
             return
 
 
-def _reply(to: socket.socket, message: Message, block: int | None, blocks: Attached) -> None:
-    """Send a message whose arrays go into the block that the order named, or after it."""
+def _reply(to: socket.socket, message: Message, room: Bytes) -> None:
+    """Send a message whose arrays go into the room that the order named, or after it."""
     records = arrays_of(message)
     listed = describe(records)
-    size = size_of(listed)
-    room = np.zeros(0, np.uint8) if block is None else blocks.at(block)
-    inline = block is None or size > len(room)
+    inline = size_of(listed) > len(room) or len(room) == 0
     if inline:
-        room = np.zeros(size, np.uint8)
+        room = np.zeros(size_of(listed), np.uint8)
     write_arrays(records, room)
     packet = Packet({"arrays": listed, "inline": inline}, message)
     send_packet(to, packet, room if inline else None)

@@ -18,8 +18,9 @@ from fedcxr.engines.frames import (
     size_of,
     write_arrays,
 )
+from fedcxr.packing import packing_into
 from fedcxr.parameters import Parameters
-from fedcxr.wire import pack_parameters, unpack_parameters
+from fedcxr.wire import pack_parameters, unpack_parameters, unpack_vectors
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -162,3 +163,37 @@ def test_a_line_that_ends_within_a_packet_is_the_end(line):
     left.close()
     with pytest.raises(EOFError, match="the other process is gone"):
         receive_packet(right)
+
+
+def test_arrays_packed_into_the_block_stay_where_they_are():
+    block = np.zeros(10_000, np.uint8)
+    with packing_into(block):
+        sent = message_of(arrays(1.5, size=3))
+    assert np.shares_memory(vector_of(sent), block)
+    before = block.copy()
+    write_arrays(arrays_of(sent), block)
+    np.testing.assert_array_equal(block, before)
+    got = message_of()
+    attach_arrays(got, describe(arrays_of(sent)), block)
+    assert vector_of(got).tolist() == [1.5, 1.5, 1.5]
+
+
+def test_arrays_packed_in_another_order_than_they_are_sent_in_arrive_whole():
+    block = np.zeros(10_000, np.uint8)
+    with packing_into(block):
+        first, second = arrays(1.0, size=3), arrays(2.0, size=3)
+    sent = message_of(second, first)  # the first place is the other's
+    listed = describe(arrays_of(sent))
+    write_arrays(arrays_of(sent), block)
+    got = message_of()
+    attach_arrays(got, listed, block)
+    assert unpack_vectors(got.content["parameters"]).vector.tolist() == [2.0, 2.0, 2.0]
+    assert unpack_vectors(got.content["more-1"]).vector.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_what_does_not_fit_the_block_is_packed_as_bytes():
+    block = np.zeros(100, np.uint8)
+    with packing_into(block):
+        sent = message_of(arrays(1.5))
+    assert isinstance(sent.content["parameters"]["vector"].data, bytes)
+    assert vector_of(sent)[0] == 1.5

@@ -57,13 +57,13 @@ verify-bench: env bench-peers  ## Every benchmark whole, against its goals: abou
 	$(BIN)/python -m benchmarks.run_all
 
 bench-data: env  ## Tables, partitions, cache and batches at CheXpert's size, against their goals
-	$(BIN)/python -m benchmarks.data
+	$(BIN)/python -m benchmarks.run_all --only data
 
 verify-data: env  ## check-data, partition, prepare and a by-source federation, run whole
 	$(BIN)/python -m benchmarks.verify_data
 
 verify-quickstart: env  ## The quickstart from nothing: time, AUROC, hit rate
-	$(BIN)/python -m benchmarks.quickstart
+	$(BIN)/python -m benchmarks.run_all --only quickstart
 
 clean:  ## Remove the environment and caches of tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -47,7 +47,7 @@ FULL = (
     Size(Work(clients=5, images_per_client=128), ARMS, {"fedcxr-fp32": 1.8, "fedcxr-auto": 3.0}, 3),
     Size(
         Work(clients=100, images_per_client=32),
-        ("fedcxr-fp32", "fedcxr-auto", "flower", "nvflare", "pfl"),
+        ("fedcxr-fp32", "fedcxr-auto", "flower"),
         {"fedcxr-auto": 4.0},
         repeats=1,
         once_more=True,

@@ -11,16 +11,15 @@ import select
 import signal
 from collections.abc import Iterator, Sequence
 
-from flwr.app import ConfigRecord, Context, Message
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.frames import arrays_of
-from fedcxr.engines.grid import WAIT_S, SimulatedGrid
+from fedcxr.engines.grid import WAIT_S, SimulatedGrid, ran_out_of_memory
 from fedcxr.engines.process import Placed, WorkerProcess, place
 from fedcxr.engines.shared import Blocks
 from fedcxr.engines.worker import answer
-from fedcxr.wire import OUT_OF_MEMORY, RECEIPT
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +110,7 @@ class LocalGrid(SimulatedGrid):
 
     def _take(self, message: Message, reply: Message, neighbours: int) -> None:
         why = "a client ran out of memory"
-        if not (_ran_out_of_memory(reply) and self._again(message, why, neighbours)):
+        if not (ran_out_of_memory(reply) and self._again(message, why, neighbours)):
             self.finish(message, reply)
 
     def _again(self, message: Message, why: str, neighbours: int) -> bool:
@@ -149,11 +148,6 @@ class LocalGrid(SimulatedGrid):
     def _spawn(self, number: int) -> WorkerProcess:
         gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
         return WorkerProcess.start(self._ref, gpu)
-
-
-def _ran_out_of_memory(reply: Message) -> bool:
-    receipt = reply.content.get(RECEIPT) if reply.has_content() else None
-    return isinstance(receipt, ConfigRecord) and receipt.get("code") == OUT_OF_MEMORY
 
 
 @contextlib.contextmanager

@@ -61,6 +61,7 @@ def test_a_set_up_that_is_done_does_nothing(peer, tmp_path):
     venv.mkdir(parents=True)
     for name in ("setup.sh", "requirements.txt"):
         (here / name).write_bytes((VS / peer / name).read_bytes())
+    (here.parent / "environment.sh").write_bytes((VS / "environment.sh").read_bytes())
     (venv / ".installed").write_bytes((here / "requirements.txt").read_bytes())
     command = ["sh", str(here / "setup.sh")]
     subprocess.run(command, check=True, timeout=60, env={**os.environ, "PYTHON": "false"})

@@ -9,7 +9,6 @@ those of densenet121, 28 MB; workers have started and answered before the first 
 
 import argparse
 import json
-import threading
 import time
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def one_round(
         threads=1,
     )
     strategy = CheckedFedAvg(federation)
-    waits = Waits(window=workers + 1, deadline_s=DEADLINE_S, stop=threading.Event())
+    waits = Waits(window=workers + 1, deadline_s=DEADLINE_S)
     replies = exchange(grid, strategy.train_orders(1, arrays), waits)
     return strategy.aggregate_train(1, replies)[0]
 

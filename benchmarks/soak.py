@@ -129,15 +129,16 @@ def rounds_done(runs: Path) -> int:
 
 
 def members(server: int) -> dict[str, int]:
-    """Return the process ids of the server and its workers, by a name to print."""
+    """Return the process ids of the server, what forks its workers, and those, by name."""
     found = {"server": server}
-    for pid in family(server)[1:]:
+    for pid in family(server)[1:]:  # parents before children
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue  # it has ended
-        if b"fedcxr.engines.worker" in words:
-            found[f"worker {len(found)} ({pid})"] = pid
+        if b"fedcxr.engines.fork_server" in words:
+            first = "fork server" not in found
+            found["fork server" if first else f"worker {len(found) - 1} ({pid})"] = pid
     return found
 
 

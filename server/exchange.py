@@ -4,7 +4,6 @@ Works on any Flower grid. At most `window` orders are under way, so at most that
 for their turn, and what was yielded is dropped by the caller before the next is pulled.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,8 +11,6 @@ from typing import Protocol, runtime_checkable
 
 from flwr.app import Message
 from flwr.serverapp import Grid
-
-from fedcxr.errors import StoppedError
 
 POLL_S = 0.05
 
@@ -29,13 +26,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """How many orders may be under way, how long each may take, and who may end the waiting."""
+    """How many orders may be under way, and how long each may take."""
 
     window: int
     deadline_s: float
     """From the sending of an order to its reply."""
-    stop: threading.Event
-    """Set from another thread to end the run as Ctrl-C does."""
 
 
 @runtime_checkable
@@ -62,9 +57,6 @@ def exchange(
         grid: carries the messages.
         orders: (site_id, maker of its message); a message is made when it is sent.
         waits: a site that has not answered by its deadline is yielded without a message.
-
-    Raises:
-        StoppedError: `waits.stop` was set.
     """
     todo = iter(orders)
     waiting: list[_Sent] = []  # in order
@@ -74,8 +66,6 @@ def exchange(
             waiting.append(_send(grid, following, waits))
         if not waiting:
             return
-        if waits.stop.is_set():
-            raise StoppedError("stopped by the user")
         head = waiting[0]
         message = arrived.pop(head.message_id, None)
         if message is None and head.message_id and time.monotonic() < head.end:

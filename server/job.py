@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import threading
 from dataclasses import dataclass, field
 
 from fedcxr.config.experiment import ExperimentConfig
@@ -31,13 +30,11 @@ class Job:
     """Of each client."""
     server_threads: int = field(default_factory=cores)
     """Of the server's own evaluation."""
-    stop: threading.Event = field(default_factory=threading.Event)
-    """Set to end the run as Ctrl-C does, where the server is not in the main thread."""
 
     @property
     def waits(self) -> Waits:
         """How orders are waited for."""
-        return Waits(self.window, self.config.server.deadline_s, self.stop)
+        return Waits(self.window, self.config.server.deadline_s)
 
     @property
     def labels(self) -> tuple[str, ...]:

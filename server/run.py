@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 
 from fedcxr.codecs import Codec
 from fedcxr.data.cache.store import open_cache
-from fedcxr.errors import RunError, StoppedError, some
+from fedcxr.errors import RunError, some
 from fedcxr.runs.versions import code_digest
 from fedcxr.wire import Order, pack_parameters
 from partitions.table import read_table
@@ -44,7 +44,7 @@ def run_server(job: Job, grid: Grid) -> dict[str, Any]:
     """
     try:
         return _run(job, grid)
-    except (KeyboardInterrupt, StoppedError):
+    except KeyboardInterrupt:
         _ended(job, "interrupted", "stopped by the user")
         raise
     except Exception as err:

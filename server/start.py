@@ -7,25 +7,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config, to_yaml
-from fedcxr.config.model import ModelConfig
 from fedcxr.cores import cores
 from fedcxr.data.policies import check_self_training, columns_with
 from fedcxr.errors import ArtefactError, ConfigError, some
-from fedcxr.models.registry import build_model
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.versions import code_digest, machine, versions
 from fedcxr.training.device import resolve_device
-from fedcxr.training.memory import fit_workers
+from fedcxr.training.memory import fit_workers, footprint
 from fedcxr.training.precision import Precision, resolve_precision
 from fedcxr.training.threads import threads_per_client, workers_for
 from partitions.plan import PartitionPlan
@@ -59,7 +55,7 @@ def machinery(config: ExperimentConfig) -> Machinery:
     cohort = cohort_size(config.partition.clients, config.server.fraction)
     device = resolve_device(engine.device)
     threads = engine.threads_per_client or threads_per_client(
-        _num_trainable(config.model), cohort, cores=cores(), device=device
+        footprint(config.model).trainable, cohort, cores=cores(), device=device
     )
     workers = engine.workers or len(engine.client_gpus)
     workers = workers or workers_for(cohort, cores=cores(), threads=threads)
@@ -160,14 +156,6 @@ def copy_plan(plan: PartitionPlan, out: Path) -> None:
         place = out / file.relative_to(plan.folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
-
-
-@lru_cache(maxsize=4)
-def _num_trainable(model: ModelConfig) -> int:
-    """Return the size of a network without making its numbers."""
-    with torch.device("meta"):
-        bare = build_model(model.model_copy(update={"weights": "none"}), num_labels=1, seed=0)
-    return sum(tensor.numel() for tensor in bare.parameters())
 
 
 def _check_policies(config: ExperimentConfig, labels: Sequence[str]) -> None:

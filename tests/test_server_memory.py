@@ -83,7 +83,7 @@ def one_round(grid: LocalGrid, kind: type[CheckedFedAvg], sites: int) -> None:
     )
     start = Parameters(np.zeros(NUM_FLOATS, np.float32), np.zeros(1, np.int64))
     orders = strategy.train_orders(1, pack_parameters(start))
-    waits = Waits(window=WORKERS + 1, deadline_s=120, stop=threading.Event())
+    waits = Waits(window=WORKERS + 1, deadline_s=120)
     replies = exchange(grid, orders, waits)
     mean, _ = strategy.aggregate_train(1, replies)
     # each site added its number: of 0 … 49 the mean is 24.5

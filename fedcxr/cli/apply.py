@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from fedcxr.collector import collector_paused
+
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
@@ -14,8 +16,9 @@ def evaluate(
     ] = "test",
 ) -> None:
     """Score a finished run's global model on other data: the same tables."""
-    from fedcxr.cli.outcome import print_scores
-    from fedcxr.experiments.apply import evaluate_run
+    with collector_paused():
+        from fedcxr.cli.outcome import print_scores
+        from fedcxr.experiments.apply import evaluate_run
 
     print_scores(evaluate_run(run, data, split=split))
 
@@ -31,6 +34,7 @@ def predict(
     ] = None,
 ) -> None:
     """Write each image's probability per label (CSV) and a Grad-CAM overlay (PNG)."""
-    from fedcxr.experiments.apply import predict_images
+    with collector_paused():
+        from fedcxr.experiments.apply import predict_images
 
     print(predict_images(run, images, out, label=label))

@@ -5,6 +5,9 @@ from typing import Any
 
 from fedcxr.cli import options as o
 from fedcxr.cli.flags import KEYS, config_from_flags
+from fedcxr.collector import collector_paused
+from fedcxr.cores import cores
+from fedcxr.engines.fork_server import fork_server
 
 
 def simulate(
@@ -20,9 +23,12 @@ def simulate(
     `fedcxr resume RUN`.
     """
     resolved = config_from_flags(flags, preset=preset, file=config, settings=settings or [])
+    if resolved.engine.kind == "local" and (resolved.engine.workers or cores()) > 1:
+        fork_server("clients.app")  # imports for the workers while this process does
 
-    from fedcxr.cli.outcome import print_outcome, progress_for
-    from fedcxr.experiments.simulate import simulate as run_simulation
+    with collector_paused():
+        from fedcxr.cli.outcome import print_outcome, progress_for
+        from fedcxr.experiments.simulate import simulate as run_simulation
 
     with progress_for(quiet) as follow:
         run = run_simulation(resolved, on_start=follow)

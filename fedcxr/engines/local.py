@@ -42,14 +42,14 @@ class LocalGrid(SimulatedGrid):
         self._workers: list[WorkerProcess] = []
 
     def start(self) -> None:
-        """Start the worker processes; they import while the server makes the data ready."""
+        """Start the worker processes."""
         if self._num_workers > 1:
             self._workers = [self._spawn(number) for number in range(self._num_workers)]
 
     def close(self) -> None:
         """End the workers at once: what sites keep is on disk, and tearing torch down takes 2 s."""
         for worker in self._workers:
-            worker.process.kill()
+            worker.kill()
         for worker in self._workers:
             worker.end()
         self._workers = []

@@ -1,16 +1,13 @@
 """One worker process as the server sees it: started, given an order, asked for the reply, ended."""
 
-import logging
-import os
 import socket
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 from flwr.app import ArrayRecord, Message
 
 from fedcxr.engines.app_ref import AppRef
+from fedcxr.engines.fork_server import ForkServer, fork_server, kill
 from fedcxr.engines.frames import (
     Listed,
     Packet,
@@ -30,15 +27,6 @@ STALL_S = 120.0
 """Longest standstill in the middle of a message; a worker that stalls is replaced."""
 STOP_S = 2.0
 """Longest wait for a process to end."""
-ENVIRONMENT = {
-    # Compiled operations that oneDNN keeps. A DenseNet121 has about 360 for each batch size and
-    # number of threads; with oneDNN's own 1024 some were compiled again and again.
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192",
-    # glibc gives arrays of megabytes back to the system at once, and the next one is made of new
-    # pages: two thirds of an echo worker's time. Here it keeps them. (No effect on other systems.)
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +56,10 @@ def place(message: Message, blocks: Blocks) -> Placed:
 class WorkerProcess:
     """A process that answers one order at a time."""
 
-    process: subprocess.Popen[bytes]
+    pid: int
     pipe: socket.socket
+    _server: ForkServer
+    """Which forked it, and knows how it ends."""
     busy_with: Message | None = None
     neighbours: int = 0
     """Other workers when it got its order: they share the memory."""
@@ -81,24 +71,13 @@ class WorkerProcess:
     @classmethod
     def start(cls, app: AppRef, gpu: int | None = None) -> "WorkerProcess":
         """Start a worker for `app`, on a GPU of its own where one is named."""
+        server = fork_server(app.module)
         ours, theirs = socket.socketpair()
         ours.settimeout(STALL_S)
-        level = str(logging.getLogger().getEffectiveLevel())
-        command = [sys.executable, "-m", "fedcxr.engines.worker"]
-        command += [str(theirs.fileno()), app.to_text(), level]
-        path = os.pathsep.join(p for p in sys.path if p)
-        environment = {**ENVIRONMENT, **os.environ, "PYTHONPATH": path}
-        if gpu is not None:
-            environment[WORKER_DEVICE] = f"cuda:{gpu}"
+        variables = {} if gpu is None else {WORKER_DEVICE: f"cuda:{gpu}"}
         with theirs:
-            process = subprocess.Popen(
-                command,
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                process_group=0,  # Ctrl-C is for this process, which then ends its workers
-            )
-        return cls(process, ours)
+            pid = server.fork(theirs, app.to_text(), variables)
+        return cls(pid, ours, server)
 
     def send(self, message: Message, placed: Placed | None, blocks: Blocks) -> None:
         """Give the worker an order; `OSError` where it is gone.
@@ -135,13 +114,16 @@ class WorkerProcess:
         self.busy_with, self._leases = None, ()
         return packet.message
 
+    def kill(self) -> None:
+        """End the process at once."""
+        kill(self.pid)
+
     def end(self, wait_s: float = 0.0) -> int | None:
         """Return the code it ends with in `wait_s` seconds; None = it had to be killed."""
         self.pipe.close()
         self.busy_with, self._leases = None, ()
-        try:
-            return self.process.wait(wait_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(STOP_S)
-            return None
+        code = self._server.exit_code(self.pid, wait_s)
+        if code is None:
+            self.kill()
+            self._server.exit_code(self.pid, STOP_S)
+        return code

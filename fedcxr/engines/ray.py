@@ -25,9 +25,9 @@ from ray.exceptions import RayError
 
 from fedcxr.config.engine import EngineConfig
 from fedcxr.engines.app_ref import AppRef
+from fedcxr.engines.fork_server import ENVIRONMENT
 from fedcxr.engines.frames import arrays_of, without_arrays
 from fedcxr.engines.grid import WAIT_S, SimulatedGrid, ran_out_of_memory
-from fedcxr.engines.process import ENVIRONMENT
 from fedcxr.engines.ray_actors import Actor, Actors
 from fedcxr.engines.ray_client import Carried, carried, put_together
 from fedcxr.engines.ray_cluster import Share, connected, share_of

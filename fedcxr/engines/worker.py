@@ -1,12 +1,11 @@
 """A persistent local worker: it answers messages with a ClientApp until its socket ends.
 
-It is a new Python, started with `python -m fedcxr.engines.worker`: a forked copy of a process that
-has used PyTorch's threads can hang, and multiprocessing's spawn runs the user's script once more.
+It is forked by `fedcxr.engines.fork_server`, never by the process that computes: a copy of one that
+has used PyTorch's threads can hang.
 """
 
 import logging
 import socket
-import sys
 
 import numpy as np
 from flwr.app import Context, Error, Message, RecordDict, UserConfig
@@ -91,13 +90,6 @@ def simulated_context(run_id: int, node_id: int) -> Context:
     )
 
 
-def main() -> None:
-    """Serve the socket whose number, the app and the log level are on the command line."""
-    descriptor, app, log_level = sys.argv[1:]
-    logging.basicConfig(level=int(log_level))
-    with socket.socket(fileno=int(descriptor)) as source:
-        serve(source, AppRef.from_text(app).load())
-
-
-if __name__ == "__main__":
-    main()
+def run(source: socket.socket, app: str) -> None:
+    """Make the app of an `AppRef`'s text and serve."""
+    serve(source, AppRef.from_text(app).load())

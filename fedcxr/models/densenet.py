@@ -1,15 +1,20 @@
-"""DenseNet: torchvision's densenet121, and the same family at 0.2 M parameters for CPUs.
+"""DenseNet: densenet121, and the same family at 0.2 M parameters for CPUs.
 
-The blocks are torchvision's; the forward is our own, because torchvision's ends with an in-place
-ReLU, which changes the map that Grad-CAM's hook saw.
-Source: Huang et al. 2017, "Densely Connected Convolutional Networks".
+The names, the values drawn from a seed and the logits are torchvision's (the tests hold them side
+by side). The layers are written out here because importing torchvision takes a second of a core in
+every process, and because its forward ends with an in-place ReLU, which changes the map that
+Grad-CAM's hook saw.
+Source: Huang et al. 2017, "Densely Connected Convolutional Networks", §3 and table 1 (DenseNet-BC).
 """
 
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import DenseNet as TorchvisionDenseNet
 
-from fedcxr.models.base import CxrModel, deepest_map, one_channel, without_inplace
+from fedcxr.models.base import CxrModel, deepest_map, one_channel
 
 _MAPS = (
     (32, "features.norm5"),
@@ -17,15 +22,53 @@ _MAPS = (
     (8, "features.transition2.conv"),
     (4, "features.transition1.conv"),
 )
+_BOTTLENECK = 4
+"""Channels of a layer's 1 × 1 convolution, in growth rates."""
+
+
+def densenet121(num_labels: int, image_size: int) -> CxrModel:
+    """Return DenseNet-121: 7.0 M parameters; at 224 px and more explained at its last map."""
+    network = DenseNet(num_labels, growth_rate=32, blocks=(6, 12, 24, 16), stem_channels=64)
+    return CxrModel(network, deepest_map(image_size, _MAPS))
+
+
+def densenet_small(num_labels: int, image_size: int) -> CxrModel:
+    """Return a DenseNet of growth 12 and blocks 2-4-8-6: 0.2 M parameters."""
+    network = DenseNet(num_labels, growth_rate=12, blocks=(2, 4, 8, 6), stem_channels=24)
+    return CxrModel(network, deepest_map(image_size, _MAPS))
 
 
 class DenseNet(nn.Module):
     """Dense blocks, a final ReLU out of place, the mean over the map, a linear head."""
 
-    def __init__(self, blocks: TorchvisionDenseNet) -> None:
+    def __init__(
+        self, num_labels: int, *, growth_rate: int, blocks: Sequence[int], stem_channels: int
+    ) -> None:
+        """Draw the values as torchvision does, for three channels, then join those into one."""
         super().__init__()
-        self.features = blocks.features
-        self.classifier = blocks.classifier
+        stem = nn.Conv2d(3, stem_channels, 7, stride=2, padding=3, bias=False)
+        layers: list[tuple[str, nn.Module]] = [
+            ("conv0", stem),
+            ("norm0", nn.BatchNorm2d(stem_channels)),
+            ("relu0", nn.ReLU()),
+            ("pool0", nn.MaxPool2d(3, stride=2, padding=1)),
+        ]
+        channels = stem_channels
+        for number, num_layers in enumerate(blocks, start=1):
+            block = _Block(num_layers, channels, growth_rate)
+            layers.append((f"denseblock{number}", block))
+            channels += num_layers * growth_rate
+            if number < len(blocks):
+                layers.append((f"transition{number}", _transition(channels)))
+                channels //= 2
+        layers.append(("norm5", nn.BatchNorm2d(channels)))
+        self.features = nn.Sequential(OrderedDict(layers))
+        self.classifier = nn.Linear(channels, num_labels)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+        nn.init.zeros_(self.classifier.bias)
+        self.features.conv0 = one_channel(stem)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, L) of images (N, 1, H, W)."""
@@ -34,19 +77,50 @@ class DenseNet(nn.Module):
         return logits
 
 
-def densenet121(num_labels: int, image_size: int) -> CxrModel:
-    """Return DenseNet-121: 7.0 M parameters; at 224 px and more explained at its last map."""
-    return _assemble(TorchvisionDenseNet(num_classes=num_labels), image_size)
+class _Block(nn.ModuleDict):
+    """Layers that each see the input and what all layers before them made."""
+
+    def __init__(self, num_layers: int, channels: int, growth_rate: int) -> None:
+        super().__init__()
+        for number in range(num_layers):
+            layer = _Layer(channels + number * growth_rate, growth_rate)
+            self[f"denselayer{number + 1}"] = layer
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (N, C + layers · growth, h, w) of maps (N, C, h, w)."""
+        made = [maps]
+        for layer in self.values():
+            made.append(layer(torch.cat(made, 1)))
+        return torch.cat(made, 1)
 
 
-def densenet_small(num_labels: int, image_size: int) -> CxrModel:
-    """Return a DenseNet of growth 12 and blocks 2-4-8-6: 0.2 M parameters."""
-    blocks = TorchvisionDenseNet(
-        growth_rate=12, block_config=(2, 4, 8, 6), num_init_features=24, num_classes=num_labels
+class _Layer(nn.Module):
+    """Norm, ReLU, 1 × 1 convolution to the bottleneck; norm, ReLU, 3 × 3 convolution."""
+
+    def __init__(self, channels: int, growth_rate: int) -> None:
+        super().__init__()
+        inner = _BOTTLENECK * growth_rate
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.relu1 = nn.ReLU()
+        self.conv1 = nn.Conv2d(channels, inner, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(inner)
+        self.relu2 = nn.ReLU()
+        self.conv2 = nn.Conv2d(inner, growth_rate, 3, padding=1, bias=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the new maps (N, growth, h, w) of all maps so far (N, C, h, w)."""
+        inner = self.conv1(self.relu1(self.norm1(maps)))
+        made: Tensor = self.conv2(self.relu2(self.norm2(inner)))
+        return made
+
+
+def _transition(channels: int) -> nn.Sequential:
+    """Half the channels at half the resolution."""
+    return nn.Sequential(
+        OrderedDict(
+            norm=nn.BatchNorm2d(channels),
+            relu=nn.ReLU(),
+            conv=nn.Conv2d(channels, channels // 2, 1, bias=False),
+            pool=nn.AvgPool2d(2, stride=2),
+        )
     )
-    return _assemble(blocks, image_size)
-
-
-def _assemble(blocks: TorchvisionDenseNet, image_size: int) -> CxrModel:
-    blocks.features.conv0 = one_channel(blocks.features.conv0)
-    return CxrModel(without_inplace(DenseNet(blocks)), deepest_map(image_size, _MAPS))

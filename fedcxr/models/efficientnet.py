@@ -1,7 +1,5 @@
 """EfficientNet-B0. Source: Tan and Le 2019, "EfficientNet: Rethinking Model Scaling"."""
 
-from torchvision.models import efficientnet_b0 as torchvision_efficientnet_b0
-
 from fedcxr.models.base import CxrModel, deepest_map, one_channel, without_inplace
 
 _MAPS = ((32, "features.8"), (16, "features.5"), (8, "features.3"), (4, "features.2"))
@@ -9,6 +7,10 @@ _MAPS = ((32, "features.8"), (16, "features.5"), (8, "features.3"), (4, "feature
 
 def efficientnet_b0(num_labels: int, image_size: int) -> CxrModel:
     """Return EfficientNet-B0: 4.0 M parameters, at 224 px and more explained at its last map."""
+    from torchvision.models import (
+        efficientnet_b0 as torchvision_efficientnet_b0,  # a second of a core
+    )
+
     network = torchvision_efficientnet_b0(num_classes=num_labels)
     network.features[0][0] = one_channel(network.features[0][0])
     return CxrModel(without_inplace(network), deepest_map(image_size, _MAPS))

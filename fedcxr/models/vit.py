@@ -7,7 +7,6 @@ from math import isqrt
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
 from fedcxr.models.base import CxrModel, one_channel, without_inplace
 
@@ -41,6 +40,8 @@ def vit_b_16(num_labels: int, image_size: int) -> CxrModel:
 
     The output of the last block itself will not do: only its class token reaches the head.
     """
+    from torchvision.models.vision_transformer import VisionTransformer  # a second of a core
+
     network = VisionTransformer(
         image_size=image_size,
         patch_size=PATCH_PX,
@@ -65,5 +66,7 @@ def fit_positions(state: dict[str, Tensor], image_size: int) -> dict[str, Tensor
     """
     if _POSITIONS not in state:
         return state
+    from torchvision.models.vision_transformer import interpolate_embeddings
+
     fitted: dict[str, Tensor] = interpolate_embeddings(image_size, PATCH_PX, dict(state))
     return fitted

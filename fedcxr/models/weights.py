@@ -10,7 +10,6 @@ import urllib.error
 from pathlib import Path, PurePosixPath
 
 import torch
-import torchvision
 from torch import Tensor
 
 from fedcxr.errors import ArtefactError, NetworkError, some
@@ -89,6 +88,8 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 def _download(family: Family) -> dict[str, Tensor]:
     """Return torchvision's ImageNet weights, from its cache or from the network."""
+    import torchvision  # a second of a core, which most runs do without
+
     assert family.weights is not None, "the registry refuses imagenet where there is none"
     chosen = getattr(torchvision.models, family.weights).IMAGENET1K_V1
     name = PurePosixPath(chosen.url).name

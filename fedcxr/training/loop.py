@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from fedcxr.config.train import TrainConfig
 from fedcxr.models.base import CxrModel
 from fedcxr.seeding import derive_rng, derive_seed
+from fedcxr.training.adam import adam_of
 from fedcxr.training.batches import Batch, gather, on_device
 from fedcxr.training.compiled import Forward
 from fedcxr.training.device import repeatable
@@ -91,7 +91,7 @@ def train_site(
         return TrainResult(0, float("nan"), num_steps=0, images_seen=0, reason=reason)
     arrange(model, precision, device)
     _set_training(model, freeze_batch_norm)
-    optimizer, tally = _adam(model, config, learning_rate), _Tally()
+    optimizer, tally = adam_of(model), _Tally()
     made = _batches(images, rows, target, config, seed)
     own = _own_randomness(derive_seed(seed, "dropout"), device)
     with own, repeatable(device), _relu_in_place(model):
@@ -102,9 +102,8 @@ def train_site(
             with autocast(precision, device):
                 logits = forward(inputs)
             loss = masked_loss(logits.float(), known, multi_class)
-            optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-            optimizer.step()
+            optimizer.step(config, learning_rate)
             tally.add(loss.detach(), known)
             if len(tally.losses) % _CHECK_EVERY == 0 and tally.bad_step() is not None:
                 break
@@ -118,31 +117,6 @@ def _why_not(target: NDArray[np.float32]) -> str | None:
     if np.isnan(target).all():
         return NO_LABEL
     return None
-
-
-_OPTIMIZERS: WeakKeyDictionary[nn.Module, torch.optim.Adam] = WeakKeyDictionary()
-"""Of each model that was trained: a densenet121's moments take 2 ms to clear and 30 to make."""
-
-
-def _adam(model: nn.Module, config: TrainConfig, learning_rate: float) -> torch.optim.Adam:
-    """Return the model's optimiser as if it were new."""
-    optimizer = _OPTIMIZERS.get(model)
-    if optimizer is None or _has_moved(optimizer):
-        # fused is the fastest of the three on CPU and GPU
-        optimizer = _OPTIMIZERS[model] = torch.optim.Adam(model.parameters(), fused=True)
-    for moments in optimizer.state.values():
-        for tensor in moments.values():
-            tensor.zero_()
-    for group in optimizer.param_groups:
-        group["lr"], group["betas"] = learning_rate, (config.beta1, config.beta2)
-        group["weight_decay"] = config.weight_decay
-    return optimizer
-
-
-def _has_moved(optimizer: torch.optim.Adam) -> bool:
-    """Return whether the parameters went to another device or layout than their moments have."""
-    moments = ((tensor, state["exp_avg"]) for tensor, state in optimizer.state.items())
-    return any(a.device != b.device or a.stride() != b.stride() for a, b in moments)
 
 
 def _batches(

@@ -1,21 +1,22 @@
 """How much memory one client's training takes, and so how many clients can train at once.
 
-On a CPU it is worked out without running: a step's saved activations are counted on torch's meta
-device, where tensors have shapes and no numbers. On a GPU one step is run and measured. Both change
-only how many clients train at once, never a bit of the result.
+On a CPU it is worked out from what a forward pass of two images keeps (torch's meta device would
+say the same, but imports torch.compile's machinery: a second). On a GPU one step is run and
+measured. Both change only how many clients train at once, never a bit of the result.
 """
 
 import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.model import ModelConfig
@@ -94,7 +95,42 @@ def concurrency(wanted: int, need_bytes: int, free_bytes: int | None) -> int:
     return max(1, min(wanted, int(SHARE * free_bytes) // need_bytes))
 
 
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """The size of a network, and of what its forward pass keeps for the backward pass."""
+
+    trainable: int
+    """Numbers that are learned."""
+    floats_per_image: float
+    """Bytes kept of one image in float32."""
+    others_per_image: float
+    """Bytes kept of one image that no dtype changes: positions, masks."""
+
+
 @lru_cache(maxsize=8)
+def footprint(model: ModelConfig, num_labels: int = _USUAL_LABELS) -> Footprint:
+    """Return what two images through the network show of its size; the weights do not matter."""
+    network = build_model(model.model_copy(update={"weights": "none"}), num_labels, seed=0).train()
+    own = {tensor.untyped_storage()._cdata for tensor in network.parameters()}
+    kept: dict[int, Tensor] = {}  # held, or a number could come again
+
+    def keep(tensor: Tensor) -> Tensor:
+        if (storage := tensor.untyped_storage()._cdata) not in own:
+            kept[storage] = tensor
+        return tensor
+
+    images = torch.zeros(2, 1, model.image_size, model.image_size)
+    unseen = torch.random.fork_rng(devices=[])  # dropout draws
+    with unseen, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = network(images)  # held until the end: it holds the graph
+    sizes = {True: 0, False: 0}
+    for tensor in kept.values():
+        sizes[tensor.is_floating_point()] += tensor.untyped_storage().nbytes()
+    del logits
+    trainable = sum(tensor.numel() for tensor in network.parameters())
+    return Footprint(trainable, sizes[True] / len(images), sizes[False] / len(images))
+
+
 def training_bytes(
     model: ModelConfig, num_labels: int, batch_size: int, dtype: Literal["fp32", "bf16"]
 ) -> int:
@@ -103,13 +139,11 @@ def training_bytes(
     Values, gradients and Adam's two moments are float32; under bf16 there is a bf16 copy of the
     values as well, and activations take half.
     """
-    with torch.device("meta"):
-        network = build_model(model.model_copy(update={"weights": "none"}), num_labels, seed=0)
-    trainable = sum(tensor.numel() for tensor in network.parameters())
-    copies = 4 * 4 + (2 if dtype == "bf16" else 0)  # bytes a number
-    activation = torch.bfloat16 if dtype == "bf16" else torch.float32
-    saved = _saved_bytes(network.to(activation), batch_size, model.image_size, activation)
-    return _FIXED + copies * trainable + int(_WORKSPACE * saved)
+    found = footprint(model, num_labels)
+    half = dtype == "bf16"
+    copies = 4 * 4 + 2 * half  # bytes a number
+    kept = batch_size * (found.floats_per_image / (2 if half else 1) + found.others_per_image)
+    return _FIXED + copies * found.trainable + int(_WORKSPACE * kept)
 
 
 def free_bytes(root: Path = Path("/")) -> int | None:
@@ -193,25 +227,6 @@ def _room_on_gpus(config: ExperimentConfig, wanted: int, gpus: Sequence[int]) ->
 
 def _num_labels(config: ExperimentConfig) -> int:
     return len(config.data.labels or ()) or _USUAL_LABELS
-
-
-def _saved_bytes(network: nn.Module, batch_size: int, size_px: int, dtype: torch.dtype) -> int:
-    """Return the bytes that a forward pass keeps for the backward pass, parameters left out."""
-    own = {tensor.untyped_storage()._cdata for tensor in network.parameters()}
-    saved: dict[int, torch.UntypedStorage] = {}  # held, or a number could come again
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            saved[storage._cdata] = storage
-        return tensor
-
-    images = torch.empty(batch_size, 1, size_px, size_px, device="meta", dtype=dtype)
-    network.train()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = network(images)  # held until the end: it holds the graph
-    del logits
-    return sum(storage.nbytes() for storage in saved.values())
 
 
 def _available(root: Path) -> int | None:

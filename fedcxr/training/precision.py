@@ -12,12 +12,7 @@ from torch import nn
 
 from fedcxr.config.model import ModelConfig
 from fedcxr.errors import ConfigError
-from fedcxr.training.probe import PAIRS, Pair, time_pairs
-
-_GAIN_TO_SWITCH = 1.3
-"""bf16 must be this much faster than fp32 before `auto` gives up the exacter arithmetic. The probes
-of one machine differ by a tenth, and densenet_small gains that much: with a lower bar the default
-run had one result today and another tomorrow."""
+from fedcxr.training.probe import GAIN_TO_SWITCH, PAIRS, Pair, time_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,7 @@ def _choose(wanted: str, times: dict[Pair, float]) -> Precision:
     best = min((pair for pair in PAIRS if pair.dtype == "fp32"), key=lambda pair: times[pair])
     told = ", ".join(f"{pair.name} {1000 * times[pair]:.1f} ms" for pair in PAIRS)
     bf16 = min((pair for pair in PAIRS if pair.dtype == "bf16"), key=lambda pair: times[pair])
-    if wanted == "auto" and times[best] > _GAIN_TO_SWITCH * times[bf16]:
+    if wanted == "auto" and times[best] > GAIN_TO_SWITCH * times[bf16]:
         best = bf16
     asked = "asked for; layout by probe" if wanted == "fp32" else "fastest by probe"
     return Precision(best.dtype, best.channels_last, why=f"{asked}: {told} a step")

@@ -1,6 +1,7 @@
 """How long a training step takes in each pair of dtype and memory layout, measured and kept.
 
-A few steps of each pair, taken in turn so that a busy moment hits all alike, and the median.
+A few steps of each pair, taken in turn so that a busy moment hits all alike, and the median; two
+steps are enough where no other choice is near.
 Large images are stood in for by smaller ones: the ranking is the same, the wait is not.
 """
 
@@ -24,6 +25,13 @@ from fedcxr.training.losses import masked_bce
 _BUDGET_S = 1.2
 """Timed steps stop after this; the first, untimed ones come on top."""
 _MAX_STEPS = 7
+_CLEAR = 1.15
+"""How far a ratio of two times must be from the point where the choice turns to be settled early:
+the times of one machine differ by a tenth."""
+GAIN_TO_SWITCH = 1.3
+"""bf16 must be this much faster than fp32 before `auto` gives up the exacter arithmetic. The probes
+of one machine differ by a tenth, and densenet_small gains that much: with a lower bar the default
+run had one result today and another tomorrow."""
 _MAX_SIZE_PX = 96
 _FEW_PARAMETERS = 1_000_000
 """Below this a step takes more images, or fixed costs would decide."""
@@ -77,11 +85,28 @@ def _measure(model: ModelConfig, batch_size: int, threads: int) -> dict[Pair, fl
         while len(taken[PAIRS[0]]) < _MAX_STEPS:
             for pair in PAIRS:
                 taken[pair].append(bench.step_s(pair))
-            if time.perf_counter() > end:
+            if time.perf_counter() > end or _is_settled(taken):
                 break
         return {pair: statistics.median(seconds) for pair, seconds in taken.items()}
     finally:
         torch.set_num_threads(before)
+
+
+def _is_settled(taken: dict[Pair, list[float]]) -> bool:
+    """Return whether two steps or more say which layout fp32 takes and whether bf16 pays.
+
+    >>> plain, last, half = PAIRS
+    >>> _is_settled({plain: [0.20, 0.20], last: [0.14, 0.14], half: [0.08, 0.08]})
+    True
+    >>> _is_settled({plain: [0.20, 0.20], last: [0.14, 0.14], half: [0.11, 0.11]})
+    False
+    """
+    if min(map(len, taken.values())) < 2:
+        return False
+    fp32 = sorted(statistics.median(taken[pair]) for pair in PAIRS if pair.dtype == "fp32")
+    bf16 = min(statistics.median(taken[pair]) for pair in PAIRS if pair.dtype == "bf16")
+    gain = fp32[0] / bf16 / GAIN_TO_SWITCH
+    return fp32[-1] > _CLEAR * fp32[0] and max(gain, 1 / gain) > _CLEAR
 
 
 class _Bench:

@@ -1,11 +1,9 @@
-import threading
 import time
 
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
-from fedcxr.errors import StoppedError
 from server.exchange import Waits, exchange
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -91,7 +89,7 @@ def orders_for(sites, made=None):
 
 
 def waits(window=3, deadline_s=5.0):
-    return Waits(window, deadline_s, threading.Event())
+    return Waits(window, deadline_s)
 
 
 def run(grid, sites, *, window=3, deadline_s=5.0):
@@ -164,16 +162,6 @@ def test_a_grid_that_can_is_told_whom_nobody_waits_for():
     grid = Forgetful({"a": 0, "b": None, "c": 0})
     run(grid, "abc", deadline_s=0.05)
     assert grid.given_up == ("message-b",)
-
-
-def test_a_run_that_is_told_to_stop_stops_at_once():
-    grid = FakeGrid({"a": 0, "b": None, "c": 0})
-    until = waits(deadline_s=60.0)
-    stream = exchange(grid, orders_for("abc"), until)
-    assert next(stream).site_id == "a"
-    threading.Timer(0.05, until.stop.set).start()
-    with pytest.raises(StoppedError, match="stopped by the user"):
-        next(stream)
 
 
 def test_a_node_that_is_not_connected_is_missing_at_once():

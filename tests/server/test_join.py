@@ -1,5 +1,3 @@
-import threading
-
 import pytest
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
@@ -67,7 +65,7 @@ def no_waiting(monkeypatch):
 def gather(answers, site_ids=("site-00", "site-01"), *, late=0, timeout_s=1.0, images=1000):
     grid = Nodes(answers, late)
     plan = dict.fromkeys(site_ids, images)
-    waits = Waits(2, 0.05, threading.Event())
+    waits = Waits(2, 0.05)
     return gather_cards(grid, plan, ORDER, waits, timeout_s=timeout_s), grid
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -109,7 +108,7 @@ def round_of(grid, arrays, nodes, do="echo", deadline_s=30.0):
         return lambda: Message(RecordDict(content), dst_node_id=node, message_type="train")
 
     orders = [(f"site-{node}", maker(node)) for node in nodes]
-    return list(exchange(grid, orders, Waits(3, deadline_s, threading.Event())))
+    return list(exchange(grid, orders, Waits(3, deadline_s)))
 
 
 def values(replies):
@@ -219,9 +218,10 @@ def test_two_workers_survive_a_death_and_a_standstill_and_leave_no_process():
         written = round_of(grid, arrays_of(1.0), [1], do="write")
         assert written[0].reason == "the site's client broke off (code 2)"
 
-        processes = [worker.process for worker in grid._workers]
-        assert len(processes) == 2
-    assert all(process.poll() is not None for process in processes)
+        pids = [worker.pid for worker in grid._workers]
+        assert len(pids) == 2
+        assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)  # not even as zombies
 
 
 @pytest.mark.slow

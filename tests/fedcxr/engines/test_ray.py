@@ -108,7 +108,7 @@ def start_round(grid, nodes=(1, 2, 3, 4), deadline_s=LIMIT_S, **what):
         return lambda: Message(RecordDict(records), dst_node_id=node, message_type="train")
 
     orders = [(f"site-{node}", maker(node)) for node in nodes]
-    return exchange(grid, orders, Waits(grid.workers + 1, deadline_s, threading.Event()))
+    return exchange(grid, orders, Waits(grid.workers + 1, deadline_s))
 
 
 def values(messages):

@@ -7,7 +7,7 @@ import torchvision
 
 from fedcxr.config.model import ModelConfig
 from fedcxr.errors import ArtefactError, ConfigError, NetworkError
-from fedcxr.models.base import deepest_map
+from fedcxr.models.base import deepest_map, one_channel
 from fedcxr.models.registry import MODEL_NAMES, build_model
 from fedcxr.parameters import extract, save_parameters, spec_of
 
@@ -32,6 +32,28 @@ def test_every_model_gives_one_logit_a_label_and_a_map(name):
         assert model(films(64)).shape == (2, 3)
     assert seen[0].ndim == 4
     assert seen[0].shape[-1] >= (4 if name == "vit_b_16" else 7)
+
+
+@pytest.mark.parametrize("name", ["densenet121", "densenet_small"])
+def test_a_densenet_is_torchvisions_to_the_bit(name):
+    small = {"growth_rate": 12, "block_config": (2, 4, 8, 6), "num_init_features": 24}
+    sizes = small if name == "densenet_small" else {}
+    ours = build_model(ModelConfig(name=name), num_labels=14, seed=3).network
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(3)
+        theirs = torchvision.models.DenseNet(num_classes=14, **sizes)
+        theirs.features.conv0 = one_channel(theirs.features.conv0)
+    expected = theirs.state_dict()
+    assert list(ours.state_dict()) == list(expected)
+    assert all(torch.equal(value, expected[key]) for key, value in ours.state_dict().items())
+    for network in (ours, theirs):
+        network.train()
+    logits, reference = ours(films(64, num=4)), theirs(films(64, num=4))
+    assert torch.equal(logits, reference)
+    for found in (logits, reference):
+        found.square().sum().backward()
+    pairs = zip(ours.parameters(), theirs.parameters(), strict=True)
+    assert all(torch.equal(a.grad, b.grad) for a, b in pairs)
 
 
 def test_parameters_are_as_many_as_published_less_two_stem_channels():

@@ -1,7 +1,8 @@
 """The picture of `docs/benchmarks.md`: fedcxr beside other frameworks, from their JSON files."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ STYLE: Any = {
 
 
 class Panel(NamedTuple):
-    """Bars of one comparison: name → every repeat."""
+    """One comparison: name → every repeat."""
 
     title: str
     unit: str
@@ -53,19 +54,33 @@ def draw(folder: Path, file: Path) -> bool:
 
 
 def draw_panel(axes: Axes, panel: Panel) -> None:
-    """Draw horizontal bars of medians, with a line from the lowest repeat to the highest."""
+    """Draw medians with a line from the lowest repeat to the highest.
+
+    As bars, or on a logarithmic axis, which has no zero for a bar to stand on, as points.
+    """
     middle = [statistics.median(values) for values in panel.bars.values()]
     reach = [
         [m - min(values) for m, values in zip(middle, panel.bars.values(), strict=True)],
         [max(values) - m for m, values in zip(middle, panel.bars.values(), strict=True)],
     ]
     colors = [OURS if name.startswith("fedcxr") else THEIRS for name in panel.bars]
-    bars = axes.barh(list(panel.bars), middle, xerr=reach, color=colors, ecolor=INK, height=0.7)
-    axes.bar_label(bars, [f"{value:.3g}" for value in middle], padding=4)
+    names = list(panel.bars)
+    if panel.log:
+        axes.errorbar(middle, names, xerr=reach, fmt="none", ecolor=INK)
+        axes.scatter(middle, names, color=colors, zorder=3)
+        axes.set_xscale("log")
+        for name, value in zip(names, middle, strict=True):
+            above = (0, 5)
+            axes.annotate(
+                f"{value:.3g}", (value, name), above, textcoords="offset points", ha="center"
+            )
+        axes.grid(axis="x", which="both", color="#e4e7eb")
+        axes.set_axisbelow(True)
+    else:
+        bars = axes.barh(names, middle, xerr=reach, color=colors, ecolor=INK, height=0.7)
+        axes.bar_label(bars, [f"{value:.3g}" for value in middle], padding=4)
     axes.invert_yaxis()
     axes.margins(x=0.12)
-    if panel.log:
-        axes.set_xscale("log")
     axes.set_title(panel.title, fontsize=8.5, fontweight="bold")
     axes.set_xlabel(panel.unit)
 
@@ -77,14 +92,14 @@ def end_to_end(folder: Path) -> list[Panel]:
             f"From command to result: {size}", "images/s over the whole run, more is better", bars
         )
         for size, arms in _figures(folder, "end_to_end").items()
-        if (bars := _repeats(arms, "images_per_second"))
+        if (bars := _repeats(arms, lambda run: run["images"] / run["wall_s"]))
     ]
 
 
 def overhead(folder: Path) -> list[Panel]:
     """Return two panels: time and memory of a round without training."""
     cases = _figures(folder, "overhead")
-    seconds, held = _repeats(cases, "round_s"), _repeats(cases, "server_bytes")
+    seconds, held = (_repeats(cases, itemgetter(key)) for key in ("round_s", "server_bytes"))
     title, less = "A round without training, 28 MB of parameters", "less is better"
     panels = [
         Panel(title, f"seconds a round, {less}", seconds, log=True),
@@ -103,7 +118,9 @@ def _figures(folder: Path, name: str) -> dict[str, Any]:
     return load(file)[0].figures if file.is_file() else {}
 
 
-def _repeats(arms: Mapping[str, Any], key: str) -> dict[str, list[float]]:
+def _repeats(
+    arms: Mapping[str, Any], figure: Callable[[Mapping[str, Any]], float]
+) -> dict[str, list[float]]:
     """Return one figure of every arm that ran."""
-    found = {name: [run[key] for run in arm.get("runs", ())] for name, arm in arms.items()}
+    found = {name: [figure(run) for run in arm.get("runs", ())] for name, arm in arms.items()}
     return {name: values for name, values in found.items() if values}

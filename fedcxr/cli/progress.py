@@ -195,6 +195,8 @@ def _line(event: dict[str, Any], clock: Clock) -> str:
             f"Federation: {event['sites']} sites, {event['images']} training images, "
             f"{event['rounds']} rounds"
         )
+    if kind == "fewer_clients":
+        return f"{event['why'].capitalize()}: {event['workers']} clients at once from here on"
     if kind == "resumed":
         return f"Going on after round {event['round']}"
     if kind == "site_done" and event["outcome"] != "done":

@@ -32,7 +32,6 @@ ANSWER_S = 120.0
 """Longest wait for an answer: the first one comes after the imports."""
 _POLL_S = 0.002
 _LENGTH = struct.Struct("<Q")
-_WORKER = "fedcxr.engines.worker"
 ENVIRONMENT = {
     # Compiled operations that oneDNN keeps. A DenseNet121 has about 360 for each batch size and
     # number of threads; with oneDNN's own 1024 some were compiled again and again.
@@ -63,7 +62,7 @@ class ForkServer:
         path = os.pathsep.join(p for p in sys.path if p)
         with theirs:
             process = subprocess.Popen(
-                [*command, _WORKER, *modules],
+                [*command, *modules],
                 env={**ENVIRONMENT, **os.environ, "PYTHONPATH": path},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -71,20 +70,24 @@ class ForkServer:
             )
         return cls(process, ours)
 
-    def fork(self, pipe: socket.socket, app: str, variables: Mapping[str, str]) -> int:
-        """Return the process id of a new worker at the other end of `pipe`.
+    def fork(
+        self, pipe: socket.socket, call: str, text: str, variables: Mapping[str, str] | None = None
+    ) -> int:
+        """Return the process id of a new process at the other end of `pipe`.
 
         Args:
-            pipe: the worker's end; the caller closes its own copy.
-            app: the text of an `AppRef`.
+            pipe: the new process's end; the caller closes its own copy.
+            call: `module:function`, which is called with its end of the pipe and the text.
+            text: what the function is told.
             variables: set on top of this process's environment.
 
         Raises:
             OSError: no process can be started.
         """
         request = {
-            "app": app,
-            "environment": {**ENVIRONMENT, **os.environ, **variables},
+            "call": call,
+            "text": text,
+            "environment": {**ENVIRONMENT, **os.environ, **(variables or {})},
             "folder": os.getcwd(),
             "path": sys.path,
             "log_level": logging.getLogger().getEffectiveLevel(),
@@ -102,8 +105,9 @@ class ForkServer:
         return None
 
     def end(self) -> None:
-        """Let the process go."""
+        """End the process at once; what it forked is its owner's to end."""
         self.control.close()
+        self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(END_S)
 
@@ -121,8 +125,14 @@ def fork_server(*modules: str) -> ForkServer:
         _servers.pop().control.close()
     if not _servers:
         _servers.append(ForkServer.start(modules))
-        atexit.register(_servers[0].end)
+        atexit.register(end_fork_server)
     return _servers[0]
+
+
+def end_fork_server() -> None:
+    """End this process's fork server, if it has one, and wait for it."""
+    while _servers:
+        _servers.pop().end()
 
 
 def main() -> None:
@@ -139,6 +149,7 @@ def main() -> None:
                 _send(control, {"code": _wait(request["wait"], request["seconds"])})
             else:
                 _send(control, _fork(control, request, descriptors[0]))
+    os._exit(0)  # tearing PyTorch down would take a second
 
 
 def _fork(control: socket.socket, request: dict[str, Any], descriptor: int) -> dict[str, Any]:
@@ -164,16 +175,15 @@ def _fork(control: socket.socket, request: dict[str, Any], descriptor: int) -> d
 
 
 def _work(request: dict[str, Any], descriptor: int) -> None:
-    """Be a worker in the owner's surroundings."""
-    from fedcxr.engines.worker import run  # imports PyTorch, which the owner's start must not
-
+    """Do what is asked for in the owner's surroundings."""
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.path[:] = request["path"]
     logging.basicConfig(level=request["log_level"])
+    module, _, function = request["call"].partition(":")
     with socket.socket(fileno=descriptor) as source:
-        run(source, request["app"])
+        getattr(importlib.import_module(module), function)(source, request["text"])
 
 
 def _wait(pid: int, seconds: float) -> int | None:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import select
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -23,6 +23,8 @@ from fedcxr.engines.worker import answer
 
 log = logging.getLogger(__name__)
 
+OnFewer = Callable[[int, str], None]
+"""Told how many clients train at once from now on, and why."""
 LAST_WORD_S = 1.0
 """Longest wait for the exit code of a process whose socket ended."""
 
@@ -30,8 +32,16 @@ LAST_WORD_S = 1.0
 class LocalGrid(SimulatedGrid):
     """A grid whose nodes are in this process, or take turns in worker processes."""
 
-    def __init__(self, app: AppRef, num_nodes: int, workers: int, gpus: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        app: AppRef,
+        num_nodes: int,
+        workers: int,
+        gpus: Sequence[int] = (),
+        on_fewer: OnFewer | None = None,
+    ) -> None:
         super().__init__(num_nodes)
+        self._on_fewer = on_fewer
         self._ref = app
         self._blocks = Blocks(keep=workers + 2)
         self._placed: Placed | None = None
@@ -120,6 +130,8 @@ class LocalGrid(SimulatedGrid):
         if len(self._workers) <= self._num_workers:  # else the last halving is not done yet
             self._num_workers = max(1, self._num_workers // 2)
             log.warning("%s: the run goes on with %d clients at once", why, self._num_workers)
+            if self._on_fewer:
+                self._on_fewer(self._num_workers, why)
         self._queue.appendleft(message)
         return True
 
@@ -152,10 +164,14 @@ class LocalGrid(SimulatedGrid):
 
 @contextlib.contextmanager
 def local_grid(
-    app: AppRef, num_nodes: int, workers: int, gpus: Sequence[int] = ()
+    app: AppRef,
+    num_nodes: int,
+    workers: int,
+    gpus: Sequence[int] = (),
+    on_fewer: OnFewer | None = None,
 ) -> Iterator[LocalGrid]:
     """Yield a started grid and end its workers afterwards, whatever happens."""
-    grid = LocalGrid(app, num_nodes, workers, gpus)
+    grid = LocalGrid(app, num_nodes, workers, gpus, on_fewer)
     try:
         grid.start()
         yield grid

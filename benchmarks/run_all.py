@@ -24,9 +24,10 @@ from benchmarks.result import OUT, Result, Row, load, save
 
 SHORT_S = {
     "evaluation": 20,
+    "judging": 30,
     "digests": 60,
-    "scaling": 60,
-    "soak": 75,
+    "scaling": 45,
+    "soak": 65,
     "codecs": 60,
     "train_loop": 75,
     "overhead": 100,
@@ -36,6 +37,7 @@ SHORT_S = {
 """What each short form may take; what one leaves over, the next ones have, too."""
 LONG_S = {
     "evaluation": 300,
+    "judging": 300,
     "digests": 1200,
     "scaling": 1200,
     "soak": 900,

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from clients.self_training import filled_target
 from clients.site import Site, SiteLocation
-from clients.state import read_state, write_state
+from clients.state import read_moments, read_state, write_moments, write_state
 from clients.worker import Worker
 from fedcxr.config.task import SiteTask
 from fedcxr.data.policies import columns_with
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters, ParameterSpec, extract, load_into
 from fedcxr.seeding import derive_seed
+from fedcxr.training.adam import moments_of
 from fedcxr.training.loop import TrainResult, train_site
 from fedcxr.training.transforms import Normalization
 from fedcxr.wire import Order
@@ -51,6 +52,7 @@ def train_order(
         RunError: the parameters are not of this model, or the loss left the finite numbers.
     """
     start = time.perf_counter()
+    keeps = task.train.moments == "keep"
     load_into(worker.model, worker.spec, start_from(location, task, order, parameters, worker.spec))
     result = train_site(
         worker.model,
@@ -66,7 +68,10 @@ def train_order(
         multi_class=columns_with(task.policy, task.labels, "multi_class"),
         freeze_batch_norm=task.batch_norm == "frozen",
         full_batch=worker.full_batch,
+        moments=read_moments(location.state, task.run, order.round_num) if keeps else None,
     )
+    if keeps and result.num_examples > 0:
+        write_moments(location.state, task.run, order.round_num, moments_of(worker.model))
     return _local_result(location, task, order, parameters, worker, result, start)
 
 

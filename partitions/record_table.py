@@ -1,5 +1,7 @@
 """Records as the columns that a run may write: identifiers replaced by keyed tokens."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +32,28 @@ def tokenise(dataset: DataSet, tokens: Tokens, split: list[str]) -> RecordTable:
         age=tuple(r.age for r in records),
         states=dataset.states(),
     )
+
+
+def join(tables: Sequence[RecordTable]) -> RecordTable:
+    """Return the rows of several tables with the same labels, in the order of their image tokens.
+
+    Where each came from cannot be told from the order. Paths, which are relative to a table's own
+    folder, are left out.
+    """
+    first = tables[0]
+    whole = RecordTable(
+        labels=first.labels,
+        image_id=tuple(x for table in tables for x in table.image_id),
+        patient_id=tuple(x for table in tables for x in table.patient_id),
+        study_id=tuple(x for table in tables for x in table.study_id),
+        split=tuple(x for table in tables for x in table.split),
+        view=tuple(x for table in tables for x in table.view),
+        projection=tuple(x for table in tables for x in table.projection),
+        sex=tuple(x for table in tables for x in table.sex),
+        age=tuple(x for table in tables for x in table.age),
+        states=np.concatenate([table.states for table in tables]),
+    )
+    return take(whole, np.argsort(np.array(whole.image_id), kind="stable"))
 
 
 def take(table: RecordTable, rows: NDArray[np.int64]) -> RecordTable:

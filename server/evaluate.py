@@ -4,8 +4,8 @@ Thread count and precision change the last bits, so evaluation always uses the s
 all cores, and the run's precision.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from fedcxr.metrics.studies import by_study
 from fedcxr.models.base import CxrModel
 from fedcxr.models.registry import build_model
 from fedcxr.parameters import Parameters, ParameterSpec, extract, load_into, spec_of
+from fedcxr.runs.predictions import Predictions
 from fedcxr.seeding import derive_seed
 from fedcxr.training.precision import Precision, arrange
 from fedcxr.training.predict import predict, recalibrate_batch_norm
@@ -40,6 +41,20 @@ class HeldOut:
     image_id: NDArray[np.str_]
     study_id: NDArray[np.str_]
     patient_id: NDArray[np.str_]
+    attributes: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    """(N,) each, by the names of `runs.predictions.ATTRIBUTES`."""
+
+    def with_probs(self, labels: Sequence[str], probs: NDArray[np.float32]) -> Predictions:
+        """Return what is kept of these images beside a model's probabilities (N, L)."""
+        return Predictions(
+            tuple(labels),
+            probs,
+            self.target,
+            self.image_id,
+            self.study_id,
+            self.patient_id,
+            self.attributes,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,8 @@ class Scores:
     """What one evaluation says."""
 
     loss: float
+    accuracy: float | None
+    """Share of the known targets on whose side of 0.5 the probability is."""
     macro_auroc: float | None
     auroc: dict[str, float | None]
 
@@ -131,7 +148,18 @@ def held_out(
         np.array(image_id),
         np.array([table.study_id[i] for i in kept]),
         np.array([table.patient_id[i] for i in kept]),
+        _attributes(table, kept),
     )
+
+
+def _attributes(table: RecordTable, rows: Sequence[int]) -> dict[str, NDArray[np.generic]]:
+    ages = [table.age[i] for i in rows]
+    return {
+        "sex": np.array([table.sex[i] for i in rows], dtype=np.str_),
+        "age": np.array([np.nan if age is None else age for age in ages], dtype=np.float32),
+        "view": np.array([table.view[i] for i in rows], dtype=np.str_),
+        "projection": np.array([table.projection[i] for i in rows], dtype=np.str_),
+    }
 
 
 def scored(
@@ -147,8 +175,12 @@ def scored(
 def score(
     config: ExperimentConfig, data: HeldOut, probs: NDArray[np.float32], labels: Sequence[str]
 ) -> Scores:
-    """Return loss and AUROC of `probs`; undefined AUROC is None."""
+    """Return loss, accuracy and AUROC of `probs`; undefined AUROC is None."""
     target, scored_probs, _ = scored(config, data, probs)
     label_scores = score_labels(target, scored_probs, labels)
     value, _ = macro(label_scores)
-    return Scores(bce(data.target, probs), value, {s.label: s.value for s in label_scores})
+    known = ~np.isnan(target)
+    right = (scored_probs >= 0.5) == (target == 1)
+    accuracy = float(right[known].mean()) if known.any() else None
+    by_label = {s.label: s.value for s in label_scores}
+    return Scores(bce(data.target, probs), accuracy, value, by_label)

@@ -1,6 +1,5 @@
 """From the last round to the files that a reader opens: predictions, summary, Grad-CAM, report."""
 
-import io
 import time
 from dataclasses import asdict
 from typing import Any
@@ -8,10 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.atomic import write_bytes_atomically
 from fedcxr.metrics.bootstrap import BootstrapResult, bootstrap_auroc
 from fedcxr.report.page import write_report
-from fedcxr.runs.folder import RunFolder
 from fedcxr.seeding import derive_seed
 from server.evaluate import GlobalModel, HeldOut, scored
 from server.explain import Gallery, explain
@@ -34,28 +31,6 @@ def test_scores(
         resamples=job.config.server.bootstrap,
         seed=derive_seed(job.config.seed, "bootstrap"),
     )
-
-
-def write_predictions(
-    run: RunFolder,
-    test: HeldOut,
-    probs: NDArray[np.float32],
-    labels: tuple[str, ...],
-    score_by: str,
-) -> None:
-    """Write what every figure can be computed from again; arrays only, no pickled objects."""
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        probs=probs,
-        target=test.target,
-        labels=np.array(labels),
-        image_id=test.image_id,
-        patient_id=test.patient_id,
-        study_id=test.study_id,
-        score_by=np.array(score_by),
-    )
-    write_bytes_atomically(run.path / "predictions.npz", buffer.getvalue())
 
 
 def score_table(result: BootstrapResult) -> dict[str, Any]:

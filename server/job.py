@@ -44,7 +44,7 @@ class Job:
     def config_digest(self) -> str:
         """Return the sha256 of all that decides the weights: not folders, names or the engine."""
         tree = self.config.model_dump(
-            mode="json", exclude={"runs_dir", "name", "engine", "partition"}
+            mode="json", exclude={"runs_dir", "name", "engine", "partition", "compare"}
         )
         tree["data"].pop("root")
         if self.config.train.normalization == "pooled":

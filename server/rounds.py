@@ -17,7 +17,7 @@ from fedcxr.parameters import Parameters
 from fedcxr.wire import pack_parameters, payload_bytes, unpack_result, unpack_vectors
 from server.check import check_receipt
 from server.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
-from server.evaluate import GlobalModel, HeldOut, score
+from server.evaluate import GlobalModel, HeldOut, Scores, score
 from server.exchange import exchange
 from server.job import Job
 from server.strategy import CheckedFedAvg
@@ -72,9 +72,7 @@ def _begin(session: Session) -> Checkpoint:
     line: dict[str, Any] = {
         "round": 0,
         "train_loss": None,
-        "val_loss": scores.loss,
-        "val_macro_auroc": scores.macro_auroc,
-        "val_auroc": scores.auroc,
+        **_as_line(scores),
         "sites": [],
         "refused": [],
         "missing": [],
@@ -144,12 +142,16 @@ def _evaluate(
         model.recalibrate(val)
         found["site_scores"] = evaluate_sites(session, arrays, round_num)
     scores = score(job.config, val, model.predict(val), model.labels)
-    found |= {
+    return model.parameters(), found | _as_line(scores)
+
+
+def _as_line(scores: Scores) -> dict[str, Any]:
+    return {
         "val_loss": scores.loss,
+        "val_accuracy": scores.accuracy,
         "val_macro_auroc": scores.macro_auroc,
         "val_auroc": scores.auroc,
     }
-    return model.parameters(), found
 
 
 def evaluate_sites(session: Session, arrays: ArrayRecord, round_num: int) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from flwr.serverapp import Grid
 from fedcxr.codecs import Codec
 from fedcxr.data.cache.store import open_cache
 from fedcxr.errors import RunError, some
+from fedcxr.runs.predictions import write_predictions
 from fedcxr.runs.versions import code_digest
 from fedcxr.wire import Order, pack_parameters
 from partitions.table import read_table
@@ -24,7 +25,6 @@ from server.finish import (
     site_rows,
     test_scores,
     times,
-    write_predictions,
 )
 from server.job import Job
 from server.join import Card, gather_cards
@@ -163,7 +163,11 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         session, pack_parameters(best.parameters), best.round_num
     )
     probs = model.predict(test)
-    write_predictions(job.run, test, probs, model.labels, job.config.data.score_by)
+    kept = {
+        "test": test.with_probs(model.labels, probs),
+        "val": session.val.with_probs(model.labels, model.predict(session.val)),
+    }
+    write_predictions(job.run.path / "predictions.npz", kept, job.config.data.score_by)
     result = test_scores(job, model, test, probs)
     tested = time.perf_counter()
     job.run.event("phase", name="explain")

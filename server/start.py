@@ -90,7 +90,16 @@ def start_job(
     )
     write_text_atomically(run.path / "config.yaml", to_yaml(config))
     copy_plan(prepared.plan, run.path / "partition")
-    job = Job(config, run, prepared, precision, device, with_.window, threads=with_.threads)
+    job = Job(
+        config,
+        run,
+        prepared,
+        precision,
+        device,
+        with_.window,
+        threads=with_.threads,
+        server_threads=config.engine.server_threads or cores(),
+    )
     run.write_json("manifest.json", {**_manifest(job, with_), "prepare_seconds": prepare_seconds})
     return job
 

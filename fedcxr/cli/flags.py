@@ -53,6 +53,17 @@ KEYS = {
     "topk": "server.topk",
 }
 
+COMPARE_KEYS = {
+    "seeds": "compare.seeds",
+    "arms": "compare.arms",
+    "margin": "compare.margin",
+    "learning_rates": "compare.learning_rates",
+    "at_once": "compare.at_once",
+}
+"""Of `fedcxr compare` alone."""
+
+LISTS = ("data.labels", "engine.client_gpus", "compare.arms", "compare.learning_rates")
+"""Given with commas between."""
 
 SCHEME_OF = {
     "alpha": "dirichlet",
@@ -67,11 +78,11 @@ def config_from_flags(
     flags: Mapping[str, Any], *, preset: str, file: Path | None, settings: list[str]
 ) -> ExperimentConfig:
     """Return the configuration: preset, then file, then flags, then `--set`."""
-    given = {KEYS[name]: value for name, value in flags.items() if value not in (None, [])}
-    if "data.labels" in given:
-        given["data.labels"] = [x.strip() for x in given["data.labels"].split(",") if x.strip()]
-    if "engine.client_gpus" in given:
-        given["engine.client_gpus"] = given["engine.client_gpus"].split(",")
+    keys = KEYS | COMPARE_KEYS
+    given = {keys[name]: value for name, value in flags.items() if value not in (None, [])}
+    for key in LISTS:
+        if key in given:
+            given[key] = [x.strip() for x in given[key].split(",") if x.strip()]
     if "data.root" in given:
         roots = [str(Path(root).absolute()) for root in given["data.root"]]
         given["data.root"] = roots[0] if len(roots) == 1 else roots

@@ -16,12 +16,15 @@ import typer
 from fedcxr import __version__
 from fedcxr.cli.apply import evaluate, predict
 from fedcxr.cli.check_data import check_data
+from fedcxr.cli.compare import compare
 from fedcxr.cli.partition import partition
 from fedcxr.cli.prepare import prepare
 from fedcxr.cli.report import report
 from fedcxr.cli.resume import resume
+from fedcxr.cli.selftest import selftest
 from fedcxr.cli.simulate import simulate
 from fedcxr.cli.synth import synth
+from fedcxr.engines.fork_server import end_fork_server
 from fedcxr.errors import FedCxrError
 
 cli = typer.Typer(
@@ -34,6 +37,7 @@ cli = typer.Typer(
 )
 for verb in (
     simulate,
+    compare,
     resume,
     evaluate,
     predict,
@@ -44,6 +48,7 @@ for verb in (
     synth,
 ):
     cli.command()(verb)
+cli.add_typer(selftest, name="selftest")
 
 
 @cli.callback(invoke_without_command=True)
@@ -73,6 +78,7 @@ def command() -> None:
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
     sys.stderr.flush()
+    end_fork_server()
     logging.shutdown()
     os._exit(code if isinstance(code, int) else int(code is not None))
 

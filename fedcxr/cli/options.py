@@ -14,6 +14,7 @@ def _option(text: str, panel: str, *names: str) -> typer.models.OptionInfo:
 _DATA = "Data"
 _PARTITION = "Partition"
 _TRAINING = "Training"
+_COMPARISON = "Comparison"
 _ENGINE = "Engine"
 
 Preset = Annotated[str, typer.Option(help="quickstart, chexpert, chexpert-best or nih14.")]
@@ -77,6 +78,18 @@ Normalization = Annotated[str | None, _option("preset, image, pooled.", _TRAININ
 Codec = Annotated[str | None, _option("Of updates: none, fp16, int8, topk.", _TRAINING)]
 Topk = Annotated[float | None, _option("Share of numbers that topk sends.", _TRAINING)]
 BatchNorm = Annotated[str | None, _option("average, local, frozen.", _TRAINING)]
+
+Seeds = Annotated[int | None, _option("Trainings of each arm.", _COMPARISON)]
+Arms = Annotated[
+    str | None, _option("federated, centralized, local, centralized-steps.", _COMPARISON)
+]
+Margin = Annotated[
+    float | None, _option("Largest loss of macro AUROC that counts as none.", _COMPARISON)
+]
+LearningRates = Annotated[
+    str | None, _option("Tried for each arm; the best on val is taken.", _COMPARISON)
+]
+AtOnce = Annotated[int | None, _option("Trainings side by side.", _COMPARISON)]
 
 Engine = Annotated[str | None, _option("local or ray.", _ENGINE)]
 Workers = Annotated[int | None, _option("Clients at once.", _ENGINE)]

@@ -9,14 +9,22 @@ from fedcxr.collector import collector_paused
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: Annotated[Path, typer.Argument(help="A run's or a comparison's folder.")],
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
 ) -> None:
-    """Go on with a run that stopped, from its last finished round, to the same bits."""
+    """Go on with what stopped, from its last finished round, to the same bits."""
     with collector_paused():
+        from fedcxr.cli.compare import print_comparison, telling
         from fedcxr.cli.outcome import print_outcome, progress_for
+        from fedcxr.experiments.compare import carry_on, is_comparison
         from fedcxr.experiments.simulate import resume as resume_run
 
+    folder = run.absolute()
+    if is_comparison(folder):
+        with telling(quiet) as (on_start, tell):
+            on_start(folder)
+            print_comparison(carry_on(folder, tell))
+        return
     with progress_for(quiet) as follow:
-        finished = resume_run(run.absolute(), on_start=follow)
+        finished = resume_run(folder, on_start=follow)
     print_outcome(finished.path, finished.summary)

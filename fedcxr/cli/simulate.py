@@ -1,10 +1,10 @@
 """`fedcxr simulate`."""
 
-import inspect
 from typing import Any
 
 from fedcxr.cli import options as o
 from fedcxr.cli.flags import KEYS, config_from_flags
+from fedcxr.cli.signature import takes_flags
 from fedcxr.collector import collector_paused
 from fedcxr.cores import cores
 from fedcxr.engines.fork_server import fork_server
@@ -24,7 +24,9 @@ def simulate(
     """
     resolved = config_from_flags(flags, preset=preset, file=config, settings=settings or [])
     if resolved.engine.kind == "local" and (resolved.engine.workers or cores()) > 1:
-        fork_server("clients.app")  # imports for the workers while this process does
+        fork_server(
+            "fedcxr.engines.worker", "clients.app"
+        )  # imports for the workers while this process does
 
     with collector_paused():
         from fedcxr.cli.outcome import print_outcome, progress_for
@@ -35,18 +37,4 @@ def simulate(
     print_outcome(run.path, run.summary)
 
 
-def _with_every_flag() -> inspect.Signature:
-    """Return the signature of `simulate` with a parameter for each key that has a flag.
-
-    The type of the flag `score_by` is `options.ScoreBy`, and so on.
-    """
-    named = [p for p in inspect.signature(simulate).parameters.values() if p.name != "flags"]
-    for flag in KEYS:
-        kind = getattr(o, flag.title().replace("_", "") + "_" * flag.endswith("_"))
-        simulate.__annotations__[flag] = kind
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        named.append(inspect.Parameter(flag, keyword, default=None, annotation=kind))
-    return inspect.Signature(named)
-
-
-simulate.__signature__ = _with_every_flag()  # type: ignore[attr-defined]  # typer looks there
+takes_flags(simulate, KEYS)

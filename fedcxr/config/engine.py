@@ -23,6 +23,9 @@ class EngineConfig(Section):
     threads_per_client: PositiveInt | None = Field(default=None, le=256)
     """Threads of one client's arithmetic; none = 1, or more where sites are fewer than cores.
     Another number changes the last bits."""
+    server_threads: PositiveInt | None = Field(default=None, le=256)
+    """Threads of the server's own evaluation; none = every core. Another number changes the last
+    bits."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

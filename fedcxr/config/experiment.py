@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from fedcxr.config.compare import CompareConfig
 from fedcxr.config.data import DataConfig
 from fedcxr.config.engine import EngineConfig
 from fedcxr.config.explain import ExplainConfig
@@ -25,3 +26,4 @@ class ExperimentConfig(Section):
     server: ServerConfig = ServerConfig()
     engine: EngineConfig = EngineConfig()
     explain: ExplainConfig = ExplainConfig()
+    compare: CompareConfig = CompareConfig()

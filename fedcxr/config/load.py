@@ -61,6 +61,12 @@ def read_config(path: Path) -> ExperimentConfig:
     return check_config(parse_yaml(_read_text(path), str(path)))
 
 
+def overlay_file(config: ExperimentConfig, path: Path) -> ExperimentConfig:
+    """Return a configuration with a YAML file laid over it; `ConfigError` as from `load_config`."""
+    tree = parse_yaml(_read_text(path), str(path))
+    return check_config(_overlay(config.model_dump(mode="json"), tree))
+
+
 def to_yaml(config: ExperimentConfig) -> str:
     """Return the whole configuration as YAML, defaults included."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

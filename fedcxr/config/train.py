@@ -29,6 +29,10 @@ class TrainConfig(Section):
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
     beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
     weight_decay: NonNegativeFloat = 0.0
+    moments: Literal["restart", "keep"] = "restart"
+    """Adam's moments at the start of a round: anew, or as the site's last round left them."""
+    max_steps: PositiveInt | None = None
+    """Most steps of one round at a site; none = all of its epochs."""
     lr_schedule: Literal["constant", "cosine"] = "constant"
     """`cosine` lowers the rate over the rounds to a twentieth of its start."""
     augment: AugmentConfig = AugmentConfig()

@@ -39,6 +39,15 @@ CHEXPERT_LABELS = (
 )
 """The columns of CheXpert's train.csv, in its order."""
 
+COMPETITION_LABELS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Pleural Effusion",
+)
+"""The five by which CheXpert's competition was scored (Irvin et al. 2019, §4)."""
+
 NIH14_LABELS = (
     "Atelectasis",
     "Cardiomegaly",

@@ -47,7 +47,10 @@ class FinishedRun:
 
 
 def simulate(
-    config: ExperimentConfig, on_start: Callable[[RunFolder], None] | None = None
+    config: ExperimentConfig,
+    on_start: Callable[[RunFolder], None] | None = None,
+    *,
+    folder: Path | None = None,
 ) -> FinishedRun:
     """Run a federation of simulated hospitals.
 
@@ -55,6 +58,7 @@ def simulate(
         config: what `load_config` returned.
         on_start: called with the run folder before anything else happens; its event log can be
             followed from then on.
+        folder: the run folder to make; none = a new one in `config.runs_dir`, named by the time.
 
     Raises:
         FedCxrError: see its subclasses; the run folder keeps what was reached.
@@ -67,7 +71,7 @@ def simulate(
         check_compile(device)
     check_reachable(config.engine.ray_address)
     config = with_sites_of_plan(config)
-    run = RunFolder.create(Path(config.runs_dir), config.name)
+    run = RunFolder.at(folder) if folder else RunFolder.create(Path(config.runs_dir), config.name)
     if on_start:
         on_start(run)
     try:
@@ -109,13 +113,19 @@ def _carry(config: ExperimentConfig, run: RunFolder, make_job: MakeJob) -> Finis
     client_app = AppRef("clients.app", "simulated_app", (str(run.path.absolute()),))
     with run.lock():
         if config.engine.kind == "local":
-            # Workers start before the data are ready: importing takes them seconds.
             gpus = config.engine.client_gpus
-            with local_grid(client_app, config.partition.clients, with_.workers, gpus) as grid:
+            clients, tell = config.partition.clients, partial(_fewer_clients, run)
+            with local_grid(client_app, clients, with_.workers, gpus, tell) as grid:
                 _run_job(make_job(with_), grid)
         else:
             _run_on_ray(config, run, make_job, client_app, with_)
     return FinishedRun(run.path, run.read_json("summary.json"))
+
+
+def _fewer_clients(run: RunFolder, workers: int, why: str) -> None:
+    """Note in the event log and the manifest that memory ran out."""
+    run.event("fewer_clients", workers=workers, why=why)
+    run.update_manifest(workers=workers)
 
 
 def _run_on_ray(

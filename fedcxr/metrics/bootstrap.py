@@ -16,7 +16,7 @@ Rules for what a resample can lose:
 Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,9 +32,9 @@ from fedcxr.metrics.auroc import (
     score_labels,
     weighted_auroc,
 )
-from fedcxr.seeding import derive_rng
-
-_CHUNK_ELEMENTS = 200_000  # images × resamples at once: 1.6 MB an array, which the cache holds
+from fedcxr.metrics.resampling import CHUNK_ELEMENTS as _CHUNK_ELEMENTS
+from fedcxr.metrics.resampling import draw_patients as draw_patients  # also imported from here
+from fedcxr.metrics.resampling import group, image_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def bootstrap_auroc(
     value, num_labels = macro(found)
     if not num_labels:
         return BootstrapResult(found, None, None, 0, resamples, {})
-    _, patient = np.unique(ids, return_inverse=True)
+    patient = group(ids)
     columns = [c for c, score in enumerate(found) if score.value is not None]
     draws = _resampled(truth[:, columns], scores[:, columns], patient, resamples, seed)
     lost = np.count_nonzero(np.isnan(draws), axis=0)  # (D,)
@@ -105,11 +105,6 @@ def bootstrap_auroc(
     )
 
 
-def draw_patients(rng: np.random.Generator, num_draws: int, num_patients: int) -> NDArray[np.int64]:
-    """Return (num_draws, num_patients) patients drawn with replacement, a resample a row."""
-    return rng.integers(0, num_patients, size=(num_draws, num_patients), dtype=np.int64)
-
-
 def _resampled(
     truth: FloatArray, scores: FloatArray, patient: NDArray[np.intp], resamples: int, seed: int
 ) -> FloatArray:
@@ -117,24 +112,9 @@ def _resampled(
     ranks = [rank(truth[:, column], scores[:, column]) for column in range(truth.shape[1])]
     parts = [
         np.stack([weighted_auroc(label, weights) for label in ranks], axis=1)
-        for weights in _image_weights(patient, resamples, seed)
+        for weights in image_weights(patient, resamples, seed, elements=_CHUNK_ELEMENTS)
     ]
     return np.concatenate(parts)
-
-
-def _image_weights(
-    patient: NDArray[np.intp], resamples: int, seed: int
-) -> Iterator[NDArray[np.int64]]:
-    """Yield (R', N) weights, how often each image's patient was drawn, some resamples a time."""
-    rng = derive_rng(seed, "bootstrap")
-    num_patients = int(patient.max()) + 1
-    chunk = max(1, _CHUNK_ELEMENTS // len(patient))
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        drawn = draw_patients(rng, size, num_patients)
-        cells = drawn + num_patients * np.arange(size)[:, None]
-        times = np.bincount(cells.ravel(), minlength=size * num_patients)
-        yield times.reshape(size, num_patients).take(patient, axis=1)
 
 
 def _with_interval(

@@ -1,4 +1,4 @@
-"""ROC curves small enough to draw, and the cross-entropy of probabilities."""
+"""ROC and precision-recall curves small enough to draw, and the cross-entropy of probabilities."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +39,35 @@ def roc_points(
     fpr = np.concatenate([[0.0], alarms[keep] / negatives])
     tpr = np.concatenate([[0.0], hits[keep] / positives])
     return _thin(fpr, tpr, max_points)
+
+
+def pr_points(
+    target: ArrayLike, probs: ArrayLike, max_points: int = 200
+) -> tuple[FloatArray, FloatArray]:
+    """Return recall and precision, both (K,), from the highest score to the last positive.
+
+    The arguments are those of `roc_points`. Precision at a recall is drawn as a step that ends
+    there, as the average precision counts it: between two points there is no straight line.
+
+    Returns:
+        Two empty arrays where no target is a known positive, or none a known negative.
+
+    >>> pr_points([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4])
+    (array([0.5, 1. ]), array([1.        , 0.66666667]))
+    """
+    truth, scores = check_scores(target, probs)
+    known = ~np.isnan(truth)
+    truth, scores = truth[known], scores[known]
+    positives = truth.sum()
+    if not positives or positives == len(truth):
+        return np.empty(0), np.empty(0)
+    order = np.argsort(-scores, kind="stable")
+    last_of_tie = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
+    hits = np.cumsum(truth[order])[last_of_tie]
+    rises = np.flatnonzero(np.diff(hits, prepend=0.0))
+    if len(rises) > max_points:
+        rises = rises[np.unique(np.linspace(0, len(rises) - 1, max_points).astype(np.intp))]
+    return hits[rises] / positives, hits[rises] / (last_of_tie[rises] + 1)
 
 
 def bce(target: ArrayLike, probs: ArrayLike) -> float:

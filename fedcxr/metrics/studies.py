@@ -6,8 +6,12 @@ sign may show on one of them only. Not for training, where every image counts by
 Source: Irvin et al. 2019, "CheXpert", §4.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fedcxr.runs.predictions import Predictions
 
 FloatArray = NDArray[np.floating]
 TextArray = NDArray[np.str_]
@@ -35,6 +39,29 @@ def by_study(
     truth = np.full((num_groups, target.shape[1]), np.nan, dtype=target.dtype)
     np.fmax.at(truth, group, target)
     return truth, top, studies[first], patients[first]
+
+
+def as_scored(predictions: Predictions, score_by: str) -> Predictions:
+    """Return predictions by image, or with one row a study and the attributes of its first image.
+
+    Args:
+        predictions: by image.
+        score_by: `image` or `study`.
+    """
+    if score_by == "image":
+        return predictions
+    one = predictions
+    target, probs, studies, patients = by_study(one.target, one.probs, one.study_id, one.patient_id)
+    _, first = _group(one.patient_id, one.study_id)
+    return replace(
+        one,
+        probs=probs,
+        target=target,
+        image_id=one.image_id[first],
+        study_id=studies,
+        patient_id=patients,
+        attributes={name: values[first] for name, values in one.attributes.items()},
+    )
 
 
 def _group(patients: TextArray, studies: TextArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -17,9 +17,9 @@ from fedcxr.report.figures_svg import (
     new_axes,
     styled,
 )
-from fedcxr.report.load import Predictions
 from fedcxr.report.tables import LabelRow
 from fedcxr.report.wording import fixed, shorten
+from fedcxr.runs.predictions import Predictions
 
 _ROC_POINTS = 120
 

@@ -5,33 +5,19 @@ yet, and its page says so; a file that is there but damaged is an error.
 """
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config
 from fedcxr.errors import ArtefactError, ConfigError
-from fedcxr.metrics.studies import by_study
+from fedcxr.metrics.studies import as_scored
 from fedcxr.runs.folder import RunFolder
+from fedcxr.runs.predictions import Predictions, read_predictions
 
 Tree = Mapping[str, Any]
-
-_ARRAYS = ("probs", "target", "labels", "patient_id", "study_id")
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What the global model said of the test set, as it is scored: by image or by study."""
-
-    labels: tuple[str, ...]
-    target: NDArray[np.floating]  # (N, L) in {0, 1, nan}
-    probs: NDArray[np.floating]  # (N, L)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +107,5 @@ def _read_predictions(path: Path) -> Predictions | None:
     """Return the test predictions as they are scored, None if there are none yet."""
     if not path.is_file():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _ARRAYS}
-            score_by = str(file["score_by"]) if "score_by" in file else "image"
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
-        raise ArtefactError(
-            f"{path}: not the predictions of a run ({err}). Evaluate the run again: "
-            f"`fedcxr resume {path.parent}`."
-        ) from err
-    labels = tuple(str(label) for label in arrays["labels"])
-    target, probs = arrays["target"], arrays["probs"]
-    if probs.shape != target.shape or probs.shape[1:] != (len(labels),):
-        raise ArtefactError(
-            f"{path}: probs {probs.shape} and target {target.shape} do not fit {len(labels)} "
-            f"labels. Evaluate the run again: `fedcxr resume {path.parent}`."
-        )
-    if score_by == "study":
-        target, probs, _, _ = by_study(target, probs, arrays["study_id"], arrays["patient_id"])
-    return Predictions(labels, target, probs)
+    predictions, score_by = read_predictions(path)
+    return as_scored(predictions, score_by)

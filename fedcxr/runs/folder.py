@@ -33,17 +33,14 @@ class RunFolder:
     @classmethod
     def create(cls, runs_dir: Path, name: str) -> "RunFolder":
         """Return a new, empty folder named by the time and `name`."""
-        stem = f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
-        for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
-            path = runs_dir / (stem + suffix)
-            try:
-                path.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            for part in ("checkpoints", "gradcam"):
-                (path / part).mkdir()
-            return cls(path)
-        raise ArtefactError(f"{runs_dir}: too many runs named {stem}. Choose another --name.")
+        return cls.at(new_folder(runs_dir, name))
+
+    @classmethod
+    def at(cls, path: Path) -> "RunFolder":
+        """Return the folder `path`, made ready for a run."""
+        for part in ("checkpoints", "gradcam"):
+            (path / part).mkdir(parents=True)
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -129,6 +126,23 @@ class RunFolder:
         """Write a log anew, whole."""
         text = "".join(json.dumps(_finite(line), ensure_ascii=False) + "\n" for line in lines)
         write_text_atomically(self.path / file, text)
+
+
+def new_folder(runs_dir: Path, name: str) -> Path:
+    """Return a new folder named by the time and `name`.
+
+    Raises:
+        ArtefactError: there are a thousand of that name.
+    """
+    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
+        path = runs_dir / (stem + suffix)
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise ArtefactError(f"{runs_dir}: too many runs named {stem}. Choose another --name.")
 
 
 def _finite(value: object) -> object:

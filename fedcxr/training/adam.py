@@ -5,15 +5,28 @@ torch.compile's machinery at the first step, 0.8 s of a core in every worker.
 Source: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1.
 """
 
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from fedcxr.config.train import TrainConfig
 
 _EPSILON = 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What Adam knows after some steps, on the CPU and in canonical order."""
+
+    means: Tensor
+    """(T,) running means of the gradients of the T trainable numbers."""
+    squares: Tensor
+    """(T,) running means of their squares."""
+    steps: Tensor
+    """(K,) steps that each of the K tensors has taken."""
 
 
 class Adam:
@@ -25,11 +38,20 @@ class Adam:
         self._squares = [torch.zeros_like(p) for p in self._parameters]
         self._steps = [torch.zeros((), device=p.device) for p in self._parameters]
 
-    def start(self) -> None:
-        """Forget every step: a densenet121's moments take 2 ms to clear and 30 to make."""
+    def start(self, moments: Moments | None = None) -> None:
+        """Forget every step, or go on from these: clearing takes 2 ms for a densenet121."""
         for tensors in (self._means, self._squares, self._steps):
             torch._foreach_zero_(tensors)
         self._drop_gradients()
+        if moments is not None:
+            _fill(self._means, moments.means)
+            _fill(self._squares, moments.squares)
+            _fill(self._steps, moments.steps)
+
+    def moments(self) -> Moments:
+        """Return a copy of the moments."""
+        kept = (self._means, self._squares, self._steps)
+        return Moments(*(torch.cat([t.reshape(-1).cpu() for t in tensors]) for tensors in kept))
 
     def step(self, config: TrainConfig, learning_rate: float) -> None:
         """Move the parameters by their gradients, and let go of those."""
@@ -71,10 +93,24 @@ class Adam:
 _KEPT: WeakKeyDictionary[nn.Module, Adam] = WeakKeyDictionary()
 
 
-def adam_of(model: nn.Module) -> Adam:
-    """Return the model's optimiser as if it were new."""
+def adam_of(model: nn.Module, moments: Moments | None = None) -> Adam:
+    """Return the model's optimiser as if it were new, or as it was when it had these moments."""
     kept = _KEPT.get(model)
     if kept is None or not kept.fits(model):
         kept = _KEPT[model] = Adam(model)
-    kept.start()
+    kept.start(moments)
     return kept
+
+
+def moments_of(model: nn.Module) -> Moments:
+    """Return what the model's optimiser knows since `adam_of` was last asked for it."""
+    return _KEPT[model].moments()
+
+
+def _fill(tensors: list[Tensor], values: Tensor) -> None:
+    """Write a flat tensor over others, in order and whatever their memory layout."""
+    start = 0
+    for tensor in tensors:
+        part = values[start : start + tensor.numel()]
+        tensor.copy_(part.reshape(tensor.shape))
+        start += tensor.numel()

@@ -1,7 +1,8 @@
 """One site's training from a uint8 memory map: no loader processes, no files.
 
 The same seed, threads, precision and rows give the same bits in any process on the same machine.
-Nothing of the optimiser outlives a call but its memory. The caller sets the number of threads.
+Nothing of the optimiser outlives a call but what the caller asks for. The caller sets the number of
+threads.
 """
 
 import logging
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from fedcxr.config.train import TrainConfig
 from fedcxr.models.base import CxrModel
 from fedcxr.seeding import derive_rng, derive_seed
-from fedcxr.training.adam import adam_of
+from fedcxr.training.adam import Moments, adam_of
 from fedcxr.training.batches import Batch, gather, on_device
 from fedcxr.training.compiled import Forward
 from fedcxr.training.device import repeatable
@@ -68,8 +69,9 @@ def train_site(
     multi_class: Sequence[int] = (),
     freeze_batch_norm: bool = False,
     full_batch: Forward | None = None,
+    moments: Moments | None = None,
 ) -> TrainResult:
-    """Train the model in place with Adam started anew, and return what was done.
+    """Train the model in place with Adam, and return what was done.
 
     Args:
         model: moved to `device` and into the precision's memory layout.
@@ -85,13 +87,14 @@ def train_site(
         multi_class: the columns with a class of its own for uncertain (`masked_loss`).
         freeze_batch_norm: keep batch-norm statistics as they came.
         full_batch: the model's forward pass for full batches, where it is a compiled one.
+        moments: what Adam goes on from; none = started anew.
     """
     reason = _why_not(target)
     if reason is not None:
         return TrainResult(0, float("nan"), num_steps=0, images_seen=0, reason=reason)
     arrange(model, precision, device)
     _set_training(model, freeze_batch_norm)
-    optimizer, tally = adam_of(model), _Tally()
+    optimizer, tally = adam_of(model, moments), _Tally()
     made = _batches(images, rows, target, config, seed)
     own = _own_randomness(derive_seed(seed, "dropout"), device)
     with own, repeatable(device), _relu_in_place(model):
@@ -106,6 +109,8 @@ def train_site(
             optimizer.step(config, learning_rate)
             tally.add(loss.detach(), known)
             if len(tally.losses) % _CHECK_EVERY == 0 and tally.bad_step() is not None:
+                break
+            if len(tally.losses) == config.max_steps:
                 break
     return tally.result(len(rows))
 

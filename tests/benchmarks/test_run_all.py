@@ -92,4 +92,4 @@ def test_a_name_that_is_no_benchmark_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["run_all", "--short", "--only", "soak", "speed"])
     with pytest.raises(SystemExit, match="2"):
         module.main()
-    assert "not among evaluation, digests" in capsys.readouterr().err
+    assert "not among evaluation, judging, digests" in capsys.readouterr().err

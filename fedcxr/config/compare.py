@@ -1,0 +1,31 @@
+"""What `fedcxr compare` trains and how it judges; of no other verb."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from fedcxr.config.section import Section
+
+ArmName = Literal["federated", "centralized", "local", "centralized-steps"]
+
+
+class CompareConfig(Section):
+    """Arms, seeds and statistics. All of it is fixed before any result is seen."""
+
+    arms: tuple[ArmName, ...] = ("federated", "centralized", "local", "centralized-steps")
+    """`centralized` sees as many images as all sites together, `centralized-steps` takes as many
+    steps as the largest site."""
+    seeds: PositiveInt = Field(default=3, le=100)
+    """Trainings of each arm: seeds `seed`, `seed` + 1, …; the partition stays that of `seed`."""
+    margin: float = Field(default=0.01, gt=0.0, lt=0.5)
+    """Of non-inferiority: the largest loss of macro AUROC that still counts as none."""
+    resamples: int = Field(default=2000, ge=100, le=100_000)
+    """Patient resamples behind each 95 % interval."""
+    prevalence: dict[str, float] = Field(default_factory=dict)
+    """By label, the share of the ill for which a positive predictive value is given; none = that of
+    the test set."""
+    learning_rates: tuple[PositiveFloat, ...] = ()
+    """Tried for each arm with the first seed, each a whole training; the best on val is taken.
+    None = `train.learning_rate` for all."""
+    at_once: PositiveInt | None = Field(default=None, le=1024)
+    """Trainings side by side; none = as many as there are cores, one on a GPU."""

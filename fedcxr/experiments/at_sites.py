@@ -1,0 +1,53 @@
+"""A finished run's model on each site's own held-out patients, kept beside its other predictions.
+
+They are the sites' validation patients: nothing was trained on them, and no round, threshold or
+rate was chosen by them. Only for simulations, where all sites' data are at hand.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from fedcxr.data.cache.store import open_cache
+from fedcxr.experiments.apply import load_run
+from fedcxr.home import home_folder
+from fedcxr.runs.predictions import Predictions, read_predictions, write_predictions
+from partitions.plan import read_plan
+from partitions.record_table import take
+from partitions.table import read_table
+from server.evaluate import held_out
+
+SITES_FILE = "site_predictions.npz"
+
+
+def predict_at_sites(run_folder: Path, partition: Path) -> None:
+    """Write what the run's model says of each site's held-out images into the run folder.
+
+    Args:
+        run_folder: of a finished run.
+        partition: the partition folder whose sites are asked.
+
+    Raises:
+        ArtefactError: the run or the partition is damaged.
+    """
+    loaded = load_run(run_folder)
+    manifest = loaded.run.read_json("manifest.json")
+    loaded.model.threads = manifest["server_threads"]
+    cache = open_cache(home_folder() / "cache" / manifest["cache_digest"])
+    plan = read_plan(partition)
+    found: dict[str, Predictions] = {}
+    for site in plan.sites:
+        table = read_table(plan.site_csv(site.site_id))
+        images = held_out(take(table, table.rows("val")), cache, loaded.config, loaded.model.labels)
+        if len(images.rows):
+            probs = loaded.model.predict(images)
+            found[site.site_id] = images.with_probs(loaded.model.labels, probs)
+    write_predictions(run_folder / SITES_FILE, found, loaded.config.data.score_by)
+
+
+def read_site_predictions(run_folder: Path, site_id: str) -> Predictions | None:
+    """Return what `predict_at_sites` kept of a site; None where it had no held-out image."""
+    with np.load(run_folder / SITES_FILE, allow_pickle=False) as file:
+        if f"{site_id}_probs" not in file:
+            return None
+    return read_predictions(run_folder / SITES_FILE, site_id)[0]

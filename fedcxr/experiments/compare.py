@@ -1,0 +1,232 @@
+"""Federated against centralized and local training, on the same patients and from the same weights.
+
+A comparison is a folder with one run folder for each training, so it can be stopped and resumed,
+and every figure of it follows from the predictions that the trainings left behind.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from fedcxr import __version__
+from fedcxr.atomic import write_text_atomically
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.load import overlay_file, read_config, to_yaml
+from fedcxr.cores import cores
+from fedcxr.errors import ArtefactError, ConfigError
+from fedcxr.experiments.arms import Arm, Training, arms_of, trainings_of, with_keys
+from fedcxr.experiments.judge import judge
+from fedcxr.experiments.simulate import with_sites_of_plan
+from fedcxr.experiments.trainings import HowFar, run_trainings
+from fedcxr.models.registry import check_model
+from fedcxr.report.comparison.page import write_comparison
+from fedcxr.runs.folder import RunFolder, new_folder
+from fedcxr.training.device import resolve_device
+from fedcxr.training.memory import fit_workers
+from fedcxr.training.precision import resolve_precision
+from partitions.plan import PartitionPlan, read_plan
+from partitions.prepare import prepare
+from server.start import copy_plan
+
+KIND = "comparison"
+"""What the manifest of a comparison's folder says that it is."""
+
+Tell = Callable[[HowFar], None]
+
+
+def compare(
+    config: ExperimentConfig,
+    *,
+    further: Mapping[str, Path] | None = None,
+    on_start: Callable[[Path], None] | None = None,
+    tell: Tell = lambda how_far: None,
+) -> Path:
+    """Train all arms, judge them and write the page; return the comparison's folder.
+
+    Args:
+        config: of the federation; `config.compare` says what it is compared with.
+        further: configuration files of arms of your own, laid over `config`, by name.
+        on_start: called with the folder before anything is trained.
+        tell: called now and then with how far the trainings are.
+
+    Raises:
+        ConfigError: an arm that would be judged on other patients, or has a name that is taken.
+        FedCxrError: see its subclasses; the folder keeps what was reached.
+    """
+    check_model(config.model)
+    config = with_sites_of_plan(config)
+    own = {name: _further(config, name, path) for name, path in (further or {}).items()}
+    prepared = prepare(config)
+    folder = new_folder(Path(config.runs_dir), f"{config.name}-compare")
+    copy_plan(prepared.plan, folder / "partition")
+    write_text_atomically(folder / "config.yaml", to_yaml(config))
+    for name, changed in own.items():
+        write_text_atomically(folder / "arms" / f"{name}.yaml", to_yaml(changed))
+    run = RunFolder(folder)
+    run.write_json(
+        "manifest.json",
+        {
+            "fedcxr": __version__,
+            "kind": KIND,
+            "status": "running",
+            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "further_arms": sorted(own),
+            "source": prepared.source,
+            "notes": list(prepared.notes),
+        },
+    )
+    if on_start:
+        on_start(folder)
+    return carry_on(folder, tell)
+
+
+def carry_on(folder: Path, tell: Tell = lambda how_far: None) -> Path:
+    """Do what is left of a comparison, judge it, write its page; return the folder.
+
+    Raises:
+        ArtefactError: the folder is not a comparison, or damaged.
+        RunError: a training failed.
+    """
+    run = RunFolder.open(folder)
+    if not is_comparison(folder):
+        raise ArtefactError(f"{folder}: not a comparison. Go on with `fedcxr resume {folder}`.")
+    config, arms, plans = read_arms(folder)
+    seeds = [config.seed + number for number in range(config.compare.seeds)]
+    try:
+        arms = _tuned(folder, config, arms, plans, tell)
+        trainings = [t for arm in arms for t in trainings_of(arm, seeds, folder / "arms", plans)]
+        _train(folder, config, trainings, tell)
+    except KeyboardInterrupt:
+        run.update_manifest(status="interrupted")
+        raise
+    except Exception as err:
+        run.update_manifest(status="failed", why=str(err))
+        raise
+    judge(folder, arms, trainings)
+    write_comparison(folder)
+    run.update_manifest(status="finished")
+    return folder
+
+
+def report_again(folder: Path) -> Path:
+    """Compute every figure of a finished comparison again from its predictions; return the page.
+
+    Raises:
+        ArtefactError: a training is not finished, or its predictions are damaged.
+    """
+    config, arms, plans = read_arms(folder)
+    seeds = [config.seed + number for number in range(config.compare.seeds)]
+    rates = RunFolder.open(folder).read_json("manifest.json").get("learning_rates") or {}
+    arms = [_at_rate(arm, rates[arm.name]) if arm.name in rates else arm for arm in arms]
+    trainings = [t for arm in arms for t in trainings_of(arm, seeds, folder / "arms", plans)]
+    judge(folder, arms, trainings)
+    return write_comparison(folder)
+
+
+def is_comparison(folder: Path) -> bool:
+    """Return whether a folder is a comparison's."""
+    manifest = folder / "manifest.json"
+    return manifest.is_file() and RunFolder(folder).read_json("manifest.json").get("kind") == KIND
+
+
+def read_arms(folder: Path) -> tuple[ExperimentConfig, list[Arm], dict[Path, PartitionPlan]]:
+    """Return the configuration of a comparison, its arms, and the plans by their folders.
+
+    Raises:
+        ArtefactError: a file is missing or damaged.
+    """
+    config = read_config(folder / "config.yaml")
+    names = RunFolder.open(folder).read_json("manifest.json")["further_arms"]
+    further = {name: read_config(folder / "arms" / f"{name}.yaml") for name in names}
+    arms = arms_of(config, read_plan(folder / "partition"), folder, further)
+    places = {place for arm in arms for place in arm.plans.values()}
+    return config, arms, {place: read_plan(place) for place in places}
+
+
+def _further(config: ExperimentConfig, name: str, path: Path) -> ExperimentConfig:
+    """Return the configuration of an arm of the user's own, judged on the same patients."""
+    if name in config.compare.arms or not name.replace("-", "").replace("_", "").isalnum():
+        raise ConfigError(
+            f"--arm {name}: choose another name, of letters, digits, '-' and '_', that none of "
+            f"{', '.join(config.compare.arms)} has."
+        )
+    changed = overlay_file(config, path)
+    for section in ("data", "partition", "seed", "compare"):
+        if getattr(changed, section) != getattr(config, section):
+            raise ConfigError(
+                f"{path}: {section} differs from the other arms', so {name} could not be compared "
+                f"with them. Leave {section} out of the file."
+            )
+    return changed
+
+
+def _tuned(
+    folder: Path,
+    config: ExperimentConfig,
+    arms: Sequence[Arm],
+    plans: Mapping[Path, PartitionPlan],
+    tell: Tell,
+) -> list[Arm]:
+    """Return the arms at the learning rate that did best on val, each tried equally often."""
+    rates = config.compare.learning_rates
+    if not rates:
+        return list(arms)
+    tried = {
+        (arm.name, rate): trainings_of(
+            _at_rate(arm, rate), [config.seed], folder / "tuning" / f"{rate:g}", plans
+        )
+        for arm in arms
+        for rate in rates
+    }
+    _train(folder, config, [t for trainings in tried.values() for t in trainings], tell)
+    best = {
+        arm.name: max(rates, key=lambda rate: _val_auroc(tried[arm.name, rate])) for arm in arms
+    }
+    RunFolder(folder).update_manifest(learning_rates=best)
+    return [_at_rate(arm, best[arm.name]) for arm in arms]
+
+
+def _at_rate(arm: Arm, rate: float) -> Arm:
+    return dataclasses.replace(arm, config=with_keys(arm.config, {"train.learning_rate": rate}))
+
+
+def _val_auroc(trainings: Sequence[Training]) -> float:
+    """Return the mean over models of the best round's macro AUROC on val; 0 where none has one."""
+    found = []
+    for training in trainings:
+        lines = RunFolder(training.folder).read_lines("rounds.jsonl")
+        found.append(max((line["val_macro_auroc"] or 0.0 for line in lines), default=0.0))
+    return sum(found) / len(found)
+
+
+def _train(
+    folder: Path, config: ExperimentConfig, trainings: Sequence[Training], tell: Tell
+) -> None:
+    """Do the trainings, each on its share of the cores."""
+    device = resolve_device(config.engine.device)
+    wanted = config.compare.at_once or (cores() if device == "cpu" else 1)
+    at_once = min(fit_workers(config, wanted, device=device), len(trainings))
+    if device == "cpu":
+        # Each on threads of a fixed number, or results would depend on how many run at once.
+        share = max(1, cores() // at_once)
+        threads = config.engine.threads_per_client or 1
+        keys: dict[str, object] = {
+            "engine.threads_per_client": threads,
+            "engine.server_threads": config.engine.server_threads or 1,
+            "engine.workers": config.engine.workers or max(1, share // threads),
+        }
+        trainings = [
+            dataclasses.replace(training, config=with_keys(training.config, keys))
+            for training in trainings
+        ]
+        one = trainings[0].config
+        # Timed once, here: side by side they would time one another.
+        resolve_precision(
+            one.engine.precision,
+            model=one.model,
+            batch_size=one.train.batch_size,
+            device=device,
+            threads=threads,
+        )
+    run_trainings(trainings, folder / "partition", at_once=at_once, tell=tell)

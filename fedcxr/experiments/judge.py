@@ -1,0 +1,235 @@
+"""From the trainings' predictions to `comparison.json`: every figure of a comparison's page.
+
+Nothing is trained or predicted here, so asking twice gives the same numbers. An arm's value is the
+mean over its models: over the seeds, and in the local arm over the sites of each seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcxr import __version__
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.load import read_config
+from fedcxr.data.labels import COMPETITION_LABELS
+from fedcxr.errors import ArtefactError
+from fedcxr.experiments.arms import CENTRALIZED, FEDERATED, Arm, Training
+from fedcxr.experiments.judged_arm import arm_entry
+from fedcxr.experiments.judged_pairs import difference_entry
+from fedcxr.experiments.judged_sites import site_matrix
+from fedcxr.metrics.paired import PairedDraws, paired_bootstrap
+from fedcxr.metrics.studies import as_scored
+from fedcxr.runs.folder import RunFolder
+from fedcxr.runs.predictions import Predictions, read_predictions
+from fedcxr.seeding import derive_seed
+from partitions.plan import PartitionPlan, read_plan
+from partitions.table import read_table
+
+FORMAT = 1
+LEVEL = 0.95
+
+
+def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> dict[str, Any]:
+    """Write `comparison.json` into the comparison's folder and return it.
+
+    Raises:
+        ArtefactError: a training has no predictions, or they are not of the same patients.
+    """
+    config = read_config(folder / "config.yaml")
+    plan = read_plan(folder / "partition")
+    by_arm = {arm.name: [t for t in trainings if t.arm == arm.name] for arm in arms}
+    scored = {t.name: _scored(t, "test") for t in trainings}
+    test = _same_patients(scored)
+    stacks = {
+        name: np.stack([scored[t.name].probs for t in own]).astype(np.float64)
+        for name, own in by_arm.items()
+    }
+    draws = paired_bootstrap(
+        test.target,
+        stacks,
+        test.patient_id,
+        resamples=config.compare.resamples,
+        seed=derive_seed(config.seed, "compare"),
+    )
+    tree: dict[str, Any] = {
+        "format": FORMAT,
+        "name": folder.name,
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "fedcxr": __version__,
+        "data": _data(folder, config, plan, test),
+        "training": _training(config, trainings),
+        "statistics": {
+            "resamples": config.compare.resamples,
+            "level": LEVEL,
+            "margin": config.compare.margin,
+            "method": "Student's t on the patient jackknife",
+        },
+        "arms": [
+            arm_entry(
+                arm,
+                by_arm[arm.name],
+                test,
+                draws,
+                one=(scored[by_arm[arm.name][0].name], _scored(by_arm[arm.name][0], "val")),
+                config=config,
+                five=_five(test.labels),
+            )
+            for arm in arms
+        ],
+        "differences": _differences(arms, by_arm, test, stacks, draws, config),
+        "site_matrix": site_matrix(plan, by_arm, config.data.score_by),
+        "label_frequencies": _frequencies(trainings[0], test, _scored(trainings[0], "val")),
+        "notes": _notes(folder, by_arm),
+    }
+    RunFolder(folder).write_json("comparison.json", tree)
+    return tree
+
+
+def _scored(training: Training, split: str) -> Predictions:
+    found, score_by = read_predictions(training.folder / "predictions.npz", split)
+    return as_scored(found, score_by)
+
+
+def _same_patients(scored: Mapping[str, Predictions]) -> Predictions:
+    """Return the first training's test set once all others are seen to have the same."""
+    (first_name, first), *others = scored.items()
+    for name, found in others:
+        same = (
+            found.labels == first.labels
+            and np.array_equal(found.image_id, first.image_id)
+            and np.array_equal(found.target, first.target, equal_nan=True)
+        )
+        if not same:
+            raise ArtefactError(
+                f"{name} was judged on other images or labels than {first_name}. "
+                "A file was changed after the run; compare anew."
+            )
+    return first
+
+
+def _five(labels: Sequence[str]) -> list[int]:
+    """Return the columns of CheXpert's competition labels; none where one of them is missing."""
+    if not set(COMPETITION_LABELS) <= set(labels):
+        return []
+    return [labels.index(label) for label in COMPETITION_LABELS]
+
+
+def _differences(
+    arms: Sequence[Arm],
+    by_arm: Mapping[str, Sequence[Training]],
+    test: Predictions,
+    stacks: Mapping[str, NDArray[np.float64]],
+    draws: PairedDraws,
+    config: ExperimentConfig,
+) -> list[dict[str, Any]]:
+    """Return every arm minus the one that it is held against: centralized, or the first."""
+    names = [arm.name for arm in arms]
+    against = CENTRALIZED if CENTRALIZED in names else names[0]
+    order = sorted((n for n in names if n != against), key=lambda name: name != FEDERATED)
+    return [
+        difference_entry(
+            name,
+            against,
+            by_arm,
+            test,
+            stacks,
+            draws,
+            margin=config.compare.margin,
+            five=_five(test.labels),
+            level=LEVEL,
+        )
+        for name in order
+    ]
+
+
+def _data(
+    folder: Path, config: ExperimentConfig, plan: PartitionPlan, test: Predictions
+) -> dict[str, Any]:
+    val = read_table(plan.val_csv)
+    official = any(note for note in _manifest(folder)["notes"] if "official test" in note.lower())
+    return {
+        "source": _manifest(folder)["source"],
+        "layout": plan.layout,
+        "synthetic": not config.data.roots,
+        "labels": list(test.labels),
+        "test_images": len(read_table(plan.test_csv)),
+        "test_patients": len(set(test.patient_id.tolist())),
+        "val_images": len(val),
+        "val_patients": len(set(val.patient_id)),
+        "score_by": config.data.score_by,
+        "split": "official test set" if official else "own random split of patients",
+        "partition": {
+            "scheme": plan.scheme,
+            "clients": len(plan.sites),
+            "digest": plan.digest,
+        },
+    }
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    return RunFolder(folder).read_json("manifest.json")
+
+
+def _training(config: ExperimentConfig, trainings: Sequence[Training]) -> dict[str, Any]:
+    manifest = RunFolder(trainings[0].folder).read_json("manifest.json")
+    rates = config.compare.learning_rates
+    how = (
+        f"the best on val of {', '.join(f'{r:g}' for r in rates)}, tried by each arm with one seed"
+    )
+    return {
+        "seeds": sorted({t.seed for t in trainings}),
+        "rounds": config.server.rounds,
+        "local_epochs": config.train.local_epochs,
+        "batch_size": config.train.batch_size,
+        "learning_rate": trainings[0].config.train.learning_rate,
+        "learning_rate_how": how if rates else "fixed in advance, the same for all arms",
+        "model": config.model.name,
+        "image_size": config.model.image_size,
+        "precision": manifest["precision"]["dtype"],
+    }
+
+
+def _frequencies(
+    training: Training, test: Predictions, val: Predictions
+) -> dict[str, dict[str, list[int]]]:
+    """Return positive and known targets by label: of the sites' training images, val and test.
+
+    All after the label policies, which make a blank of a report a negative, for example.
+    """
+    counted = RunFolder(training.folder).read_json("manifest.json")["label_counts"]["after"]
+    found: dict[str, dict[str, list[int]]] = {}
+    for column, label in enumerate(test.labels):
+        kinds = counted[label]
+        found[label] = {"train": [kinds["positive"], kinds["positive"] + kinds["negative"]]}
+        for name, split in (("val", val), ("test", test)):
+            target = split.target[:, column]
+            found[label][name] = [int((target == 1).sum()), int((~np.isnan(target)).sum())]
+    return found
+
+
+def _notes(folder: Path, by_arm: Mapping[str, Sequence[Training]]) -> list[str]:
+    notes = [str(note) for note in _manifest(folder)["notes"]]
+    models = {name: len(own) for name, own in by_arm.items()}
+    if "local" in models:
+        notes.append(
+            "The local arm's value is the mean over its sites' models, each judged on the same "
+            "test patients as the others."
+        )
+    notes.append(
+        "Every arm's round is the one with the best macro AUROC on the same validation patients. "
+        "A hospital on its own would have only its own patients to choose it by."
+    )
+    notes.append(
+        "Curves, operating points, calibration and subgroups are of one model an arm: the first "
+        "seed's, in the local arm the first site's. Thresholds and temperature come from "
+        "validation patients."
+    )
+    notes.append(
+        "A site's row in the site matrix is of its own held-out patients, on whom nothing was "
+        "trained or chosen; the label counts behind its mean AUROC stand beside it."
+    )
+    return notes

@@ -1,0 +1,159 @@
+"""Two arms held against each other: differences with intervals, p values, and the verdict."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcxr.experiments.arms import Training
+from fedcxr.experiments.judged_arm import macro_by_seed, told
+from fedcxr.metrics.delong import TTest
+from fedcxr.metrics.macro_test import macro_test
+from fedcxr.metrics.non_inferiority import holm, power_note, verdict
+from fedcxr.metrics.paired import PairedDraws, difference
+from fedcxr.metrics.regime import load_regime
+from fedcxr.metrics.seeds import training_claim
+from fedcxr.runs.predictions import Predictions
+
+
+def difference_entry(
+    name: str,
+    against: str,
+    by_arm: Mapping[str, Sequence[Training]],
+    test: Predictions,
+    stacks: Mapping[str, NDArray[np.float64]],
+    draws: PairedDraws,
+    *,
+    margin: float,
+    five: Sequence[int],
+    level: float,
+) -> dict[str, Any]:
+    """Return one arm minus another as it stands in `comparison.json`.
+
+    Args:
+        name: the arm.
+        against: the arm that it is held against.
+        by_arm: the trainings of each arm.
+        test: the truth of the test patients.
+        stacks: (S, N, L) probabilities of each arm's models.
+        draws: of all arms.
+        margin: of non-inferiority.
+        five: columns of the competition labels, or none.
+        level: of the intervals.
+    """
+    columns = range(len(test.labels))
+    pair = _Pair(test, stacks[name], stacks[against], level)
+    whole = pair.tested(columns)
+    rarest = _rarest(test)
+    by_seed = [macro_by_seed(draws.auroc[arm], by_arm[arm]) for arm in (name, against)]
+    patients = len(set(test.patient_id.tolist()))
+    return {
+        "arm": name,
+        "against": against,
+        "macro_auroc": _told(whole),
+        "macro_auroc_bca": told(
+            difference(draws.auroc, name, against, columns=columns, level=level)
+        ),
+        "macro_ap": told(difference(draws.ap, name, against, columns=columns, level=level)),
+        "five_auroc": _told(pair.tested(five)) if five else None,
+        "by_label": _by_label(pair),
+        "verdict": _verdict(whole.ci, margin, test, rarest),
+        "power": power_note(
+            whole.difference,
+            whole.se if whole.se > 0 else None,
+            margin,
+            rarest["positives"],
+            rarest["negatives"],
+            patients,
+        ),
+        "training_claim": _claim(by_seed[0], by_seed[1], whole, level),
+        "by_seed": [a - b for a, b in zip(*by_seed, strict=True)],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two arms' models on the same test images."""
+
+    test: Predictions
+    first: NDArray[np.float64]
+    """(S, N, L)."""
+    second: NDArray[np.float64]
+    level: float
+
+    def tested(self, columns: Sequence[int]) -> TTest:
+        """Return the first arm minus the second over these labels, means over their models."""
+        sizes = (len(self.first), len(self.second))
+        contrast = np.concatenate(
+            [np.full(n, sign / n) for n, sign in zip(sizes, (1, -1), strict=True)]
+        )
+        models = np.concatenate([self.first, self.second])[:, :, list(columns)]
+        target = self.test.target[:, list(columns)]
+        return macro_test(target, models, self.test.patient_id, contrast, level=self.level)
+
+
+def _claim(
+    first: Sequence[float], second: Sequence[float], whole: TTest, level: float
+) -> dict[str, Any]:
+    """Return what the seeds say of training in general."""
+    variance = whole.se**2 if whole.se > 0 else None
+    value, ci, reason = training_claim(first, second, variance, level)
+    known = math.isfinite(value)
+    return {"value": value if known else None, "ci": list(ci) if ci else None, "reason": reason}
+
+
+def _by_label(pair: _Pair) -> dict[str, dict[str, Any]]:
+    """Return the difference of every label, with its p adjusted by Holm's rule."""
+    tests = [pair.tested([column]) for column in range(len(pair.test.labels))]
+    return {
+        label: {
+            **_told(test),
+            "p": test.p if math.isfinite(test.p) else None,
+            "p_holm": adjusted if math.isfinite(adjusted) else None,
+        }
+        for label, test, adjusted in zip(
+            pair.test.labels, tests, holm([test.p for test in tests]), strict=True
+        )
+    }
+
+
+def _told(test: TTest) -> dict[str, Any]:
+    """Return a tested difference as the file holds it."""
+    if not math.isfinite(test.difference):
+        return {"value": None, "ci": None, "reason": "no label has both classes"}
+    if not math.isfinite(test.ci[0]):
+        reason = "no interval: too few patients have the finding, or lack it, or the arms are alike"
+        return {"value": test.difference, "ci": None, "reason": reason}
+    return {"value": test.difference, "ci": list(test.ci), "reason": None}
+
+
+def _rarest(test: Predictions) -> dict[str, int]:
+    """Return images with and without the label whose smaller class has fewest patients, and those.
+
+    Nearly always that class is the positives of the rarest finding.
+    """
+    found = []
+    for column in range(len(test.labels)):
+        target = test.target[:, column]
+        positives, negatives = int((target == 1).sum()), int((target == 0).sum())
+        if positives and negatives:
+            few = min(len(set(test.patient_id[target == state].tolist())) for state in (0, 1))
+            found.append({"patients": few, "positives": positives, "negatives": negatives})
+    none = {"patients": 0, "positives": 0, "negatives": 0}
+    return min(found, key=lambda row: row["patients"], default=none)
+
+
+def _verdict(
+    ci: tuple[float, float] | None, margin: float, test: Predictions, rarest: Mapping[str, int]
+) -> dict[str, str]:
+    found = verdict(
+        ci,
+        margin,
+        regime=load_regime(),
+        positives=rarest["patients"],
+        cluster=len(test.patient_id) / max(1, len(set(test.patient_id.tolist()))),
+    )
+    return {"word": found.word, "reason": found.reason}

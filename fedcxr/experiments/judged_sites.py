@@ -1,0 +1,73 @@
+"""Every arm's models at every site: macro AUROC on each site's own held-out patients."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fedcxr.experiments.arms import Training
+from fedcxr.experiments.at_sites import read_site_predictions
+from fedcxr.metrics.auroc import macro, score_labels
+from fedcxr.metrics.studies import as_scored
+from fedcxr.runs.predictions import Predictions
+from partitions.plan import PartitionPlan
+
+
+def site_matrix(
+    plan: PartitionPlan, by_arm: Mapping[str, Sequence[Training]], score_by: str
+) -> dict[str, Any]:
+    """Return the sites by models table as it stands in `comparison.json`.
+
+    Args:
+        plan: the federation's partition.
+        by_arm: the trainings of each arm; those of one site are a model of their own.
+        score_by: `image` or `study`.
+    """
+    models: dict[str, list[Training]] = {}
+    for name, trainings in by_arm.items():
+        for training in trainings:
+            own = f"{name} {training.site}" if training.site else name
+            models.setdefault(own, []).append(training)
+    sites = [site.site_id for site in plan.sites]
+    cells = {
+        (site, model): [_macro_at(t, site, score_by) for t in trainings]
+        for site in sites
+        for model, trainings in models.items()
+    }
+    first = next(iter(models.values()))[0]
+    held = {site: read_site_predictions(first.folder, site) for site in sites}
+    values = {at: _mean([value for value, _ in found]) for at, found in cells.items()}
+    return {
+        "sites": [{"site_id": site, **_size(held[site])} for site in sites],
+        "models": list(models),
+        "macro_auroc": [[values[site, model] for model in models] for site in sites],
+        "labels": [[cells[site, model][0][1] for model in models] for site in sites],
+        "worst": {model: _worst({s: values[s, model] for s in sites}) for model in models},
+    }
+
+
+def _macro_at(training: Training, site: str, score_by: str) -> tuple[float | None, int]:
+    found = read_site_predictions(training.folder, site)
+    if found is None:
+        return None, 0
+    scored = as_scored(found, score_by)
+    return macro(score_labels(scored.target, scored.probs, scored.labels))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _size(held: Predictions | None) -> dict[str, int]:
+    if held is None:
+        return {"images": 0, "patients": 0}
+    return {"images": len(held.image_id), "patients": len(set(held.patient_id.tolist()))}
+
+
+def _worst(by_site: Mapping[str, float | None]) -> dict[str, Any] | None:
+    known = {site: value for site, value in by_site.items() if value is not None}
+    if not known:
+        return None
+    site = min(known, key=known.__getitem__)
+    return {"site_id": site, "value": known[site]}

@@ -1,0 +1,210 @@
+"""`fedcxr selftest stats`: simulate studies of known truth and count what the intervals do.
+
+Each cell of the grid is a kind of test set; in each, the true difference of two arms is exactly
+minus the margin. Studies are shared out among processes; which process does which changes nothing.
+A finished cell is kept in a part file beside the result, so a run that was stopped goes on there.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+import fedcxr
+from fedcxr.atomic import write_text_atomically
+from fedcxr.errors import ArtefactError
+from fedcxr.metrics.regime import VERDICT_INTERVAL, Cell, Tally, read_cell
+from fedcxr.metrics.simulated_study import INTERVALS, OUTCOMES, Design, count_outcomes
+
+FORMAT = 1
+_CHUNK = 50
+"""Studies that a process takes at a time: about half a second."""
+_SHAPES = (
+    # images a patient, uneven, correlation, labels
+    (1.0, False, 0.0, 1),
+    (3.0, False, 0.0, 1),
+    (3.0, False, 0.5, 1),
+    (3.0, True, 0.5, 1),
+    (10.0, True, 0.5, 1),
+    (3.0, True, 0.5, 5),
+)
+GRID = tuple(Cell(positives, 200, *shape) for positives in (10, 40, 200) for shape in _SHAPES)
+"""Ten images a patient, unevenly, is NIH's official test set; three is CheXpert."""
+
+Counted = tuple[NDArray[np.int64], NDArray[np.float64]]
+Mapper = Callable[[Callable[[range], Counted], Iterable[range]], Iterable[Counted]]
+Show = Callable[[Cell, int, dict[str, Any] | None], None]
+"""Told the cell, how many more of its studies are done, and its result once it has one."""
+
+
+def run_selftest(
+    studies: int,
+    out: Path,
+    *,
+    workers: int,
+    design: Design | None = None,
+    grid: tuple[Cell, ...] = GRID,
+    show: Show = lambda cell, more, result: None,
+) -> dict[str, Any]:
+    """Write the result of all cells to `out` as JSON and return it.
+
+    Args:
+        studies: of each cell.
+        out: the result; `out` with `.part` holds finished cells until all are.
+        workers: processes; 1 = this one.
+        design: what all cells share.
+        grid: the cells.
+        show: told of the progress.
+    """
+    design = design or Design()
+    head = {
+        "format": FORMAT,
+        "studies": studies,
+        **asdict(design),
+        "fedcxr": fedcxr.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "python": platform.python_version(),
+    }
+    part = out.with_name(f"{out.name}.part")
+    done = _finished(part, head)
+    with _mapper(workers) as run:
+        for cell in grid:
+            if cell.name in done:
+                show(cell, studies, done[cell.name])
+                continue
+            done[cell.name] = _cell(cell, design, studies, run, show)
+            write_text_atomically(part, json.dumps({"head": head, "cells": done}))
+    cells = [done[cell.name] for cell in grid]
+    seconds = round(sum(cell["seconds"] for cell in cells), 1)
+    result = {**head, "workers": workers, "seconds": seconds, "cells": cells}
+    write_text_atomically(out, json.dumps(result, indent=1) + "\n")
+    part.unlink(missing_ok=True)
+    return result
+
+
+def read_result(out: Path) -> dict[str, Any]:
+    """Return the result that `run_selftest` wrote.
+
+    Raises:
+        ArtefactError: there is none, or it is damaged.
+    """
+    try:
+        result: dict[str, Any] = json.loads(out.read_text("utf-8"))
+    except (OSError, ValueError) as err:
+        raise ArtefactError(
+            f"{out}: no result of the self-test can be read ({err}). "
+            f"Write one with `fedcxr selftest stats --out {out}`."
+        ) from err
+    return result
+
+
+def told(stored: Mapping[str, Any]) -> str:
+    """Return a line on what the interval of the verdict did in a stored cell."""
+    cell, found = read_cell(stored), stored["intervals"][VERDICT_INTERVAL]
+    uneven = " (uneven)" if cell.uneven else ""
+    return (
+        f"{cell.positives} positive patients, {cell.cluster:g} images each{uneven}, correlation "
+        f"{cell.correlation:g}, {cell.labels} label{'s' if cell.labels > 1 else ''}: "
+        f"coverage {100 * found['coverage']:.1f} %, type-I error {100 * found['type_1']:.1f} %: "
+        f"{'rejected' if found['rejected'] else 'held'}"
+    )
+
+
+def _cell(cell: Cell, design: Design, studies: int, run: Mapper, show: Show) -> dict[str, Any]:
+    """Return the stored form of a cell, once its studies are done."""
+    start = time.monotonic()
+    counts = np.zeros((len(INTERVALS), len(OUTCOMES)), np.int64)
+    widths = np.zeros(len(INTERVALS))
+    ranges = [range(n, min(n + _CHUNK, studies)) for n in range(0, studies, _CHUNK)]
+    for some, (more, wider) in zip(
+        ranges, run(partial(count_outcomes, cell, design), ranges), strict=True
+    ):
+        counts += more
+        widths += wider
+        show(cell, len(some), None)
+    stored = {
+        **asdict(cell),
+        "studies": studies,
+        "seconds": round(time.monotonic() - start, 1),
+        "intervals": {
+            name: _stored(counts[place], widths[place], design.level)
+            for place, name in enumerate(INTERVALS)
+            if counts[place].any()
+        },
+    }
+    show(cell, 0, stored)
+    return stored
+
+
+def _stored(counts: NDArray[np.int64], width: float, level: float) -> dict[str, Any]:
+    """Return what an interval did: the counts, and what follows from them for a reader."""
+    inconclusive, non_inferior, inferior, undefined = map(int, counts)
+    studies = int(counts.sum())
+    tally = Tally(studies, inconclusive, non_inferior, inferior, undefined)
+    coverage, coverage_ci = tally.coverage()
+    type_1, type_1_ci = tally.type_1()
+    return {
+        **{name: value for name, value in asdict(tally).items() if name != "studies"},
+        "coverage": coverage,
+        "coverage_ci": [round(bound, 5) for bound in coverage_ci],
+        "type_1": type_1,
+        "type_1_ci": [round(bound, 5) for bound in type_1_ci],
+        "rejected": tally.rejected(level),
+        "mean_width": round(width / max(1, studies - undefined), 5),
+    }
+
+
+def _finished(part: Path, head: dict[str, Any]) -> dict[str, Any]:
+    """Return the cells of an earlier run that was to do the same; none if there was no such."""
+    try:
+        stored = json.loads(part.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(stored["cells"]) if stored["head"] == head else {}
+
+
+@contextlib.contextmanager
+def _mapper(workers: int) -> Iterator[Mapper]:
+    """Yield what maps studies over so many processes; they end with the context."""
+    if workers == 1:
+        yield map
+        return
+    with _one_thread():
+        pool = ProcessPoolExecutor(
+            workers,
+            mp_context=get_context("spawn"),
+            initializer=signal.signal,  # Ctrl-C is for this process, which then ends them
+            initargs=(signal.SIGINT, signal.SIG_IGN),
+        )
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have processes that start now compute with one thread each: there is one for each core."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before

@@ -1,0 +1,206 @@
+"""Many trainings side by side, each in a process of its own: started, watched, ended.
+
+A training is a simulation in a run folder of its own, so one that stopped goes on from its last
+round, and one that is finished is not done again.
+"""
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedcxr.config.load import check_config
+from fedcxr.engines.fork_server import ForkServer, fork_server, kill
+from fedcxr.errors import FedCxrError, RunError
+from fedcxr.experiments.arms import Training
+from fedcxr.experiments.at_sites import SITES_FILE, predict_at_sites
+from fedcxr.experiments.simulate import resume, simulate
+
+_MODULE = "fedcxr.experiments.trainings"
+_LOOK_S = 0.5
+"""Between two looks at how far the trainings are."""
+_END_S = 20.0
+"""Longest wait for a training that was told to stop."""
+_CODE_S = 10.0
+"""Longest wait for the exit code of one whose pipe has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class HowFar:
+    """What is done of all trainings."""
+
+    images: float
+    total_images: int
+    trainings: int
+    total_trainings: int
+
+
+@dataclass(slots=True)
+class _Running:
+    training: Training
+    pid: int
+    pipe: socket.socket
+    told: bytes = b""
+
+
+def run_trainings(
+    trainings: Sequence[Training],
+    partition: Path,
+    *,
+    at_once: int,
+    tell: Callable[[HowFar], None],
+) -> None:
+    """Do all trainings, the longest first, and return when all are finished.
+
+    Where one fails the others that run go on to their end, and none is started any more.
+
+    Args:
+        trainings: what to do; the finished ones are left as they are.
+        partition: the federation's partition folder; every model is judged at its sites.
+        at_once: how many run side by side.
+        tell: called every now and then with what is done.
+
+    Raises:
+        RunError: a training failed; names it, and why.
+    """
+    todo = deque(sorted((t for t in trainings if not is_finished(t)), key=lambda t: -t.images))
+    running: list[_Running] = []
+    failed: list[str] = []
+    server = fork_server(_MODULE)
+    try:
+        while running or (todo and not failed):
+            while todo and len(running) < at_once and not failed:
+                running.append(_start(server, todo.popleft(), partition))
+            tell(how_far(trainings))
+            failed += _collect(server, running)
+    except BaseException:
+        _stop(server, running)
+        raise
+    tell(how_far(trainings))
+    if failed:
+        raise RunError("; ".join(failed))
+
+
+def is_finished(training: Training) -> bool:
+    """Return whether the training's run folder holds a finished run, judged at every site."""
+    return _status(training.folder) == "finished" and (training.folder / SITES_FILE).is_file()
+
+
+def how_far(trainings: Sequence[Training]) -> HowFar:
+    """Return what the run folders say of how far the trainings are."""
+    done = [_share(training) for training in trainings]
+    images = sum(share * training.images for share, training in zip(done, trainings, strict=True))
+    finished = sum(map(is_finished, trainings))
+    return HowFar(images, sum(t.images for t in trainings), finished, len(trainings))
+
+
+def train_one(pipe: socket.socket, text: str) -> None:
+    """Do one training in this process, which is there for that only.
+
+    Args:
+        pipe: takes a JSON object with the error, where there is one.
+        text: JSON with the run folder, its configuration, the partition at whose sites it is
+            judged, and a file for what would be printed.
+    """
+    order = json.loads(text)
+    with Path(order["log"]).open("ab", buffering=0) as log:
+        for descriptor in (1, 2):
+            os.dup2(log.fileno(), descriptor)
+    try:
+        _carry_on(Path(order["folder"]), order["config"])
+        predict_at_sites(Path(order["folder"]), Path(order["partition"]))
+    except KeyboardInterrupt:
+        os._exit(130)
+    except Exception as err:
+        said = str(err) if isinstance(err, FedCxrError) else f"{type(err).__name__}: {err}"
+        pipe.sendall(json.dumps({"error": said}).encode())
+        raise
+
+
+def _carry_on(folder: Path, tree: dict[str, Any]) -> None:
+    status = _status(folder)
+    if status == "finished":
+        return
+    if status is not None:
+        if any((folder / "checkpoints").glob("round-*.safetensors")):
+            resume(folder)
+            return
+        shutil.rmtree(folder)  # stopped before its first round
+    simulate(check_config(tree), folder=folder)
+
+
+def _status(folder: Path) -> str | None:
+    manifest = folder / "manifest.json"
+    return str(json.loads(manifest.read_text("utf-8"))["status"]) if manifest.is_file() else None
+
+
+def _start(server: ForkServer, training: Training, partition: Path) -> _Running:
+    ours, theirs = socket.socketpair()
+    logs = training.folder.parent / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    order = {
+        "folder": str(training.folder.absolute()),
+        "config": training.config.model_dump(mode="json"),
+        "partition": str(partition.absolute()),
+        "log": str((logs / f"{training.name}.log").absolute()),
+    }
+    with theirs:
+        pid = server.fork(theirs, f"{_MODULE}:train_one", json.dumps(order))
+    return _Running(training, pid, ours)
+
+
+def _collect(server: ForkServer, running: list[_Running]) -> list[str]:
+    """Wait a moment; take the ended ones out and return what went wrong with them."""
+    ready, _, _ = select.select([one.pipe for one in running], [], [], _LOOK_S)
+    failed = []
+    for one in [one for one in running if one.pipe in ready]:
+        more = one.pipe.recv(2**16)
+        one.told += more
+        if more:
+            continue
+        running.remove(one)
+        one.pipe.close()
+        code = server.exit_code(one.pid, _CODE_S)
+        if code != 0:
+            failed.append(_reason(one, code))
+    return failed
+
+
+def _reason(one: _Running, code: int | None) -> str:
+    log = one.training.folder.parent / "logs" / f"{one.training.name}.log"
+    try:
+        said = str(json.loads(one.told)["error"])
+    except ValueError:
+        killed = f"was killed (signal {-code})" if code is not None and code < 0 else "broke off"
+        said = f"its process {killed}; see {log}"
+    return f"{one.training.name}: {said}"
+
+
+def _stop(server: ForkServer, running: Sequence[_Running]) -> None:
+    """Tell trainings to stop as Ctrl-C does, and see that they do."""
+    for one in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one.pid, signal.SIGINT)
+    end = time.monotonic() + _END_S
+    for one in running:
+        if server.exit_code(one.pid, max(0.1, end - time.monotonic())) is None:
+            kill(one.pid)
+            server.exit_code(one.pid, _CODE_S)
+        one.pipe.close()
+
+
+def _share(training: Training) -> float:
+    log = training.folder / "rounds.jsonl"
+    if not log.is_file():
+        return 0.0
+    lines = log.read_bytes().count(b"\n")
+    return max(0, lines - 1) / training.config.server.rounds  # the first line is of round 0

@@ -1,0 +1,157 @@
+"""Whether one way of training is as good as another, to within a margin fixed beforehand.
+
+That no difference was found does not show that there is none. Non-inferiority is shown by an
+interval of the difference that lies wholly above minus the margin; an interval across it decides
+nothing, and `power_note` says how many patients would. No verdict at all is given for test sets
+where the interval itself is not to be trusted (see `regime`).
+
+Source: Piaggio et al. 2012, "Reporting of Noninferiority and Equivalence Randomized Trials", JAMA
+308, 2594-2604, figure 1; Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy import special
+
+from fedcxr.metrics.auroc import Interval
+from fedcxr.metrics.regime import Regime
+
+Word = Literal["non-inferior", "inferior", "inconclusive", "withheld"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The word, and the sentence that says why."""
+
+    word: Word
+    reason: str
+
+
+def verdict(
+    ci: Interval | None, margin: float, *, regime: Regime, positives: int, cluster: float
+) -> Verdict:
+    """Return whether the first arm is non-inferior to the second.
+
+    Args:
+        ci: of the first arm's macro AUROC minus the second's; None if there is none.
+        margin: the largest loss that does not matter, positive, fixed before training.
+        regime: where the interval holds (see `load_regime`).
+        positives: patients with the rarest finding; as `Regime.covered` takes it.
+        cluster: images a patient, on average.
+
+    Raises:
+        ValueError: the margin is not a positive number.
+    """
+    if not 0 < margin < math.inf:
+        raise ValueError(f"the margin must be positive, got {margin}")
+    if ci is None or not all(map(math.isfinite, ci)):
+        return Verdict("withheld", "the difference has no interval")
+    is_covered, why = regime.covered(positives, cluster)
+    if not is_covered:
+        return Verdict("withheld", why)
+    word = decide(ci, margin)
+    where = {
+        "non-inferior": "lies wholly above",
+        "inferior": "lies wholly below",
+        "inconclusive": "holds",
+    }[word]
+    low, high = ci
+    return Verdict(word, f"the interval, {low:+.4f} to {high:+.4f}, {where} {-margin:+.4f}")
+
+
+def decide(ci: Interval, margin: float) -> Literal["non-inferior", "inferior", "inconclusive"]:
+    """Return the word for an interval that is to be trusted.
+
+    >>> [decide(ci, 0.01) for ci in ((-0.005, 0.02), (-0.05, -0.02), (-0.02, 0.01))]
+    ['non-inferior', 'inferior', 'inconclusive']
+    """
+    low, high = ci
+    if low > -margin:
+        return "non-inferior"
+    return "inferior" if high < -margin else "inconclusive"
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p values adjusted for their number by Holm's rule; nan stays nan and is not counted.
+
+    Args:
+        p: in [0, 1], or nan where there was no test.
+
+    Raises:
+        ValueError: a p value is out of range.
+
+    >>> holm([0.01, 0.04, float("nan"), 0.03])  # 3 × 0.01, then 2 × 0.03, then at least that
+    [0.03, 0.06, nan, 0.06]
+    """
+    if any(not (0 <= value <= 1 or math.isnan(value)) for value in p):
+        raise ValueError(f"p values must be between 0 and 1, got {list(p)}")
+    adjusted = [math.nan] * len(p)
+    tested = [place for place in range(len(p)) if not math.isnan(p[place])]
+    order = sorted(tested, key=p.__getitem__)
+    floor = 0.0
+    for step, place in enumerate(order):
+        floor = max(floor, min(1.0, (len(order) - step) * p[place]))
+        adjusted[place] = floor
+    return adjusted
+
+
+def power_note(
+    difference: float,
+    se: float | None,
+    margin: float,
+    positives: int,
+    negatives: int,
+    patients: int,
+    *,
+    level: float = 0.95,
+    power: float = 0.8,
+) -> str | None:
+    """Return that the test set is too small to decide, and what size would do; None if it is not.
+
+    Too small: half the interval is wider than the margin, and the interval holds minus the margin.
+    The size is for arms that do not differ at all, whatever was found: power from the observed
+    difference would only say the p value again.
+
+    Args:
+        difference: of the macro AUROCs, first minus second.
+        se: its standard error; None or nan if there is none.
+        margin: as in `verdict`.
+        positives: images with the rarest finding.
+        negatives: images without it.
+        patients: of the test set.
+        level: of the interval.
+        power: chance of showing non-inferiority of equal arms.
+
+    >>> note = power_note(0.0, 0.02, 0.01, 40, 300, 200)  # 200 × ((1.960 + 0.842) × 2)^2 = 6279
+    >>> "About 6,300 such patients" in note
+    True
+    """
+    stands = (
+        f"The test set is too small to decide: with {patients:,} patients, and {positives:,} "
+        f"images with the rarest finding against {negatives:,} without"
+    )
+    if se is None or math.isnan(se):
+        return f"{stands}, the difference has no interval."
+    tail = float(special.ndtri((1 + level) / 2))
+    half = tail * se
+    if half <= margin or decide((difference - half, difference + half), margin) != "inconclusive":
+        return None
+    needed = patients * ((tail + float(special.ndtri(power))) * se / margin) ** 2
+    return (
+        f"{stands}, the {100 * level:g} % interval is ±{half:.3f}, wider than the margin of "
+        f"{margin:.3f}. About {_two_digits(needed):,} such patients would be needed to show "
+        f"non-inferiority of arms that do not differ, at {100 * power:g} % power."
+    )
+
+
+def _two_digits(count: float) -> int:
+    """Return the count rounded up to two digits.
+
+    >>> [_two_digits(count) for count in (6279.2, 98.1, 7.2)]
+    [6300, 99, 8]
+    """
+    step: int = 10 ** max(0, math.floor(math.log10(count)) - 1)
+    return math.ceil(count / step) * step

@@ -1,0 +1,166 @@
+"""The answer in plain words, and what it rests on."""
+
+from fedcxr.report.comparison.load import Comparison, Difference, Estimate
+from fedcxr.report.comparison.wording import (
+    VERDICTS,
+    joined,
+    level_words,
+    signed_interval,
+)
+from fedcxr.report.wording import as_number, count, counted, fixed, interval
+
+SEEDS_FOR_A_CLAIM = 5
+"""Fewer trainings than this say too little about training in general to make a claim."""
+
+_UNDECIDED = ("inconclusive", "withheld")
+
+
+def title(comparison: Comparison) -> str:
+    """Return what was compared."""
+    primary = comparison.primary
+    if primary:
+        return f"{primary.arm.title} against {primary.against.title}"
+    return joined([arm.title for arm in comparison.arms])
+
+
+def sentence(comparison: Comparison) -> str:
+    """Return the answer in one sentence: how much, how sure, and the verdict."""
+    primary = comparison.primary
+    if primary is None:
+        return _without_difference(comparison)
+    found = primary.score("macro_auroc")
+    pair = f"{primary.arm.title} and {primary.against.title}"
+    if found.value is None:
+        return f"{pair} cannot be compared in macro AUROC: {found.reason or 'none is defined'}."
+    how = f"{_how_much(found.value)} {primary.against.title} ({_how_sure(comparison, found)})"
+    return f"{primary.arm.title} has {how}{_verdict(comparison, primary)}."
+
+
+def is_too_small(difference: Difference | None) -> bool:
+    """Return whether the test set is too small to decide."""
+    return bool(difference and difference.power and difference.verdict in _UNDECIDED)
+
+
+def notices(comparison: Comparison) -> list[str]:
+    """Return what must be known beside the answer: why there is no verdict, and power."""
+    primary = comparison.primary
+    if primary is None:
+        return []
+    found = []
+    if primary.verdict == "withheld" and primary.verdict_reason:
+        found.append(_as_sentence(primary.verdict_reason))
+    if primary.power:
+        found.append(_as_sentence(primary.power))
+    return found
+
+
+def basis(comparison: Comparison) -> list[str]:
+    """Return what the numbers of the page rest on, and what they do not say."""
+    statistics, data = comparison.part("statistics"), comparison.part("data")
+    level = level_words(comparison.level)
+    images = counted(data.get("test_images"), "image", "images")
+    patients = counted(data.get("test_patients"), "patient", "patients")
+    draws = as_number(statistics.get("resamples"))
+    how = f"{count(draws)} draws of patients" if draws else "draws of patients"
+    return [
+        f"All arms were scored on the same {images} of {patients}, who took part in no training; "
+        f"each interval covers {level} and comes from {how}, the same for all arms"
+        f"{_method(statistics.get('method'))}.",
+        "The intervals are conditional on the trained models: they say how far a number would move "
+        "with other patients, not with other trainings.",
+        *_about_seeds(comparison),
+        "Thresholds and temperatures were fixed on validation patients and applied to the test "
+        "set unchanged.",
+        "A label without both classes in the test set has no AUROC and is left out of the means.",
+        *_about_p(comparison),
+        "AUROC and average precision of an arm are means over its models, not the score of an "
+        "ensemble. Curves, operating points, calibration and subgroups are of one model an arm: "
+        "the first seed's, and of an arm with a model a site the first site's.",
+    ]
+
+
+def _without_difference(comparison: Comparison) -> str:
+    arm = comparison.main_arm
+    found = arm.score("macro_auroc")
+    if found.value is None:
+        return f"{arm.title} has no macro AUROC: {found.reason or 'no label has both classes'}."
+    sure = f" ({_how_sure(comparison, found)})" if found.ci else ""
+    why = "with one arm there is nothing to compare it with"
+    if len(comparison.arms) > 1:
+        why = "no difference between the arms was computed"
+    return f"{arm.title} has a macro AUROC of {fixed(found.value)}{sure}; {why}."
+
+
+def _how_much(value: float) -> str:
+    if fixed(abs(value)) == fixed(0):
+        return "the same macro AUROC, to three decimals, as"
+    return f"a macro AUROC {fixed(abs(value))} {'lower' if value < 0 else 'higher'} than"
+
+
+def _how_sure(comparison: Comparison, found: Estimate) -> str:
+    if found.ci is None:
+        return found.reason or "no interval was computed"
+    level = level_words(comparison.level)
+    if comparison.primary is None:
+        return f"{level} interval {interval(found.ci)}"
+    return f"{level} interval {signed_interval(found.ci)}"
+
+
+def _verdict(comparison: Comparison, primary: Difference) -> str:
+    """Return the verdict as the end of the sentence."""
+    small = "the test set is too small to decide"
+    if primary.verdict in VERDICTS:
+        known = comparison.margin is not None
+        margin = f"which {f'with a margin of {fixed(comparison.margin)} ' if known else ''}is "
+        if is_too_small(primary):
+            return f", {margin}{primary.verdict}: {small}"
+        return f", {margin}{VERDICTS[primary.verdict]}"
+    if primary.verdict:
+        return f"; no verdict is given{f', and {small}' if is_too_small(primary) else ''}"
+    return ""
+
+
+def _as_sentence(text: str) -> str:
+    """Return a text with a capital first and a full stop last.
+
+    >>> _as_sentence("too few patients")
+    'Too few patients.'
+    """
+    return f"{text[0].upper()}{text[1:].rstrip('.')}."
+
+
+def _method(method: object) -> str:
+    return f" ({method} for differences)" if method else ""
+
+
+def _about_seeds(comparison: Comparison) -> list[str]:
+    seeds = comparison.num_seeds
+    if seeds == 1:
+        return [
+            "Each arm was trained once: how far another training would lie is not known, and no "
+            "claim is made about training in general."
+        ]
+    if seeds < SEEDS_FOR_A_CLAIM:
+        return [
+            f"Each arm was trained {seeds} times; the spread over the seeds is stated apart. With "
+            f"fewer than {SEEDS_FOR_A_CLAIM} seeds no claim is made about training in general."
+        ]
+    primary = comparison.primary
+    claim = primary.score("training_claim") if primary else Estimate()
+    if claim.ci is None:
+        why = f": {claim.reason}" if claim.reason else ""
+        return [f"No claim is made about training in general{why.rstrip('.')}."]
+    return [
+        f"About training in general, from {seeds} seeds paired and the patients' variance "
+        f"(t distribution): a difference of {signed_interval(claim.ci)}, at "
+        f"{level_words(comparison.level)}."
+    ]
+
+
+def _about_p(comparison: Comparison) -> list[str]:
+    if not comparison.differences:
+        return []
+    return [
+        "The p values by label are of the same test as their intervals, adjusted by Holm over the "
+        "labels; the verdict is about the macro mean alone."
+    ]

@@ -1,0 +1,122 @@
+"""The page of a comparison, its tables and its figures, from comparison.json alone.
+
+Templates end in `.md` for the reason given in `fedcxr/report/page.py`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from fedcxr.atomic import write_text_atomically
+from fedcxr.report import wording
+from fedcxr.report.comparison import answer, headline, sections, tables_details, tables_scores
+from fedcxr.report.comparison.checklist import checklist
+from fedcxr.report.comparison.csv_tables import write_tables
+from fedcxr.report.comparison.figures import Figures, draw_all
+from fedcxr.report.comparison.load import Comparison, read_comparison
+from fedcxr.report.comparison.pictures import write_pictures
+from fedcxr.report.comparison.published import published
+from fedcxr.report.comparison.table import Table
+from fedcxr.report.comparison.wording import level_words
+
+PAGE, TABLES, FIGURES = "report.html", "tables", "figures"
+
+
+def write_comparison(folder: Path) -> Path:
+    """Write report.html, tables/ and figures/ into a comparison's folder; return the page's path.
+
+    The same comparison.json gives the same bytes with the same versions of fedcxr and matplotlib.
+
+    Raises:
+        ArtefactError: no comparison.json in the folder, or a damaged one.
+        OSError: the folder cannot be written.
+    """
+    comparison = read_comparison(folder)
+    tables, figures = all_tables(comparison), draw_all(comparison)
+    page = render(comparison, tables, figures)
+    write_tables(list(tables.values()), folder / TABLES)
+    write_pictures(figures.files(), folder / FIGURES)
+    write_text_atomically(folder / PAGE, page)
+    return folder / PAGE
+
+
+def all_tables(comparison: Comparison) -> dict[str, Table]:
+    """Return every table by its name."""
+    found = (
+        tables_scores.arms(comparison),
+        tables_scores.seeds(comparison),
+        tables_scores.differences(comparison),
+        tables_scores.labels(comparison, "auroc"),
+        tables_scores.labels(comparison, "ap"),
+        tables_scores.label_differences(comparison),
+        tables_scores.learning(comparison),
+        tables_details.operating_points(comparison),
+        tables_details.calibration(comparison),
+        tables_details.calibration_bins(comparison),
+        tables_details.subgroups(comparison),
+        tables_details.gaps(comparison),
+        tables_details.site_matrix(comparison),
+        tables_details.label_frequencies(comparison),
+        tables_details.costs(comparison),
+        published(comparison),
+        checklist(comparison),
+    )
+    return {table.name: table for table in found}
+
+
+def render(comparison: Comparison, tables: dict[str, Table], figures: Figures) -> str:
+    """Return the page as HTML."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fedcxr.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(fixed=wording.fixed, count=wording.count, percent=wording.percent)
+    page = environment.get_template("comparison_page.html.md").render(
+        comparison=comparison,
+        figures=figures,
+        tables=tables,
+        level=level_words(comparison.level),
+        **_overview(comparison),
+        **_details(comparison, tables),
+    )
+    return page.strip() + "\n"
+
+
+def _overview(comparison: Comparison) -> dict[str, Any]:
+    notices = answer.notices(comparison)
+    return {
+        "name": str(comparison.tree.get("name") or comparison.path.parent.name),
+        "title": answer.title(comparison),
+        "sentence": answer.sentence(comparison),
+        "notices": notices,
+        "too_small": answer.is_too_small(comparison.primary),
+        "says_too_small": any("too small" in notice.lower() for notice in notices),
+        "hero": headline.hero(comparison),
+        "facts": headline.facts(comparison),
+        "settings": headline.settings(comparison),
+        "legend": sections.legend(comparison),
+        "basis": answer.basis(comparison),
+        "notes": [str(note) for note in comparison.tree.get("notes") or () if note],
+    }
+
+
+def _details(comparison: Comparison, tables: dict[str, Table]) -> dict[str, Any]:
+    return {
+        "label_differences": sections.label_differences(comparison),
+        "operating_points": sections.operating_points(comparison),
+        "calibration": sections.calibration(comparison),
+        "temperatures": [(arm.title, tables_details.temperature(arm)) for arm in comparison.arms],
+        "subgroups": sections.subgroups(comparison),
+        "gaps": sections.gaps(comparison),
+        "rules": sections.rules(comparison),
+        "site_cells": sections.site_cells(comparison),
+        "worst_sites": sections.worst_sites(comparison),
+        "frequencies": sections.frequencies(comparison),
+        "splits": tables_details.SPLITS,
+        "beside": sections.beside(comparison),
+        "checklists": sections.checklists(tables["checklist"]),
+    }

@@ -1,0 +1,69 @@
+"""Partitions made of another one: all sites as one, or one site alone, with the same held-out sets.
+
+What they train on is, image by image, what the sites of the first partition train on; so a model
+trained on one of them is compared with the federation on the same patients.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedcxr.data.records import RecordTable
+from partitions.plan_folder import (
+    FORMAT,
+    TEST_CSV,
+    VAL_CSV,
+    PartitionPlan,
+    read_plan,
+    site_file,
+)
+from partitions.plan_writer import write_plan
+from partitions.record_table import join
+from partitions.table import read_table
+
+POOLED = "pooled"
+"""The name of the one site that holds what all sites hold."""
+
+
+def pool_sites(plan: PartitionPlan, out: Path) -> PartitionPlan:
+    """Return the plan in `out` whose one site holds the records of all sites of `plan`.
+
+    Raises:
+        ArtefactError: `plan` is an export without its sites, or `out` cannot be written.
+    """
+    tables = [read_table(plan.site_csv(site.site_id)) for site in plan.sites]
+    return _derived(plan, "pooled", {POOLED: join(tables)}, out)
+
+
+def single_site(plan: PartitionPlan, site_id: str, out: Path) -> PartitionPlan:
+    """Return the plan in `out` whose one site is a site of `plan`.
+
+    Raises:
+        ArtefactError: there is no such site, or `out` cannot be written.
+    """
+    table = read_table(plan.site_csv(site_id))
+    return _derived(plan, "single site", {site_id: table}, out)
+
+
+def _derived(
+    plan: PartitionPlan, scheme: str, sites: Mapping[str, RecordTable], out: Path
+) -> PartitionPlan:
+    held = sum(map(len, sites.values()))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    head: dict[str, Any] = {
+        "format": FORMAT,
+        "layout": plan.layout,
+        "source": plan.source,
+        "labels": list(plan.labels),
+        "scheme": scheme,
+        "parameters": plan.parameters,
+        "seed": plan.seed,
+        "key_fingerprint": plan.key_fingerprint,
+        "views": plan.views,
+        "moved_patients": plan.moved_patients,
+        "left_out_images": plan.left_out_images + sum(s.images for s in plan.sites) - held,
+    }
+    tables = {VAL_CSV: read_table(plan.val_csv), TEST_CSV: read_table(plan.test_csv)}
+    tables |= {site_file(name): table for name, table in sites.items()}
+    write_plan(out, head, tables, dict.fromkeys(sites, ""))
+    return read_plan(out)

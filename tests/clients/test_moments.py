@@ -1,0 +1,118 @@
+"""`moments: keep`: rounds at one site are one long training with Adam."""
+
+import numpy as np
+import pytest
+import torch
+
+from clients.site import open_site, simulated
+from clients.state import read_moments, write_moments
+from clients.train import train_order
+from clients.worker import worker_for
+from fedcxr.config.train import TrainConfig
+from fedcxr.errors import ArtefactError
+from fedcxr.parameters import extract
+from fedcxr.tensor_file import write_tensor_file
+from fedcxr.training.adam import Moments, adam_of, moments_of
+
+SITE = "site-00"
+
+
+def moments(value=1.0):
+    return Moments(torch.full((3,), value), torch.full((3,), value**2), torch.tensor([2.0]))
+
+
+def trained(sites, state, task, make_order, rounds):
+    """Return the parameters after some rounds at the first site, each from the last one's."""
+    location = simulated(sites, 0, cache=sites / "cache", state=state)
+    worker = worker_for(task, 1)
+    parameters = extract(worker.model, worker.spec)
+    for round_num in rounds:
+        order = make_order(task, worker.spec, round_num)
+        site = open_site(location, task)
+        result = train_order(location, site, task, order, parameters=parameters, worker=worker)
+        parameters = result.parameters
+    return parameters
+
+
+@pytest.fixture
+def fresh(make_task):
+    """Every training here starts from the same weights."""
+    worker = worker_for(make_task(), 1)
+    kept = {name: value.clone() for name, value in worker.model.state_dict().items()}
+
+    def start():
+        worker.model.load_state_dict(kept)
+
+    return start
+
+
+def keeping(make_task, how):
+    task = make_task()
+    return task.model_copy(update={"train": task.train.model_copy(update={"moments": how})})
+
+
+def test_the_second_round_goes_on_from_the_firsts_moments(
+    sites, tmp_path, make_task, make_order, fresh
+):
+    task = keeping(make_task, "keep")
+    fresh()
+    trained(sites, tmp_path / "a", task, make_order, [1])
+    one = read_moments(tmp_path / "a" / SITE, task.run, 2)
+    assert one.steps.unique().tolist() == [2.0]  # six images in batches of four: two steps
+    fresh()
+    trained(sites, tmp_path / "b", task, make_order, [1, 2])
+    assert read_moments(tmp_path / "b" / SITE, task.run, 3).steps.unique().tolist() == [4.0]
+    fresh()
+    kept = trained(sites, tmp_path / "c", task, make_order, [1, 2])
+    fresh()
+    restarted = trained(sites, tmp_path / "d", keeping(make_task, "restart"), make_order, [1, 2])
+    assert not np.array_equal(kept.vector, restarted.vector)
+    assert not list((tmp_path / "d").rglob("adam-*"))
+
+
+def test_a_round_that_is_done_again_gives_the_same_bits(
+    sites, tmp_path, make_task, make_order, fresh
+):
+    task = keeping(make_task, "keep")
+    fresh()
+    straight = trained(sites, tmp_path / "a", task, make_order, [1, 2])
+    fresh()
+    first = trained(sites, tmp_path / "b", task, make_order, [1])
+    location = simulated(sites, 0, cache=sites / "cache", state=tmp_path / "b")
+    worker = worker_for(task, 1)
+    for _ in range(2):  # the server lost the first answer
+        order = make_order(task, worker.spec, 2)
+        site = open_site(location, task)
+        again = train_order(location, site, task, order, parameters=first, worker=worker)
+    assert again.parameters.sha256() == straight.sha256()
+
+
+def test_two_generations_are_kept_and_damage_is_told(tmp_path):
+    for round_num in (1, 2, 3):
+        write_moments(tmp_path, "run", round_num, moments(round_num))
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["adam-00002.safetensors", "adam-00003.safetensors"]
+    assert read_moments(tmp_path, "run", 3).means.tolist() == [2.0] * 3
+    assert read_moments(tmp_path, "other", 1) is None
+    with pytest.raises(ArtefactError, match="went back too far"):
+        read_moments(tmp_path, "run", 1)
+    write_tensor_file(tmp_path / "run" / "adam-00003.safetensors", {"means": torch.ones(1)}, {})
+    with pytest.raises(ArtefactError, match="holds no moments 'squares'"):
+        read_moments(tmp_path, "run", 4)
+
+
+def test_moments_come_back_as_they_were_in_any_memory_layout():
+    config = TrainConfig()
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3)).to(memory_format=torch.channels_last)
+    adam = adam_of(model)
+    images = torch.randn(2, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    for _ in range(2):
+        model(images).square().sum().backward()
+        adam.step(config, 1e-2)
+    taken = moments_of(model)
+    plain = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3))
+    adam_of(plain, taken)
+    again = moments_of(plain)
+    for name in ("means", "squares", "steps"):
+        assert torch.equal(getattr(taken, name), getattr(again, name))
+    assert taken.means.shape == (3 * 2 * 9 + 3,)

@@ -1,0 +1,294 @@
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from threadpoolctl import threadpool_limits
+from typer.testing import CliRunner
+
+import fedcxr.cli.selftest as verb
+import fedcxr.experiments.selftest as selftest
+from fedcxr.errors import ArtefactError
+from fedcxr.experiments.selftest import GRID, read_result, run_selftest
+from fedcxr.experiments.selftest_page import MARK, tables, write_page
+from fedcxr.metrics import regime
+from fedcxr.metrics.paired import difference, paired_bootstrap
+from fedcxr.metrics.regime import VERDICT_INTERVAL, Cell, read_cell, read_tallies
+from fedcxr.metrics.resampling import patient_weights
+from fedcxr.metrics.simulated_study import (
+    INTERVALS,
+    Design,
+    count_outcomes,
+    excess_of,
+    intervals_of,
+    jackknife_of,
+    resampled,
+    simulate_study,
+)
+
+STORED = Path(regime.__file__).parent / regime.STORED
+SMALL = Design(resamples=100)
+CELL = Cell(12, 30, 3.0, True, 0.5, 1)
+PAIR = (CELL, Cell(10, 20, 1.0, False, 0.0, 2))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As the verb's processes have: threads that wait for one another would count as work."""
+    with threadpool_limits(1):
+        yield
+
+
+def as_images(study):
+    """Return target (N, L) and the arms (1, N, L) as `paired_bootstrap` takes them."""
+    target = study.positive[:, study.patient].T.astype(float)
+    arms = {name: study.scores[None, :, arm].transpose(0, 2, 1) for arm, name in enumerate("ab")}
+    return target, arms
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+def test_the_fast_resamples_are_those_of_the_product_on_the_same_draws(labels):
+    cell = replace(CELL, labels=labels)
+    study = simulate_study(cell, SMALL, np.random.default_rng(5))
+    target, arms = as_images(study)
+    drawn = paired_bootstrap(target, arms, study.patient, resamples=300, seed=3).auroc
+    weights = np.concatenate(list(patient_weights(42, 300, 3, at_once=64)))
+    for column in range(labels):
+        label = excess_of(study, column)
+        a, b = (drawn[name] for name in "ab")
+        assert label.difference == pytest.approx(a.value[column] - b.value[column], abs=1e-14)
+        expected = a.draws[:, column] - b.draws[:, column]
+        found = resampled(label, weights.astype(np.float32))
+        assert found == pytest.approx(expected, abs=1e-14, nan_ok=True)
+        expected = a.jackknife[:, column] - b.jackknife[:, column]
+        assert jackknife_of(label, 42) == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+def test_the_interval_of_a_study_is_that_of_the_product_on_the_same_draws(labels, monkeypatch):
+    study = simulate_study(replace(CELL, labels=labels), SMALL, np.random.default_rng(6))
+    target, arms = as_images(study)
+    drawn = paired_bootstrap(target, arms, study.patient, resamples=500, seed=4).auroc
+    weights = np.concatenate(list(patient_weights(42, 500, 4, at_once=500))).astype(np.float32)
+    monkeypatch.setattr(
+        "fedcxr.metrics.simulated_study.draw_weights", lambda rng, resamples, patients: [weights]
+    )
+    found = intervals_of(study, SMALL, np.random.default_rng(0))
+    expected = difference(drawn, "a", "b", columns=range(labels), level=0.95)
+    assert found["bca"] == pytest.approx(expected.ci, abs=1e-12)
+    assert ("clustered" in found) == (labels == 1)
+
+
+def test_a_large_set_is_counted_in_float64_and_gives_the_same():
+    # 40 × 100 positive by 60 × 100 negative images: 24 million pairs, past what float32 holds
+    study = simulate_study(Cell(40, 60, 100.0, False, 0.5, 1), SMALL, np.random.default_rng(1))
+    label = excess_of(study, 0)
+    assert label.pairs.dtype == np.float64
+    target, arms = as_images(study)
+    drawn = paired_bootstrap(target, arms, study.patient, resamples=5, seed=3).auroc
+    weights = np.concatenate(list(patient_weights(100, 5, 3, at_once=5))).astype(np.float32)
+    expected = drawn["a"].draws[:, 0] - drawn["b"].draws[:, 0]
+    assert resampled(label, weights) == pytest.approx(expected, abs=1e-14)
+
+
+def test_the_arms_have_the_aurocs_that_the_design_says():
+    # 4,000 × 4,000 patients: DeLong's standard error of an AUROC of 0.85 is about 0.003
+    cell = Cell(4000, 4000, 1.0, False, 0.0, 1)
+    study = simulate_study(cell, SMALL, np.random.default_rng(0))
+    ill = study.positive[0]
+    for arm, auroc in enumerate((0.84, 0.85)):
+        scores = study.scores[0, arm]
+        found = stats.mannwhitneyu(scores[ill], scores[~ill]).statistic / 4000**2
+        assert found == pytest.approx(auroc, abs=0.015)
+
+
+def test_noise_has_variance_1_and_the_correlations_that_the_design_says():
+    cell = Cell(1, 20_000, 2.0, False, 0.5, 1)
+    study = simulate_study(cell, SMALL, np.random.default_rng(0))
+    well = ~study.positive[0, study.patient]
+    images = study.scores[0][:, well].reshape(2, -1, 2)  # (arm, patient, image)
+    assert images.var(axis=(1, 2)) == pytest.approx([1, 1], abs=0.03)
+    assert np.corrcoef(images[0].T)[0, 1] == pytest.approx(0.5, abs=0.03)
+    assert np.corrcoef(images[0].ravel(), images[1].ravel())[0, 1] == pytest.approx(0.8, abs=0.03)
+
+
+def test_uneven_patients_have_as_many_images_on_average():
+    cell = Cell(2000, 8000, 3.0, True, 0.5, 1)
+    sizes = np.bincount(simulate_study(cell, SMALL, np.random.default_rng(0)).patient)
+    assert sizes.min() == 1
+    assert sizes.mean() == pytest.approx(3, abs=0.1)
+    assert sizes.var() == pytest.approx(6, abs=0.5)  # geometric: (1 - 1/3) / (1/3)^2
+
+
+def test_a_cell_counts_every_study_once_however_they_are_shared_out():
+    whole = count_outcomes(CELL, SMALL, range(30))
+    parts = [count_outcomes(CELL, SMALL, some) for some in (range(11), range(11, 30))]
+    assert np.array_equal(whole[0], parts[0][0] + parts[1][0])
+    assert whole[1] == pytest.approx(parts[0][1] + parts[1][1], rel=1e-12)
+    assert np.all(whole[0].sum(axis=1) == 30)
+
+
+def test_a_true_margin_is_covered_about_as_often_as_the_interval_says():
+    counts, _ = count_outcomes(Cell(40, 200, 1.0, False, 0.0, 1), Design(), range(200))
+    covered = dict(zip(INTERVALS, counts[:, 0] / 200, strict=True))
+    # 200 studies of 95 %: 99.9 % of counts lie between 88 and 99 %
+    assert all(0.88 < share <= 0.995 for share in covered.values())
+
+
+def test_a_study_of_40_positives_and_200_negatives_takes_a_few_milliseconds():
+    cell = Cell(40, 200, 1.0, False, 0.0, 1)
+    count_outcomes(cell, Design(), range(2))
+    start = time.process_time()
+    count_outcomes(cell, Design(), range(2, 22))
+    assert time.process_time() - start < 20 * 0.02
+
+
+def test_the_grid_is_that_of_the_page():
+    assert {cell.positives for cell in GRID} == {10, 40, 200}
+    assert {cell.cluster for cell in GRID} == {1.0, 3.0, 10.0}
+    assert {cell.correlation for cell in GRID} == {0.0, 0.5}
+    assert len({cell.name for cell in GRID}) == len(GRID)
+
+
+def test_a_run_stores_counts_and_what_follows_from_them(tmp_path):
+    told = []
+    result = run_selftest(
+        60,
+        tmp_path / "result.json",
+        workers=1,
+        design=SMALL,
+        grid=PAIR,
+        show=lambda cell, more, found: told.append((cell.name, more, found is not None)),
+    )
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert [read_cell(cell) for cell in result["cells"]] == list(PAIR)
+    assert sum(more for _, more, _ in told) == 120
+    assert [name for name, _, is_done in told if is_done] == [cell.name for cell in PAIR]
+    assert list(result["cells"][0]["intervals"]) == list(INTERVALS)
+    assert "clustered" not in result["cells"][1]["intervals"]
+    for cell in result["cells"]:
+        for name, tally in read_tallies(cell).items():
+            counts = cell["intervals"][name]
+            assert tally.covered + tally.non_inferior + tally.inferior + tally.undefined == 60
+            assert counts["coverage"] == tally.covered / 60
+            assert counts["rejected"] == tally.rejected(0.95)
+    assert not (tmp_path / "result.json.part").exists()
+
+
+def test_the_number_of_processes_changes_no_count(tmp_path):
+    runs = [
+        run_selftest(110, tmp_path / f"{n}.json", workers=n, design=SMALL, grid=PAIR)
+        for n in (1, 2)
+    ]
+    one, two = ([cell["intervals"] for cell in run["cells"]] for run in runs)
+    assert one == two
+
+
+def test_a_stopped_run_goes_on_after_its_last_finished_cell(tmp_path, monkeypatch):
+    out = tmp_path / "result.json"
+
+    def stop_in_the_second(cell, more, result):
+        if cell == PAIR[1]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_selftest(20, out, workers=1, design=SMALL, grid=PAIR, show=stop_in_the_second)
+    assert not out.exists()
+    simulated = []
+
+    def watched(cell, design, studies):
+        simulated.append(cell)
+        return count_outcomes(cell, design, studies)
+
+    monkeypatch.setattr(selftest, "count_outcomes", watched)
+    result = run_selftest(20, out, workers=1, design=SMALL, grid=PAIR)
+    assert set(simulated) == {PAIR[1]}
+    whole = run_selftest(20, tmp_path / "whole.json", workers=1, design=SMALL, grid=PAIR)
+    for one, other in zip(result["cells"], whole["cells"], strict=True):
+        assert one["intervals"] == other["intervals"]
+
+
+def test_a_part_of_another_run_is_not_gone_on_with(tmp_path):
+    out = tmp_path / "result.json"
+    out.with_name("result.json.part").write_text('{"head": {}, "cells": {"x": 1}}')
+    assert run_selftest(5, out, workers=1, design=SMALL, grid=PAIR)["studies"] == 5
+
+
+def test_the_page_keeps_its_head_and_has_every_cell(tmp_path):
+    result = run_selftest(10, tmp_path / "r.json", workers=1, design=SMALL, grid=PAIR)
+    page = tmp_path / "statistics.md"
+    page.write_text(f"# By hand\n\nKept.\n\n{MARK}\n\nold tables\n")
+    write_page(page, result)
+    text = page.read_text()
+    assert text.startswith("# By hand\n\nKept.\n")
+    assert "old tables" not in text
+    assert "10 studies in each of 2 cells, seed 1988" in text
+    assert "| 12 | 3, uneven | 0.5 | 1 |" in text
+    write_page(page, result)
+    assert page.read_text() == text
+
+
+def test_the_verb_writes_the_result_and_the_page_and_tells_each_cell(tmp_path, monkeypatch):
+    monkeypatch.setattr(selftest, "GRID", PAIR)
+    monkeypatch.setattr(
+        selftest.run_selftest,
+        "__kwdefaults__",
+        {**selftest.run_selftest.__kwdefaults__, "grid": PAIR, "design": SMALL},
+    )
+    out, page = tmp_path / "r.json", tmp_path / "p.md"
+    arguments = ["stats", "--studies", "5", "--workers", "1", "--out", out, "--page", page]
+    done = CliRunner().invoke(verb.selftest, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.split() == [str(out), str(page)]
+    assert done.stderr.count("coverage") == 2
+    assert json.loads(out.read_text())["studies"] == 5
+
+
+def test_the_page_can_be_written_again_from_the_result_alone(tmp_path):
+    out, page = tmp_path / "r.json", tmp_path / "p.md"
+    result = run_selftest(5, out, workers=1, design=SMALL, grid=PAIR)
+    arguments = ["stats", "--out", str(out), "--page", str(page), "--write-only"]
+    done = CliRunner().invoke(verb.selftest, arguments)
+    assert done.exit_code == 0, done.output
+    assert page.read_text() == f"# Statistics\n\n{MARK}\n\n{tables(result)}"
+
+
+def test_a_result_that_cannot_be_read_says_how_to_write_one(tmp_path):
+    with pytest.raises(ArtefactError, match=r"no result of the self-test.*selftest stats --out"):
+        read_result(tmp_path / "none.json")
+
+
+def test_the_stored_result_is_of_this_grid_and_its_judgements_follow_from_its_counts():
+    stored = json.loads(STORED.read_text("utf-8"))
+    assert tuple(read_cell(cell) for cell in stored["cells"]) == GRID
+    assert {name: stored[name] for name in ("seed", "resamples", "margin")} == {
+        "seed": Design().seed,
+        "resamples": Design().resamples,
+        "margin": Design().margin,
+    }
+    for cell in stored["cells"]:
+        assert cell["studies"] == stored["studies"]
+        assert VERDICT_INTERVAL in cell["intervals"]
+        for name, tally in read_tallies(cell).items():
+            counts = cell["intervals"][name]
+            assert counts["rejected"] == tally.rejected(stored["level"])
+            total = tally.covered + tally.non_inferior + tally.inferior + tally.undefined
+            assert total == cell["studies"]
+
+
+def test_the_page_in_docs_is_that_of_the_stored_result():
+    page = Path(__file__).parents[3] / "docs" / "statistics.md"
+    stored = json.loads(STORED.read_text("utf-8"))
+    assert page.read_text("utf-8").partition(MARK)[2].strip() == tables(stored).strip()
+
+
+def test_the_first_stored_studies_are_those_that_are_simulated_now():
+    # 200 of the 10,000: the share of all lies in the exact 99.9 % interval of theirs
+    stored = json.loads(STORED.read_text("utf-8"))["cells"][0]
+    counts, _ = count_outcomes(read_cell(stored), Design(), range(200))
+    for place, name in enumerate(INTERVALS):
+        low, high = regime.clopper_pearson(int(counts[place, 0]), 200, 0.999)
+        assert low <= stored["intervals"][name]["coverage"] <= high

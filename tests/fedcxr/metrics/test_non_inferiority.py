@@ -1,0 +1,198 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fedcxr.errors import ArtefactError
+from fedcxr.metrics import regime as regime_module
+from fedcxr.metrics.non_inferiority import Verdict, holm, power_note, verdict
+from fedcxr.metrics.regime import (
+    VERDICT_INTERVAL,
+    Cell,
+    Regime,
+    Tally,
+    clopper_pearson,
+    load_regime,
+)
+
+GOOD = Tally(10_000, 9500, 250, 250, 0)
+BAD = Tally(10_000, 9000, 500, 500, 0)
+
+
+def make_regime(**tallies):
+    """Cells of one and three images a patient, `n10_1` being of 10 positives and one image."""
+    cells = []
+    for positives in (10, 40, 200):
+        for cluster in (1, 3):
+            tally = tallies.get(f"n{positives}_{cluster}", GOOD)
+            cells.append((Cell(positives, 200, float(cluster), False, 0.5, 1), tally))
+    return Regime(0.95, tuple(cells))
+
+
+def judge(ci, *, positives=300, cluster=1.0, regime=None, margin=0.01):
+    return verdict(ci, margin, regime=regime or make_regime(), positives=positives, cluster=cluster)
+
+
+@pytest.mark.parametrize(
+    ("ci", "word"),
+    [
+        ((-0.009, 0.03), "non-inferior"),
+        ((0.002, 0.03), "non-inferior"),
+        ((-0.01, 0.03), "inconclusive"),
+        ((-0.03, 0.03), "inconclusive"),
+        ((-0.03, -0.01), "inconclusive"),
+        ((-0.03, -0.011), "inferior"),
+    ],
+)
+def test_the_verdict_is_by_the_whole_interval_against_minus_the_margin(ci, word):
+    found = judge(ci)
+    assert found.word == word
+    assert f"{ci[0]:+.4f} to {ci[1]:+.4f}" in found.reason
+    assert "-0.0100" in found.reason
+
+
+@pytest.mark.parametrize("ci", [None, (math.nan, math.nan), (-math.inf, 0.1)])
+def test_without_an_interval_the_verdict_is_withheld(ci):
+    assert judge(ci) == withheld("the difference has no interval")
+
+
+def withheld(reason):
+    return Verdict("withheld", reason)
+
+
+def test_the_verdict_is_withheld_where_the_self_test_rejected_the_interval():
+    regime = make_regime(n10_1=BAD, n10_3=BAD)
+    found = judge((0.0, 0.1), positives=39, regime=regime)
+    assert found == withheld(
+        "39 patients have the rarest finding; the interval was shown to hold from 40 on"
+    )
+    assert judge((0.0, 0.1), positives=40, regime=regime).word == "non-inferior"
+
+
+def test_below_what_was_tried_the_verdict_is_withheld():
+    assert judge((0.0, 0.1), positives=9).word == "withheld"
+    assert judge((0.0, 0.1), positives=10).word == "non-inferior"
+
+
+def test_a_rejected_cell_withholds_the_verdict_from_all_smaller_sets_though_theirs_held():
+    regime = make_regime(n40_1=BAD)
+    assert regime.covered(199, 1.0)[0] is False
+    assert regime.covered(200, 1.0)[0] is True
+
+
+def test_a_set_is_judged_by_the_cells_up_to_the_next_number_of_images_a_patient():
+    regime = make_regime(n10_3=BAD, n40_3=BAD)
+    assert regime.covered(10, 1.0)[0] is True
+    assert regime.covered(40, 1.01)[0] is False
+    assert regime.covered(200, 3.0)[0] is True
+
+
+def test_more_images_a_patient_than_were_tried_withhold_the_verdict():
+    is_covered, why = make_regime().covered(1000, 3.5)
+    assert not is_covered
+    assert why == (
+        "the test set has 3.5 images a patient; the self-test of the statistics goes up to 3"
+    )
+
+
+def test_an_interval_that_failed_everywhere_gives_no_verdict():
+    regime = make_regime(n200_1=BAD, n200_3=BAD)
+    is_covered, why = regime.covered(100_000, 1.0)
+    assert not is_covered
+    assert "at any number of positives up to 200" in why
+
+
+def test_a_cell_is_rejected_by_an_exact_test_of_coverage_or_type_1_error():
+    # one-sided binomial tests at 2.5 %: P(X <= 9456 | 0.95) and P(X >= 282 | 0.025) by scipy
+    for covered in range(9440, 9480):
+        too_few = stats.binom.cdf(covered, 10_000, 0.95) < 0.025
+        assert Tally(10_000, covered, 200, 10_000 - covered - 200, 0).rejected(0.95) == too_few
+    for wrong in range(260, 300):
+        too_many = stats.binom.sf(wrong - 1, 10_000, 0.025) < 0.025
+        assert Tally(10_000, 9600, wrong, 400 - wrong, 0).rejected(0.95) == too_many
+
+
+def test_too_wide_an_interval_is_not_rejected():
+    assert Tally(10_000, 10_000, 0, 0, 0).rejected(0.95) is False
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(0, 10), (10, 10), (3, 10), (9500, 10_000)])
+def test_clopper_pearson_is_scipys(hits, trials):
+    expected = stats.binomtest(hits, trials).proportion_ci(0.95, method="exact")
+    assert clopper_pearson(hits, trials) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_the_stored_self_test_is_read_with_every_cell():
+    regime = load_regime()
+    assert regime.level == 0.95
+    assert {cell.positives for cell, _ in regime.cells} == {10, 40, 200}
+    assert min(tally.studies for _, tally in regime.cells) == regime.cells[0][1].studies
+
+
+def test_the_percentile_interval_is_withheld_at_ten_positives():
+    assert load_regime("percentile").covered(10, 1.0)[0] is False
+
+
+def test_a_damaged_or_missing_result_says_how_to_mend_it(monkeypatch):
+    with pytest.raises(ArtefactError, match=r"missing or damaged.*Reinstall fedcxr"):
+        load_regime("no such interval")
+    monkeypatch.setattr(regime_module, "STORED", "no_such_file.json")
+    with pytest.raises(ArtefactError, match=r"no_such_file\.json"):
+        load_regime(VERDICT_INTERVAL)
+
+
+def test_a_margin_must_be_positive():
+    with pytest.raises(ValueError, match="margin must be positive"):
+        judge((0.0, 0.1), margin=0.0)
+
+
+def test_holm_is_computed_by_hand_and_keeps_nan():
+    # four tests: 4 × .005 = .02; 3 × .01 = .03; 2 × .03 = .06; 1 × .04 = .04, not below .06
+    p = [0.01, math.nan, 0.04, 0.03, 0.005]
+    assert holm(p) == pytest.approx([0.03, math.nan, 0.06, 0.06, 0.02], nan_ok=True)
+    assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
+
+
+def test_holm_rejects_at_least_what_bonferroni_rejects_and_keeps_the_order():
+    p = np.random.default_rng(0).random(30) ** 3
+    adjusted = np.array(holm(list(p)))
+    assert np.all(adjusted <= np.minimum(1, 30 * p) + 1e-15)
+    assert np.all(adjusted >= p)
+    assert np.all(np.diff(adjusted[np.argsort(p)]) >= 0)
+
+
+def test_holm_refuses_what_is_no_p_value():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        holm([0.5, 1.5])
+
+
+def test_the_power_note_asks_for_the_patients_that_a_known_formula_gives():
+    # ((1.95996 + 0.84162) × 0.03 / 0.01)^2 × 100 patients = 7064, up to two digits: 7,100
+    note = power_note(-0.002, 0.03, 0.01, 12, 300, 100)
+    assert note == (
+        "The test set is too small to decide: with 100 patients, and 12 images with the rarest "
+        "finding against 300 without, the 95 % interval is ±0.059, wider than the margin of 0.010. "
+        "About 7,100 such patients would be needed to show non-inferiority of arms that do not "
+        "differ, at 80 % power."
+    )
+
+
+def test_so_many_patients_do_show_non_inferiority_as_often_as_promised():
+    needed = ((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * 0.03 / 0.01) ** 2 * 100
+    se = 0.03 * math.sqrt(100 / needed)
+    lows = np.random.default_rng(0).normal(0, se, 100_000) - stats.norm.ppf(0.975) * se
+    assert np.mean(lows > -0.01) == pytest.approx(0.8, abs=0.005)
+
+
+def test_a_test_set_that_decides_has_no_power_note():
+    assert power_note(0.0, 0.005, 0.01, 50, 500, 300) is None  # ±0.0098
+    assert power_note(-0.2, 0.03, 0.01, 50, 500, 300) is None  # inferior whatever its width
+    assert power_note(0.2, 0.03, 0.01, 50, 500, 300) is None
+
+
+@pytest.mark.parametrize("se", [None, math.nan])
+def test_a_difference_without_a_standard_error_is_too_small_to_decide(se):
+    note = power_note(math.nan, se, 0.01, 1, 30, 20)
+    assert note.endswith("against 30 without, the difference has no interval.")

@@ -1,0 +1,305 @@
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import pytest
+from comparison_example import TOO_SMALL, make_comparison, put, write_comparison_file
+from PIL import Image
+
+from fedcxr.data.labels import NIH14_LABELS
+from fedcxr.errors import ArtefactError
+from fedcxr.report.comparison import write_comparison
+from fedcxr.report.comparison.arm_style import style_of
+from fedcxr.report.comparison.figures import Figures
+from fedcxr.report.comparison.load import read_comparison
+from fedcxr.report.comparison.page import all_tables, render
+
+LABELS = ("No Finding", "Atelectasis", "Cardiomegaly", "Edema", "Pleural Other")
+FEW = {"labels": ("Edema", "Pleural Other"), "arms": ("federated", "centralized"), "clients": 2}
+VOID = {"meta", "br", "link", "img"}
+
+
+class Outline(HTMLParser):
+    """Collects what a page is made of, and fails on tags that do not close in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.links, self.words, self.open = [], [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href"):
+                self.links.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def undrawn(tree, folder):
+    """Return the page's text without a single figure: drawing them is most of the work."""
+    comparison = read_comparison(put(folder, tree))
+    nothing = Figures([], None, None, None, [], [], None, [], None, None)
+    return Outline(render(comparison, all_tables(comparison), nothing)).text
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = write_comparison_file(tmp_path_factory.mktemp("runs") / "compare", labels=LABELS)
+    assert write_comparison(folder) == folder / "report.html"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return (folder / "report.html").read_text("utf-8")
+
+
+def test_the_page_answers_first_and_says_that_the_test_set_is_too_small(page):
+    text = Outline(page).text
+    start = text.index("Federated (FedAvg) has a macro AUROC")
+    assert start < 300
+    assert "the test set is too small to decide" in text[start : start + 260]
+    assert TOO_SMALL in text
+    assert "they have no clinical meaning" in text
+
+
+def test_every_section_is_there_in_its_order(page):
+    text = Outline(page).text
+    places = [
+        text.index(words)
+        for words in (
+            "The arms Means over",
+            "Spread over the seeds",
+            "Labels Difference in AUROC",
+            "ROC and precision-recall curves",
+            "Learning curves Thick",
+            "Operating points and confusion matrices One model",
+            "Calibration One model",
+            "Subgroups One model",
+            "Every model at every site Macro",
+            "Label frequencies Positive",
+            "Costs Arm",
+            "Published figures beside ours Not like with like",
+            "Reporting checklist What",
+            "What the numbers rest on All arms",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_the_numbers_on_the_page_are_those_of_the_file(folder, page):
+    text = Outline(page).text
+    comparison = read_comparison(folder)
+    for arm in comparison.arms:
+        assert f"{arm.title} {arm.tree['budget']} {arm.score('macro_auroc').value:.3f}" in text
+    worst = comparison.part("site_matrix")["worst"]["federated"]
+    assert f"federated: worst at {worst['site_id']}, {worst['value']:.3f}" in text
+    assert "no known positive" in text
+    assert "conditional on the trained models" in text
+    assert "With fewer than 5 seeds no claim is made about training in general." in text
+
+
+def test_the_page_needs_nothing_outside_itself(page):
+    outline = Outline(page)
+    assert "script" not in outline.tags
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in outline.links)
+    assert "url(http" not in page
+    assert "@import" not in page
+
+
+def test_ids_are_unique_and_every_reference_finds_its_own(page):
+    outline = Outline(page)
+    assert len(outline.ids) == len(set(outline.ids))
+    wanted = {link[1:] for link in outline.links if link.startswith("#")}
+    wanted |= set(re.findall(r"url\(#([^)]+)\)", page))
+    assert wanted <= set(outline.ids)
+
+
+def test_every_table_is_written(folder):
+    names = {path.stem for path in (folder / "tables").iterdir()}
+    assert names == set(all_tables(read_comparison(folder)))
+    assert all(path.suffix == ".csv" for path in (folder / "tables").iterdir())
+
+
+def test_every_figure_is_written_as_svg_and_png(folder):
+    found = {
+        kind: {path.stem for path in (folder / "figures").glob(f"*.{kind}")}
+        for kind in ("svg", "png")
+    }
+    assert found["svg"] == found["png"]
+    assert {
+        "forest-federated-centralized",
+        "forest-local-centralized",
+        "auroc-by-label",
+        "roc",
+        "precision-recall",
+        "learning-train-loss",
+        "learning-val-macro-auroc",
+        "learning-val-accuracy",
+        "confusion-federated-youden",
+        "reliability",
+        "tpr-gap-sex",
+        "site-matrix",
+        "label-frequencies",
+    } <= found["svg"]
+    for path in (folder / "figures").glob("*.png"):
+        with Image.open(path) as image:
+            assert min(image.size) > 300, path.name
+
+
+def test_figure_files_stand_alone(folder):
+    for path in (folder / "figures").glob("*.svg"):
+        text = path.read_text("utf-8")
+        root = ET.fromstring(text)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root.get("width").endswith("pt")
+        assert "var(--" not in text, path.name
+        wanted = set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", text))
+        ids = set(re.findall(r"\bid=\"([^\"]+)\"", text))
+        assert {one or other for one, other in wanted} <= ids, path.name
+
+
+def test_figures_on_the_page_take_their_colours_from_it(page):
+    drawn = "".join(re.findall(r"<svg id.*?</svg>", page, re.DOTALL))
+    assert "var(--ink)" in drawn
+    assert "var(--vermilion)" in drawn
+
+
+def test_the_margin_is_drawn_and_told(page):
+    forest = re.search(r"<svg id=\"fig-forest-federated-centralized\".*?</svg>", page, re.DOTALL)[0]
+    assert "margin −0.010" in forest
+    assert "Macro mean" in forest
+
+
+def test_lines_of_arms_differ_by_more_than_colour():
+    styles = [style_of(place) for place in range(35)]
+    assert len({(s.colour, s.dash) for s in styles}) == 35
+    for place in range(6):
+        assert style_of(place).dash != style_of(place + 1).dash
+        assert style_of(place).marker != style_of(place + 1).marker
+
+
+def test_the_same_file_gives_the_same_bytes(tmp_path):
+    folders = [
+        write_comparison_file(tmp_path / name, **{**FEW, "labels": ("Edema",)})
+        for name in ("one", "two")
+    ]
+    for each in folders:
+        write_comparison(each)
+    first, second = (
+        {p.relative_to(each): p.read_bytes() for p in each.rglob("*") if p.is_file()}
+        for each in folders
+    )
+    assert first == second
+    assert len(first) > 30
+
+
+def test_one_arm_and_one_seed_make_a_page(tmp_path):
+    tree = make_comparison(arms=("federated",), labels=LABELS, seeds=(0,), clients=1)
+    text = undrawn(tree, tmp_path)
+    assert "with one arm there is nothing to compare it with" in text
+    assert "No differences: there are not two arms to compare" in text
+    assert "One seed: how far another training would lie is not known." in text
+    assert "No difference by label to draw." in text
+    assert "Verdict" not in text
+
+
+def test_without_the_five_labels_their_column_is_left_out(tmp_path):
+    tree = make_comparison(labels=("Pneumonia", "Fracture"), undefined=(), clients=2)
+    for each in (*tree["arms"], *tree["differences"]):
+        each["five_auroc"] = None
+    text = undrawn(tree, tmp_path)
+    assert "five competition labels" not in text
+    assert "No published figures are known for this layout and these labels." in text
+
+
+def test_a_comparison_with_nothing_but_arms_makes_a_page_of_empty_states(tmp_path):
+    arms = [{"name": "federated", "macro_auroc": None}, {"name": "centralized"}]
+    text = Outline(
+        write_comparison(put(tmp_path, {"format": 1, "arms": arms})).read_text("utf-8")
+    ).text
+    for words in (
+        "federated has no macro AUROC: no label has both classes.",
+        "No differences",
+        "No ROC curves",
+        "No precision-recall curves",
+        "No learning curves",
+        "No operating points",
+        "No calibration",
+        "No subgroups",
+        "No site has test patients",
+        "No label frequencies",
+        "No published figures",
+    ):
+        assert words in text, words
+    assert list((tmp_path / "figures").glob("*")) == []
+    assert "nan" not in text.lower().split()
+
+
+def test_nulls_inside_make_dashes_not_errors(tmp_path):
+    tree = make_comparison(**FEW)
+    arm = tree["arms"][0]
+    arm["curves"]["Edema"] = None
+    arm["calibration"]["by_label"]["Edema"] = None
+    arm["operating_points"][0] |= {"threshold": None, "tp": None, "sensitivity": None}
+    arm["learning"][0]["val_loss"] = None
+    arm["subgroups"]["rows"][0] |= {"auroc": None, "tpr": None}
+    tree["differences"][0]["by_label"]["Edema"] = None
+    tree["site_matrix"]["macro_auroc"][0][0] = None
+    tree["label_frequencies"]["Edema"] = {"train": None, "test": [None, 3]}
+    outline = Outline(write_comparison(put(tmp_path, tree)).read_text("utf-8"))
+    assert not re.search(r"\bNone\b(?!: the scores| of these)|\bnan\b", outline.text)
+
+
+def test_names_from_the_file_are_escaped_everywhere(tmp_path):
+    bad = "<script>alert('x')</script> & $a$"
+    tree = make_comparison(arms=("federated", "centralized"), labels=(bad, "Edema"), clients=2)
+    tree["arms"][0]["title"] = bad
+    tree["notes"] = [bad]
+    page = write_comparison(put(tmp_path, tree)).read_text("utf-8")
+    assert "<script" not in page
+    Outline(page)
+    for path in (tmp_path / "figures").glob("*.svg"):
+        ET.fromstring(path.read_text("utf-8"))
+
+
+def test_nih_labels_stand_beside_their_papers(tmp_path):
+    labels = NIH14_LABELS[:3]
+    text = undrawn(make_comparison(labels=labels, layout="nih14", undefined=()), tmp_path)
+    assert "Wang et al. 2017" in text
+    assert "arXiv 1711.05225 v3" in text
+    assert "Not like with like." in text
+    assert "0.925" in text  # CheXNet's Cardiomegaly
+
+
+def test_many_arms_and_sites_make_a_page(tmp_path):
+    arms = ("federated", "centralized", *(f"fedprox-{n}" for n in range(5)))
+    tree = make_comparison(arms=arms, labels=("Edema",), undefined=(), clients=30)
+    page = write_comparison(put(tmp_path, tree)).read_text("utf-8")
+    assert "fedprox-4 minus Centralized" in Outline(page).text
+    assert "site-29" in Outline(page).text
+
+
+def test_nothing_is_written_where_there_is_no_comparison(tmp_path):
+    with pytest.raises(ArtefactError):
+        write_comparison(tmp_path)
+    assert list(tmp_path.iterdir()) == []

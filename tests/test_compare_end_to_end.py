@@ -1,0 +1,254 @@
+"""A whole comparison: every arm, stopped and resumed, judged again to the same figures."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedcxr.config import load_config
+from fedcxr.errors import ArtefactError, ConfigError, RunError
+from fedcxr.experiments.compare import carry_on, compare, is_comparison, report_again
+from fedcxr.experiments.simulate import simulate
+from fedcxr.metrics.auroc import auroc
+
+pytestmark = pytest.mark.slow
+
+TINY = {
+    "data.synthetic.patients": 120,
+    "data.synthetic.size_px": 48,
+    "model.image_size": 32,
+    "partition.clients": 2,
+    "server.rounds": 2,
+    "server.bootstrap": 100,
+    "explain.max_boxes": 0,
+    "explain.images_per_outcome": 0,
+    "engine.precision": "fp32",
+    "compare.seeds": 2,
+    "compare.resamples": 100,
+    "compare.at_once": 2,
+}
+NAMES = ["federated", "centralized", "local", "centralized-steps"]
+
+
+def configured(folder, **settings):
+    keys = {key.replace("__", "."): value for key, value in settings.items()}
+    return load_config(overrides={**TINY, "runs_dir": str(folder), **keys})
+
+
+def manifest(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished comparison, and what it told of its progress."""
+    told = []
+    runs = tmp_path_factory.mktemp("compare")
+    own = runs / "slow.yaml"
+    own.write_text("train:\n  learning_rate: 1.0e-4\n")
+    folder = compare(configured(runs), further={"slow": own}, tell=told.append)
+    return folder, told
+
+
+def figures(folder):
+    tree = json.loads((folder / "comparison.json").read_text())
+    del tree["created"]
+    return tree
+
+
+def test_every_arm_is_trained_with_every_seed_at_every_place(done):
+    folder, _ = done
+    found = sorted(path.name for path in (folder / "arms").iterdir() if path.is_dir())
+    expected = [f"{arm}-seed-{s}" for arm in (*NAMES, "slow") for s in (0, 1) if arm != "local"]
+    expected += [f"local-seed-{s}-site-0{n}" for s in (0, 1) for n in (0, 1)]
+    assert found == sorted([*expected, "logs"])
+    assert all(manifest(folder / "arms" / name)["status"] == "finished" for name in expected)
+    assert manifest(folder)["status"] == "finished"
+    assert is_comparison(folder)
+
+
+def test_all_arms_start_from_the_same_weights_and_meet_the_same_patients(done):
+    folder, _ = done
+    first, ids = {}, set()
+    for run in (folder / "arms").glob("*-seed-*"):
+        line = json.loads((run / "rounds.jsonl").read_text().splitlines()[0])
+        first.setdefault(run.name.split("-seed-")[1][0], set()).add(line["parameters_sha256"])
+        with np.load(run / "predictions.npz") as arrays:
+            ids.add(tuple(arrays["image_id"]) + tuple(arrays["val_image_id"]))
+    assert {seed: len(found) for seed, found in first.items()} == {"0": 1, "1": 1}
+    assert first["0"] != first["1"]
+    assert len(ids) == 1
+
+
+def test_the_federated_arm_is_what_simulate_does(done, tmp_path):
+    folder, _ = done
+    config = configured(
+        tmp_path, engine__workers=1, engine__threads_per_client=1, engine__server_threads=1
+    )
+    alone = simulate(config)
+    assert (
+        alone.summary["parameters_sha256"]
+        == json.loads((folder / "arms/federated-seed-0/summary.json").read_text())[
+            "parameters_sha256"
+        ]
+    )
+
+
+def test_the_figures_are_those_of_the_predictions(done):
+    folder, _ = done
+    tree = figures(folder)
+    assert [arm["name"] for arm in tree["arms"]] == [*NAMES, "slow"]
+    by_seed = []
+    for seed in (0, 1):
+        with np.load(folder / f"arms/federated-seed-{seed}/predictions.npz") as arrays:
+            pairs = zip(arrays["target"].T, arrays["probs"].T, strict=True)
+            each = [auroc(target, probs) for target, probs in pairs]
+            by_seed.append(np.nanmean(each))
+    arm = tree["arms"][0]
+    assert arm["macro_by_seed"] == pytest.approx(by_seed, abs=1e-12)
+    assert arm["macro_auroc"]["value"] == pytest.approx(np.mean(by_seed), abs=1e-12)
+    gap = tree["differences"][0]
+    assert (gap["arm"], gap["against"]) == ("federated", "centralized")
+    other = tree["arms"][1]["macro_auroc"]["value"]
+    assert gap["macro_auroc"]["value"] == pytest.approx(arm["macro_auroc"]["value"] - other)
+    assert "at least 5" in gap["training_claim"]["reason"]
+    matrix = tree["site_matrix"]
+    assert matrix["models"][:4] == ["federated", "centralized", "local site-00", "local site-01"]
+    assert np.shape(matrix["macro_auroc"]) == (2, 6)
+
+
+def test_equal_budgets_are_equal(done):
+    arms = {arm["name"]: arm for arm in figures(done[0])["arms"]}
+    images = [arms[name]["images_seen"] for name in NAMES]
+    # a batch of one image is left out, which depends on how the images are dealt
+    assert images[0] == pytest.approx(images[1], rel=0.02) == pytest.approx(images[2], rel=0.02)
+    assert images[3] < 0.7 * images[1]
+    assert arms["centralized-steps"]["steps"] == arms["federated"]["steps"]
+    assert arms["federated"]["bytes_up"] > 0 == arms["centralized"]["bytes_up"]
+
+
+def test_asking_for_the_page_again_gives_the_same_figures_and_bytes(done):
+    folder, _ = done
+    before, page = figures(folder), (folder / "report.html").read_bytes()
+    written = (folder / "comparison.json").stat().st_mtime_ns
+    assert report_again(folder) == folder / "report.html"
+    assert (folder / "comparison.json").stat().st_mtime_ns > written
+    assert figures(folder) == before
+    assert len((folder / "report.html").read_bytes()) == len(page)  # but for when it was made
+    assert any((folder / "tables").glob("*.csv"))
+    assert any((folder / "figures").glob("*.svg"))
+
+
+def test_progress_ends_with_everything_done(done):
+    _, told = done
+    last = told[-1]
+    assert (last.trainings, last.total_trainings) == (12, 12)
+    assert last.images == pytest.approx(last.total_images)
+
+
+def test_a_killed_comparison_goes_on_to_the_same_figures(done, tmp_path):
+    program = (
+        "import sys; from fedcxr.cli.main import command;"
+        "sys.argv = ['fedcxr', 'compare', '--quiet', *sys.argv[1:]]; command()"
+    )
+    settings = [f"{key}={value}" for key, value in TINY.items()]
+    words = [word for setting in settings for word in ("--set", setting)]
+    arms = ["--arms", "federated,centralized"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "--runs-dir", str(tmp_path), *arms, *words],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("*-compare/arms/*/checkpoints/round-00001*")):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (folder,) = tmp_path.glob("*-compare")
+    assert f"fedcxr resume {folder}" in said
+    assert manifest(folder)["status"] == "interrupted"
+    assert not _alive(folder)
+    carry_on(folder)
+    whole = {arm["name"]: arm for arm in figures(done[0])["arms"]}
+    for arm in figures(folder)["arms"]:
+        expected = whole[arm["name"]]
+        assert arm["macro_by_seed"] == expected["macro_by_seed"]
+        assert arm["by_label"] == expected["by_label"]
+
+
+def _alive(folder):
+    """Return the processes that have a file of the folder open."""
+    found = []
+    for fd in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = os.readlink(fd)
+        except OSError:
+            continue
+        if str(folder) in target:
+            found.append(fd)
+    return found
+
+
+def test_a_training_that_fails_is_named_and_the_comparison_can_go_on(tmp_path):
+    own = tmp_path / "wild.yaml"
+    own.write_text("train:\n  learning_rate: 1.0e+30\n")
+    config = configured(tmp_path, compare__arms=["federated"], compare__seeds=1)
+    with pytest.raises(RunError, match=r"wild-seed-0: Round 1: .* the loss is not finite"):
+        compare(config, further={"wild": own})
+    (folder,) = tmp_path.glob("*-compare")
+    assert manifest(folder)["status"] == "failed"
+    assert manifest(folder / "arms/federated-seed-0")["status"] == "finished"
+
+
+def test_the_best_rate_on_val_is_taken_for_each_arm(tmp_path):
+    config = configured(
+        tmp_path,
+        compare__arms=["federated", "centralized"],
+        compare__seeds=1,
+        compare__learning_rates=[1e-5, 3e-3],
+    )
+    folder = compare(config)
+    chosen = manifest(folder)["learning_rates"]
+    for arm in ("federated", "centralized"):
+        best = {}
+        for rate in (1e-5, 3e-3):
+            lines = (folder / f"tuning/{rate:g}/{arm}-seed-0/rounds.jsonl").read_text()
+            scores = [json.loads(line)["val_macro_auroc"] for line in lines.splitlines()]
+            best[rate] = max(scores)
+        assert chosen[arm] == max(best, key=best.get)
+    assert "tried by each arm" in figures(folder)["training"]["learning_rate_how"]
+    report_again(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("data:\n  views: all\n", "data differs"), ("seed: 4\n", "seed differs")],
+)
+def test_an_arm_on_other_patients_is_refused(tmp_path, text, words):
+    own = tmp_path / "own.yaml"
+    own.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        compare(configured(tmp_path), further={"own": own})
+    assert not list(tmp_path.glob("*-compare"))
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("train:\n  local_epochs: 2\n")
+    with pytest.raises(ConfigError, match="choose another name"):
+        compare(configured(tmp_path), further={"local": own})
+
+
+def test_a_folder_of_something_else_is_no_comparison(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"status": "finished"}')
+    with pytest.raises(ArtefactError, match="not a comparison"):
+        carry_on(tmp_path)

@@ -127,7 +127,8 @@ class LocalGrid(SimulatedGrid):
         """Queue an order again, for half as many workers; False where it had the memory alone."""
         if neighbours == 0:
             return False
-        if len(self._workers) <= self._num_workers:  # else the last halving is not done yet
+        # more than one, and the last halving is done
+        if self._num_workers > 1 and len(self._workers) <= self._num_workers:
             self._num_workers = max(1, self._num_workers // 2)
             log.warning("%s: the run goes on with %d clients at once", why, self._num_workers)
             if self._on_fewer:

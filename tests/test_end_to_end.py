@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from fedcxr.config import load_config
+from fedcxr.data.synthetic.write import embedded_dataset
 from fedcxr.errors import ArtefactError, LeakError, NetworkError
 from fedcxr.experiments import resume, simulate
 from fedcxr.experiments.apply import evaluate_run, predict_images
 from fedcxr.home import home_folder
-from partitions.prepare import prepare
 from partitions.table import read_table
 
 TINY = {
@@ -249,9 +249,8 @@ def test_one_disease_scored_by_study_over_all_views(tmp_path):
 
 
 def test_the_model_of_a_run_scores_other_data_without_its_own_patients(finished, tmp_path):
-    root = prepare(tiny(tmp_path)).plan.folder  # the data set is made; its root is beside
-    assert root.is_dir()
-    data = next((home_folder() / "synthetic").glob("*/CheXpert-v1.0-small"))
+    # the run's own data set: other tests keep theirs in the same home folder
+    data = embedded_dataset(tiny(tmp_path).data.synthetic)
     scores = evaluate_run(finished.path, data)
     # its official test images are those of the run, so the figures are the run's
     assert scores["macro_auroc"] == pytest.approx(finished.summary["macro_auroc"], abs=1e-12)

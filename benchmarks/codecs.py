@@ -26,7 +26,7 @@ from benchmarks.result import Result, Row, Table, run_as_command
 from fedcxr.config.load import load_config
 from fedcxr.experiments.simulate import simulate
 from fedcxr.metrics.auroc import rank, weighted_auroc
-from fedcxr.metrics.bootstrap import draw_patients
+from fedcxr.metrics.resampling import draw_patients
 from fedcxr.seeding import derive_rng
 
 GOAL_DIFFERENCE = 0.005

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.experiments.arms import Arm, Training, steps_of_largest_site
 from fedcxr.metrics import confusion, paired
-from fedcxr.metrics.calibration import Calibration, calibration, fit_temperature, tempered
+from fedcxr.metrics.calibration import (
+    NO_TEMPERATURE,
+    Calibration,
+    calibration,
+    fit_temperature,
+    tempered,
+)
 from fedcxr.metrics.curves import pr_points, roc_points
 from fedcxr.metrics.operating_point import POINTS, Operating, apply_all, thresholds
 from fedcxr.metrics.paired import ArmScores, PairedDraws
@@ -201,7 +207,8 @@ def _operating(label: str, point: str, found: Operating) -> dict[str, Any]:
 
 def _calibrations(test: Predictions, val: Predictions) -> dict[str, Any]:
     temperature = fit_temperature(val.target, val.probs)
-    after = tempered(test.probs, temperature) if math.isfinite(temperature) else None
+    has_one = math.isfinite(temperature)
+    after = tempered(test.probs, temperature) if has_one else None
     by_label = {}
     for column, label in enumerate(test.labels):
         target = test.target[:, column]
@@ -213,7 +220,8 @@ def _calibrations(test: Predictions, val: Predictions) -> dict[str, Any]:
             "tempered": None if after is None else _numbers(calibration(target, after[:, column])),
         }
     return {
-        "temperature": temperature if math.isfinite(temperature) else None,
+        "temperature": temperature if has_one else None,
+        "reason": None if has_one else NO_TEMPERATURE,
         "by_label": by_label,
     }
 

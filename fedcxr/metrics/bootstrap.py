@@ -32,9 +32,7 @@ from fedcxr.metrics.auroc import (
     score_labels,
     weighted_auroc,
 )
-from fedcxr.metrics.resampling import CHUNK_ELEMENTS as _CHUNK_ELEMENTS
-from fedcxr.metrics.resampling import draw_patients as draw_patients  # also imported from here
-from fedcxr.metrics.resampling import group, image_weights
+from fedcxr.metrics.resampling import CHUNK_ELEMENTS, group, image_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ def _resampled(
     ranks = [rank(truth[:, column], scores[:, column]) for column in range(truth.shape[1])]
     parts = [
         np.stack([weighted_auroc(label, weights) for label in ranks], axis=1)
-        for weights in image_weights(patient, resamples, seed, elements=_CHUNK_ELEMENTS)
+        for weights in image_weights(patient, resamples, seed, elements=CHUNK_ELEMENTS)
     ]
     return np.concatenate(parts)
 

@@ -99,8 +99,8 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def power_note(
-    difference: float,
-    se: float | None,
+    ci: Interval | None,
+    se: float,
     margin: float,
     positives: int,
     negatives: int,
@@ -116,8 +116,8 @@ def power_note(
     difference would only say the p value again.
 
     Args:
-        difference: of the macro AUROCs, first minus second.
-        se: its standard error; None or nan if there is none.
+        ci: as in `verdict`.
+        se: standard error of the difference.
         margin: as in `verdict`.
         positives: images with the rarest finding.
         negatives: images without it.
@@ -125,21 +125,22 @@ def power_note(
         level: of the interval.
         power: chance of showing non-inferiority of equal arms.
 
-    >>> note = power_note(0.0, 0.02, 0.01, 40, 300, 200)  # 200 × ((1.960 + 0.842) × 2)^2 = 6279
-    >>> "About 6,300 such patients" in note
+    >>> note = power_note((-0.04, 0.04), 0.02, 0.01, 40, 300, 200)
+    >>> "About 6,300 such patients" in note  # 200 × ((1.960 + 0.842) × 2)^2 = 6279
     True
     """
     stands = (
-        f"The test set is too small to decide: with {patients:,} patients, and {positives:,} "
-        f"images with the rarest finding against {negatives:,} without"
+        f"The test set is too small to decide: with {patients:,} patient{'s' * (patients != 1)}, "
+        f"and the rarest finding on {positives:,} of {positives + negatives:,} images"
     )
-    if se is None or math.isnan(se):
+    if ci is None or not all(map(math.isfinite, ci)):
         return f"{stands}, the difference has no interval."
-    tail = float(special.ndtri((1 + level) / 2))
-    half = tail * se
-    if half <= margin or decide((difference - half, difference + half), margin) != "inconclusive":
+    half = (ci[1] - ci[0]) / 2
+    if half <= margin or decide(ci, margin) != "inconclusive":
         return None
-    needed = patients * ((tail + float(special.ndtri(power))) * se / margin) ** 2
+    # normal quantiles: with so many patients Student's t is no other
+    tails = float(special.ndtri((1 + level) / 2) + special.ndtri(power))
+    needed = patients * (tails * se / margin) ** 2
     return (
         f"{stands}, the {100 * level:g} % interval is ±{half:.3f}, wider than the margin of "
         f"{margin:.3f}. About {_two_digits(needed):,} such patients would be needed to show "

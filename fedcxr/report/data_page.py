@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image
 
 from fedcxr import __version__
@@ -18,6 +17,7 @@ from fedcxr.atomic import write_text_atomically
 from fedcxr.data.quality.counts import WHOLE, Ages
 from fedcxr.data.quality.findings import DataReport, Finding, Picture
 from fedcxr.report import figures_data, wording
+from fedcxr.report.rendering import render_page
 
 STATES = ("positive", "negative", "uncertain", "blank", "masked")
 _SEXES = {"F": "female", "M": "male"}
@@ -56,15 +56,8 @@ def write_data_page(report: DataReport, path: Path) -> Path:
 
 def render_data_page(report: DataReport) -> str:
     """Return the page of a check as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fedcxr.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=wording.count, fixed=wording.fixed)
-    page = environment.get_template("data_page.html.md").render(
+    return render_page(
+        "data_page.html.md",
         report=report,
         version=__version__,
         layout=layout_words(report.layout),
@@ -76,7 +69,6 @@ def render_data_page(report: DataReport) -> str:
         **_people(report),
         disk_facts=_disk_facts(report),
     )
-    return page.strip() + "\n"
 
 
 def layout_words(layout: str) -> str:

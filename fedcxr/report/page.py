@@ -1,19 +1,14 @@
-"""The report: one self-contained HTML page from the files of a run folder.
-
-Templates end in `.md` because Flower's app bundle carries no `.html` and refuses to be built when
-asked to; their text is HTML, and everything put into it is escaped.
-"""
+"""The report: one self-contained HTML page from the files of a run folder."""
 
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from fedcxr.atomic import write_text_atomically
 from fedcxr.report import figures_labels, figures_learning, figures_sites, story, tables, wording
 from fedcxr.report.figures_svg import Drawing
 from fedcxr.report.gallery import cards
 from fedcxr.report.load import RunView, read_run
+from fedcxr.report.rendering import render_page
 
 _MAX_SITES_IN_TABLE = 12  # more than this and a figure shows what a table no longer can
 _MAX_ABSENCES = 30
@@ -32,22 +27,8 @@ def write_report(run_folder: Path) -> Path:
 
 def render(view: RunView) -> str:
     """Return the page of a run as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fedcxr.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        fixed=wording.fixed,
-        interval=wording.interval,
-        count=wording.count,
-        percent=wording.percent,
-        duration=wording.duration,
-        size=wording.size,
-    )
-    page = environment.get_template("page.html.md").render(
+    return render_page(
+        "page.html.md",
         view=view,
         **_overview(view),
         **_learning(view),
@@ -56,7 +37,6 @@ def render(view: RunView) -> str:
         **_gradcam(view),
         **_record(view),
     )
-    return page.strip() + "\n"
 
 
 def _overview(view: RunView) -> dict[str, Any]:

@@ -1,15 +1,9 @@
-"""The page of a comparison, its tables and its figures, from comparison.json alone.
-
-Templates end in `.md` for the reason given in `fedcxr/report/page.py`.
-"""
+"""The page of a comparison, its tables and its figures, from comparison.json alone."""
 
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from fedcxr.atomic import write_text_atomically
-from fedcxr.report import wording
 from fedcxr.report.comparison import answer, headline, sections, tables_details, tables_scores
 from fedcxr.report.comparison.checklist import checklist
 from fedcxr.report.comparison.csv_tables import write_tables
@@ -19,6 +13,7 @@ from fedcxr.report.comparison.pictures import write_pictures
 from fedcxr.report.comparison.published import published
 from fedcxr.report.comparison.table import Table
 from fedcxr.report.comparison.wording import level_words
+from fedcxr.report.rendering import render_page
 
 PAGE, TABLES, FIGURES = "report.html", "tables", "figures"
 
@@ -67,15 +62,8 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
 
 def render(comparison: Comparison, tables: dict[str, Table], figures: Figures) -> str:
     """Return the page as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fedcxr.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(fixed=wording.fixed, count=wording.count, percent=wording.percent)
-    page = environment.get_template("comparison_page.html.md").render(
+    return render_page(
+        "comparison_page.html.md",
         comparison=comparison,
         figures=figures,
         tables=tables,
@@ -83,7 +71,6 @@ def render(comparison: Comparison, tables: dict[str, Table], figures: Figures) -
         **_overview(comparison),
         **_details(comparison, tables),
     )
-    return page.strip() + "\n"
 
 
 def _overview(comparison: Comparison) -> dict[str, Any]:
@@ -109,7 +96,7 @@ def _details(comparison: Comparison, tables: dict[str, Table]) -> dict[str, Any]
         "label_differences": sections.label_differences(comparison),
         "operating_points": sections.operating_points(comparison),
         "calibration": sections.calibration(comparison),
-        "temperatures": [(arm.title, tables_details.temperature(arm)) for arm in comparison.arms],
+        "temperatures": sections.temperatures(comparison),
         "subgroups": sections.subgroups(comparison),
         "gaps": sections.gaps(comparison),
         "rules": sections.rules(comparison),

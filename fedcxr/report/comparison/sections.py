@@ -114,6 +114,16 @@ def calibration(comparison: Comparison) -> list[OfArm]:
     return _cut(comparison, whole, lambda table: [("", table)])
 
 
+def temperatures(comparison: Comparison) -> list[str]:
+    """Return each arm's temperature, or why it has none."""
+    found = []
+    for arm in comparison.arms:
+        told, value = arm.tree.get("calibration") or {}, tables_details.temperature(arm)
+        why = "" if value is not None else f" ({told.get('reason') or 'none was fitted'})"
+        found.append(f"{arm.title} {fixed(value, 2)}{why}")
+    return found
+
+
 def subgroups(comparison: Comparison) -> list[OfArm]:
     """Return each arm's tables of subgroups, one an attribute."""
     return _cut(comparison, tables_details.subgroups(comparison), _by_attribute)

@@ -49,6 +49,7 @@ _ARM: dict[str, Shape] = {
     ],
     "calibration": {
         "temperature": "number",
+        "reason": "text",
         "by_label": {
             EACH: {
                 **dict.fromkeys(("brier", "ece", "slope", "intercept"), "estimate"),

@@ -7,7 +7,8 @@ from sklearn.metrics import roc_auc_score
 from fedcxr.errors import RunError
 from fedcxr.metrics import bootstrap
 from fedcxr.metrics.auroc import macro, score_labels
-from fedcxr.metrics.bootstrap import bootstrap_auroc, draw_patients
+from fedcxr.metrics.bootstrap import bootstrap_auroc
+from fedcxr.metrics.resampling import draw_patients
 from fedcxr.seeding import derive_rng
 
 
@@ -133,7 +134,7 @@ def test_same_seed_same_interval_and_chunks_do_not_matter(monkeypatch):
     target, probs, patient = make_case()
     kwargs = {"resamples": 50, "seed": 5}
     whole = bootstrap_auroc(target, probs, ["a", "b", "c"], patient, **kwargs)
-    monkeypatch.setattr(bootstrap, "_CHUNK_ELEMENTS", 7 * len(patient))
+    monkeypatch.setattr(bootstrap, "CHUNK_ELEMENTS", 7 * len(patient))
     assert bootstrap_auroc(target, probs, ["a", "b", "c"], patient, **kwargs) == whole
     other = bootstrap_auroc(target, probs, ["a", "b", "c"], patient, resamples=50, seed=6)
     assert other.macro_ci != whole.macro_ci

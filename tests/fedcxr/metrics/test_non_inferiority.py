@@ -170,10 +170,11 @@ def test_holm_refuses_what_is_no_p_value():
 
 def test_the_power_note_asks_for_the_patients_that_a_known_formula_gives():
     # ((1.95996 + 0.84162) × 0.03 / 0.01)^2 × 100 patients = 7064, up to two digits: 7,100
-    note = power_note(-0.002, 0.03, 0.01, 12, 300, 100)
+    # the interval is Student's t of 9 degrees of freedom: -0.002 ± 2.262 × 0.03
+    note = power_note((-0.0699, 0.0659), 0.03, 0.01, 12, 300, 100)
     assert note == (
-        "The test set is too small to decide: with 100 patients, and 12 images with the rarest "
-        "finding against 300 without, the 95 % interval is ±0.059, wider than the margin of 0.010. "
+        "The test set is too small to decide: with 100 patients, and the rarest finding on 12 of "
+        "312 images, the 95 % interval is ±0.068, wider than the margin of 0.010. "
         "About 7,100 such patients would be needed to show non-inferiority of arms that do not "
         "differ, at 80 % power."
     )
@@ -187,12 +188,12 @@ def test_so_many_patients_do_show_non_inferiority_as_often_as_promised():
 
 
 def test_a_test_set_that_decides_has_no_power_note():
-    assert power_note(0.0, 0.005, 0.01, 50, 500, 300) is None  # ±0.0098
-    assert power_note(-0.2, 0.03, 0.01, 50, 500, 300) is None  # inferior whatever its width
-    assert power_note(0.2, 0.03, 0.01, 50, 500, 300) is None
+    assert power_note((-0.0098, 0.0098), 0.005, 0.01, 50, 500, 300) is None  # ±0.0098
+    assert power_note((-0.26, -0.14), 0.03, 0.01, 50, 500, 300) is None  # inferior, however wide
+    assert power_note((0.14, 0.26), 0.03, 0.01, 50, 500, 300) is None
 
 
-@pytest.mark.parametrize("se", [None, math.nan])
-def test_a_difference_without_a_standard_error_is_too_small_to_decide(se):
-    note = power_note(math.nan, se, 0.01, 1, 30, 20)
-    assert note.endswith("against 30 without, the difference has no interval.")
+@pytest.mark.parametrize("ci", [None, (math.nan, math.nan)])
+def test_a_difference_without_an_interval_is_too_small_to_decide(ci):
+    note = power_note(ci, math.nan, 0.01, 1, 30, 20)
+    assert note.endswith("the rarest finding on 1 of 31 images, the difference has no interval.")

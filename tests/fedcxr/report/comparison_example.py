@@ -22,8 +22,8 @@ GROUPS = {
     "view": ("AP", "PA"),
 }
 TOO_SMALL = (
-    "The test set is too small to decide: with 380 patients, and 26 images with the rarest finding "
-    "against 874 without, the 95 % interval is ±0.014, wider than the margin of 0.010. About 1,500 "
+    "The test set is too small to decide: with 380 patients, and the rarest finding on 26 "
+    "of 900 images, the 95 % interval is ±0.014, wider than the margin of 0.010. About 1,500 "
     "such patients would be needed to show non-inferiority of arms that do not differ, at 80 % "
     "power."
 )

@@ -270,6 +270,13 @@ def test_nulls_inside_make_dashes_not_errors(tmp_path):
     assert not re.search(r"\bNone\b(?!: the scores| of these)|\bnan\b", outline.text)
 
 
+def test_an_arm_without_a_temperature_says_why(tmp_path):
+    tree = make_comparison(**FEW)
+    tree["arms"][1]["calibration"] |= {"temperature": None, "reason": "no temperature: too few"}
+    text = undrawn(tree, tmp_path)
+    assert "Temperatures: Federated (FedAvg) 1.21; Centralized – (no temperature: too few)." in text
+
+
 def test_names_from_the_file_are_escaped_everywhere(tmp_path):
     bad = "<script>alert('x')</script> & $a$"
     tree = make_comparison(arms=("federated", "centralized"), labels=(bad, "Edema"), clients=2)

@@ -5,6 +5,7 @@ mean over its models: over the seeds, and in the local arm over the sites of eac
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from fedcxr import __version__
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config
+from fedcxr.cores import cores
 from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.arms import CENTRALIZED, FEDERATED, Arm, Training
+from fedcxr.experiments.arms import CENTRALIZED, FEDERATED, FEWER_STEPS, Arm, Training
 from fedcxr.experiments.judged_arm import arm_entry
 from fedcxr.experiments.judged_pairs import difference_entry
 from fedcxr.experiments.judged_sites import site_matrix
@@ -55,6 +57,21 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
         resamples=config.compare.resamples,
         seed=derive_seed(config.seed, "compare"),
     )
+
+    def entry(arm: Arm) -> dict[str, Any]:
+        first = by_arm[arm.name][0]
+        return arm_entry(
+            arm,
+            by_arm[arm.name],
+            test,
+            draws,
+            one=(scored[first.name], _scored(first, "val")),
+            config=config,
+            five=_five(test.labels),
+        )
+
+    with ThreadPoolExecutor(cores()) as pool:
+        entries = list(pool.map(entry, arms))
     tree: dict[str, Any] = {
         "format": FORMAT,
         "name": folder.name,
@@ -68,18 +85,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
             "margin": config.compare.margin,
             "method": "Student's t on the patient jackknife",
         },
-        "arms": [
-            arm_entry(
-                arm,
-                by_arm[arm.name],
-                test,
-                draws,
-                one=(scored[by_arm[arm.name][0].name], _scored(by_arm[arm.name][0], "val")),
-                config=config,
-                five=_five(test.labels),
-            )
-            for arm in arms
-        ],
+        "arms": entries,
         "differences": _differences(arms, by_arm, test, stacks, draws, config),
         "site_matrix": site_matrix(plan, by_arm, config.data.score_by),
         "label_frequencies": _frequencies(trainings[0], test, _scored(trainings[0], "val")),
@@ -126,10 +132,7 @@ def _differences(
     draws: PairedDraws,
     config: ExperimentConfig,
 ) -> list[dict[str, Any]]:
-    """Return every arm minus the one that it is held against: centralized, or the first."""
-    names = [arm.name for arm in arms]
-    against = CENTRALIZED if CENTRALIZED in names else names[0]
-    order = sorted((n for n in names if n != against), key=lambda name: name != FEDERATED)
+    """Return every arm minus the one that it is held against."""
     return [
         difference_entry(
             name,
@@ -142,8 +145,27 @@ def _differences(
             five=_five(test.labels),
             level=LEVEL,
         )
-        for name in order
+        for name, against in _pairs([arm.name for arm in arms])
     ]
+
+
+def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return which arms are held against which: all against centralized, or against the first.
+
+    Federated comes first, and then against centralized with as many steps: the sensitivity
+    analysis, which tells what the number of steps did from what averaging did.
+
+    >>> _pairs(["local", "centralized", "federated"])
+    [('federated', 'centralized'), ('local', 'centralized')]
+    >>> _pairs(["federated", "centralized", "centralized-steps"])[1]
+    ('federated', 'centralized-steps')
+    """
+    against = CENTRALIZED if CENTRALIZED in names else names[0]
+    order = sorted((name for name in names if name != against), key=lambda name: name != FEDERATED)
+    pairs = [(name, against) for name in order]
+    if FEDERATED in names and FEWER_STEPS in names and against == CENTRALIZED:
+        pairs.insert(1, (FEDERATED, FEWER_STEPS))
+    return pairs
 
 
 def _data(

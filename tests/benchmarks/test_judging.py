@@ -50,6 +50,7 @@ def test_a_difference_is_one_arm_minus_the_other_by_the_same_draws(judged):
     arms = {arm["name"]: arm for arm in tree["arms"]}
     assert [(d["arm"], d["against"]) for d in tree["differences"]] == [
         ("federated", "centralized"),
+        ("federated", "centralized-steps"),
         ("local", "centralized"),
         ("centralized-steps", "centralized"),
     ]

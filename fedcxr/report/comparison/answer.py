@@ -5,6 +5,7 @@ from fedcxr.report.comparison.wording import (
     VERDICTS,
     joined,
     level_words,
+    signed,
     signed_interval,
 )
 from fedcxr.report.wording import as_number, count, counted, fixed, interval
@@ -34,6 +35,23 @@ def sentence(comparison: Comparison) -> str:
         return f"{pair} cannot be compared in macro AUROC: {found.reason or 'none is defined'}."
     how = f"{_how_much(found.value)} {primary.against.title} ({_how_sure(comparison, found)})"
     return f"{primary.arm.title} has {how}{_verdict(comparison, primary)}."
+
+
+def sensitivity(comparison: Comparison) -> list[str]:
+    """Return what the answer would be under another budget, a sentence each."""
+    told = []
+    for each in comparison.sensitivity:
+        found = each.score("macro_auroc")
+        if found.value is None:
+            continue
+        budget = str(each.against.tree.get("budget") or "")
+        beside = f" ({budget})" if budget else ""
+        word = f": {each.verdict}" if each.verdict in VERDICTS else ", without a verdict"
+        told.append(
+            f"Against {each.against.title}{beside} the difference is {signed(found.value)} "
+            f"({_how_sure(comparison, found)}){word}."
+        )
+    return told
 
 
 def is_too_small(difference: Difference | None) -> bool:

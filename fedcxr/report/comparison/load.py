@@ -110,6 +110,15 @@ class Comparison:
         return self.differences[0] if self.differences else None
 
     @property
+    def sensitivity(self) -> list[Difference]:
+        """The primary arm against others than the primary's reference: other budgets."""
+        primary = self.primary
+        if primary is None:
+            return []
+        own = (each for each in self.differences if each.arm == primary.arm)
+        return [each for each in own if each.against != primary.against]
+
+    @property
     def main_arm(self) -> Arm:
         """The arm that is shown where there is room for one."""
         return self.primary.arm if self.primary else self.arms[0]

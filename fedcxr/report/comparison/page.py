@@ -79,6 +79,7 @@ def _overview(comparison: Comparison) -> dict[str, Any]:
         "name": str(comparison.tree.get("name") or comparison.path.parent.name),
         "title": answer.title(comparison),
         "sentence": answer.sentence(comparison),
+        "sensitivity": answer.sensitivity(comparison),
         "notices": notices,
         "too_small": answer.is_too_small(comparison.primary),
         "says_too_small": any("too small" in notice.lower() for notice in notices),

@@ -141,7 +141,8 @@ def reference_of(comparison: Comparison, arm: Arm) -> Difference | None:
 
 
 def _difference_heading(comparison: Comparison) -> str:
-    against = {each.against.title for each in comparison.differences}
+    shown = (reference_of(comparison, arm) for arm in comparison.arms)
+    against = {each.against.title for each in shown if each}
     return f"Difference to {against.pop()}" if len(against) == 1 else "Difference"
 
 

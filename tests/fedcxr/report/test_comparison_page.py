@@ -1,3 +1,4 @@
+import json
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -268,6 +269,23 @@ def test_nulls_inside_make_dashes_not_errors(tmp_path):
     tree["label_frequencies"]["Edema"] = {"train": None, "test": [None, 3]}
     outline = Outline(write_comparison(put(tmp_path, tree)).read_text("utf-8"))
     assert not re.search(r"\bNone\b(?!: the scores| of these)|\bnan\b", outline.text)
+
+
+def test_the_answer_under_another_budget_stands_below_the_answer(tmp_path):
+    arms = ("federated", "centralized", "centralized-steps")
+    tree = make_comparison(labels=FEW["labels"], arms=arms, clients=2)
+    of = {(each["arm"], each["against"]): each for each in tree["differences"]}
+    mine = json.loads(json.dumps(of["federated", "centralized"]))
+    mine |= {
+        "against": "centralized-steps",
+        "macro_auroc": {"value": 0.0021, "ci": [-0.003, 0.007]},
+    }
+    mine["verdict"] = {"word": "non-inferior", "reason": "the interval lies above"}
+    tree["differences"].insert(1, mine)
+    text = undrawn(tree, tmp_path)
+    found = "the difference is +0.002 (95 % interval −0.003 to +0.007): non-inferior."
+    assert text.index("Federated (FedAvg) has a macro AUROC") < text.index(found) < 1000
+    assert "Difference to Centralized" in text  # the main table's, as before
 
 
 def test_an_arm_without_a_temperature_says_why(tmp_path):

@@ -44,11 +44,9 @@ def sensitivity(comparison: Comparison) -> list[str]:
         found = each.score("macro_auroc")
         if found.value is None:
             continue
-        budget = str(each.against.tree.get("budget") or "")
-        beside = f" ({budget})" if budget else ""
         word = f": {each.verdict}" if each.verdict in VERDICTS else ", without a verdict"
         told.append(
-            f"Against {each.against.title}{beside} the difference is {signed(found.value)} "
+            f"Against {each.against.title}, the difference is {signed(found.value)} "
             f"({_how_sure(comparison, found)}){word}."
         )
     return told

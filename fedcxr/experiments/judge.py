@@ -25,6 +25,7 @@ from fedcxr.experiments.judged_pairs import difference_entry
 from fedcxr.experiments.judged_sites import site_matrix
 from fedcxr.metrics.paired import PairedDraws, paired_bootstrap
 from fedcxr.metrics.studies import as_scored
+from fedcxr.report.published import split_words
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions, read_predictions
 from fedcxr.seeding import derive_seed
@@ -172,9 +173,9 @@ def _data(
     folder: Path, config: ExperimentConfig, plan: PartitionPlan, test: Predictions
 ) -> dict[str, Any]:
     val = read_table(plan.val_csv)
-    official = any(note for note in _manifest(folder)["notes"] if "official test" in note.lower())
+    manifest = _manifest(folder)
     return {
-        "source": _manifest(folder)["source"],
+        "source": manifest["source"],
         "layout": plan.layout,
         "synthetic": not config.data.roots,
         "labels": list(test.labels),
@@ -183,7 +184,7 @@ def _data(
         "val_images": len(val),
         "val_patients": len(set(val.patient_id)),
         "score_by": config.data.score_by,
-        "split": "official test set" if official else "own random split of patients",
+        "split": split_words(manifest["notes"], config.partition.folds),
         "partition": {
             "scheme": plan.scheme,
             "clients": len(plan.sites),

@@ -8,6 +8,7 @@ from fedcxr.report import figures_labels, figures_learning, figures_sites, story
 from fedcxr.report.figures_svg import Drawing
 from fedcxr.report.gallery import cards
 from fedcxr.report.load import RunView, read_run
+from fedcxr.report.published import Beside, Own, beside, split_words
 from fedcxr.report.rendering import render_page
 
 _MAX_SITES_IN_TABLE = 12  # more than this and a figure shows what a table no longer can
@@ -73,6 +74,7 @@ def _learning(view: RunView) -> dict[str, Any]:
 
 def _labels(view: RunView) -> dict[str, Any]:
     rows = tables.label_rows(view.summary or {})
+    papers = _papers(view)
     macro = wording.as_number((view.summary or {}).get("macro_auroc"))
     rocs = figures_labels.draw_rocs(view.predictions, rows) if view.predictions else []
     return {
@@ -80,7 +82,32 @@ def _labels(view: RunView) -> dict[str, Any]:
         "forest": figures_labels.draw_forest(rows, macro),
         "rocs": rocs,
         "cautions": story.cautions(view.summary or {}, rows),
+        "papers": papers,
+        "paper_rows": [
+            (row, [each.source.values.get(row.label) for each in papers])
+            for row in rows
+            if any(row.label in each.source.values for each in papers)
+        ],
     }
+
+
+def _papers(view: RunView) -> list[Beside]:
+    """Return the published sources with what keeps them from being like with like."""
+    summary, config = view.summary or {}, view.config
+    notes = [str(note) for note in (view.manifest.get("data") or {}).get("notes") or ()]
+    return beside(
+        Own(
+            layout=str(view.plan.get("layout") or ""),
+            labels=view.labels,
+            is_synthetic=view.is_synthetic,
+            split=split_words(notes, config.partition.folds if config else None),
+            test_images=summary.get("test_images"),
+            test_patients=summary.get("test_patients"),
+            image_size=config.model.image_size if config else None,
+            score_by=str(summary.get("score_by") or ""),
+            model=f"Ours: {config.model.name}, one model." if config else "",
+        )
+    )
 
 
 def _sites(view: RunView) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fedcxr.report.comparison.csv_tables import write_tables
 from fedcxr.report.comparison.figures import Figures, draw_all
 from fedcxr.report.comparison.load import Comparison, read_comparison
 from fedcxr.report.comparison.pictures import write_pictures
-from fedcxr.report.comparison.published import published
+from fedcxr.report.comparison.published import beside_comparison, published
 from fedcxr.report.comparison.table import Table
 from fedcxr.report.comparison.wording import level_words
 from fedcxr.report.rendering import render_page
@@ -105,6 +105,6 @@ def _details(comparison: Comparison, tables: dict[str, Table]) -> dict[str, Any]
         "worst_sites": sections.worst_sites(comparison),
         "frequencies": sections.frequencies(comparison),
         "splits": tables_details.SPLITS,
-        "beside": sections.beside(comparison),
+        "beside": beside_comparison(comparison),
         "checklists": sections.checklists(tables["checklist"]),
     }

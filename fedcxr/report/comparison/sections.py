@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from fedcxr.report.comparison import tables_details, tables_scores
 from fedcxr.report.comparison.arm_style import Style, style_of
 from fedcxr.report.comparison.load import Arm, Comparison, Difference, Tree, rows
-from fedcxr.report.comparison.published import sources_for, unlike
 from fedcxr.report.comparison.table import Cell, Table
 from fedcxr.report.comparison.tables_details import number
 from fedcxr.report.comparison.wording import POINT_RULES, POINTS
@@ -60,15 +59,6 @@ class SiteCell:
     labels: str
     tint: float
     is_worst: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """A published source and what differs."""
-
-    title: str
-    citation: str
-    unlike: tuple[str, ...]
 
 
 def legend(comparison: Comparison) -> list[LegendEntry]:
@@ -183,14 +173,6 @@ def frequencies(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]
     return [
         (str(row[0]), [_frequency(row, place) for place in places])
         for row in tables_details.label_frequencies(comparison).rows
-    ]
-
-
-def beside(comparison: Comparison) -> list[Beside]:
-    """Return the published sources with what keeps them from being like with like."""
-    return [
-        Beside(source.title, source.citation, tuple(unlike(comparison, source)))
-        for source in sources_for(comparison)
     ]
 
 

@@ -6,6 +6,7 @@ from fedcxr.data.labels import CHEXPERT_LABELS, NIH14_LABELS
 from fedcxr.report.comparison import answer, published
 from fedcxr.report.comparison.checklist import CLAIM, CLAIM_ITEMS, TRIPOD_ITEMS, checklist
 from fedcxr.report.comparison.load import read_comparison
+from fedcxr.report.published import CHEXNET, CHEXPERT, SOURCES, WANG
 
 LABELS = ("Atelectasis", "Edema")
 
@@ -107,14 +108,14 @@ def test_five_seeds_make_a_claim_where_there_is_an_interval(tmp_path):
 
 
 def test_published_labels_are_spelled_as_ours():
-    assert set(published.CHEXPERT.values) < set(CHEXPERT_LABELS)
-    assert set(published.WANG.values) == set(published.CHEXNET.values) == set(NIH14_LABELS)
+    assert set(CHEXPERT.values) < set(CHEXPERT_LABELS)
+    assert set(WANG.values) == set(CHEXNET.values) == set(NIH14_LABELS)
 
 
 def test_published_figures_have_the_means_that_their_papers_are_cited_with():
     # CheXNet is cited with a mean of 0.841 over its 14 labels, Wang et al. beside it with 0.738,
     # and the best policies of the CheXpert paper with 0.9056 over their five
-    means = [np.mean(list(source.values.values())) for source in published.SOURCES]
+    means = [np.mean(list(source.values.values())) for source in SOURCES]
     np.testing.assert_allclose(means, [0.9056, 0.738, 0.841], atol=5e-4)
 
 
@@ -129,7 +130,9 @@ def test_nih_stands_beside_both_of_its_papers(tmp_path):
 def test_what_is_unlike_is_said_for_each_source(tmp_path):
     tree = make_comparison(labels=LABELS)
     comparison = read(tmp_path, tree)
-    told = " ".join(published.unlike(comparison, published.CHEXPERT))
+    (found,) = published.beside_comparison(comparison)
+    assert found.source is CHEXPERT
+    told = " ".join(found.unlike)
     assert "Other data: ours are synthetic" in told
     assert "200 studies labelled by radiologists" in told
     assert "own random split of patients, 900 images of 380 patients" in told
@@ -137,7 +140,7 @@ def test_what_is_unlike_is_said_for_each_source(tmp_path):
     assert "Scored by study there, by image here." in told
     tree["data"] |= {"synthetic": False, "score_by": "study"}
     tree["training"]["image_size"] = 320
-    told = " ".join(published.unlike(read(tmp_path, tree), published.CHEXPERT))
+    told = " ".join(published.beside_comparison(read(tmp_path, tree))[0].unlike)
     assert "Other split" in told
     for word in ("synthetic", "px there", "Scored by"):
         assert word not in told

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from fake_run import change, put_json, write_run
 
+from fedcxr.data.labels import NIH14_LABELS
 from fedcxr.errors import ArtefactError
 from fedcxr.report.page import write_report
 
@@ -383,3 +384,19 @@ def test_a_folder_that_is_no_run_gets_no_page(tmp_path):
     with pytest.raises(ArtefactError, match="not a run folder"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_run_stands_beside_the_paper_of_its_layout_and_says_what_differs(whole_page, tmp_path):
+    text = Outline(whole_page).text
+    assert "AUROC beside CheXpert paper" in text
+    assert "Not like with like." in text
+    assert "Other data: ours are synthetic" in text
+    assert re.search(r"Atelectasis 0\.\d{3} 0\.\d\d–0\.\d\d 0\.858", text)
+    nih = write_run(tmp_path / "nih", labels=NIH14_LABELS, undefined=(), gradcam=False)
+    change(nih / "partition" / "plan.json", layout="nih14", source="/data")
+    notes = ["The test set is NIH's official test list."]
+    change(nih / "manifest.json", data={"layout": "nih14", "source": "/data", "notes": notes})
+    told = Outline(report(nih)).text
+    assert "AUROC beside Wang et al. 2017 and CheXNet" in told
+    assert "ours: NIH's official test list, " in told
+    assert "Other data" not in told

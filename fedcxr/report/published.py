@@ -1,0 +1,205 @@
+"""Published figures beside ours, and why they are not like with like.
+
+A figure is here only where its source is known to the table. None of the papers was scored on the
+images that a run of ours holds out, so that every comparison on a page is a rough one, and the page
+says for each source what differs.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fedcxr.report.wording import as_number, counted
+
+OWN_SPLIT = "own random split of patients"
+
+_TEST_SET = "The test set is "
+"""How a reader's note begins that says which official set is held out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One published table of AUROCs."""
+
+    key: str
+    title: str
+    citation: str
+    layout: str
+    """Of the data set, as our readers name it."""
+    data: str
+    split: str
+    notes: tuple[str, ...]
+    image_size_px: int | None
+    """None where it was not checked."""
+    by_study: bool
+    values: Mapping[str, float]
+    """AUROC by label, labels as `fedcxr/data/labels.py` spells them."""
+
+
+CHEXPERT = Source(
+    key="chexpert_2019",
+    title="CheXpert paper",
+    citation=(
+        "Irvin et al. 2019, CheXpert: A Large Chest Radiograph Dataset with Uncertainty Labels and "
+        "Expert Comparison, AAAI (arXiv 1901.07031), AUROC on the validation set by policy"
+    ),
+    layout="chexpert",
+    data="CheXpert",
+    split="the official validation set: 200 studies labelled by radiologists",
+    notes=(
+        "For each label it is the best of five policies for uncertain labels, chosen on the very "
+        "set it is scored on, which favours it.",
+        "An ensemble of 30 checkpoints of DenseNet-121, not a single model.",
+    ),
+    image_size_px=320,
+    by_study=True,
+    values={
+        "Atelectasis": 0.858,
+        "Cardiomegaly": 0.854,
+        "Consolidation": 0.939,
+        "Edema": 0.941,
+        "Pleural Effusion": 0.936,
+    },
+)
+
+WANG = Source(
+    key="wang_2017",
+    title="Wang et al. 2017",
+    citation=(
+        "Wang et al. 2017, ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on "
+        "Weakly-Supervised Classification and Localization of Common Thorax Diseases, CVPR "
+        "(arXiv 1705.02315), for 14 labels as the CheXNet paper's table lists them"
+    ),
+    layout="nih14",
+    data="NIH ChestX-ray14",
+    split="a random split of 70, 10 and 20 % of the data, other than NIH's published test list",
+    notes=("ResNet-50.",),
+    image_size_px=None,
+    by_study=False,
+    values={
+        "Atelectasis": 0.716,
+        "Cardiomegaly": 0.807,
+        "Effusion": 0.784,
+        "Infiltration": 0.609,
+        "Mass": 0.706,
+        "Nodule": 0.671,
+        "Pneumonia": 0.633,
+        "Pneumothorax": 0.806,
+        "Consolidation": 0.708,
+        "Edema": 0.835,
+        "Emphysema": 0.815,
+        "Fibrosis": 0.769,
+        "Pleural_Thickening": 0.708,
+        "Hernia": 0.767,
+    },
+)
+
+CHEXNET = Source(
+    key="chexnet_2017",
+    title="CheXNet",
+    citation=(
+        "Rajpurkar et al. 2017, CheXNet: Radiologist-Level Pneumonia Detection on Chest X-Rays "
+        "with Deep Learning, arXiv 1711.05225 v3"
+    ),
+    layout="nih14",
+    data="NIH ChestX-ray14",
+    split=(
+        "a random split of 70, 10 and 20 % of the data without patients in common, other than "
+        "NIH's published test list"
+    ),
+    notes=("DenseNet-121.",),
+    image_size_px=224,
+    by_study=False,
+    values={
+        "Atelectasis": 0.8094,
+        "Cardiomegaly": 0.9248,
+        "Effusion": 0.8638,
+        "Infiltration": 0.7345,
+        "Mass": 0.8676,
+        "Nodule": 0.7802,
+        "Pneumonia": 0.7680,
+        "Pneumothorax": 0.8887,
+        "Consolidation": 0.7901,
+        "Edema": 0.8878,
+        "Emphysema": 0.9371,
+        "Fibrosis": 0.8047,
+        "Pleural_Thickening": 0.8062,
+        "Hernia": 0.9164,
+    },
+)
+
+SOURCES = (CHEXPERT, WANG, CHEXNET)
+"""Every source that we know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What is known of our side."""
+
+    layout: str
+    labels: tuple[str, ...]
+    is_synthetic: bool
+    split: str
+    test_images: object
+    test_patients: object
+    image_size: object
+    """Of the model's input, in pixels; None where it is not known."""
+    score_by: str
+    model: str
+    """A sentence, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A published source and what differs."""
+
+    source: Source
+    unlike: tuple[str, ...]
+
+
+def beside(own: Own) -> list[Beside]:
+    """Return the sources on the same layout that share a label with ours, and what differs."""
+    return [
+        Beside(source, tuple(_unlike(own, source)))
+        for source in SOURCES
+        if source.layout == own.layout and set(own.labels) & set(source.values)
+    ]
+
+
+def split_words(notes: Iterable[str], folds: object = None) -> str:
+    """Return who is held out, from the notes of the data set's reader.
+
+    Args:
+        notes: of the data set.
+        folds: in how many parts the patients outside an official test set were cut, if they were.
+
+    >>> split_words(["The test set is valid.csv, the official valid set; it is never used."])
+    'valid.csv, the official valid set'
+    >>> split_words(["There is no valid.csv: the test set is drawn from the train patients."])
+    'own random split of patients'
+    """
+    if as_number(folds):
+        return f"one of {as_number(folds):.0f} equal parts of the patients, drawn at random"
+    told = [note.removeprefix(_TEST_SET) for note in notes if note.startswith(_TEST_SET)]
+    return "; ".join(text.split(";")[0].rstrip(".") for text in told) or OWN_SPLIT
+
+
+def _unlike(own: Own, source: Source) -> list[str]:
+    found = []
+    if own.is_synthetic:
+        found.append(
+            f"Other data: ours are synthetic, computed and not taken of people; theirs are "
+            f"{source.data}. The two columns have nothing in common but the labels' names."
+        )
+    images = counted(own.test_images, "image", "images")
+    patients = counted(own.test_patients, "patient", "patients")
+    found.append(
+        f"Other split: theirs is {source.split}; ours: {own.split or 'not told'}, {images} of "
+        f"{patients}."
+    )
+    size = as_number(own.image_size)
+    if size is not None and source.image_size_px is not None and size != source.image_size_px:
+        found.append(f"Other image size: {source.image_size_px} px there, {size:g} px here.")
+    if source.by_study != (own.score_by == "study"):
+        theirs, ours = ("study", "image") if source.by_study else ("image", "study")
+        found.append(f"Scored by {theirs} there, by {ours} here.")
+    return [*found, *source.notes, *([own.model] if own.model else [])]

@@ -1,8 +1,8 @@
 """Published figures beside ours, and why they are not like with like.
 
-A figure is here only where its source is known to the table. None of the papers was scored on the
-images that a run of ours holds out, so that every comparison on a page is a rough one, and the page
-says for each source what differs.
+A figure is here only where its source is known to the table. Few of the papers were scored on the
+images that a run of ours holds out, and none was trained like it, so that every comparison on a
+page is a rough one, and the page says for each source what differs.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,6 +27,8 @@ class Source:
     """Of the data set, as our readers name it."""
     data: str
     split: str
+    official_set: str
+    """What our readers call the set it was scored on; empty where it was a split of its own."""
     notes: tuple[str, ...]
     image_size_px: int | None
     """None where it was not checked."""
@@ -45,6 +47,7 @@ CHEXPERT = Source(
     layout="chexpert",
     data="CheXpert",
     split="the official validation set: 200 studies labelled by radiologists",
+    official_set="the official valid set",
     notes=(
         "For each label it is the best of five policies for uncertain labels, chosen on the very "
         "set it is scored on, which favours it.",
@@ -72,6 +75,7 @@ WANG = Source(
     layout="nih14",
     data="NIH ChestX-ray14",
     split="a random split of 70, 10 and 20 % of the data, other than NIH's published test list",
+    official_set="",
     notes=("ResNet-50.",),
     image_size_px=None,
     by_study=False,
@@ -106,6 +110,7 @@ CHEXNET = Source(
         "a random split of 70, 10 and 20 % of the data without patients in common, other than "
         "NIH's published test list"
     ),
+    official_set="",
     notes=("DenseNet-121.",),
     image_size_px=224,
     by_study=False,
@@ -154,12 +159,14 @@ class Beside:
 
     source: Source
     unlike: tuple[str, ...]
+    on_same_images: bool
+    """Both were scored on one official set."""
 
 
 def beside(own: Own) -> list[Beside]:
     """Return the sources on the same layout that share a label with ours, and what differs."""
     return [
-        Beside(source, tuple(_unlike(own, source)))
+        Beside(source, tuple(_unlike(own, source)), _on_same_images(own, source))
         for source in SOURCES
         if source.layout == own.layout and set(own.labels) & set(source.values)
     ]
@@ -183,6 +190,10 @@ def split_words(notes: Iterable[str], folds: object = None) -> str:
     return "; ".join(text.split(";")[0].rstrip(".") for text in told) or OWN_SPLIT
 
 
+def _on_same_images(own: Own, source: Source) -> bool:
+    return not own.is_synthetic and bool(source.official_set) and source.official_set in own.split
+
+
 def _unlike(own: Own, source: Source) -> list[str]:
     found = []
     if own.is_synthetic:
@@ -192,10 +203,9 @@ def _unlike(own: Own, source: Source) -> list[str]:
         )
     images = counted(own.test_images, "image", "images")
     patients = counted(own.test_patients, "patient", "patients")
-    found.append(
-        f"Other split: theirs is {source.split}; ours: {own.split or 'not told'}, {images} of "
-        f"{patients}."
-    )
+    theirs = f"theirs is {source.split}; ours: {own.split or 'not told'}, {images} of {patients}"
+    if not _on_same_images(own, source):
+        found.append(f"Other split: {theirs}.")
     size = as_number(own.image_size)
     if size is not None and source.image_size_px is not None and size != source.image_size_px:
         found.append(f"Other image size: {source.image_size_px} px there, {size:g} px here.")

@@ -146,6 +146,16 @@ def test_what_is_unlike_is_said_for_each_source(tmp_path):
         assert word not in told
 
 
+def test_the_official_valid_set_is_the_one_that_the_chexpert_paper_was_scored_on(tmp_path):
+    tree = make_comparison(labels=LABELS)
+    tree["data"]["split"] = "valid.csv, the official valid set"
+    assert not published.beside_comparison(read(tmp_path, tree))[0].on_same_images  # synthetic
+    tree["data"]["synthetic"] = False
+    (found,) = published.beside_comparison(read(tmp_path, tree))
+    assert found.on_same_images
+    assert "Other split" not in " ".join(found.unlike)
+
+
 def test_a_layout_without_papers_has_no_columns(tmp_path):
     tree = make_comparison(labels=LABELS, layout="files")
     assert published.published(read(tmp_path, tree)).rows == ()

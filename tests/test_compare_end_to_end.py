@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,13 @@ def test_the_figures_are_those_of_the_predictions(done):
     assert np.shape(matrix["macro_auroc"]) == (2, 6)
 
 
+def test_what_an_arm_has_of_its_own_is_told_on_the_page(done):
+    arms = {arm["name"]: arm["differs"] for arm in figures(done[0])["arms"]}
+    assert arms == {**{name: {} for name in NAMES}, "slow": {"train.learning_rate": "0.0001"}}
+    page = (done[0] / "report.html").read_text()
+    assert "slow has of its own: train.learning_rate 0.0001." in page
+
+
 def test_equal_budgets_are_equal(done):
     arms = {arm["name"]: arm for arm in figures(done[0])["arms"]}
     images = [arms[name]["images_seen"] for name in NAMES]
@@ -221,12 +229,20 @@ def test_the_best_rate_on_val_is_taken_for_each_arm(tmp_path):
     for arm in ("federated", "centralized"):
         best = {}
         for rate in (1e-5, 3e-3):
-            lines = (folder / f"tuning/{rate:g}/{arm}-seed-0/rounds.jsonl").read_text()
+            tried, kept = (folder / at / f"{arm}-seed-0" for at in (f"tuning/{rate}", "arms"))
+            # the training at the best rate is the first seed's: it is moved, not done again
+            assert tried.exists() == (rate != chosen[arm])
+            lines = ((tried if tried.exists() else kept) / "rounds.jsonl").read_text()
             scores = [json.loads(line)["val_macro_auroc"] for line in lines.splitlines()]
             best[rate] = max(scores)
         assert chosen[arm] == max(best, key=best.get)
-    assert "tried by each arm" in figures(folder)["training"]["learning_rate_how"]
+    tree = figures(folder)
+    assert "tried by each arm" in tree["training"]["learning_rate_how"]
+    assert tree["training"]["learning_rate"] is None
+    told = {arm["name"]: arm["differs"] for arm in tree["arms"]}
+    assert told == {arm: {"train.learning_rate": str(rate)} for arm, rate in chosen.items()}
     report_again(folder)
+    assert figures(folder) == tree
 
 
 @pytest.mark.parametrize(
@@ -246,6 +262,31 @@ def test_a_name_that_is_taken_is_refused(tmp_path):
     own.write_text("train:\n  local_epochs: 2\n")
     with pytest.raises(ConfigError, match="choose another name"):
         compare(configured(tmp_path), further={"local": own})
+
+
+def test_a_name_that_a_built_in_arm_would_have_is_refused_though_it_is_not_asked_for(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("train:\n  local_epochs: 2\n")
+    config = configured(tmp_path, compare__arms=["federated"])
+    with pytest.raises(ConfigError, match="choose another name"):
+        compare(config, further={"centralized": own})
+
+
+def test_a_prevalence_of_an_unknown_label_is_refused_before_training(tmp_path):
+    config = configured(tmp_path, compare__prevalence={"Oedema": 0.1})
+    with pytest.raises(ConfigError, match="no label Oedema"):
+        compare(config)
+    assert not list(tmp_path.glob("*-compare"))
+
+
+def test_an_unfinished_comparison_says_how_to_go_on(done, tmp_path):
+    folder = tmp_path / "half"
+    shutil.copytree(done[0], folder)
+    (folder / "arms/federated-seed-1/site_predictions.npz").unlink()
+    with pytest.raises(
+        ArtefactError, match=f"federated-seed-1. Go on with `fedcxr resume {folder}"
+    ):
+        report_again(folder)
 
 
 def test_a_folder_of_something_else_is_no_comparison(tmp_path):

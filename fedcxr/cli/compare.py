@@ -134,6 +134,8 @@ def _further(arms: list[str]) -> dict[str, Path]:
         name, sign, path = text.partition("=")
         if not sign or not name or not path:
             raise ConfigError(f"--arm {text}: expected NAME=FILE, as in prox=prox.yaml.")
+        if name in found:
+            raise ConfigError(f"--arm {text}: there is an arm {name} already; choose another name.")
         found[name] = Path(path)
     return found
 

@@ -1,18 +1,19 @@
 """What `fedcxr compare` trains and how it judges; of no other verb."""
 
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from fedcxr.config.section import Section
 
 ArmName = Literal["federated", "centralized", "local", "centralized-steps"]
+ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
 
 
 class CompareConfig(Section):
     """Arms, seeds and statistics. All of it is fixed before any result is seen."""
 
-    arms: tuple[ArmName, ...] = ("federated", "centralized", "local", "centralized-steps")
+    arms: tuple[ArmName, ...] = Field(default=ARM_NAMES, min_length=1)
     """`centralized` sees as many images as all sites together, `centralized-steps` takes as many
     steps as the largest site."""
     seeds: PositiveInt = Field(default=3, le=100)
@@ -21,11 +22,19 @@ class CompareConfig(Section):
     """Of non-inferiority: the largest loss of macro AUROC that still counts as none."""
     resamples: int = Field(default=2000, ge=100, le=100_000)
     """Patient resamples behind each 95 % interval."""
-    prevalence: dict[str, float] = Field(default_factory=dict)
-    """By label, the share of the ill for which a positive predictive value is given; none = that of
+    prevalence: dict[str, Annotated[float, Field(gt=0.0, lt=1.0)]] = Field(default_factory=dict)
+    """By label, the share of the ill for which a positive predictive value is given beside that of
     the test set."""
     learning_rates: tuple[PositiveFloat, ...] = ()
     """Tried for each arm with the first seed, each a whole training; the best on val is taken.
     None = `train.learning_rate` for all."""
     at_once: PositiveInt | None = Field(default=None, le=1024)
     """Trainings side by side; none = as many as there are cores, one on a GPU."""
+
+    @field_validator("arms", "learning_rates")
+    @classmethod
+    def _once(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+        twice = {value for value in values if values.count(value) > 1}
+        if twice:
+            raise ValueError(f"{', '.join(map(str, sorted(twice, key=str)))}: given twice")
+        return values

@@ -56,6 +56,17 @@ def check_config(tree: Mapping[str, Any]) -> ExperimentConfig:
         raise ConfigError("The configuration is wrong:\n  " + "\n  ".join(lines)) from err
 
 
+def by_key(config: ExperimentConfig) -> dict[str, object]:
+    """Return every value of a configuration by its dotted key; an empty mapping has none.
+
+    >>> by_key(check_config({"data": {"uncertain_by_label": {"Edema": "ones"}}}))[
+    ...     "data.uncertain_by_label.Edema"
+    ... ]
+    'ones'
+    """
+    return _by_key(config.model_dump(mode="json"), "")
+
+
 def read_config(path: Path) -> ExperimentConfig:
     """Return the configuration that a run wrote as `config.yaml`."""
     return check_config(parse_yaml(_read_text(path), str(path)))
@@ -208,3 +219,13 @@ def _fields_at(location: tuple[str | int, ...]) -> list[str]:
 def _did_you_mean(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def _by_key(tree: Mapping[str, object], above: str) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= _by_key(value, f"{above}{name}.")
+        else:
+            found[f"{above}{name}"] = value
+    return found

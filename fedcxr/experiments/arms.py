@@ -16,6 +16,7 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import check_config
 from partitions.plan import PartitionPlan
 from partitions.pooled import POOLED, pool_sites, single_site
+from server.cohort import cohort_size
 
 FEDERATED, CENTRALIZED, LOCAL, FEWER_STEPS = (
     "federated",
@@ -97,7 +98,7 @@ def arms_of(
             pooled = pool_sites(plan, folder / "partitions" / POOLED)
             found.append(_centralized(config, plan, pooled, name))
     for title, own in further.items():
-        budget = f"as its file says: {own.server.rounds} rounds of {_epochs(own)} at each site"
+        budget = f"as its file says: {_rounds(own)}"
         found.append(Arm(title, title, budget, own, {"": plan.folder}, travels=True))
     return found
 
@@ -131,14 +132,14 @@ def presentations(config: ExperimentConfig, plan: PartitionPlan) -> int:
     """Return how many images a training on a plan looks at, repeats counted."""
     most = (config.train.max_steps or 10**12) * config.train.batch_size
     sites = [min(config.train.local_epochs * s.train_images, most) for s in plan.sites]
-    return round(config.server.rounds * config.server.fraction * sum(sites))
+    return round(config.server.rounds * _share(config, plan) * sum(sites))
 
 
-def steps_of_largest_site(config: ExperimentConfig, plan: PartitionPlan) -> int:
-    """Return the steps of a round at the site that takes most of them."""
-    size = config.train.batch_size
+def steps_by_site(config: ExperimentConfig, plan: PartitionPlan) -> list[int]:
+    """Return the steps of a round at each site; a last batch of one image is dropped."""
+    size, most = config.train.batch_size, config.train.max_steps or 10**12
     epochs = (n // size + (n % size > 1) for n in (site.train_images for site in plan.sites))
-    return max(1, config.train.local_epochs * max(epochs))
+    return [min(most, max(1, config.train.local_epochs * one)) for one in epochs]
 
 
 def with_keys(config: ExperimentConfig, keys: Mapping[str, object]) -> ExperimentConfig:
@@ -154,34 +155,56 @@ def with_keys(config: ExperimentConfig, keys: Mapping[str, object]) -> Experimen
 
 
 def _federated(config: ExperimentConfig, plan: PartitionPlan) -> Arm:
-    budget = f"{config.server.rounds} rounds of {_epochs(config)} at each site"
-    return Arm(FEDERATED, "Federated (FedAvg)", budget, config, {"": plan.folder}, travels=True)
+    return Arm(
+        FEDERATED, "Federated (FedAvg)", _rounds(config), config, {"": plan.folder}, travels=True
+    )
 
 
 def _centralized(
     config: ExperimentConfig, plan: PartitionPlan, pooled: PartitionPlan, name: str
 ) -> Arm:
-    keys: dict[str, object] = {**_ALONE}
-    if config.server.batch_norm == "local":
-        keys["server.batch_norm"] = "average"
-    title, spent = "Centralized", "as many images as all sites together"
+    """Return a training on all sites' images.
+
+    With whole epochs at every site the pooled images are gone through as often, which is as many to
+    the last one. Where sites stop early, or sit rounds out, steps are counted instead.
+    """
+    steps = steps_by_site(config, plan)
+    title, spent, most = "Centralized", "as many images as all sites together", None
     if name == FEWER_STEPS:
-        steps = steps_of_largest_site(config, plan)
-        keys["train.max_steps"] = steps
-        title = "Centralized, equal steps"
-        spent = f"as many steps as the largest site ({steps} a round)"
+        title, most = "Centralized, equal steps", max(steps)
+        spent = f"as many steps as the largest site ({most} a round)"
+    elif config.train.max_steps or config.server.fraction < 1:
+        most = max(1, round(_share(config, plan) * sum(steps)))
+        spent = f"as many steps as the sites of a round together ({most} a round)"
+    keys = {**_alone(config), "train.max_steps": most}
     return Arm(name, title, spent, with_keys(config, keys), {"": pooled.folder})
 
 
 def _local(config: ExperimentConfig, plan: PartitionPlan, folder: Path) -> Arm:
-    keys: dict[str, object] = {**_ALONE}
-    if config.server.batch_norm == "local":
-        keys["server.batch_norm"] = "average"
     plans = {s.site_id: single_site(plan, s.site_id, folder / s.site_id).folder for s in plan.sites}
     budget = f"{config.server.rounds} times {_epochs(config)} of each site's own images"
-    return Arm(LOCAL, "Local (each site alone)", budget, with_keys(config, keys), plans)
+    return Arm(LOCAL, "Local (each site alone)", budget, with_keys(config, _alone(config)), plans)
+
+
+def _alone(config: ExperimentConfig) -> dict[str, object]:
+    """Return what differs from the federation's configuration at one place."""
+    own_norm = {"server.batch_norm": "average"} if config.server.batch_norm == "local" else {}
+    return {**_ALONE, **own_norm}
+
+
+def _share(config: ExperimentConfig, plan: PartitionPlan) -> float:
+    """Return the share of the sites that train in a round."""
+    return cohort_size(len(plan.sites), config.server.fraction) / len(plan.sites)
+
+
+def _rounds(config: ExperimentConfig) -> str:
+    where = "each site"
+    if config.server.fraction < 1:
+        where = f"{100 * config.server.fraction:g} % of the sites, drawn anew"
+    return f"{config.server.rounds} rounds of {_epochs(config)} at {where}"
 
 
 def _epochs(config: ExperimentConfig) -> str:
-    number = config.train.local_epochs
-    return "1 epoch" if number == 1 else f"{number} epochs"
+    number, most = config.train.local_epochs, config.train.max_steps
+    epochs = "1 epoch" if number == 1 else f"{number} epochs"
+    return f"{epochs}, at most {most:,} step{'s' * (most != 1)}," if most else epochs

@@ -4,14 +4,13 @@ They are the sites' validation patients: nothing was trained on them, and no rou
 rate was chosen by them. Only for simulations, where all sites' data are at hand.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from fedcxr.data.cache.store import open_cache
 from fedcxr.experiments.apply import load_run
 from fedcxr.home import home_folder
-from fedcxr.runs.predictions import Predictions, read_predictions, write_predictions
+from fedcxr.runs.predictions import Predictions, read_prediction_sets, write_predictions
 from partitions.plan import read_plan
 from partitions.record_table import take
 from partitions.table import read_table
@@ -45,9 +44,10 @@ def predict_at_sites(run_folder: Path, partition: Path) -> None:
     write_predictions(run_folder / SITES_FILE, found, loaded.config.data.score_by)
 
 
-def read_site_predictions(run_folder: Path, site_id: str) -> Predictions | None:
-    """Return what `predict_at_sites` kept of a site; None where it had no held-out image."""
-    with np.load(run_folder / SITES_FILE, allow_pickle=False) as file:
-        if f"{site_id}_probs" not in file:
-            return None
-    return read_predictions(run_folder / SITES_FILE, site_id)[0]
+def read_site_predictions(run_folder: Path, site_ids: Sequence[str]) -> dict[str, Predictions]:
+    """Return what `predict_at_sites` kept, by site; without those that had no held-out image.
+
+    Raises:
+        ArtefactError: the file is missing or damaged.
+    """
+    return read_prediction_sets(run_folder / SITES_FILE, site_ids, all_there=False)[0]

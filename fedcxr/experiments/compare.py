@@ -11,14 +11,15 @@ from pathlib import Path
 
 from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
+from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import overlay_file, read_config, to_yaml
 from fedcxr.cores import cores
-from fedcxr.errors import ArtefactError, ConfigError
+from fedcxr.errors import ArtefactError, ConfigError, some
 from fedcxr.experiments.arms import Arm, Training, arms_of, trainings_of, with_keys
 from fedcxr.experiments.judge import judge
 from fedcxr.experiments.simulate import with_sites_of_plan
-from fedcxr.experiments.trainings import HowFar, run_trainings
+from fedcxr.experiments.trainings import HowFar, is_finished, run_trainings
 from fedcxr.models.registry import check_model
 from fedcxr.report.comparison.page import write_comparison
 from fedcxr.runs.folder import RunFolder, new_folder
@@ -58,6 +59,7 @@ def compare(
     config = with_sites_of_plan(config)
     own = {name: _further(config, name, path) for name, path in (further or {}).items()}
     prepared = prepare(config)
+    _check_labels(config, prepared.plan.labels)
     folder = new_folder(Path(config.runs_dir), f"{config.name}-compare")
     copy_plan(prepared.plan, folder / "partition")
     write_text_atomically(folder / "config.yaml", to_yaml(config))
@@ -85,27 +87,31 @@ def carry_on(folder: Path, tell: Tell = lambda how_far: None) -> Path:
     """Do what is left of a comparison, judge it, write its page; return the folder.
 
     Raises:
-        ArtefactError: the folder is not a comparison, or damaged.
+        ArtefactError: the folder is not a comparison, damaged, changed since it was begun, or
+            another process is writing it.
         RunError: a training failed.
     """
     run = RunFolder.open(folder)
     if not is_comparison(folder):
         raise ArtefactError(f"{folder}: not a comparison. Go on with `fedcxr resume {folder}`.")
-    config, arms, plans = read_arms(folder)
-    seeds = [config.seed + number for number in range(config.compare.seeds)]
-    try:
-        arms = _tuned(folder, config, arms, plans, tell)
-        trainings = [t for arm in arms for t in trainings_of(arm, seeds, folder / "arms", plans)]
-        _train(folder, config, trainings, tell)
-    except KeyboardInterrupt:
-        run.update_manifest(status="interrupted")
-        raise
-    except Exception as err:
-        run.update_manifest(status="failed", why=str(err))
-        raise
-    judge(folder, arms, trainings)
-    write_comparison(folder)
-    run.update_manifest(status="finished")
+    with run.lock():
+        config, arms, plans = read_arms(folder)
+        seeds = [config.seed + number for number in range(config.compare.seeds)]
+        try:
+            arms = _tuned(folder, config, arms, plans, tell)
+            trainings = [
+                t for arm in arms for t in trainings_of(arm, seeds, folder / "arms", plans)
+            ]
+            _train(folder, config, trainings, tell)
+            judge(folder, arms, trainings)
+            write_comparison(folder)
+        except KeyboardInterrupt:
+            run.update_manifest(status="interrupted")
+            raise
+        except Exception as err:
+            run.update_manifest(status="failed", why=str(err))
+            raise
+        run.update_manifest(status="finished", why=None)
     return folder
 
 
@@ -113,15 +119,23 @@ def report_again(folder: Path) -> Path:
     """Compute every figure of a finished comparison again from its predictions; return the page.
 
     Raises:
-        ArtefactError: a training is not finished, or its predictions are damaged.
+        ArtefactError: a training is not finished, its predictions are damaged, or another process
+            is writing the comparison.
     """
-    config, arms, plans = read_arms(folder)
-    seeds = [config.seed + number for number in range(config.compare.seeds)]
-    rates = RunFolder.open(folder).read_json("manifest.json").get("learning_rates") or {}
-    arms = [_at_rate(arm, rates[arm.name]) if arm.name in rates else arm for arm in arms]
-    trainings = [t for arm in arms for t in trainings_of(arm, seeds, folder / "arms", plans)]
-    judge(folder, arms, trainings)
-    return write_comparison(folder)
+    run = RunFolder.open(folder)
+    with run.lock():
+        config, arms, plans = read_arms(folder)
+        seeds = [config.seed + number for number in range(config.compare.seeds)]
+        rates = run.read_json("manifest.json").get("learning_rates") or {}
+        arms = [_at_rate(arm, rates[arm.name]) if arm.name in rates else arm for arm in arms]
+        trainings = [t for arm in arms for t in trainings_of(arm, seeds, folder / "arms", plans)]
+        left = [training.name for training in trainings if not is_finished(training)]
+        if left:
+            raise ArtefactError(
+                f"{folder}: not finished yet: {some(left)}. Go on with `fedcxr resume {folder}`."
+            )
+        judge(folder, arms, trainings)
+        return write_comparison(folder)
 
 
 def is_comparison(folder: Path) -> bool:
@@ -144,12 +158,21 @@ def read_arms(folder: Path) -> tuple[ExperimentConfig, list[Arm], dict[Path, Par
     return config, arms, {place: read_plan(place) for place in places}
 
 
+def _check_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
+    strange = sorted(set(config.compare.prevalence) - set(labels))
+    if strange:
+        raise ConfigError(
+            f"compare.prevalence: the data have no label {some(strange)}. They have "
+            f"{', '.join(labels)}."
+        )
+
+
 def _further(config: ExperimentConfig, name: str, path: Path) -> ExperimentConfig:
     """Return the configuration of an arm of the user's own, judged on the same patients."""
-    if name in config.compare.arms or not name.replace("-", "").replace("_", "").isalnum():
+    if name in ARM_NAMES or not name.replace("-", "").replace("_", "").isalnum():
         raise ConfigError(
             f"--arm {name}: choose another name, of letters, digits, '-' and '_', that none of "
-            f"{', '.join(config.compare.arms)} has."
+            f"{', '.join(ARM_NAMES)} has."
         )
     changed = overlay_file(config, path)
     for section in ("data", "partition", "seed", "compare"):
@@ -172,19 +195,32 @@ def _tuned(
     rates = config.compare.learning_rates
     if not rates:
         return list(arms)
-    tried = {
-        (arm.name, rate): trainings_of(
-            _at_rate(arm, rate), [config.seed], folder / "tuning" / f"{rate:g}", plans
-        )
-        for arm in arms
-        for rate in rates
-    }
-    _train(folder, config, [t for trainings in tried.values() for t in trainings], tell)
-    best = {
-        arm.name: max(rates, key=lambda rate: _val_auroc(tried[arm.name, rate])) for arm in arms
-    }
-    RunFolder(folder).update_manifest(learning_rates=best)
+    run = RunFolder(folder)
+    best = run.read_json("manifest.json").get("learning_rates") or {}
+    if set(best) != {arm.name for arm in arms}:
+        tried = {
+            (arm.name, rate): trainings_of(
+                _at_rate(arm, rate), [config.seed], _tuning(folder, rate), plans
+            )
+            for arm in arms
+            for rate in rates
+        }
+        _train(folder, config, [t for trainings in tried.values() for t in trainings], tell)
+        best = {
+            arm.name: max(rates, key=lambda rate: _val_auroc(tried[arm.name, rate])) for arm in arms
+        }
+        run.update_manifest(learning_rates=best)
+    for arm in arms:
+        for training in trainings_of(arm, [config.seed], folder / "arms", plans):
+            done = _tuning(folder, best[arm.name]) / training.name
+            if done.is_dir() and not training.folder.exists():  # this very training: not again
+                training.folder.parent.mkdir(parents=True, exist_ok=True)
+                done.rename(training.folder)
     return [_at_rate(arm, best[arm.name]) for arm in arms]
+
+
+def _tuning(folder: Path, rate: float) -> Path:
+    return folder / "tuning" / str(rate)
 
 
 def _at_rate(arm: Arm, rate: float) -> Arm:

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr import __version__
+from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.load import read_config
+from fedcxr.config.load import by_key, read_config
 from fedcxr.cores import cores
 from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.arms import CENTRALIZED, FEDERATED, FEWER_STEPS, Arm, Training
 from fedcxr.experiments.judged_arm import arm_entry
+from fedcxr.experiments.judged_model import LEVEL, unit_of
 from fedcxr.experiments.judged_pairs import difference_entry
 from fedcxr.experiments.judged_sites import site_matrix
 from fedcxr.metrics.paired import PairedDraws, paired_bootstrap
@@ -33,7 +35,7 @@ from partitions.plan import PartitionPlan, read_plan
 from partitions.table import read_table
 
 FORMAT = 1
-LEVEL = 0.95
+_RATE = "train.learning_rate"
 
 
 def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
 
     def entry(arm: Arm) -> dict[str, Any]:
         first = by_arm[arm.name][0]
-        return arm_entry(
+        found = arm_entry(
             arm,
             by_arm[arm.name],
             test,
@@ -70,6 +72,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
             config=config,
             five=_five(test.labels),
         )
+        return {**found, "differs": _differs(config, arm)}
 
     with ThreadPoolExecutor(cores()) as pool:
         entries = list(pool.map(entry, arms))
@@ -79,7 +82,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "fedcxr": __version__,
         "data": _data(folder, config, plan, test),
-        "training": _training(config, trainings),
+        "training": _training(config, trainings[0]),
         "statistics": {
             "resamples": config.compare.resamples,
             "level": LEVEL,
@@ -89,7 +92,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
         "arms": entries,
         "differences": _differences(arms, by_arm, test, stacks, draws, config),
         "site_matrix": site_matrix(plan, by_arm, config.data.score_by),
-        "label_frequencies": _frequencies(trainings[0], test, _scored(trainings[0], "val")),
+        "label_frequencies": _frequencies(by_arm[arms[0].name], test, _scored(trainings[0], "val")),
         "notes": _notes(folder, by_arm),
     }
     RunFolder(folder).write_json("comparison.json", tree)
@@ -145,23 +148,29 @@ def _differences(
             margin=config.compare.margin,
             five=_five(test.labels),
             level=LEVEL,
+            unit=unit_of(config),
         )
         for name, against in _pairs([arm.name for arm in arms])
     ]
 
 
 def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return which arms are held against which: all against centralized, or against the first.
+    """Return which arms are held against which: all against centralized.
 
-    Federated comes first, and then against centralized with as many steps: the sensitivity
-    analysis, which tells what the number of steps did from what averaging did.
+    Without it the reference is centralized with as many steps, or the first that is not federated:
+    the question is always how federated does. Federated comes first, and then against centralized
+    with as many steps: the sensitivity analysis, which tells what the number of steps did from what
+    averaging did.
 
     >>> _pairs(["local", "centralized", "federated"])
     [('federated', 'centralized'), ('local', 'centralized')]
     >>> _pairs(["federated", "centralized", "centralized-steps"])[1]
     ('federated', 'centralized-steps')
+    >>> _pairs(["federated", "local"]), _pairs(["federated"])
+    ([('federated', 'local')], [])
     """
-    against = CENTRALIZED if CENTRALIZED in names else names[0]
+    ranked = (CENTRALIZED, FEWER_STEPS, *(name for name in names if name != FEDERATED), *names)
+    against = next(name for name in ranked if name in names)
     order = sorted((name for name in names if name != against), key=lambda name: name != FEDERATED)
     pairs = [(name, against) for name in order]
     if FEDERATED in names and FEWER_STEPS in names and against == CENTRALIZED:
@@ -197,37 +206,62 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return RunFolder(folder).read_json("manifest.json")
 
 
-def _training(config: ExperimentConfig, trainings: Sequence[Training]) -> dict[str, Any]:
-    manifest = RunFolder(trainings[0].folder).read_json("manifest.json")
+def _training(config: ExperimentConfig, first: Training) -> dict[str, Any]:
+    """Return how the arms were trained, but for what `_differs` says of one of them."""
+    manifest = RunFolder(first.folder).read_json("manifest.json")
     rates = config.compare.learning_rates
     how = (
         f"the best on val of {', '.join(f'{r:g}' for r in rates)}, tried by each arm with one seed"
     )
     return {
-        "seeds": sorted({t.seed for t in trainings}),
+        "seeds": [config.seed + number for number in range(config.compare.seeds)],
         "rounds": config.server.rounds,
         "local_epochs": config.train.local_epochs,
         "batch_size": config.train.batch_size,
-        "learning_rate": trainings[0].config.train.learning_rate,
-        "learning_rate_how": how if rates else "fixed in advance, the same for all arms",
+        "learning_rate": None if rates else config.train.learning_rate,
+        "learning_rate_how": how if rates else "fixed in advance",
         "model": config.model.name,
         "image_size": config.model.image_size,
         "precision": manifest["precision"]["dtype"],
     }
 
 
+def _differs(config: ExperimentConfig, arm: Arm) -> dict[str, str]:
+    """Return what was set otherwise for an arm, by dotted key, but for what makes it that arm."""
+    base, own = by_key(config), by_key(arm.config)
+    sections = ("model", "data", "train", "server")
+    both = sorted(base.keys() | own.keys())
+    keys = [k for k in both if k.split(".")[0] in sections and own.get(k) != base.get(k)]
+    if arm.name in ARM_NAMES:
+        keys = [key for key in keys if key == _RATE]
+    if config.compare.learning_rates and _RATE not in keys:
+        keys.append(_RATE)
+    return {key: str(own.get(key)) for key in keys}
+
+
 def _frequencies(
-    training: Training, test: Predictions, val: Predictions
+    trainings: Sequence[Training], test: Predictions, val: Predictions
 ) -> dict[str, dict[str, list[int]]]:
     """Return positive and known targets by label: of the sites' training images, val and test.
 
     All after the label policies, which make a blank of a report a negative, for example.
+
+    Args:
+        trainings: of an arm; those of its first seed are of all sites together.
+        test: as it is scored.
+        val: as it is scored.
     """
-    counted = RunFolder(training.folder).read_json("manifest.json")["label_counts"]["after"]
+    counted = [
+        RunFolder(training.folder).read_json("manifest.json")["label_counts"]["after"]
+        for training in trainings
+        if training.seed == trainings[0].seed
+    ]
     found: dict[str, dict[str, list[int]]] = {}
     for column, label in enumerate(test.labels):
-        kinds = counted[label]
-        found[label] = {"train": [kinds["positive"], kinds["positive"] + kinds["negative"]]}
+        positive, negative = (
+            sum(kinds[label][state] for kinds in counted) for state in ("positive", "negative")
+        )
+        found[label] = {"train": [positive, positive + negative]}
         for name, split in (("val", val), ("test", test)):
             target = split.target[:, column]
             found[label][name] = [int((target == 1).sum()), int((~np.isnan(target)).sum())]

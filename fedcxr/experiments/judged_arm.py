@@ -1,36 +1,19 @@
-"""One arm of `comparison.json`: scores, curves, thresholds, calibration, subgroups, costs."""
+"""One arm of `comparison.json`: its scores, label by label and macro, learning curves and costs."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.experiments.arms import Arm, Training, steps_of_largest_site
-from fedcxr.metrics import confusion, paired
-from fedcxr.metrics.calibration import (
-    NO_TEMPERATURE,
-    Calibration,
-    calibration,
-    fit_temperature,
-    tempered,
-)
-from fedcxr.metrics.curves import pr_points, roc_points
-from fedcxr.metrics.operating_point import POINTS, Operating, apply_all, thresholds
+from fedcxr.experiments.arms import Arm, Training, steps_by_site
+from fedcxr.experiments.judged_model import LEVEL, model_entry, told
+from fedcxr.metrics import paired
 from fedcxr.metrics.paired import ArmScores, PairedDraws
 from fedcxr.metrics.seeds import seed_spread
-from fedcxr.metrics.subgroups import GAP_NOTE, age_band, subgroups
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions
-from fedcxr.seeding import derive_seed
 from partitions.plan import read_plan
-
-LEVEL = 0.95
-_POINTS_DRAWN = 120
-_VALUES = ("sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence", "accuracy", "f1")
 
 
 def arm_entry(
@@ -63,9 +46,11 @@ def arm_entry(
         "budget": arm.budget,
         "models": len(trainings),
         **_costs(arm, trainings),
+        "scored": len(test.target),
+        "macro_labels": int((~np.isnan(auroc.value)).sum()),
         "macro_auroc": told(paired.estimate(auroc, columns=columns, level=LEVEL)),
         "macro_ap": told(paired.estimate(ap, columns=columns, level=LEVEL)),
-        "five_auroc": told(paired.estimate(auroc, columns=five, level=LEVEL)) if five else None,
+        "five_auroc": _five(auroc, test.labels, five),
         "seed_sd": seed_spread(by_seed),
         "macro_by_seed": by_seed,
         "by_label": {
@@ -78,8 +63,15 @@ def arm_entry(
             for column, label in enumerate(test.labels)
         },
         "learning": [_learning(training) for training in trainings],
-        **_of_one_model(*one, config),
+        **model_entry(*one, config),
     }
+
+
+def undefined_among(scores: ArmScores, labels: Sequence[str], columns: Sequence[int]) -> str | None:
+    """Return which of these labels have no AUROC, and why; None if all have one."""
+    lacking = [column for column in columns if np.isnan(scores.value[column])]
+    named = ", ".join(f"{labels[column]} ({scores.reasons[column]})" for column in lacking)
+    return f"not defined for all {len(columns)} labels: {named}" if lacking else None
 
 
 def macro_by_seed(scores: ArmScores, trainings: Sequence[Training]) -> list[float]:
@@ -93,143 +85,13 @@ def macro_by_seed(scores: ArmScores, trainings: Sequence[Training]) -> list[floa
     ]
 
 
-def told(found: paired.Estimate | confusion.Estimate) -> dict[str, Any]:
-    """Return a number with its interval as the file holds it: nan becomes null."""
-    value = found.value
-    known = value is not None and math.isfinite(value)
-    return {
-        "value": value if known else None,
-        "ci": list(found.ci) if found.ci else None,
-        "reason": found.reason,
-    }
-
-
-def _of_one_model(test: Predictions, val: Predictions, config: ExperimentConfig) -> dict[str, Any]:
-    """Return what thresholds and probabilities say of one model."""
-    labels = range(len(test.labels))
-    chosen = [thresholds(val.target[:, k], val.probs[:, k]) for k in labels]
-    seed = derive_seed(config.seed, "compare")
-    prevalence = [config.compare.prevalence.get(label) for label in test.labels]
-    resamples = config.compare.resamples
-    found = apply_all(
-        test.target,
-        test.probs,
-        test.patient_id,
-        chosen,
-        prevalence=prevalence,
-        resamples=resamples,
-        seed=seed,
-        level=LEVEL,
-    )
-    groups = _groups(test)
-    apart = subgroups(
-        test.target,
-        test.probs,
-        groups,
-        test.patient_id,
-        labels=test.labels,
-        thresholds=[points["youden"].value for points in chosen],
-        resamples=resamples,
-        seed=seed,
-        level=LEVEL,
-    )
-    return {
-        "curves": {label: _curves(test, k) for k, label in enumerate(test.labels)},
-        "operating_points": [
-            _operating(label, point, of_label[point])
-            for label, of_label in zip(test.labels, found, strict=True)
-            for point in POINTS
-        ],
-        "calibration": _calibrations(test, val),
-        "subgroups": {
-            "rule": f"{apart.rule} {GAP_NOTE}",
-            "rows": [
-                {
-                    **{k: v for k, v in asdict(row).items() if k not in ("auroc", "tpr", "fpr")},
-                    **{k: told(getattr(row, k)) for k in ("auroc", "tpr", "fpr")},
-                }
-                for row in apart.rows
-            ],
-            "gaps": [
-                {
-                    "attribute": gap.attribute,
-                    "label": gap.label,
-                    "tpr_gap": told(gap.tpr_gap),
-                    "fpr_gap": told(gap.fpr_gap),
-                }
-                for gap in apart.gaps
-            ],
-        },
-    }
-
-
-def _groups(test: Predictions) -> dict[str, NDArray[np.str_]]:
-    """Return who belongs to which group: sex, age band, and the view, where the file says so."""
-    found: dict[str, NDArray[np.str_]] = {}
-    given = test.attributes
-    if "sex" in given:
-        found["sex"] = np.array([str(sex) or "unknown" for sex in given["sex"]])
-    if "age" in given:
-        found["age band"] = np.array([age_band(float(age)) for age in given["age"]])
-    if "projection" in given:
-        found["view"] = np.array([str(view) or "unknown" for view in given["projection"]])
-    return found
-
-
-def _curves(test: Predictions, column: int) -> dict[str, list[float]]:
-    target, probs = test.target[:, column], test.probs[:, column]
-    fpr, tpr = roc_points(target, probs, _POINTS_DRAWN)
-    recall, precision = pr_points(target, probs, _POINTS_DRAWN)
-    return {
-        "fpr": fpr.tolist(),
-        "tpr": tpr.tolist(),
-        "recall": recall.tolist(),
-        "precision": precision.tolist(),
-    }
-
-
-def _operating(label: str, point: str, found: Operating) -> dict[str, Any]:
-    return {
-        "label": label,
-        "point": point,
-        "threshold": found.threshold if math.isfinite(found.threshold) else None,
-        **{name: told(getattr(found, name)) for name in _VALUES},
-        "precision": told(found.ppv),
-        "recall": told(found.sensitivity),
-        "prevalence": found.prevalence,
-        "tp": found.tp,
-        "fp": found.fp,
-        "tn": found.tn,
-        "fn": found.fn,
-        "reason": found.reason,
-    }
-
-
-def _calibrations(test: Predictions, val: Predictions) -> dict[str, Any]:
-    temperature = fit_temperature(val.target, val.probs)
-    has_one = math.isfinite(temperature)
-    after = tempered(test.probs, temperature) if has_one else None
-    by_label = {}
-    for column, label in enumerate(test.labels):
-        target = test.target[:, column]
-        found = calibration(target, test.probs[:, column])
-        by_label[label] = {
-            **_numbers(found),
-            "reason": found.reason,
-            "bins": [{**asdict(bin_), "ci": list(bin_.ci)} for bin_ in found.bins],
-            "tempered": None if after is None else _numbers(calibration(target, after[:, column])),
-        }
-    return {
-        "temperature": temperature if has_one else None,
-        "reason": None if has_one else NO_TEMPERATURE,
-        "by_label": by_label,
-    }
-
-
-def _numbers(found: Calibration) -> dict[str, float | None]:
-    names = ("brier", "ece", "slope", "intercept")
-    values = {name: getattr(found, name) for name in names}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+def _five(scores: ArmScores, labels: Sequence[str], five: Sequence[int]) -> dict[str, Any] | None:
+    """Return the mean AUROC of the competition labels, which is of all of them or there is none."""
+    if not five:
+        return None
+    if reason := undefined_among(scores, labels, five):
+        return {"value": None, "ci": None, "reason": reason}
+    return told(paired.estimate(scores, columns=five, level=LEVEL))
 
 
 def _learning(training: Training) -> dict[str, Any]:
@@ -247,11 +109,10 @@ def _costs(arm: Arm, trainings: Sequence[Training]) -> dict[str, Any]:
         for key in ("images", "seconds_train", "bytes_up", "bytes_down")
     }
     rounds = arm.config.server.rounds
-    steps = [steps_of_largest_site(arm.config, read_plan(p)) for p in arm.plans.values()]
-    most = arm.config.train.max_steps
+    steps = [max(steps_by_site(arm.config, read_plan(p))) for p in arm.plans.values()]
     return {
         "images_seen": int(total["images"]),
-        "steps": rounds * (min(max(steps), most) if most else max(steps)),
+        "steps": rounds * max(steps),
         "seconds": total["seconds_train"],
         # between places: a training at one place sends nothing
         "bytes_up": int(total["bytes_up"]) if arm.travels else 0,

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.experiments.arms import Training
-from fedcxr.experiments.judged_arm import macro_by_seed, told
+from fedcxr.experiments.judged_arm import macro_by_seed, undefined_among
+from fedcxr.experiments.judged_model import in_unit, told
 from fedcxr.metrics.delong import TTest
 from fedcxr.metrics.macro_test import macro_test
 from fedcxr.metrics.non_inferiority import holm, power_note, verdict
-from fedcxr.metrics.paired import PairedDraws, difference
+from fedcxr.metrics.paired import ArmScores, PairedDraws, difference
 from fedcxr.metrics.regime import load_regime
 from fedcxr.metrics.seeds import training_claim
 from fedcxr.runs.predictions import Predictions
@@ -30,6 +31,7 @@ def difference_entry(
     margin: float,
     five: Sequence[int],
     level: float,
+    unit: str = "images",
 ) -> dict[str, Any]:
     """Return one arm minus another as it stands in `comparison.json`.
 
@@ -43,6 +45,7 @@ def difference_entry(
         margin: of non-inferiority.
         five: columns of the competition labels, or none.
         level: of the intervals.
+        unit: what the rows of `test` are: images, or studies.
     """
     columns = range(len(test.labels))
     pair = _Pair(test, stacks[name], stacks[against], level)
@@ -58,9 +61,9 @@ def difference_entry(
             difference(draws.auroc, name, against, columns=columns, level=level)
         ),
         "macro_ap": told(difference(draws.ap, name, against, columns=columns, level=level)),
-        "five_auroc": _told(pair.tested(five)) if five else None,
+        "five_auroc": _five(pair, five, draws.auroc[name]),
         "by_label": _by_label(pair),
-        "verdict": _verdict(whole.ci, margin, test, rarest),
+        "verdict": in_unit(_verdict(whole.ci, margin, test, rarest), unit),
         "power": power_note(
             whole.ci,
             whole.se,
@@ -69,6 +72,7 @@ def difference_entry(
             rarest["negatives"],
             patients,
             level=level,
+            unit=unit,
         ),
         "training_claim": _claim(by_seed[0], by_seed[1], whole, level),
         "by_seed": [a - b for a, b in zip(*by_seed, strict=True)],
@@ -77,7 +81,7 @@ def difference_entry(
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """Two arms' models on the same test images."""
+    """Two arms' models on the same test images, or studies."""
 
     test: Predictions
     first: NDArray[np.float64]
@@ -121,6 +125,21 @@ def _by_label(pair: _Pair) -> dict[str, dict[str, Any]]:
     }
 
 
+def _five(pair: _Pair, five: Sequence[int], scores: ArmScores) -> dict[str, Any] | None:
+    """Return the difference over the competition labels: over all of them, or none.
+
+    Args:
+        pair: the two arms.
+        five: columns of the competition labels, or none.
+        scores: AUROC of either arm: both lack the same labels.
+    """
+    if not five:
+        return None
+    if reason := undefined_among(scores, pair.test.labels, five):
+        return {"value": None, "ci": None, "reason": reason}
+    return _told(pair.tested(five))
+
+
 def _told(test: TTest) -> dict[str, Any]:
     """Return a tested difference as the file holds it."""
     if not math.isfinite(test.difference):
@@ -132,7 +151,7 @@ def _told(test: TTest) -> dict[str, Any]:
 
 
 def _rarest(test: Predictions) -> dict[str, int]:
-    """Return images with and without the label whose smaller class has fewest patients, and those.
+    """Return rows with and without the label whose smaller class has fewest patients, and those.
 
     Nearly always that class is the positives of the rarest finding.
     """

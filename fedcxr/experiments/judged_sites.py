@@ -29,16 +29,17 @@ def site_matrix(
             own = f"{name} {training.site}" if training.site else name
             models.setdefault(own, []).append(training)
     sites = [site.site_id for site in plan.sites]
-    cells = {
-        (site, model): [_macro_at(t, site, score_by) for t in trainings]
-        for site in sites
-        for model, trainings in models.items()
-    }
-    first = next(iter(models.values()))[0]
-    held = {site: read_site_predictions(first.folder, site) for site in sites}
+    cells: dict[tuple[str, str], list[tuple[float | None, int]]] = {}
+    held: dict[str, Predictions] = {}
+    for model, trainings in models.items():
+        for training in trainings:
+            held = read_site_predictions(training.folder, sites)
+            for site in sites:
+                found = _macro(held.get(site), score_by)
+                cells.setdefault((site, model), []).append(found)
     values = {at: _mean([value for value, _ in found]) for at, found in cells.items()}
     return {
-        "sites": [{"site_id": site, **_size(held[site])} for site in sites],
+        "sites": [{"site_id": site, **_size(held.get(site))} for site in sites],
         "models": list(models),
         "macro_auroc": [[values[site, model] for model in models] for site in sites],
         "labels": [[cells[site, model][0][1] for model in models] for site in sites],
@@ -46,8 +47,7 @@ def site_matrix(
     }
 
 
-def _macro_at(training: Training, site: str, score_by: str) -> tuple[float | None, int]:
-    found = read_site_predictions(training.folder, site)
+def _macro(found: Predictions | None, score_by: str) -> tuple[float | None, int]:
     if found is None:
         return None, 0
     scored = as_scored(found, score_by)

@@ -11,19 +11,21 @@ import select
 import shutil
 import signal
 import socket
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcxr.config.load import check_config
+from fedcxr.config.load import by_key, check_config, read_config
 from fedcxr.engines.fork_server import ForkServer, fork_server, kill
-from fedcxr.errors import FedCxrError, RunError
+from fedcxr.errors import ArtefactError, FedCxrError, RunError, some
 from fedcxr.experiments.arms import Training
 from fedcxr.experiments.at_sites import SITES_FILE, predict_at_sites
 from fedcxr.experiments.simulate import resume, simulate
+from fedcxr.runs.folder import RunFolder
 
 _MODULE = "fedcxr.experiments.trainings"
 _LOOK_S = 0.5
@@ -32,6 +34,18 @@ _END_S = 20.0
 """Longest wait for a training that was told to stop."""
 _CODE_S = 10.0
 """Longest wait for the exit code of one whose pipe has ended."""
+_ENDING_S = _END_S + 5.0
+"""Longest wait for a training of a comparison that was killed; it ends by itself in `_END_S`."""
+_MAY_DIFFER = (
+    "name",
+    "runs_dir",
+    "data.root",  # the images are known by what they are, not where
+    "partition.folder",
+    "partition.clients",  # a run writes how many sites its plan has
+    "engine",
+    "compare",
+)
+"""Keys and sections that may change between two trainings of one comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +84,11 @@ def run_trainings(
         tell: called every now and then with what is done.
 
     Raises:
+        ArtefactError: a training was begun with another configuration; nothing is started.
         RunError: a training failed; names it, and why.
     """
+    for training in trainings:
+        _check_unchanged(training)
     todo = deque(sorted((t for t in trainings if not is_finished(t)), key=lambda t: -t.images))
     running: list[_Running] = []
     failed: list[str] = []
@@ -104,10 +121,11 @@ def how_far(trainings: Sequence[Training]) -> HowFar:
 
 
 def train_one(pipe: socket.socket, text: str) -> None:
-    """Do one training in this process, which is there for that only.
+    """Do one training in this process, which is there for that only, and ends with its owner.
 
     Args:
-        pipe: takes a JSON object with the error, where there is one.
+        pipe: takes a JSON object with the error, where there is one; nothing comes from it but
+            its end, when the owner is gone.
         text: JSON with the run folder, its configuration, the partition at whose sites it is
             judged, and a file for what would be printed.
     """
@@ -115,7 +133,11 @@ def train_one(pipe: socket.socket, text: str) -> None:
     with Path(order["log"]).open("ab", buffering=0) as log:
         for descriptor in (1, 2):
             os.dup2(log.fileno(), descriptor)
+    # What a script starts in the background ignores Ctrl-C, and hands that down.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        watch = threading.Thread(target=_end_with, args=(pipe, threading.get_ident()), daemon=True)
+        watch.start()
         _carry_on(Path(order["folder"]), order["config"])
         predict_at_sites(Path(order["folder"]), Path(order["partition"]))
     except KeyboardInterrupt:
@@ -126,16 +148,53 @@ def train_one(pipe: socket.socket, text: str) -> None:
         raise
 
 
-def _carry_on(folder: Path, tree: dict[str, Any]) -> None:
-    status = _status(folder)
-    if status == "finished":
-        return
-    if status is not None:
-        if any((folder / "checkpoints").glob("round-*.safetensors")):
+def _end_with(pipe: socket.socket, thread: int) -> None:
+    """Wait for the owner's end, then stop this process as Ctrl-C does, and see that it does."""
+    try:
+        pipe.recv(1)
+    except OSError:
+        return  # closed here: the training has ended
+    signal.pthread_kill(thread, signal.SIGINT)
+    time.sleep(_END_S)
+    kill(os.getpid())
+
+
+def _carry_on(folder: Path, tree: Mapping[str, Any]) -> None:
+    if folder.is_dir():
+        with RunFolder(folder).lock(wait_s=_ENDING_S):
+            finished = _status(folder) == "finished"
+            begun = any((folder / "checkpoints").glob("round-*.safetensors"))
+            if not finished and not begun:
+                # Stopped before its first round. What ends just now removes the same files.
+                shutil.rmtree(folder, ignore_errors=True)
+        if finished:
+            return
+        if begun:
             resume(folder)
             return
-        shutil.rmtree(folder)  # stopped before its first round
     simulate(check_config(tree), folder=folder)
+
+
+def _check_unchanged(training: Training) -> None:
+    file = training.folder / "config.yaml"
+    if not file.is_file():
+        return
+    then, now = (by_key(config) for config in (read_config(file), training.config))
+    changed = [
+        f"{key} was {then.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key) and not _may_differ(key)
+    ]
+    if changed:
+        raise ArtefactError(
+            f"{file}: {training.name} was begun with another configuration than the comparison "
+            f"has now: {some(changed)}. Put the comparison's config.yaml back as it was (or the "
+            "file of your own arm in arms/), or start a new comparison."
+        )
+
+
+def _may_differ(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in _MAY_DIFFER)
 
 
 def _status(folder: Path) -> str | None:

@@ -108,6 +108,7 @@ def power_note(
     *,
     level: float = 0.95,
     power: float = 0.8,
+    unit: str = "images",
 ) -> str | None:
     """Return that the test set is too small to decide, and what size would do; None if it is not.
 
@@ -119,11 +120,12 @@ def power_note(
         ci: as in `verdict`.
         se: standard error of the difference.
         margin: as in `verdict`.
-        positives: images with the rarest finding.
-        negatives: images without it.
+        positives: images, or studies, with the rarest finding.
+        negatives: those without it.
         patients: of the test set.
         level: of the interval.
         power: chance of showing non-inferiority of equal arms.
+        unit: what positives and negatives are: images, or studies.
 
     >>> note = power_note((-0.04, 0.04), 0.02, 0.01, 40, 300, 200)
     >>> "About 6,300 such patients" in note  # 200 × ((1.960 + 0.842) × 2)^2 = 6279
@@ -131,7 +133,7 @@ def power_note(
     """
     stands = (
         f"The test set is too small to decide: with {patients:,} patient{'s' * (patients != 1)}, "
-        f"and the rarest finding on {positives:,} of {positives + negatives:,} images"
+        f"and the rarest finding on {positives:,} of {positives + negatives:,} {unit}"
     )
     if ci is None or not all(map(math.isfinite, ci)):
         return f"{stands}, the difference has no interval."

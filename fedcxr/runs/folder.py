@@ -18,10 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fedcxr.atomic import write_text_atomically
 from fedcxr.errors import ArtefactError
+
+_LOCK_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +60,23 @@ class RunFolder:
         return self.path.name
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, wait_s: float = 0.0) -> Iterator[None]:
         """Hold the folder, so that no second process writes into it.
+
+        Args:
+            wait_s: longest wait for a process that holds it.
 
         Raises:
             ArtefactError: another process holds it.
         """
+        end = time.monotonic() + wait_s
         with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as err:
-                raise ArtefactError(
-                    f"{self.path}: another process is writing this run. Wait for it or stop it."
-                ) from err
+            while not _taken(file):
+                if time.monotonic() >= end:
+                    raise ArtefactError(
+                        f"{self.path}: another process is writing this run. Wait for it or stop it."
+                    )
+                time.sleep(_LOCK_POLL_S)
             yield
 
     def read_json(self, file: str) -> dict[str, Any]:
@@ -143,6 +149,15 @@ def new_folder(runs_dir: Path, name: str) -> Path:
             continue
         return path
     raise ArtefactError(f"{runs_dir}: too many runs named {stem}. Choose another --name.")
+
+
+def _taken(file: IO[str]) -> bool:
+    """Return whether an open file could be locked; it is free again once closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _finite(value: object) -> object:

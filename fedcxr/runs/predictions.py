@@ -6,9 +6,10 @@ the images of a study where the run scores studies.
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,22 +65,47 @@ def read_predictions(path: Path, split: str = "test") -> tuple[Predictions, str]
     Raises:
         ArtefactError: the file is missing, damaged, or lacks the split.
     """
-    start = "" if split == "test" else f"{split}_"
+    found, score_by = read_prediction_sets(path, [split])
+    return found[split], score_by
+
+
+def read_prediction_sets(
+    path: Path, splits: Sequence[str], *, all_there: bool = True
+) -> tuple[dict[str, Predictions], str]:
+    """Return the predictions of some splits, the file read once, and how the run scores.
+
+    Args:
+        path: the npz file.
+        splits: `test`, or what the others are called.
+        all_there: whether a split that the file lacks is an error; it is left out otherwise.
+
+    Raises:
+        ArtefactError: as `read_predictions`.
+    """
+    found: dict[str, Predictions] = {}
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             score_by = str(file["score_by"]) if "score_by" in file else "image"
             labels = tuple(str(label) for label in file["labels"])
-            arrays = {name: file[start + name] for name in ("probs", "target", *_IDS)}
-            given = {name: file[start + name] for name in ATTRIBUTES if start + name in file}
-            found = Predictions(labels, **arrays, attributes=given)
+            for split in splits:
+                start = "" if split == "test" else f"{split}_"
+                if all_there or f"{start}probs" in file:
+                    found[split] = _read_set(file, start, labels)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
         raise ArtefactError(
             f"{path}: not the predictions of a run ({err}). Evaluate the run again: "
             f"`fedcxr resume {path.parent}`."
         ) from err
-    if found.probs.shape != found.target.shape or found.probs.shape[1:] != (len(labels),):
-        raise ArtefactError(
-            f"{path}: probs {found.probs.shape} and target {found.target.shape} do not fit "
-            f"{len(labels)} labels. Evaluate the run again: `fedcxr resume {path.parent}`."
-        )
     return found, score_by
+
+
+def _read_set(file: Mapping[str, NDArray[Any]], start: str, labels: tuple[str, ...]) -> Predictions:
+    arrays = {name: file[start + name] for name in ("probs", "target", *_IDS)}
+    given = {name: file[start + name] for name in ATTRIBUTES if start + name in file}
+    found = Predictions(labels, **arrays, attributes=given)
+    if found.probs.shape != found.target.shape or found.probs.shape[1:] != (len(labels),):
+        raise ValueError(
+            f"probs {found.probs.shape} and target {found.target.shape} do not fit "
+            f"{len(labels)} labels"
+        )
+    return found

@@ -2,20 +2,27 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from benchmarks.judging import fill, guess, make_comparison
+from fedcxr.config.load import to_yaml
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.judge import judge
+from fedcxr.experiments.judged_pairs import difference_entry
+from fedcxr.metrics.paired import paired_bootstrap
+from fedcxr.metrics.studies import as_scored
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import read_predictions, write_predictions
 from partitions.table import read_table
 
 LABEL = "Support Devices"
 """The most frequent one of what the benchmark makes up."""
+LACKING = "Consolidation"
+"""Of the competition labels; without a positive where scores are by study."""
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +31,29 @@ def judged(tmp_path_factory):
     config = make_comparison(folder, 400, 150, resamples=100)
     arms, trainings = fill(folder, config)
     return folder, arms, trainings, judge(folder, arms, trainings)
+
+
+@pytest.fixture(scope="module")
+def by_study(tmp_path_factory):
+    """Two images a study, as far as a patient's images go; and a label without a positive."""
+    folder = tmp_path_factory.mktemp("judging") / "by-study"
+    config = make_comparison(folder, 400, 150, resamples=100)
+    arms, trainings = fill(folder, config)
+    data = config.data.model_copy(update={"score_by": "study"})
+    (folder / "config.yaml").write_text(to_yaml(config.model_copy(update={"data": data})))
+    for training in trainings:
+        file = training.folder / "predictions.npz"
+        sets = {split: read_predictions(file, split)[0] for split in ("test", "val")}
+        write_predictions(file, {split: in_pairs(one) for split, one in sets.items()}, "study")
+    return in_pairs(sets["test"]), judge(folder, arms, trainings), trainings
+
+
+def in_pairs(one):
+    before = [np.sum(one.patient_id[:place] == owner) for place, owner in enumerate(one.patient_id)]
+    target = one.target.copy()
+    target[:, one.labels.index(LACKING)] = 0
+    studies = np.array([f"study{number // 2}" for number in before])
+    return replace(one, study_id=studies, target=target)
 
 
 def test_values_are_means_over_models_and_scikit_learns(judged):
@@ -110,3 +140,90 @@ def test_predictions_of_other_patients_are_refused(judged):
     finally:
         file.write_bytes(kept)
     assert RunFolder(folder).read_json("comparison.json")["format"] == 1
+
+
+def test_training_images_are_counted_at_all_sites_whatever_arm_comes_first(judged):
+    folder, arms, trainings, tree = judged
+    assert tree["label_frequencies"][LABEL]["train"] == [1, 2]  # as every manifest here says
+    last = list(reversed([arm for arm in arms if arm.name in ("centralized", "local")]))
+    own = [t for arm in last for t in trainings if t.arm == arm.name]
+    again = judge(folder, last, own)
+    assert [arm["name"] for arm in again["arms"]] == ["local", "centralized"]
+    assert again["label_frequencies"][LABEL]["train"] == [5, 10]  # five sites
+
+
+def test_by_image_every_image_is_scored_and_every_label_is_in_the_means(judged):
+    for arm in judged[3]["arms"]:
+        assert (arm["scored"], arm["macro_labels"]) == (400, 14)
+        groups = arm["subgroups"]
+        assert {row["attribute"] for row in groups["rows"]} == {"sex", "age band", "view"}
+        assert "negative images" in groups["rule"]
+        assert "no groups" not in groups["rule"]
+
+
+def test_by_study_the_studies_are_counted_and_called_so(by_study):
+    images, tree, _ = by_study
+    studies = len(set(zip(images.patient_id, images.study_id, strict=True)))
+    assert 150 < studies < 300
+    for arm in tree["arms"]:
+        assert arm["scored"] == studies
+        texts = json.dumps([arm["operating_points"], arm["subgroups"], arm["calibration"]])
+        assert "left out: positive studies: " in texts
+        assert not re.search(r": \"[^\"]*\bimages?\b[^\"]*\"", texts)
+    assert tree["data"]["test_images"] == 400
+
+
+def test_by_study_nobody_is_in_a_group_by_view_and_the_rule_says_so(by_study):
+    # a study with a frontal and a lateral image would be in the group of whichever comes first
+    for arm in by_study[1]["arms"]:
+        groups = arm["subgroups"]
+        assert {row["attribute"] for row in groups["rows"]} == {"sex", "age band"}
+        assert "at least 10 negative studies" in groups["rule"]
+        assert groups["rule"].endswith(
+            "By view there are no groups: scores are by study, and one "
+            "study may have several views."
+        )
+
+
+def test_a_mean_tells_over_how_many_labels_it_is(by_study):
+    for arm in by_study[1]["arms"]:
+        known = [row["auroc"]["value"] for row in arm["by_label"].values()]
+        known = [value for value in known if value is not None]
+        assert arm["macro_labels"] == len(known) == 13
+        assert arm["macro_auroc"]["value"] == pytest.approx(np.mean(known))
+
+
+def test_four_competition_labels_make_no_mean_of_five(by_study, judged):
+    tree = by_study[1]
+    for each in (*tree["arms"], *tree["differences"]):
+        assert each["five_auroc"] == {
+            "value": None,
+            "ci": None,
+            "reason": "not defined for all 5 labels: Consolidation (no known positive)",
+        }
+    for each in (*judged[3]["arms"], *judged[3]["differences"]):
+        assert each["five_auroc"]["value"] is not None
+
+
+@pytest.mark.parametrize("unit", ["images", "studies"])
+def test_a_difference_names_what_its_rows_are(by_study, unit):
+    images, _, trainings = by_study
+    test = as_scored(images, "study")
+    test = replace(test, patient_id=np.array([f"p{n // 20}" for n in range(len(test.target))]))
+    rng = np.random.default_rng(0)  # two arms alike but for noise
+    stacks = {name: test.probs[None] + rng.normal(0, 0.05, (1, *test.probs.shape)) for name in "ab"}
+    draws = paired_bootstrap(test.target, stacks, test.patient_id, resamples=20, seed=0)
+    found = difference_entry(
+        "a",
+        "b",
+        {"a": trainings[:1], "b": trainings[:1]},
+        test,
+        stacks,
+        draws,
+        margin=1e-4,
+        five=(),
+        level=0.95,
+        unit=unit,
+    )
+    assert f"of {len(test.target)} {unit}, " in found["power"]
+    assert re.search(rf"the test set has [0-9.]+ {unit} a patient", found["verdict"]["reason"])

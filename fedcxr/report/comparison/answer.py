@@ -7,6 +7,7 @@ from fedcxr.report.comparison.wording import (
     level_words,
     signed,
     signed_interval,
+    unit_words,
 )
 from fedcxr.report.wording import as_number, count, counted, fixed, interval
 
@@ -72,22 +73,22 @@ def notices(comparison: Comparison) -> list[str]:
 
 def basis(comparison: Comparison) -> list[str]:
     """Return what the numbers of the page rest on, and what they do not say."""
-    statistics, data = comparison.part("statistics"), comparison.part("data")
+    statistics = comparison.part("statistics")
     level = level_words(comparison.level)
-    images = counted(data.get("test_images"), "image", "images")
-    patients = counted(data.get("test_patients"), "patient", "patients")
     draws = as_number(statistics.get("resamples"))
     how = f"{count(draws)} draws of patients" if draws else "draws of patients"
     return [
-        f"All arms were scored on the same {images} of {patients}, who took part in no training; "
-        f"each interval covers {level} and comes from {how}, the same for all arms"
+        f"All arms were scored on the same {comparison.test_set_words}, who took part in no "
+        f"training; each interval covers {level} and comes from {how}, the same for all arms"
         f"{_method(statistics.get('method'))}.",
+        *_about_rows(comparison),
         "The intervals are conditional on the trained models: they say how far a number would move "
         "with other patients, not with other trainings.",
         *_about_seeds(comparison),
         "Thresholds and temperatures were fixed on validation patients and applied to the test "
         "set unchanged.",
-        "A label without both classes in the test set has no AUROC and is left out of the means.",
+        "A label without both classes in the test set has no AUROC and is left out of the means"
+        f"{_over_labels(comparison)}.",
         *_about_p(comparison),
         "AUROC and average precision of an arm are means over its models, not the score of an "
         "ensemble. Curves, operating points, calibration and subgroups are of one model an arm: "
@@ -147,6 +148,23 @@ def _as_sentence(text: str) -> str:
 
 def _method(method: object) -> str:
     return f" ({method} for differences)" if method else ""
+
+
+def _about_rows(comparison: Comparison) -> list[str]:
+    listed = comparison.images_listed
+    told = [f"The test table lists {counted(listed, 'image', 'images')}."] if listed else []
+    if comparison.units == unit_words("study"):
+        told.append("A study's score is the maximum over its images; what is counted is studies.")
+    elif told:
+        told.append("Those that are not scored could not be read.")
+    return [" ".join(told)] if told else []
+
+
+def _over_labels(comparison: Comparison) -> str:
+    kept = comparison.macro_labels
+    if kept is None:
+        return ""
+    return f", which are over {count(kept)} of {len(comparison.labels)} labels"
 
 
 def _about_seeds(comparison: Comparison) -> list[str]:

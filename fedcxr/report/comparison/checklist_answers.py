@@ -1,9 +1,10 @@
-"""What a comparison can say to the items of a reporting checklist: a sentence, or nothing.
+"""What a comparison can say of its training and judging to the items of a reporting checklist.
 
-Empty where comparison.json does not tell it; the item is open then.
+A sentence, or nothing where comparison.json does not tell it; the item is open then.
 """
 
-from fedcxr.report.comparison.load import Comparison, Tree, rows
+from fedcxr.report.comparison.checklist_data import attributes
+from fedcxr.report.comparison.load import Comparison, rows
 from fedcxr.report.comparison.wording import joined, level_words
 from fedcxr.report.wording import as_number, count, counted
 
@@ -19,66 +20,10 @@ def goal(comparison: Comparison) -> str:
     return f"{what} of {primary.arm.title} to {primary.against.title}{tail}."
 
 
-def source(comparison: Comparison) -> str:
-    """Return where the data are from."""
-    data = comparison.part("data")
-    named, layout = data.get("source"), data.get("layout")
-    if not named:
-        return ""
-    kind = " Synthetic: computed, not taken of people." if comparison.is_synthetic else ""
-    return f"{named}, in the layout of {layout}.{kind}"
-
-
-def preprocessing(comparison: Comparison) -> str:
-    """Return how images were prepared."""
-    size = as_number(comparison.part("training").get("image_size"))
-    return f"Images scaled to {size:g} px." if size is not None else ""
-
-
-def tokens(comparison: Comparison) -> str:
-    """Return what stands for patients' names in the files."""
-    del comparison  # so in every run
-    return "Patients, studies and images are named by keyed tokens in every file that is written."
-
-
-def missing(comparison: Comparison) -> str:
-    """Return what becomes of unknown labels."""
-    del comparison
-    return "A label that is unknown after the policies is in neither the loss nor the scores."
-
-
-def partition(comparison: Comparison) -> str:
-    """Return how the data were split, and dealt to the sites."""
-    data = comparison.part("data")
-    plan = data.get("partition") or {}
-    if not data.get("split"):
-        return ""
-    clients = plan.get("clients")
-    sites = f"; {counted(clients, 'site', 'sites')} by {plan.get('scheme')}" if clients else ""
-    digest = f" (digest {str(plan['digest'])[:12]})" if plan.get("digest") else ""
-    return f"Test set: {data['split']}{sites}{digest}."
-
-
-def disjoint(comparison: Comparison) -> str:
-    """Return at which level the splits are apart."""
-    del comparison
-    return "Patients: no patient is in two sites or splits, proven for every pair."
-
-
-def sample_size(comparison: Comparison) -> str:
-    """Return the size of the test set, and what it suffices for."""
-    primary = comparison.primary
-    size = _sizes(comparison.part("data"), "test")
-    if not size:
-        return ""
-    power = f" {primary.power}" if primary and primary.power else ""
-    return f"{size} in the test set.{power}"
-
-
 def model(comparison: Comparison) -> str:
     """Return what was trained."""
     name = comparison.part("training").get("model")
-    return f"{name}; the same in every arm." if name else ""
+    return f"{name}; {_same_but(comparison, 'model.')}." if name else ""
 
 
 def software(comparison: Comparison) -> str:
@@ -90,7 +35,8 @@ def software(comparison: Comparison) -> str:
 def initial(comparison: Comparison) -> str:
     """Return where training started."""
     seeds = _seeds(comparison)
-    return f"The same initial parameters in every arm, by seed ({seeds})." if seeds else ""
+    same = _same_but(comparison, "model.")
+    return f"Initial parameters: {same}, by seed ({seeds})." if seeds else ""
 
 
 def training(comparison: Comparison) -> str:
@@ -108,6 +54,9 @@ def training(comparison: Comparison) -> str:
     how = told.get("learning_rate_how")
     precision = told.get("precision")
     more = [f"Learning rate: {how}." if how else "", f"Precision: {precision}." * bool(precision)]
+    more += [
+        f"{arm.title} has of its own: {arm.differs}." for arm in comparison.arms if arm.differs
+    ]
     return " ".join([f"{said[0].upper()}{said[1:]}.", *filter(None, more)]) if said else ""
 
 
@@ -160,30 +109,10 @@ def robustness(comparison: Comparison) -> str:
     return f"{joined(found).capitalize()}." if found else ""
 
 
-def internal(comparison: Comparison) -> str:
-    """Return on what the arms were tested."""
-    size = _sizes(comparison.part("data"), "test")
-    return f"{size}, {comparison.part('data').get('split') or 'held out'}." if size else ""
-
-
-def numbers(comparison: Comparison) -> str:
-    """Return how many patients and images there were."""
-    data = comparison.part("data")
-    parts = [(name, _sizes(data, key)) for name, key in (("test", "test"), ("validation", "val"))]
-    found = [f"{name}: {size}" for name, size in parts if size]
-    return f"{'; '.join(found)}." if found else ""
-
-
-def demographics(comparison: Comparison) -> str:
-    """Return whose characteristics the page has."""
-    found = _attributes(comparison)
-    return f"By {joined(found)}, of the test set: table of subgroups." if found else ""
-
-
 def performance(comparison: Comparison) -> str:
     """Return where the scores are."""
     found = ["by arm and label"]
-    found += [f"by {joined(_attributes(comparison))}"] * bool(_attributes(comparison))
+    found += [f"by {joined(attributes(comparison))}"] * bool(attributes(comparison))
     found += ["by site"] * bool(comparison.part("site_matrix").get("sites"))
     return f"With intervals, on this page: {', '.join(found)}."
 
@@ -206,32 +135,15 @@ def limits(comparison: Comparison) -> str:
     return "Section «What the numbers rest on»." if comparison.arms else ""
 
 
-def centres(comparison: Comparison) -> str:
-    """Return the number of sites."""
-    clients = (comparison.part("data").get("partition") or {}).get("clients")
-    return f"{counted(clients, 'simulated site', 'simulated sites')}." if clients else ""
-
-
-def outcome(comparison: Comparison) -> str:
-    """Return what was predicted."""
-    num = len(comparison.labels)
-    return f"{counted(num, 'label', 'labels')}: {', '.join(comparison.labels)}." if num else ""
-
-
-def predictors(comparison: Comparison) -> str:
-    """Return what the models saw."""
-    del comparison
-    return "The image alone; no other variable enters the model."
-
-
 def clusters(comparison: Comparison) -> str:
     """Return how the sites were told apart."""
     sites = rows(comparison.part("site_matrix").get("sites"))
     if not sites:
         return ""
     return (
-        f"Macro AUROC of every model on the own test patients of "
-        f"{counted(len(sites), 'site', 'sites')}, the worst named."
+        f"Macro AUROC of every model on the own held-out patients of "
+        f"{counted(len(sites), 'site', 'sites')} (the validation split of each, on which nothing "
+        f"was trained or chosen), the worst named."
     )
 
 
@@ -251,7 +163,7 @@ def predictions(comparison: Comparison) -> str:
 
 def fairness(comparison: Comparison) -> str:
     """Return what was looked at by group."""
-    found = _attributes(comparison)
+    found = attributes(comparison)
     return f"Gaps in true and false positive rate by {joined(found)}." if found else ""
 
 
@@ -265,30 +177,23 @@ def thresholds(comparison: Comparison) -> str:
     )
 
 
-def frequencies(comparison: Comparison) -> str:
-    """Return where the events are counted."""
-    told = comparison.part("label_frequencies")
-    return "Table of label frequencies by split." if told else ""
-
-
 def checkpoints(comparison: Comparison) -> str:
     """Return where the model is."""
     del comparison
     return "Checkpoints in the arms' run folders."
 
 
-def _sizes(data: Tree, split: str) -> str:
-    images, patients = data.get(f"{split}_images"), data.get(f"{split}_patients")
-    if images is None:
-        return ""
-    whose = f" of {counted(patients, 'patient', 'patients')}" if patients is not None else ""
-    return f"{counted(images, 'image', 'images')}{whose}"
+def _same_but(comparison: Comparison, section: str) -> str:
+    """Return that a section of the settings is the same in every arm, and in which it is not."""
+    others = []
+    for arm in comparison.arms:
+        own = [
+            f"{k} {v}" for k, v in (arm.tree.get("differs") or {}).items() if k.startswith(section)
+        ]
+        if own:
+            others.append(f"{arm.title} ({', '.join(own)})")
+    return "the same in every arm" + (f" but {'; '.join(others)}" if others else "")
 
 
 def _seeds(comparison: Comparison) -> str:
     return ", ".join(f"{seed:g}" for seed in comparison.part("training").get("seeds") or ())
-
-
-def _attributes(comparison: Comparison) -> list[str]:
-    told = rows((comparison.main_arm.tree.get("subgroups") or {}).get("rows"))
-    return list(dict.fromkeys(str(row.get("attribute")) for row in told if row.get("attribute")))

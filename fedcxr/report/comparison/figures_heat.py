@@ -50,7 +50,7 @@ def draw_site_matrix(comparison: Comparison) -> Picture | None:
     )
     axes.set_xticks(range(len(models)), names, **slant)
     axes.set_yticks(range(len(sites)), [shorten(site, 18) for site in sites])
-    axes.set_ylabel("test patients of")
+    axes.set_ylabel("held-out patients of")
     axes.set_xlabel("model")
     told = f"Macro AUROC from {low:.3f} to {high:.3f}; framed: the worst site of each model."
     return picture(figure, "site-matrix", told)

@@ -50,23 +50,19 @@ def facts(comparison: Comparison) -> list[Fact]:
     margin = comparison.margin
     plan = data.get("partition") or {}
     return [
-        Fact(
-            "Test set",
-            count(data.get("test_images")),
-            f"images of {counted(data.get('test_patients'), 'patient', 'patients')}",
-        ),
+        _test_set(comparison),
         Fact("Sites", count(plan.get("clients")), str(plan.get("scheme") or "")),
         Fact("Seeds", count(comparison.num_seeds), seeds and f"seeds {seeds}"),
         Fact("Margin", fixed(margin), "macro AUROC, fixed beforehand" if margin else ""),
-        Fact("Labels", count(len(comparison.labels)), str(data.get("layout") or "")),
+        _labels(comparison),
         Fact("Time", duration(sum(seconds) if seconds else None), "training, all arms"),
     ]
 
 
 def settings(comparison: Comparison) -> list[Fact]:
-    """Return how the arms were trained, all alike."""
+    """Return how the arms were trained, but for what each has of its own (`Arm.differs`)."""
     data, training = comparison.part("data"), comparison.part("training")
-    rate = as_number(training.get("learning_rate"))
+    rate, how = as_number(training.get("learning_rate")), training.get("learning_rate_how")
     size = as_number(training.get("image_size"))
     rounds, epochs = training.get("rounds"), training.get("local_epochs")
     val = counted(data.get("val_images"), "image", "images")
@@ -82,10 +78,24 @@ def settings(comparison: Comparison) -> list[Fact]:
         Fact("Batch size", count(training["batch_size"]) if training.get("batch_size") else ""),
         Fact(
             "Learning rate",
-            f"{rate:g}" if rate is not None else "",
-            str(training.get("learning_rate_how") or ""),
+            f"{rate:g}" if rate is not None else "its own for each arm" if how else "",
+            str(how or ""),
         ),
         Fact("Precision", str(training.get("precision") or "")),
         Fact("Partition", str((data.get("partition") or {}).get("digest") or "")[:16], "digest"),
     ]
     return [fact for fact in found if fact.value]
+
+
+def _test_set(comparison: Comparison) -> Fact:
+    size, (_, units) = comparison.test_set
+    patients = counted(comparison.part("data").get("test_patients"), "patient", "patients")
+    listed = comparison.images_listed
+    more = f"; {counted(listed, 'image', 'images')} in the table" if listed else ""
+    return Fact("Test set", count(size), f"{units} of {patients}{more}")
+
+
+def _labels(comparison: Comparison) -> Fact:
+    kept, layout = comparison.macro_labels, comparison.part("data").get("layout")
+    notes = [str(layout or ""), "" if kept is None else f"{count(kept)} in the means"]
+    return Fact("Labels", count(len(comparison.labels)), ", ".join(filter(None, notes)))

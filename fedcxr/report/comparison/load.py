@@ -7,7 +7,8 @@ from typing import Any
 
 from fedcxr.errors import ArtefactError, some
 from fedcxr.report.comparison.shape import SHAPE, misfits
-from fedcxr.report.wording import as_number
+from fedcxr.report.comparison.wording import unit_words
+from fedcxr.report.wording import as_number, counted
 from fedcxr.runs.folder import RunFolder
 
 FILE = "comparison.json"
@@ -41,6 +42,12 @@ class Arm:
     def score(self, measure: str) -> Estimate:
         """Return `macro_auroc`, `macro_ap` or `five_auroc`, means over the seeds."""
         return estimate(self.tree.get(measure))
+
+    @property
+    def differs(self) -> str:
+        """What was set otherwise than the settings say, empty if nothing was."""
+        told = self.tree.get("differs") or {}
+        return ", ".join(f"{key} {value}" for key, value in told.items())
 
     def of_label(self, label: str, measure: str = "auroc") -> Estimate:
         """Return `auroc` or `ap` of a label, means over the seeds."""
@@ -100,6 +107,38 @@ class Comparison:
     def labels(self) -> tuple[str, ...]:
         """The label vocabulary, in its order."""
         return tuple(self.part("data").get("labels") or ())
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """What is scored and counted on the test set, one and many: image or study."""
+        return unit_words(self.part("data").get("score_by"))
+
+    @property
+    def test_set(self) -> tuple[float | None, tuple[str, str]]:
+        """How many were scored and what they are: images, where the file does not tell."""
+        scored = as_number(self.main_arm.tree.get("scored"))
+        if scored is None:
+            return as_number(self.part("data").get("test_images")), unit_words("image")
+        return scored, self.units
+
+    @property
+    def test_set_words(self) -> str:
+        """How many images or studies were scored, and of how many patients."""
+        size, units = self.test_set
+        patients = counted(self.part("data").get("test_patients"), "patient", "patients")
+        return f"{counted(size, *units)} of {patients}"
+
+    @property
+    def images_listed(self) -> float | None:
+        """Images in the test table, None where just these were scored."""
+        listed = as_number(self.part("data").get("test_images"))
+        return None if (listed, unit_words("image")) == self.test_set else listed
+
+    @property
+    def macro_labels(self) -> float | None:
+        """How many labels the macro means are over, None where it is all of them or not told."""
+        told = as_number(self.main_arm.tree.get("macro_labels"))
+        return None if told == len(self.labels) else told
 
     @property
     def primary(self) -> Difference | None:

@@ -68,6 +68,7 @@ def render(comparison: Comparison, tables: dict[str, Table], figures: Figures) -
         figures=figures,
         tables=tables,
         level=level_words(comparison.level),
+        units=comparison.units[1],
         **_overview(comparison),
         **_details(comparison, tables),
     )

@@ -20,9 +20,10 @@ _ESTIMATE: dict[str, Shape] = {"value": "number", "ci": "interval", "reason": "t
 _ARM: dict[str, Shape] = {
     **dict.fromkeys(("name", "title", "budget"), "text"),
     **dict.fromkeys(("models", "images_seen", "steps", "seconds"), "number"),
-    **dict.fromkeys(("bytes_up", "bytes_down", "seed_sd"), "number"),
+    **dict.fromkeys(("bytes_up", "bytes_down", "seed_sd", "scored", "macro_labels"), "number"),
     **dict.fromkeys(("macro_auroc", "macro_ap", "five_auroc"), "estimate"),
     "macro_by_seed": ["number"],
+    "differs": {EACH: "text"},
     "by_label": {
         EACH: {"auroc": "estimate", "ap": "estimate", "positives": "number", "negatives": "number"}
     },

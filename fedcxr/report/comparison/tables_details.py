@@ -93,25 +93,26 @@ def calibration_bins(comparison: Comparison) -> Table:
         Column("bin", "Bin", "count"),
         Column("predicted", "Mean predicted", "value"),
         Column("observed", "Observed", "estimate"),
-        Column("count", "Images", "count"),
+        Column("count", comparison.units[1].capitalize(), "count"),
     )
     found: list[tuple[Cell, ...]] = []
     for arm, label, told in _calibrated(comparison):
         for place, part in enumerate(rows(told.get("bins"))):
             observed = estimate({"value": part.get("observed"), "ci": part.get("ci")})
-            predicted, images = number(part, "predicted"), number(part, "count")
-            found.append((arm.name, label, place + 1, predicted, observed, images))
+            predicted, held = number(part, "predicted"), number(part, "count")
+            found.append((arm.name, label, place + 1, predicted, observed, held))
     return Table("calibration_bins", columns, tuple(found))
 
 
 def subgroups(comparison: Comparison) -> Table:
     """Return each group's scores, and the rates at the one threshold fixed on validation."""
+    units = comparison.units[1]
     columns = (
         Column("arm", "Arm"),
         Column("attribute", "Attribute"),
         Column("group", "Group", "head"),
         Column("label", "Label"),
-        Column("images", "Images", "count"),
+        Column(units, units.capitalize(), "count"),
         Column("patients", "Patients", "count"),
         Column("positives", "Positive", "count"),
         Column("auroc", "AUROC", "estimate"),
@@ -147,7 +148,10 @@ def gaps(comparison: Comparison) -> Table:
 
 
 def site_matrix(comparison: Comparison) -> Table:
-    """Return each model's macro AUROC on each site's own test patients."""
+    """Return each model's macro AUROC on each site's own held-out patients.
+
+    They are its validation split, on which nothing was trained or chosen; images are counted.
+    """
     matrix = comparison.part("site_matrix")
     models = [str(model) for model in matrix.get("models") or ()]
     columns = (

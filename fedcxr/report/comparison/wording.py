@@ -1,4 +1,4 @@
-"""Differences, verdicts and p values as a reader wants to see them."""
+"""Differences, verdicts, p values and what was counted, as a reader wants to see them."""
 
 import re
 from collections.abc import Sequence
@@ -72,6 +72,15 @@ def level_words(level: float) -> str:
     ('95 %', '99.5 %')
     """
     return f"{round(100 * level, 6):g} %"
+
+
+def unit_words(score_by: object) -> tuple[str, str]:
+    """Return what is scored and counted on the test set: one, and many.
+
+    >>> unit_words("image"), unit_words("study"), unit_words(None)
+    (('image', 'images'), ('study', 'studies'), ('image', 'images'))
+    """
+    return ("study", "studies") if score_by == "study" else ("image", "images")
 
 
 def file_stem(name: str) -> str:

@@ -144,6 +144,13 @@ def test_a_word_like_no_key_gets_the_keys_alone():
         ("name=../up", "name = '../up': String should match pattern"),
         ("name=", "name = None: Input should be a valid string"),
         ("train=3", "train = 3: Input should be a valid dictionary"),
+        ("compare.arms=[local, federated, local]", "local: given twice"),
+        ("compare.arms=[]", "Tuple should have at least 1 item"),
+        ("compare.learning_rates=[0.1, 0.1]", "0.1: given twice"),
+        (
+            "compare.prevalence={Edema: 1.5}",
+            "compare.prevalence.Edema = 1.5: Input should be less than 1",
+        ),
         ("seed=-1", "seed = -1: Input should be greater than or equal to 0"),
     ],
 )

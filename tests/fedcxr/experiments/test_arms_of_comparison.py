@@ -8,7 +8,7 @@ from fedcxr.data.tokens import SYNTHETIC_KEY
 from fedcxr.experiments.arms import (
     arms_of,
     presentations,
-    steps_of_largest_site,
+    steps_by_site,
     trainings_of,
     with_keys,
 )
@@ -54,12 +54,32 @@ def test_equal_steps_are_those_of_the_largest_site(arms, plan):
     largest = max(site.train_images for site in plan.sites)
     # a last batch of one image is dropped: 2 epochs of floor(n / 4), one more where 2 or 3 are left
     expected = 2 * (largest // 4 + (largest % 4 > 1))
-    assert steps_of_largest_site(configured(), plan) == expected
+    assert max(steps_by_site(configured(), plan)) == expected
     config = arms["centralized-steps"].config
     assert config.train.max_steps == expected
     assert str(expected) in arms["centralized-steps"].budget
     pooled = read_plan(next(iter(arms["centralized-steps"].plans.values())))
     assert presentations(config, pooled) == 12 * expected * 4
+
+
+def test_where_sites_stop_early_or_sit_out_steps_are_counted_instead(plan, tmp_path):
+    # three sites of one step each, of which two train in a round: two steps, not whole epochs
+    config = configured(train__max_steps=1, server__fraction=0.6)
+    found = {arm.name: arm for arm in arms_of(config, plan, tmp_path, {})}
+    assert steps_by_site(config, plan) == [1, 1, 1]
+    assert found["centralized"].config.train.max_steps == 2
+    assert found["centralized-steps"].config.train.max_steps == 1
+    assert found["local"].config.train.max_steps == 1
+    plans = {place: read_plan(place) for arm in found.values() for place in arm.plans.values()}
+    images = {
+        name: sum(t.images for t in trainings_of(found[name], [0], tmp_path, plans))
+        for name in ("federated", "centralized")
+    }
+    assert images["federated"] == images["centralized"] == 12 * 2 * 4
+    assert found["federated"].budget == (
+        "12 rounds of 2 epochs, at most 1 step, at 60 % of the sites, drawn anew"
+    )
+    assert "(2 a round)" in found["centralized"].budget
 
 
 def test_a_training_at_one_place_is_one_long_training_without_a_codec(arms):

@@ -197,3 +197,8 @@ def test_a_test_set_that_decides_has_no_power_note():
 def test_a_difference_without_an_interval_is_too_small_to_decide(ci):
     note = power_note(ci, math.nan, 0.01, 1, 30, 20)
     assert note.endswith("the rarest finding on 1 of 31 images, the difference has no interval.")
+
+
+def test_the_power_note_names_what_was_counted():
+    note = power_note(None, math.nan, 0.01, 3, 59, 20, unit="studies")
+    assert "the rarest finding on 3 of 62 studies, " in note

@@ -83,6 +83,14 @@ def make_comparison(
     return {**tree, **changes}
 
 
+def by_study(tree, scored=610):
+    """Turn a comparison into one whose scores are by study."""
+    tree["data"]["score_by"] = "study"
+    for arm in tree["arms"]:
+        arm["scored"] = scored
+    return tree
+
+
 def make_data(labels, layout, clients):
     return {
         "source": "synthetic",
@@ -145,6 +153,8 @@ def make_arm(rng, name, target, ease, noise, labels, seeds, clients):
         "seconds": 74.2 * len(seeds),
         "bytes_up": 42_000_000 * len(seeds) if name == "federated" else 0,
         "bytes_down": 168_000_000 * len(seeds) if name == "federated" else 0,
+        "scored": IMAGES,
+        "macro_labels": sum(found["auroc"]["value"] is not None for found in by_label.values()),
         "macro_auroc": around(macro, 0.016),
         "macro_ap": around(mean([found["ap"]["value"] for found in by_label.values()]), 0.03),
         "five_auroc": None if five is None else around(five, 0.021),

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 import pytest
-from comparison_example import TOO_SMALL, make_comparison, put, write_comparison_file
+from comparison_example import TOO_SMALL, by_study, make_comparison, put, write_comparison_file
 from PIL import Image
 
 from fedcxr.data.labels import NIH14_LABELS
@@ -247,7 +247,7 @@ def test_a_comparison_with_nothing_but_arms_makes_a_page_of_empty_states(tmp_pat
         "No operating points",
         "No calibration",
         "No subgroups",
-        "No site has test patients",
+        "No site has held-out patients of its own",
         "No label frequencies",
         "No published figures",
     ):
@@ -328,3 +328,81 @@ def test_nothing_is_written_where_there_is_no_comparison(tmp_path):
     with pytest.raises(ArtefactError):
         write_comparison(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_by_study_the_page_counts_studies(tmp_path):
+    text = undrawn(by_study(make_comparison(**FEW)), tmp_path)
+    for words in (
+        "Test set 610 studies of 380 patients; 900 images in the table",
+        "All arms were scored on the same 610 studies of 380 patients, who took part in no",
+        "The test table lists 900 images. A study's score is the maximum over its images; what is "
+        "counted is studies.",
+        "The matrices count studies",
+        "Bins hold equally many studies.",
+        "among the images whose label is known; on val and test, where scores are by study, among "
+        "the studies.",
+        "610 studies of 380 patients (900 images in the test table) in the test set.",
+        "Group Label Studies Patients",
+    ):
+        assert words in text, words
+
+
+def test_by_image_the_page_counts_images(page):
+    text = Outline(page).text
+    for words in (
+        "Test set 900 images of 380 patients Sites",
+        "All arms were scored on the same 900 images of 380 patients, who took part in no",
+        "The matrices count images",
+        "Bins hold equally many images.",
+        "among the images whose label is known.",
+        "900 images of 380 patients in the test set.",
+        "Group Label Images Patients",
+    ):
+        assert words in text, words
+    assert "The test table lists" not in text
+
+
+def test_images_that_could_not_be_read_are_not_among_those_scored(tmp_path):
+    tree = make_comparison(**FEW)
+    for arm in tree["arms"]:
+        arm["scored"] = 895
+    text = undrawn(tree, tmp_path)
+    assert "Test set 895 images of 380 patients; 900 images in the table" in text
+    assert "scored on the same 895 images of 380 patients" in text
+    assert "The test table lists 900 images. Those that are not scored could not be read." in text
+
+
+def test_a_file_that_does_not_tell_what_was_scored_has_its_images_counted(tmp_path):
+    tree = make_comparison(**FEW)
+    tree["data"]["score_by"] = "study"
+    for arm in tree["arms"]:
+        del arm["scored"], arm["macro_labels"]
+    text = undrawn(tree, tmp_path)
+    assert "scored on the same 900 images of 380 patients" in text
+    assert "in the means" not in text
+
+
+def test_the_page_says_over_how_many_labels_the_means_are(page, tmp_path):
+    text = Outline(page).text  # Pleural Other has no positive
+    assert "Labels 5 chexpert, 4 in the means" in text
+    assert "is left out of the means, which are over 4 of 5 labels." in text
+    whole = undrawn(make_comparison(**{**FEW, "undefined": ()}), tmp_path)
+    assert "Labels 2 chexpert Time" in whole
+    assert "is left out of the means." in whole
+
+
+def test_why_there_is_no_mean_of_five_stands_below_the_table(tmp_path):
+    tree = make_comparison(**FEW)
+    reason = "not defined for all 5 labels: Edema (no known positive)"
+    tree["arms"][0]["five_auroc"] = {"value": None, "ci": None, "reason": reason}
+    assert reason in undrawn(tree, tmp_path)
+
+
+def test_sites_are_judged_on_their_own_held_out_patients(page):
+    text = Outline(page).text
+    assert (
+        "each site's own held-out patients (its validation split, on which nothing was trained or "
+        "chosen)"
+    ) in text
+    assert "own test patients" not in text
+    assert "on the own held-out patients of 5 sites (the validation split of each" in text

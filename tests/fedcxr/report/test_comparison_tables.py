@@ -2,7 +2,7 @@ import csv
 import io
 
 import pytest
-from comparison_example import make_comparison, put, write_comparison_file
+from comparison_example import by_study, make_comparison, put, write_comparison_file
 
 from fedcxr.report.comparison import tables_details, tables_scores
 from fedcxr.report.comparison.csv_tables import to_csv
@@ -135,3 +135,18 @@ def test_learning_curves_are_written_point_by_point(comparison):
     assert float(rows[3]["val_loss"]) == first["val_loss"][3]
     # 3 seeds of 9 rounds for two arms, and of 5 sites for the third
     assert len(rows) == 3 * 9 * (1 + 1 + 5)
+
+
+def test_tables_call_studies_studies(tmp_path):
+    whole = read_comparison(put(tmp_path, by_study(make_comparison(labels=LABELS, clients=2))))
+    bins = tables_details.calibration_bins(whole).columns
+    assert bins[-1].heading == "Studies"
+    row = lines(tables_details.subgroups(whole))[0]
+    assert int(row["studies"]) == whole.arms[0].tree["subgroups"]["rows"][0]["images"]
+    # a site's size is of images whatever is scored
+    assert tables_details.site_matrix(whole).columns[1].heading == "Images"
+
+
+def test_the_table_of_arms_has_the_number_of_labels_in_its_means(comparison):
+    rows = lines(tables_scores.arms(comparison))
+    assert [row["macro_labels"] for row in rows] == ["2", "2", "2"]  # of three labels

@@ -1,5 +1,8 @@
+import contextlib
 import json
 import math
+import threading
+import time
 
 import pytest
 
@@ -134,6 +137,24 @@ def test_a_run_is_written_by_one_process_at_a_time(run):
             pass
     with run.lock():
         pass  # free again
+
+
+def test_a_lock_is_waited_for_as_long_as_was_said(run):
+    with run.lock():
+        begun = time.monotonic()
+        with pytest.raises(ArtefactError, match="another process"), run.lock(wait_s=0.3):
+            pass
+        assert 0.3 <= time.monotonic() - begun < 5.0
+
+
+def test_a_lock_that_becomes_free_meanwhile_is_taken(run):
+    held = contextlib.ExitStack()
+    held.enter_context(run.lock())
+    timer = threading.Timer(0.2, held.close)
+    timer.start()
+    with run.lock(wait_s=20.0), pytest.raises(ArtefactError), run.lock():
+        pass
+    timer.join()
 
 
 def test_a_run_that_failed_is_free_again(run):

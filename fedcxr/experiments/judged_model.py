@@ -1,7 +1,7 @@
 """One model of an arm in `comparison.json`: curves, thresholds, calibration, subgroups."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -40,30 +40,15 @@ def model_entry(test: Predictions, val: Predictions, config: ExperimentConfig) -
     """
     labels = range(len(test.labels))
     chosen = [thresholds(val.target[:, k], val.probs[:, k]) for k in labels]
-    seed = derive_seed(config.seed, "compare")
     prevalence = [config.compare.prevalence.get(label) for label in test.labels]
-    resamples = config.compare.resamples
     at_points = apply_all(
         test.target,
         test.probs,
         test.patient_id,
         chosen,
         prevalence=prevalence,
-        resamples=resamples,
-        seed=seed,
-        level=LEVEL,
-    )
-    by_study = config.data.score_by == "study"
-    groups = _groups(test, with_view=not by_study)
-    apart = subgroups(
-        test.target,
-        test.probs,
-        groups,
-        test.patient_id,
-        labels=test.labels,
-        thresholds=[points["youden"].value for points in chosen],
-        resamples=resamples,
-        seed=seed,
+        resamples=config.compare.resamples,
+        seed=derive_seed(config.seed, "compare"),
         level=LEVEL,
     )
     found = {
@@ -74,25 +59,7 @@ def model_entry(test: Predictions, val: Predictions, config: ExperimentConfig) -
             for point in POINTS
         ],
         "calibration": _calibrations(test, val),
-        "subgroups": {
-            "rule": " ".join([apart.rule, GAP_NOTE, *([_NO_VIEW] if by_study else [])]),
-            "rows": [
-                {
-                    **{k: v for k, v in asdict(row).items() if k not in ("auroc", "tpr", "fpr")},
-                    **{k: told(getattr(row, k)) for k in ("auroc", "tpr", "fpr")},
-                }
-                for row in apart.rows
-            ],
-            "gaps": [
-                {
-                    "attribute": gap.attribute,
-                    "label": gap.label,
-                    "tpr_gap": told(gap.tpr_gap),
-                    "fpr_gap": told(gap.fpr_gap),
-                }
-                for gap in apart.gaps
-            ],
-        },
+        "subgroups": _subgroups(test, [points["youden"].value for points in chosen], config),
     }
     return in_unit(found, unit_of(config))
 
@@ -134,6 +101,42 @@ def _by_study(key: str, value: object) -> object:
     if key in _SENTENCES and isinstance(value, str):
         return value.replace("images", "studies").replace("image", "study")
     return value
+
+
+def _subgroups(test: Predictions, at: Sequence[float], config: ExperimentConfig) -> dict[str, Any]:
+    """Return the scores of each group, positives being called at one threshold a label (L,)."""
+    by_study = config.data.score_by == "study"
+    found = subgroups(
+        test.target,
+        test.probs,
+        _groups(test, with_view=not by_study),
+        test.patient_id,
+        labels=test.labels,
+        thresholds=at,
+        resamples=config.compare.resamples,
+        seed=derive_seed(config.seed, "compare"),
+        level=LEVEL,
+    )
+    scores = ("auroc", "tpr", "fpr")
+    return {
+        "rule": " ".join([found.rule, GAP_NOTE, *([_NO_VIEW] if by_study else [])]),
+        "rows": [
+            {
+                **{key: value for key, value in asdict(row).items() if key not in scores},
+                **{key: told(getattr(row, key)) for key in scores},
+            }
+            for row in found.rows
+        ],
+        "gaps": [
+            {
+                "attribute": gap.attribute,
+                "label": gap.label,
+                "tpr_gap": told(gap.tpr_gap),
+                "fpr_gap": told(gap.fpr_gap),
+            }
+            for gap in found.gaps
+        ],
+    }
 
 
 def _groups(test: Predictions, *, with_view: bool) -> dict[str, NDArray[np.str_]]:

@@ -57,9 +57,11 @@ def print_comparison(folder: Path) -> None:
             f"{difference['arm']} minus {difference['against']}: "
             f"{_told(difference['macro_auroc'], signed=True)}: {difference['verdict']['word']}"
         )
-        for text in (difference["verdict"]["reason"], difference["power"]):
-            if text:
-                print(f"  {text}")
+        reason, power = difference["verdict"]["reason"], difference["power"] or ""
+        if reason not in power:
+            print(f"  {reason}")
+        if power and difference == found["differences"][0]:  # of the others the page tells
+            print(f"  {power}")
     print(f"Report: {folder / 'report.html'}")
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fedcxr import __version__
 from fedcxr.config.compare import ARM_NAMES
@@ -23,7 +22,7 @@ from fedcxr.errors import ArtefactError
 from fedcxr.experiments.arms import CENTRALIZED, FEDERATED, FEWER_STEPS, Arm, Training
 from fedcxr.experiments.judged_arm import arm_entry
 from fedcxr.experiments.judged_model import LEVEL, unit_of
-from fedcxr.experiments.judged_pairs import difference_entry
+from fedcxr.experiments.judged_pairs import PlacedArms, difference_entry
 from fedcxr.experiments.judged_sites import site_matrix
 from fedcxr.metrics.paired import PairedDraws, paired_bootstrap
 from fedcxr.metrics.studies import as_scored
@@ -90,7 +89,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
             "method": "Student's t on the patient jackknife",
         },
         "arms": entries,
-        "differences": _differences(arms, by_arm, test, stacks, draws, config),
+        "differences": _differences(arms, by_arm, test, PlacedArms.of(test, stacks), draws, config),
         "site_matrix": site_matrix(plan, by_arm, config.data.score_by),
         "label_frequencies": _frequencies(by_arm[arms[0].name], test, _scored(trainings[0], "val")),
         "notes": _notes(folder, by_arm),
@@ -132,7 +131,7 @@ def _differences(
     arms: Sequence[Arm],
     by_arm: Mapping[str, Sequence[Training]],
     test: Predictions,
-    stacks: Mapping[str, NDArray[np.float64]],
+    models: PlacedArms,
     draws: PairedDraws,
     config: ExperimentConfig,
 ) -> list[dict[str, Any]]:
@@ -143,7 +142,7 @@ def _differences(
             against,
             by_arm,
             test,
-            stacks,
+            models,
             draws,
             margin=config.compare.margin,
             five=_five(test.labels),

@@ -12,7 +12,7 @@ from fedcxr.experiments.arms import Training
 from fedcxr.experiments.judged_arm import macro_by_seed, undefined_among
 from fedcxr.experiments.judged_model import in_unit, told
 from fedcxr.metrics.delong import TTest
-from fedcxr.metrics.macro_test import macro_test
+from fedcxr.metrics.macro_test import Placed
 from fedcxr.metrics.non_inferiority import holm, power_note, verdict
 from fedcxr.metrics.paired import ArmScores, PairedDraws, difference
 from fedcxr.metrics.regime import load_regime
@@ -25,7 +25,7 @@ def difference_entry(
     against: str,
     by_arm: Mapping[str, Sequence[Training]],
     test: Predictions,
-    stacks: Mapping[str, NDArray[np.float64]],
+    models: "PlacedArms",
     draws: PairedDraws,
     *,
     margin: float,
@@ -40,7 +40,7 @@ def difference_entry(
         against: the arm that it is held against.
         by_arm: the trainings of each arm.
         test: the truth of the test patients.
-        stacks: (S, N, L) probabilities of each arm's models.
+        models: of all arms.
         draws: of all arms.
         margin: of non-inferiority.
         five: columns of the competition labels, or none.
@@ -48,7 +48,7 @@ def difference_entry(
         unit: what the rows of `test` are: images, or studies.
     """
     columns = range(len(test.labels))
-    pair = _Pair(test, stacks[name], stacks[against], level)
+    pair = _Pair(models, name, against, level)
     whole = pair.tested(columns)
     rarest = _rarest(test)
     by_seed = [macro_by_seed(draws.auroc[arm], by_arm[arm]) for arm in (name, against)]
@@ -61,8 +61,8 @@ def difference_entry(
             difference(draws.auroc, name, against, columns=columns, level=level)
         ),
         "macro_ap": told(difference(draws.ap, name, against, columns=columns, level=level)),
-        "five_auroc": _five(pair, five, draws.auroc[name]),
-        "by_label": _by_label(pair),
+        "five_auroc": _five(pair, test.labels, five, draws.auroc[name]),
+        "by_label": _by_label(pair, test.labels),
         "verdict": in_unit(_verdict(whole.ci, margin, test, rarest), unit),
         "power": power_note(
             whole.ci,
@@ -80,24 +80,34 @@ def difference_entry(
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
-    """Two arms' models on the same test images, or studies."""
+class PlacedArms:
+    """The models of all arms on the same test images, or studies, each put in order once."""
 
-    test: Predictions
-    first: NDArray[np.float64]
-    """(S, N, L)."""
-    second: NDArray[np.float64]
+    placed: Placed
+    arm: NDArray[np.str_]
+    """(K,) whose each model is."""
+
+    @classmethod
+    def of(cls, test: Predictions, stacks: Mapping[str, NDArray[np.float64]]) -> "PlacedArms":
+        """Return them from the (S, N, L) probabilities of each arm's models."""
+        placed = Placed.of(test.target, np.concatenate(list(stacks.values())), test.patient_id)
+        return cls(placed, np.repeat(list(stacks), [len(stack) for stack in stacks.values()]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two of the arms."""
+
+    models: PlacedArms
+    first: str
+    second: str
     level: float
 
     def tested(self, columns: Sequence[int]) -> TTest:
         """Return the first arm minus the second over these labels, means over their models."""
-        sizes = (len(self.first), len(self.second))
-        contrast = np.concatenate(
-            [np.full(n, sign / n) for n, sign in zip(sizes, (1, -1), strict=True)]
-        )
-        models = np.concatenate([self.first, self.second])[:, :, list(columns)]
-        target = self.test.target[:, list(columns)]
-        return macro_test(target, models, self.test.patient_id, contrast, level=self.level)
+        ours, theirs = (self.models.arm == name for name in (self.first, self.second))
+        contrast = ours / ours.sum() - theirs / theirs.sum()
+        return self.models.placed.test(contrast, columns=columns, level=self.level)
 
 
 def _claim(
@@ -110,9 +120,9 @@ def _claim(
     return {"value": value if known else None, "ci": list(ci) if ci else None, "reason": reason}
 
 
-def _by_label(pair: _Pair) -> dict[str, dict[str, Any]]:
+def _by_label(pair: _Pair, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the difference of every label, with its p adjusted by Holm's rule."""
-    tests = [pair.tested([column]) for column in range(len(pair.test.labels))]
+    tests = [pair.tested([column]) for column in range(len(labels))]
     return {
         label: {
             **_told(test),
@@ -120,22 +130,25 @@ def _by_label(pair: _Pair) -> dict[str, dict[str, Any]]:
             "p_holm": adjusted if math.isfinite(adjusted) else None,
         }
         for label, test, adjusted in zip(
-            pair.test.labels, tests, holm([test.p for test in tests]), strict=True
+            labels, tests, holm([test.p for test in tests]), strict=True
         )
     }
 
 
-def _five(pair: _Pair, five: Sequence[int], scores: ArmScores) -> dict[str, Any] | None:
+def _five(
+    pair: _Pair, labels: Sequence[str], five: Sequence[int], scores: ArmScores
+) -> dict[str, Any] | None:
     """Return the difference over the competition labels: over all of them, or none.
 
     Args:
         pair: the two arms.
+        labels: of the test set.
         five: columns of the competition labels, or none.
         scores: AUROC of either arm: both lack the same labels.
     """
     if not five:
         return None
-    if reason := undefined_among(scores, pair.test.labels, five):
+    if reason := undefined_among(scores, labels, five):
         return {"value": None, "ci": None, "reason": reason}
     return _told(pair.tested(five))
 

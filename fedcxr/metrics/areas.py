@@ -100,21 +100,37 @@ def weighted_areas(steps: Steps, weights: NDArray[np.number]) -> Areas:
         The AUROC, nan where the positives or the negatives weigh nothing, and the average
         precision, nan where the positives do.
     """
-    hits = steps.hits @ weights  # (G, R)
+    auroc, hits, alarms, positives = _ordered(steps, weights)
+    found = np.cumsum(hits, axis=0, dtype=hits.dtype)
+    called = np.add(alarms, found, out=alarms)  # these arrays are what takes the time: no copies
+    # keeps 0 / 0 at 0 and changes no other precision
+    np.maximum(called, 1 if np.issubdtype(called.dtype, np.integer) else _TINY, out=called)
+    return Areas(
+        auroc=auroc,
+        ap=ratio(_sum_of_products(hits, found / called), positives),
+    )
+
+
+def weighted_aurocs(steps: Steps, weights: NDArray[np.number]) -> FloatArray:
+    """Return the AUROC of `weighted_areas` alone, (R,), in less time."""
+    return _ordered(steps, weights)[0]
+
+
+def _ordered(
+    steps: Steps, weights: NDArray[np.number]
+) -> tuple[FloatArray, NDArray[np.number], NDArray[np.number], FloatArray]:
+    """Return the AUROC (R,), then by step what comes in, and the weight of the positives (R,).
+
+    By step, (G, R): the positives at it, and the negatives down to it.
+    """
+    hits = steps.hits @ weights
     alarms = steps.alarms @ weights  # (G + 1, R)
     np.cumsum(alarms, axis=0, out=alarms)
     negatives, alarms = alarms[-1].astype(np.float64), alarms[:-1]
     positives = hits.sum(axis=0, dtype=np.float64)
     ties = _sum_of_products(hits[steps.tied_steps], steps.tied @ weights)
     wins = positives * negatives - _sum_of_products(hits, alarms) + ties / 2
-    found = np.cumsum(hits, axis=0, dtype=hits.dtype)
-    called = np.add(alarms, found, out=alarms)  # these arrays are what takes the time: no copies
-    # keeps 0 / 0 at 0 and changes no other precision
-    np.maximum(called, 1 if np.issubdtype(called.dtype, np.integer) else _TINY, out=called)
-    return Areas(
-        auroc=ratio(wins, positives * negatives),
-        ap=ratio(_sum_of_products(hits, found / called), positives),
-    )
+    return ratio(wins, positives * negatives), hits, alarms, positives
 
 
 def _sum_of_products(one: NDArray[np.number], other: NDArray[np.number]) -> FloatArray:

@@ -15,6 +15,7 @@ the labels' shares is our own.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,62 +64,99 @@ def macro_test(
     >>> round(test.difference, 4), round(test.se, 4)  # 8 and 7 of 9 pairs
     (0.1111, 0.1757)
     """
-    truth, marks, owner = _checked(target, scores, patient)
-    weights = check_contrast(contrast, marks.shape[:1])
-    labels = [
-        _Label.of(column, marks[:, :, place], owner, weights)
-        for place, column in enumerate(truth.T)
-        if {0.0, 1.0} <= set(np.unique(column))
-    ]
-    if not labels:
-        return TTest(math.nan, math.nan, math.nan, math.nan, math.nan, _NO_CI)
-    difference = float(np.mean([label.difference for label in labels]))
-    influence = np.mean([label.influence for label in labels], axis=0)  # (P,)
-    patients = len(influence)
-    se = math.sqrt((patients - 1) / patients * np.sum((influence - influence.mean()) ** 2))
-    if not se > _ROUNDING:
-        return TTest(difference, se, math.nan, math.nan, math.nan, _NO_CI)
-    shares = np.sum([label.shares for label in labels], axis=0)  # (P,)
-    df = max(1.0, float(shares.sum() ** 2 / np.sum(shares**2)) - 1)
-    t = difference / se
-    half = float(special.stdtrit(df, (1 + level) / 2)) * se
-    p = 2 * float(special.stdtr(df, -abs(t)))
-    return TTest(difference, se, t, df, p, (difference - half, difference + half))
+    return Placed.of(target, scores, patient).test(contrast, level=level)
 
 
 @dataclass(frozen=True, slots=True)
-class _Label:
-    """What one label adds to the macro mean. P patients."""
+class Placed:
+    """Models whose images are in their order already: for many tests of the same ones."""
+
+    num_models: int
+    labels: "tuple[_Label | None, ...]"
+    """(L,); None without both classes."""
+
+    @classmethod
+    def of(cls, target: ArrayLike, scores: ArrayLike, patient: ArrayLike) -> "Placed":
+        """Return K models of N images and L labels; arguments and errors are `macro_test`'s."""
+        truth, marks, owner = _checked(target, scores, patient)
+        labels = (
+            _Label.of(column, marks[:, :, place], owner)
+            if {0.0, 1.0} <= set(np.unique(column))
+            else None
+            for place, column in enumerate(truth.T)
+        )
+        return cls(len(marks), tuple(labels))
+
+    def test(
+        self,
+        contrast: ArrayLike | None = None,
+        *,
+        columns: Sequence[int] | None = None,
+        level: float = 0.95,
+    ) -> TTest:
+        """Return the difference of `macro_test`, over some of the labels; all if not given."""
+        weights = check_contrast(contrast, (self.num_models,))
+        chosen = self.labels if columns is None else [self.labels[column] for column in columns]
+        moved = [label.moved(weights) for label in chosen if label is not None]
+        if not moved:
+            return TTest(math.nan, math.nan, math.nan, math.nan, math.nan, _NO_CI)
+        difference = float(np.mean([each.difference for each in moved]))
+        influence = np.mean([each.influence for each in moved], axis=0)  # (P,)
+        patients = len(influence)
+        se = math.sqrt((patients - 1) / patients * np.sum((influence - influence.mean()) ** 2))
+        if not se > _ROUNDING:
+            return TTest(difference, se, math.nan, math.nan, math.nan, _NO_CI)
+        shares = np.sum([each.shares for each in moved], axis=0)  # (P,)
+        df = max(1.0, float(shares.sum() ** 2 / np.sum(shares**2)) - 1)
+        t = difference / se
+        half = float(special.stdtrit(df, (1 + level) / 2)) * se
+        p = 2 * float(special.stdtr(df, -abs(t)))
+        return TTest(difference, se, t, df, p, (difference - half, difference + half))
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """What one label adds to a difference. P patients."""
 
     difference: float
     influence: FloatArray  # (P,) how far leaving a patient out moves it, sign turned
     shares: FloatArray  # (P,) of its variance, by each patient's share of the images of a class
 
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """The placements of one label's images, and whose they are."""
+
+    above: FloatArray  # (K, positives)
+    below: FloatArray  # (K, negatives)
+    of_positives: NDArray[np.intp]
+    of_negatives: NDArray[np.intp]
+    patients: int
+
     @classmethod
-    def of(
-        cls,
-        target: FloatArray,
-        scores: FloatArray,
-        owner: NDArray[np.intp],
-        weights: FloatArray,
-    ) -> "_Label":
-        """Return it from target (N,), scores (K, N), patients (N,) and the contrast (K,).
+    def of(cls, target: FloatArray, scores: FloatArray, owner: NDArray[np.intp]) -> "_Label":
+        """Return it from target (N,), scores (K, N) and patients (N,)."""
+        known = ~np.isnan(target)
+        truth, whose = target[known] == 1, owner[known]
+        above, below = by_ranks(truth, scores[:, known])
+        return cls(above, below, whose[truth], whose[~truth], int(owner.max()) + 1)
+
+    def moved(self, weights: FloatArray) -> _Moved:
+        """Return what it adds to the difference with these weights of the models, (K,).
 
         A patient who has both classes moves the difference a little otherwise than the sum of both
         influences says: the pairs of that patient's own images are left out of account.
         """
-        known = ~np.isnan(target)
-        truth = target[known] == 1
-        above, below = (weights @ part for part in by_ranks(truth, scores[:, known]))
-        difference, num = float(above.mean()), int(owner.max()) + 1
-        influence, shares = np.zeros(num), np.zeros(num)
-        for values, rows in ((above, truth), (below, ~truth)):
-            images = np.bincount(owner[known][rows], minlength=num)
-            sums = np.bincount(owner[known][rows], values - difference, minlength=num)
+        above, below = weights @ self.above, weights @ self.below
+        difference = float(above.mean())
+        influence, shares = np.zeros(self.patients), np.zeros(self.patients)
+        for values, whose in ((above, self.of_positives), (below, self.of_negatives)):
+            images = np.bincount(whose, minlength=self.patients)
+            sums = np.bincount(whose, values - difference, minlength=self.patients)
             one = ratio(sums, len(values) - images)
             influence += one
             shares += np.sum(one**2) * images / len(values)
-        return cls(difference, influence, shares)
+        return _Moved(difference, influence, shares)
 
 
 def _checked(

@@ -54,13 +54,19 @@ def resampled_areas(
         steps = list(pool.map(partial(find_steps, unit=patient), truths, columns))
         drawn = [
             _table(list(pool.map(partial(weighted_areas, weights=weights), steps)), shape)
-            for weights in _weights(patient, resamples, seed)
+            for weights in weightings(patient, resamples, seed)
         ]
     return np.concatenate(drawn, axis=-1), _table(without, shape)
 
 
-def _weights(patient: NDArray[np.intp], resamples: int, seed: int) -> Iterator[NDArray[np.int32]]:
-    """Yield (P, R') the weights of the full set, then those of the resamples."""
+def weightings(patient: NDArray[np.intp], resamples: int, seed: int) -> Iterator[NDArray[np.int32]]:
+    """Yield (P, R') the weights of the full set, then those of the resamples, for `areas`.
+
+    Args:
+        patient: (N,) in 0 to P - 1, each of them met.
+        resamples: how many times the patients are drawn; the parts' R' add up to it, and one more.
+        seed: root seed of the draws, which are those of `image_weights`.
+    """
     num_patients = int(patient.max()) + 1
     at_once = max(1, _CHUNK_ELEMENTS // len(patient))
     full = np.ones((1, num_patients), np.int64)

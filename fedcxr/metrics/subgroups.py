@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedcxr.metrics.auroc import FloatArray, check_scores, rank, weighted_auroc
+from fedcxr.metrics.areas import find_steps, weighted_aurocs
+from fedcxr.metrics.auroc import FloatArray, check_scores
 from fedcxr.metrics.confusion import (
     FN,
     FP,
@@ -30,7 +31,7 @@ from fedcxr.metrics.confusion import (
     patients_behind,
     resampled_counts,
 )
-from fedcxr.metrics.resampling import image_weights
+from fedcxr.metrics.resampled import weightings
 
 UNKNOWN = "unknown"
 """The group of images whose attribute is not known; it has rows, but is in no gap."""
@@ -148,7 +149,7 @@ def subgroups(
     table = _tabulate(names, counts, draws, cuts=cuts, minima=minima)
     kept = [at for at, reason in table.left_out.items() if reason is None]
     of_group = {at: np.where(inside[:, at[0]], truth[:, at[1]], np.nan) for at in kept}
-    areas = _areas(of_group, scores, image_weights(patient, resamples, seed), level)
+    areas = _areas(of_group, scores, patient, weightings(patient, resamples, seed), level)
     rows = [
         _row(table, at, labels[at[1]], area=areas.get(at), level=level) for at in table.left_out
     ]
@@ -229,18 +230,21 @@ def _left_out(
 def _areas(
     of_group: Mapping[tuple[int, int], FloatArray],
     scores: FloatArray,
-    weights: Iterable[NDArray[np.int64]],
+    patient: NDArray[np.intp],
+    weights: Iterable[NDArray[np.int32]],
     level: float,
 ) -> dict[tuple[int, int], Estimate]:
-    """Return the AUROC of each group and label, from the targets that are nan outside the group."""
-    ranks = {at: rank(truth, scores[:, at[1]]) for at, truth in of_group.items()}
-    if not ranks:
+    """Return the AUROC of each group and label, from the targets that are nan outside the group.
+
+    Of the weights the first is the full set.
+    """
+    steps = [find_steps(truth, scores[:, at[1]], patient) for at, truth in of_group.items()]
+    if not steps:
         return {}
-    draws = [np.stack([weighted_auroc(r, part) for r in ranks.values()]) for part in weights]
-    once = np.ones((1, len(scores)), dtype=np.int64)
+    draws = [np.stack([weighted_aurocs(one, part) for one in steps]) for part in weights]
     return {
-        at: estimate(float(weighted_auroc(ranks[at], once)[0]), of_one, level)
-        for at, of_one in zip(ranks, np.concatenate(draws, axis=1), strict=True)
+        at: estimate(float(drawn[0]), drawn[1:], level)
+        for at, drawn in zip(of_group, np.concatenate(draws, axis=1), strict=True)
     }
 
 

@@ -12,7 +12,7 @@ from benchmarks.judging import fill, guess, make_comparison
 from fedcxr.config.load import to_yaml
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.judge import judge
-from fedcxr.experiments.judged_pairs import difference_entry
+from fedcxr.experiments.judged_pairs import PlacedArms, difference_entry
 from fedcxr.metrics.paired import paired_bootstrap
 from fedcxr.metrics.studies import as_scored
 from fedcxr.runs.folder import RunFolder
@@ -218,7 +218,7 @@ def test_a_difference_names_what_its_rows_are(by_study, unit):
         "b",
         {"a": trainings[:1], "b": trainings[:1]},
         test,
-        stacks,
+        PlacedArms.of(test, stacks),
         draws,
         margin=1e-4,
         five=(),

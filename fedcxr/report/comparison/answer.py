@@ -64,8 +64,9 @@ def notices(comparison: Comparison) -> list[str]:
     if primary is None:
         return []
     found = []
-    if primary.verdict == "withheld" and primary.verdict_reason:
-        found.append(_as_sentence(primary.verdict_reason))
+    told = primary.verdict_reason
+    if primary.verdict == "withheld" and told and told not in primary.power:
+        found.append(_as_sentence(told))
     if primary.power:
         found.append(_as_sentence(primary.power))
     return found

@@ -83,6 +83,10 @@ def test_too_small_is_said_only_where_there_is_no_decision(tmp_path):
 def test_why_a_verdict_is_withheld_is_said(tmp_path):
     tree = judged("withheld", 0, [-0.1, 0.1], reason="fewer than 40 positives of a label")
     assert answer.notices(read(tmp_path, tree)) == ["Fewer than 40 positives of a label."]
+    tree["differences"][0]["power"] = "Too small to decide: fewer than 40 positives of a label."
+    tree["differences"][0]["verdict"]["reason"] = "fewer than 40 positives of a label"
+    (once,) = answer.notices(read(tmp_path, tree))
+    assert once.startswith("Too small")
 
 
 @pytest.mark.parametrize(

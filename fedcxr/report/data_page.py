@@ -17,7 +17,7 @@ from fedcxr.atomic import write_text_atomically
 from fedcxr.data.quality.counts import WHOLE, Ages
 from fedcxr.data.quality.findings import DataReport, Finding, Picture
 from fedcxr.report import figures_data, wording
-from fedcxr.report.rendering import render_page
+from fedcxr.report.rendering import Fact, render_page
 
 STATES = ("positive", "negative", "uncertain", "blank", "masked")
 _SEXES = {"F": "female", "M": "male"}
@@ -28,15 +28,6 @@ _LAYOUTS = {
     "chexlocalize": "CheXlocalize outlines",
     "files": "image files without readable tables",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A number with its name."""
-
-    name: str
-    value: str
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,21 @@ Templates end in `.md` because Flower's app bundle carries no `.html` and refuse
 asked to; their text is HTML, and everything put into it is escaped.
 """
 
+from dataclasses import dataclass
 from functools import cache
 
 import jinja2
 
 from fedcxr.report import wording
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A name, a value, and what to know about it, as pages list them."""
+
+    name: str
+    value: str
+    note: str = ""
 
 
 def render_page(template: str, **values: object) -> str:

@@ -1,9 +1,9 @@
 """What the run was, in words: the plain sentences and the facts at the top of the page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fedcxr.report.load import RunView, Tree
+from fedcxr.report.rendering import Fact
 from fedcxr.report.tables import LabelRow, policy_for
 from fedcxr.report.wording import (
     MISSING,
@@ -23,15 +23,6 @@ _STATUS = {
     "interrupted": "was interrupted",
     "failed": "failed",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A name, a value, and what to know about it."""
-
-    name: str
-    value: str
-    note: str = ""
 
 
 def title(view: RunView) -> str:

@@ -1,10 +1,10 @@
 import json
 import re
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 
 import pytest
 from comparison_example import TOO_SMALL, by_study, make_comparison, put, write_comparison_file
+from outline import Outline
 from PIL import Image
 
 from fedcxr.data.labels import NIH14_LABELS
@@ -17,42 +17,6 @@ from fedcxr.report.comparison.page import all_tables, render
 
 LABELS = ("No Finding", "Atelectasis", "Cardiomegaly", "Edema", "Pleural Other")
 FEW = {"labels": ("Edema", "Pleural Other"), "arms": ("federated", "centralized"), "clients": 2}
-VOID = {"meta", "br", "link", "img"}
-
-
-class Outline(HTMLParser):
-    """Collects what a page is made of, and fails on tags that do not close in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.ids, self.links, self.words, self.open = [], [], [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.handle_startendtag(tag, attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value)
-            if name in ("src", "href", "xlink:href"):
-                self.links.append(value)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 def undrawn(tree, folder):

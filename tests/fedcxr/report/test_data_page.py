@@ -1,11 +1,11 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from outline import Outline
 from PIL import Image
 
 from fedcxr.data.quality.check import check_data
@@ -13,42 +13,6 @@ from fedcxr.data.quality.counts import count_people
 from fedcxr.data.quality.findings import DataReport, Finding, Picture
 from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.report.data_page import render_data_page, write_data_page
-
-VOID = {"meta", "img"}
-
-
-class Outline(HTMLParser):
-    """Collects words, links and ids, and fails on tags that do not close in order."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.ids, self.links, self.words, self.open = [], [], [], []
-        self.feed(page)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.handle_startendtag(tag, attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value)
-            if name in ("src", "href", "xlink:href"):
-                self.links.append(value)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture(scope="module")

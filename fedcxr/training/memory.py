@@ -165,6 +165,8 @@ def measured_bytes(
     """
     network = build_model(model.model_copy(update={"weights": "none"}), num_labels, seed=0)
     num, size = train.batch_size, model.image_size
+    # The statistics of a GPU that nothing has used yet are an error of torch.
+    torch.cuda.init()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_reserved(device)

@@ -224,6 +224,7 @@ def test_a_step_that_does_not_fit_a_gpu_leaves_one_client(gpus, monkeypatch):
 def test_the_probe_of_a_gpu_is_a_real_step_of_a_full_batch(monkeypatch):
     reserved = {"before": 3 * GB, "peak": 5 * GB}
     for name, answer in (
+        ("init", lambda: None),
         ("memory_reserved", lambda device: reserved["before"]),
         ("max_memory_reserved", lambda device: reserved["peak"]),
         ("reset_peak_memory_stats", lambda device: None),
@@ -283,6 +284,22 @@ def test_memory_that_ran_out_is_told(err):
 )
 def test_other_errors_are_not_of_memory(err):
     assert not is_out_of_memory(err)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_real_gpu_is_measured_before_anything_else_uses_it():
+    # `--precision bf16` asks torch nothing about the GPU beforehand, and a new process has no context.
+    code = (
+        "from fedcxr.config.experiment import ExperimentConfig\n"
+        "from fedcxr.training.memory import fit_workers\n"
+        "config = ExperimentConfig(engine={'precision': 'bf16'})\n"
+        "print(fit_workers(config, 2, device='cuda:0'))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "2\n"), ended.stderr
 
 
 @pytest.mark.gpu

@@ -24,7 +24,7 @@ from fedcxr.models.registry import build_model
 from fedcxr.parameters import ParameterSpec, extract, spec_of
 from fedcxr.training.threads import workers_for
 from fedcxr.wire import pack_parameters, unpack_vectors
-from server.exchange import Waits, exchange
+from server.exchange import ExchangeLimits, exchange
 from server.strategy import CheckedFedAvg, Federation
 
 DEADLINE_S = 120.0
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, required=True)
     parser.add_argument("--json", type=Path, required=True)
     args = parser.parse_args()
-    model = build_model(ModelConfig(name="densenet121", image_size=64), num_labels=14, seed=0)
+    model = build_model(ModelConfig(name="densenet121", image_size=64), num_outputs=14, seed=0)
     spec = spec_of(model)
     sent = pack_parameters(extract(model, spec))
     del model
@@ -72,7 +72,7 @@ def one_round(
         threads=1,
     )
     strategy = CheckedFedAvg(federation)
-    waits = Waits(window=workers + 1, deadline_s=DEADLINE_S)
+    waits = ExchangeLimits(window=workers + 1, deadline_s=DEADLINE_S)
     replies = exchange(grid, strategy.train_orders(1, arrays), waits)
     return strategy.aggregate_train(1, replies)[0]
 

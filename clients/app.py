@@ -14,7 +14,7 @@ from clients.locate import locate_from_context, locate_in_run
 from clients.log import keep_log
 from clients.site import Site, SiteLocation, open_site
 from clients.train import train_order
-from clients.update import outgoing
+from clients.update import encode_update
 from clients.worker import worker_for
 from fedcxr import __version__
 from fedcxr.config.task import SiteTask, parse_task
@@ -58,7 +58,7 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
         "images-seen": result.images_seen,
         "seconds": result.seconds,
     }
-    sent = outgoing(
+    sent = encode_update(
         location.state,
         task,
         order.round_num,

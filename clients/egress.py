@@ -16,7 +16,14 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 
 from clients.worker import release
 from fedcxr.codecs import DTYPES, Encoded
-from fedcxr.errors import ArtefactError, ConfigError, DataError, FedCxrError, RunError
+from fedcxr.errors import (
+    ArtefactError,
+    ConfigError,
+    DataError,
+    DivergedError,
+    FedCxrError,
+    RunError,
+)
 from fedcxr.parameters import Parameters
 from fedcxr.training import loop as training
 from fedcxr.training.memory import is_out_of_memory
@@ -44,6 +51,7 @@ REASONS: Mapping[type[Exception], str] = {
     ConfigError: "the site's own configuration is wrong; its log says where",
     DataError: "the site's data cannot be used; its log names the file",
     ArtefactError: "a file that the site keeps is damaged; its log names it",
+    DivergedError: training.NOT_FINITE,
     RunError: "the order does not fit this site or its training broke down; its log says why",
     FedCxrError: "the site could not do this; its log says why",
     MemoryError: "the site ran out of memory",

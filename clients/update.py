@@ -19,7 +19,7 @@ from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters, ParameterSpec
 
 
-def outgoing(
+def encode_update(
     state: Path,
     task: SiteTask,
     round_num: int,

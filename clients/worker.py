@@ -55,7 +55,7 @@ def _build(
     model_json: str, outputs: int, precision: Precision, device: str, compiled: bool
 ) -> Worker:
     # Starting weights come from the server, so a site needs neither the seed's nor ImageNet's.
-    config = ModelConfig.model_validate_json(model_json).model_copy(update={"weights": "none"})
+    config = ModelConfig.model_validate_json(model_json).without_weights()
     model = build_model(config, outputs, seed=0)
     place = worker_device(device)
     if place != "cpu":

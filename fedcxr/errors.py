@@ -11,6 +11,7 @@ FedCxrError                     6
 ├── NetworkError                5   a connection, a certificate, a key
 └── RunError                    6   the run itself
     ├── QuorumError             6   too few sites answered in time
+    ├── DivergedError           6   a site's training left the finite numbers
     └── StoppedError          130   stopped by the user
 ```
 The number is the exit code of the command line. A message says what, where and how to mend it.
@@ -65,6 +66,10 @@ class RunError(FedCxrError):
 
 class QuorumError(RunError):
     """Too few sites answered before the deadline."""
+
+
+class DivergedError(RunError):
+    """A site's training left the finite numbers."""
 
 
 class StoppedError(RunError):

@@ -32,6 +32,10 @@ FAILED = "failed"
 OUT_OF_MEMORY = "out-of-memory"
 """A failure that a retry with fewer clients at once may mend."""
 
+CLIENT_IDLE = 1001
+"""Code of the error with which an engine answers for a client that did nothing any more; Flower's
+own codes end far below."""
+
 RESULT_KEYS = frozenset(
     {
         "num-examples",

@@ -36,7 +36,8 @@ def check_fit(
     """
     if plan.key_fingerprint != tokens.fingerprint:
         raise ArtefactError(
-            f"{plan.folder}: its patient tokens were made with another key. "
+            f"{plan.folder}: its patient tokens were made with another key "
+            f"({plan.key_fingerprint}, yours is {tokens.fingerprint}). "
             "Set FEDCXR_PATIENT_KEY to that key's file, or partition anew."
         )
     if plan.views != views:

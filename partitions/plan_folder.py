@@ -67,6 +67,11 @@ class PartitionPlan:
     """Patients who were moved to another site to meet the minimum."""
     left_out_images: int
     """Images of the data set that are in no set: an official val or test set that is not used."""
+    proof: Proof | None = None
+    """What was compared when the folder was opened, just now; the tables that were not there, those
+    of real sites, are not in it."""
+    is_export: bool = False
+    """Whether the sites' tables are elsewhere."""
 
     @property
     def alpha(self) -> float | None:
@@ -128,7 +133,7 @@ def read_plan(folder: Path) -> PartitionPlan:
             raise _damaged(folder, f"the numbers of {site.site_id} are not those of its file")
     if said != {"val": summarise_split(tables[VAL_CSV]), "test": summarise_split(tables[TEST_CSV])}:
         raise _damaged(folder, "the numbers of the global splits are not those of their files")
-    return plan
+    return replace(plan, proof=proof, is_export=is_export)
 
 
 def all_sets(tables: Mapping[str, RecordTable]) -> dict[str, Members]:

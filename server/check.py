@@ -21,6 +21,7 @@ from fedcxr.wire import (
     unpack_receipt,
     unpack_result,
 )
+from server.bounds import Norms, UpdateBound, clipped, norms_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,23 @@ class CheckedUpdate:
     images_seen: int
     seconds: float
     payload_bytes: int
+    norms: Norms
+    """Of the update as it was sent."""
+    is_clipped: bool = False
+
+
+class TooLongError(RunError):
+    """The update moves the model many times as far as usual."""
+
+    def __init__(self, norms: Norms, limit: Norms) -> None:
+        self.norms = norms
+        what, length, most = "trained values", norms.trained, limit.trained
+        if length <= most:
+            what, length, most = "batch-norm statistics", norms.buffers, limit.buffers
+        super().__init__(
+            f"the update of its {what} has the norm {length:.3g}, and by the rounds before "
+            f"{most:.3g} is allowed (server.norm_factor)"
+        )
 
 
 class SkippedError(RunError):
@@ -70,6 +88,8 @@ def check_update(
     *,
     spec: ParameterSpec,
     most_examples: int,
+    given: Parameters,
+    bound: UpdateBound | None = None,
     read: Callable[[RecordDict], Parameters] = unpack_parameters,
 ) -> CheckedUpdate:
     """Return the update in a reply.
@@ -80,9 +100,12 @@ def check_update(
         order: what it was asked.
         spec: the model's layout.
         most_examples: the site's training images in the plan; its weight may not exceed them.
+        given: the parameters that the site was sent.
+        bound: how far the site may move the model; none = however far.
         read: makes the parameters of what was sent.
 
     Raises:
+        TooLongError: it moves the model too far, and is not to be shortened.
         RunError: says in one phrase what is wrong; never holds data of the site.
     """
     check_receipt(message, site_id, order)
@@ -96,7 +119,13 @@ def check_update(
     if "train-loss" not in result:
         raise RunError("the reply holds no 'train-loss'")
     parameters = read(message.content)
-    check_parameters(parameters, spec)
+    norms = check_parameters(parameters, spec, given)
+    limit = bound.limit(site_id) if bound else None
+    is_long = limit is not None and (norms.trained > limit.trained or norms.buffers > limit.buffers)
+    if bound and limit and is_long:
+        if bound.policy == "refuse":
+            raise TooLongError(norms, limit)
+        parameters = clipped(parameters, given, norms, limit, spec)
     return CheckedUpdate(
         site_id,
         parameters,
@@ -105,6 +134,8 @@ def check_update(
         int(result.get("images-seen", 0)),
         float(result.get("seconds", 0.0)),
         payload_bytes(arrays_in(message.content)),
+        norms,
+        is_long,
     )
 
 
@@ -125,8 +156,12 @@ def check_encoded(update: Encoded, codec: Codec, spec: ParameterSpec) -> None:
             raise RunError("the update's indices do not rise")
 
 
-def check_parameters(parameters: Parameters, spec: ParameterSpec) -> None:
-    """Raise `RunError` unless the vectors fit `spec`, are finite and hold no negative variance."""
+def check_parameters(parameters: Parameters, spec: ParameterSpec, given: Parameters) -> Norms:
+    """Return the norms of the update over `given`.
+
+    Raises:
+        RunError: the vectors do not fit `spec`, are not finite or hold a negative variance.
+    """
     if parameters.vector.shape != (spec.num_float,):
         raise RunError(
             f"the vector has {parameters.vector.shape[0]} numbers, expected {spec.num_float}"
@@ -135,8 +170,9 @@ def check_parameters(parameters: Parameters, spec: ParameterSpec) -> None:
         raise RunError(
             f"there are {parameters.counters.shape[0]} counters, expected {spec.num_counters}"
         )
-    finite = np.isfinite(parameters.vector)
-    if not finite.all():
+    norms = norms_of(parameters.vector, given.vector, spec)
+    if norms is None:
+        finite = np.isfinite(parameters.vector)
         first = int(np.argmin(finite))
         raise RunError(
             f"{int((~finite).sum())} numbers are not finite, the first in {spec.tensor_at(first)}"
@@ -146,3 +182,4 @@ def check_parameters(parameters: Parameters, spec: ParameterSpec) -> None:
     for part in spec.variance_slices:
         if (parameters.vector[part] < 0).any():
             raise RunError(f"a variance is negative in {spec.tensor_at(part.start)}")
+    return norms

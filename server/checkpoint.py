@@ -1,17 +1,21 @@
 """A checkpoint after every round, from which a run goes on to the same bits.
 
 All randomness is derived from names (seed, site, round), so the state of a run is its parameters,
-its round and which round was best; there is no generator to save. The newest two rounds and the
-best one are kept.
+its round and which round was best; there is no generator to save. Kept are the newest two rounds,
+and the best round as each of the two knew it: if the newest is lost, the run goes on from the one
+before, whose best round must still be there.
 """
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcxr.errors import ArtefactError
+from fedcxr.config.arithmetic import Arithmetic
+from fedcxr.errors import ArtefactError, some
+from fedcxr.models.weights import OUTPUTS
 from fedcxr.parameters import (
     Parameters,
     ParameterSpec,
@@ -33,38 +37,61 @@ class Checkpoint:
     best_auroc: float | None
     line: dict[str, Any]
     """The round's line of rounds.jsonl, so that a crash between the two writes loses nothing."""
+    norms: tuple[tuple[float, float], ...] = ()
+    """Of each round whose model was taken the usual norms of an update, of its trained values and
+    of its buffers: they bound the updates of the next (`server/bounds.py`)."""
 
 
 def write_checkpoint(
-    folder: Path, checkpoint: Checkpoint, spec: ParameterSpec, config_digest: str
+    folder: Path,
+    checkpoint: Checkpoint,
+    spec: ParameterSpec,
+    arithmetic: Arithmetic,
+    *,
+    outputs: Sequence[str],
+    best_before: int,
 ) -> Path:
-    """Write a checkpoint atomically and drop those no longer needed; return its file."""
+    """Write a checkpoint atomically and drop those no longer needed; return its file.
+
+    Args:
+        folder: of the run's checkpoints.
+        checkpoint: the state after a round.
+        spec: the layout of its parameters.
+        arithmetic: what decides the run's weights.
+        outputs: the names of the model's outputs: a head is told apart by them.
+        best_before: the best round as the checkpoint before this one knew it.
+    """
     state = {
         "round": checkpoint.round_num,
         "best_round": checkpoint.best_round,
         "best_auroc": checkpoint.best_auroc,
         "line": checkpoint.line,
+        "norms": checkpoint.norms,
     }
     file = checkpoint_file(folder, checkpoint.round_num)
     save_parameters(
         file,
         checkpoint.parameters,
         spec,
-        {"config_digest": config_digest, "state": json.dumps(state)},
+        {
+            "arithmetic": arithmetic.to_json(),
+            OUTPUTS: json.dumps(list(outputs)),
+            "state": json.dumps(state),
+        },
     )
     rounds = checkpoint_rounds(folder)
-    for old in set(rounds[:-KEPT]) - {checkpoint.best_round}:
+    for old in set(rounds[:-KEPT]) - {checkpoint.best_round, best_before}:
         checkpoint_file(folder, old).unlink(missing_ok=True)
     return file
 
 
-def read_checkpoint(file: Path, spec: ParameterSpec, config_digest: str | None) -> Checkpoint:
+def read_checkpoint(file: Path, spec: ParameterSpec, arithmetic: Arithmetic | str) -> Checkpoint:
     """Return a checkpoint.
 
     Args:
         file: the checkpoint.
         spec: the layout of the model that will take it.
-        config_digest: of the run that goes on; None = any run's (evaluate, predict).
+        arithmetic: of the run that it must belong to, or its digest.
 
     Raises:
         ArtefactError: damaged, of another model or label list, or of another configuration.
@@ -75,22 +102,41 @@ def read_checkpoint(file: Path, spec: ParameterSpec, config_digest: str | None) 
         raise ArtefactError(
             f"{file}: made for another model or label list: {describe_difference(spec, theirs)}."
         )
-    if config_digest is not None and metadata.get("config_digest") != config_digest:
-        raise ArtefactError(
-            f"{file}: made under another configuration "
-            f"(digest {metadata.get('config_digest', '')[:12]}, the run's is "
-            f"{config_digest[:12]}); config.yaml was changed after the run began."
-        )
     try:
-        state = json.loads(metadata["state"])
-        return Checkpoint(
-            state["round"], parameters, state["best_round"], state["best_auroc"], state["line"]
+        then, state = Arithmetic.from_json(metadata["arithmetic"]), json.loads(metadata["state"])
+        found = Checkpoint(
+            state["round"],
+            parameters,
+            state["best_round"],
+            state["best_auroc"],
+            state["line"],
+            tuple((float(one), float(two)) for one, two in state["norms"]),
         )
-    except (KeyError, json.JSONDecodeError) as err:
-        raise ArtefactError(f"{file}: not a checkpoint of a run. Use an earlier one.") from err
+    except (KeyError, TypeError, ValueError) as err:
+        raise ArtefactError(
+            f"{file}: not a checkpoint of a run, or of an earlier version. Use an earlier one."
+        ) from err
+    _check_same(file, then, arithmetic)
+    return found
 
 
-def newest_checkpoint(folder: Path, spec: ParameterSpec, config_digest: str) -> Checkpoint:
+def _check_same(file: Path, then: Arithmetic, now: Arithmetic | str) -> None:
+    if isinstance(now, str):
+        if then.digest != now:
+            raise ArtefactError(
+                f"{file}: belongs to another run (digest {then.digest[:12]}, this one's is "
+                f"{now[:12]}). Put the run's own checkpoint back."
+            )
+        return
+    changed = then.differences(now)
+    if changed:
+        raise ArtefactError(
+            f"{file}: made under another configuration: {some(changed)}. These keys decide the "
+            "weights: put config.yaml back as it was, or start a new run."
+        )
+
+
+def newest_checkpoint(folder: Path, spec: ParameterSpec, arithmetic: Arithmetic) -> Checkpoint:
     """Return the newest checkpoint of a run.
 
     Raises:
@@ -108,7 +154,7 @@ def newest_checkpoint(folder: Path, spec: ParameterSpec, config_digest: str) -> 
         if len(rounds) == 1:
             raise
         raise ArtefactError(f"{err} Delete it to go on from round {rounds[-2]}.") from err
-    return read_checkpoint(file, spec, config_digest)
+    return read_checkpoint(file, spec, arithmetic)
 
 
 def checkpoint_rounds(folder: Path) -> list[int]:

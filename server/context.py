@@ -12,8 +12,8 @@ from fedcxr.cores import cores
 from fedcxr.errors import RunError
 from fedcxr.runs.folder import RunFolder
 from partitions.prepare import prepare, prepare_global
-from server.job import Job
-from server.start import Machinery, machinery, start_job
+from server.job import ComputePlan, Job
+from server.start import plan_compute, start_job
 
 SETTLED_S = 2.0
 POLL_S = 0.2
@@ -35,15 +35,15 @@ def job_from_context(grid: Grid, context: Context) -> Job:
     if isinstance(folder, str) and folder:
         ready = prepare_global(Path(folder), config)
         num_sites, threads = len(ready.plan.sites), config.engine.threads_per_client
-        with_ = Machinery("superlink", num_sites, num_sites, threads or 1)
+        compute = ComputePlan("superlink", num_sites, num_sites, threads or 1)
     else:
         config = config_from_run(context.run_config, clients=_count_nodes(grid, config))
         ready = prepare(config)
-        simulated = machinery(config)
+        simulated = plan_compute(config)
         window = max(simulated.workers, cores()) + 1
-        with_ = Machinery("flwr run", simulated.workers, window, simulated.threads)
+        compute = ComputePlan("flwr run", simulated.workers, window, simulated.threads)
     run = RunFolder.create(Path(config.runs_dir), config.name)
-    return start_job(config, run, ready, with_, prepare_seconds=time.perf_counter() - begun)
+    return start_job(config, run, ready, compute, prepare_seconds=time.perf_counter() - begun)
 
 
 def _count_nodes(grid: Grid, config: ExperimentConfig) -> int:

@@ -6,11 +6,11 @@ reply, are kept and fragmented.
 """
 
 import numpy as np
-from flwr.app import ArrayRecord, RecordDict
+from flwr.app import RecordDict
 
 from fedcxr.codecs import Codec, Floats, decode
 from fedcxr.parameters import Parameters, ParameterSpec
-from fedcxr.wire import unpack_parameters, unpack_update, unpack_vectors
+from fedcxr.wire import unpack_parameters, unpack_update
 from server.check import check_encoded
 
 
@@ -23,10 +23,9 @@ class Decoder:
         self._given: Floats | None = None
         self._vector: Floats | None = None
 
-    def begin(self, arrays: ArrayRecord) -> None:
+    def begin(self, given: Parameters) -> None:
         """Take the parameters that the sites of this round are given."""
-        if self._codec.name != "none":
-            self._given = unpack_vectors(arrays).vector
+        self._given = given.vector
 
     def read(self, content: RecordDict) -> Parameters:
         """Return a site's parameters; under a codec they hold until the next are read.

@@ -1,7 +1,7 @@
 """The global model on held-out patients: scores, intervals, and the model itself.
 
 Thread count and precision change the last bits, so evaluation always uses the same ones in a run:
-all cores, and the run's precision.
+all cores, and float32, whatever the run trains in.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
 from fedcxr.data.cache.store import Cache
-from fedcxr.data.policies import num_outputs, policy_of, score_targets
+from fedcxr.data.labels import synonym_of
+from fedcxr.data.policies import output_names, policy_of, score_targets
 from fedcxr.data.records import RecordTable
 from fedcxr.metrics.auroc import macro, score_labels
 from fedcxr.metrics.curves import bce
@@ -76,10 +78,21 @@ class GlobalModel:
         config: ExperimentConfig,
         labels: Sequence[str],
         *,
+        network: ModelConfig,
         precision: Precision,
         device: str,
         threads: int,
     ) -> None:
+        """Build the model.
+
+        Args:
+            config: the run's.
+            labels: that are trained and scored.
+            network: `config.model`, without its weights where a checkpoint will follow.
+            precision: the run's; of it the memory layout counts here.
+            device: resolved.
+            threads: of evaluation.
+        """
         self.labels = tuple(labels)
         self.config = config
         self.precision = precision
@@ -87,7 +100,13 @@ class GlobalModel:
         self.threads = threads
         seed = derive_seed(config.seed, "initial weights")
         policy = policy_of(config.data, rounds=config.server.rounds)
-        self.model: CxrModel = build_model(config.model, num_outputs(policy, labels), seed)
+        self.outputs = output_names(policy, labels)
+        self.model: CxrModel = build_model(
+            network,
+            len(self.outputs),
+            seed,
+            outputs={name: synonym_of(name) for name in self.outputs},
+        )
         arrange(self.model, precision, device)
         self.spec: ParameterSpec = spec_of(self.model)
         self.set_normalization(config.train)

@@ -12,6 +12,8 @@ from typing import Protocol, runtime_checkable
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from fedcxr.wire import CLIENT_IDLE
+
 POLL_S = 0.05
 
 
@@ -25,69 +27,106 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class ExchangeLimits:
     """How many orders may be under way, and how long each may take."""
 
     window: int
-    deadline_s: float
-    """From the sending of an order to its reply."""
+    deadline_s: float | None
+    """From the moment at which a client begins an order to its reply, where the grid can tell;
+    from the sending where it cannot. None = until the grid itself gives up on the client."""
 
 
 @runtime_checkable
-class GivesUp(Protocol):
-    """A grid that can forget an order, and whoever hangs on it."""
+class Cancellable(Protocol):
+    """A grid that can forget an order, and end whoever hangs on it."""
 
-    def give_up(self, message_id: str) -> None:
+    def cancel(self, message_id: str) -> None:
         """Forget the order."""
+
+
+@runtime_checkable
+class TellsBeginning(Protocol):
+    """A grid in which orders wait for a free client, and that knows when one began."""
+
+    def begun_at(self, message_id: str) -> float | None:
+        """Return `time.monotonic()` of when a client began the order; None while it waits."""
 
 
 @dataclass(slots=True)
 class _Sent:
     site_id: str
     message_id: str
-    end: float
+    sent_at: float
+    is_late: bool = False
 
 
 def exchange(
-    grid: Grid, orders: Iterable[tuple[str, Callable[[], Message]]], waits: Waits
+    grid: Grid, orders: Iterable[tuple[str, Callable[[], Message]]], limits: ExchangeLimits
 ) -> Iterator[Reply]:
     """Send each order and yield the replies in the same order.
 
     Args:
         grid: carries the messages.
         orders: (site_id, maker of its message); a message is made when it is sent.
-        waits: a site that has not answered by its deadline is yielded without a message.
+        limits: a site that has not answered by its deadline is yielded without a message.
     """
     todo = iter(orders)
     waiting: list[_Sent] = []  # in order
     arrived: dict[str, Message] = {}
     while True:
-        while len(waiting) < waits.window and (following := next(todo, None)) is not None:
-            waiting.append(_send(grid, following, waits))
+        while len(waiting) < limits.window and (following := next(todo, None)) is not None:
+            waiting.append(_send(grid, following))
         if not waiting:
             return
+        _cancel_late(grid, waiting, arrived, limits.deadline_s)
         head = waiting[0]
         message = arrived.pop(head.message_id, None)
-        if message is None and head.message_id and time.monotonic() < head.end:
+        if message is None and head.message_id and not head.is_late:
             _pull(grid, waiting, arrived)
             continue
         waiting.pop(0)
-        if message is None and isinstance(grid, GivesUp):
-            grid.give_up(head.message_id)
-        yield _reply(head, message, waits.deadline_s)
+        yield _reply(head, message, limits.deadline_s)
         del message
 
 
-def _send(grid: Grid, order: tuple[str, Callable[[], Message]], waits: Waits) -> _Sent:
+def _send(grid: Grid, order: tuple[str, Callable[[], Message]]) -> _Sent:
     site_id, make = order
     sent = list(grid.push_messages([make()]))
-    return _Sent(site_id, sent[0] if sent else "", time.monotonic() + waits.deadline_s)
+    return _Sent(site_id, sent[0] if sent else "", time.monotonic())
+
+
+def _cancel_late(
+    grid: Grid, waiting: list[_Sent], arrived: dict[str, Message], deadline_s: float | None
+) -> None:
+    """Mark the orders that are past their deadline, and have the grid forget them.
+
+    All of them, not only the one whose turn it is: a client that hangs would keep its place.
+    """
+    if deadline_s is None:
+        return
+    now = time.monotonic()
+    for sent in waiting:
+        if not sent.message_id or sent.is_late or sent.message_id in arrived:
+            continue
+        begun = sent.sent_at
+        if isinstance(grid, TellsBeginning):
+            found = grid.begun_at(sent.message_id)
+            begun = now if found is None else found
+        if now - begun < deadline_s:
+            continue
+        sent.is_late = True
+        if isinstance(grid, Cancellable):
+            grid.cancel(sent.message_id)
 
 
 def _pull(grid: Grid, waiting: list[_Sent], arrived: dict[str, Message]) -> None:
     """Take what is there; the local grid waits a moment itself, the others answer at once."""
     start = time.monotonic()
-    wanted = [s.message_id for s in waiting if s.message_id and s.message_id not in arrived]
+    wanted = [
+        s.message_id
+        for s in waiting
+        if s.message_id and not s.is_late and s.message_id not in arrived
+    ]
     found = 0
     for message in grid.pull_messages(wanted):
         arrived[message.metadata.reply_to_message_id] = message
@@ -96,11 +135,14 @@ def _pull(grid: Grid, waiting: list[_Sent], arrived: dict[str, Message]) -> None
         time.sleep(max(0.0, POLL_S - (time.monotonic() - start)))
 
 
-def _reply(sent: _Sent, message: Message | None, deadline_s: float) -> Reply:
+def _reply(sent: _Sent, message: Message | None, deadline_s: float | None) -> Reply:
     if not sent.message_id:
         return Reply(sent.site_id, None, "the site's node is not connected")
     if message is None:
         return Reply(sent.site_id, None, f"no answer within {deadline_s:g} s")
     if message.has_error():
+        # Never the error's own text: it may be the site's.
+        if message.error.code == CLIENT_IDLE:
+            return Reply(sent.site_id, None, "the site's client did nothing any more")
         return Reply(sent.site_id, None, f"the site's client broke off (code {message.error.code})")
     return Reply(sent.site_id, message)

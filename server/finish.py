@@ -1,6 +1,7 @@
 """From the last round to the files that a reader opens: predictions, summary, Grad-CAM, report."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +17,8 @@ from server.job import Job
 
 FEW_POSITIVES = 10
 """An AUROC over fewer positives is named as unstable."""
+SAME_PROB = 1e-6
+"""Probabilities of all images closer together than this say nothing of any of them."""
 
 
 def test_scores(
@@ -51,6 +54,20 @@ def score_table(result: BootstrapResult) -> dict[str, Any]:
         },
         "few_positives": [s.label for s in result.scores if s.positives < FEW_POSITIVES],
     }
+
+
+def collapsed_labels(probs: NDArray[np.float32], labels: Sequence[str]) -> list[str]:
+    """Return the labels for which the model gives every image the same probability.
+
+    Args:
+        probs: (N, L) of at least two images.
+        labels: (L,) names.
+
+    >>> collapsed_labels(np.float32([[0.5, 0.1], [0.5, 0.2]]), ["Edema", "Mass"])
+    ['Edema']
+    """
+    spread = probs.max(axis=0) - probs.min(axis=0)
+    return [label for label, width in zip(labels, spread, strict=True) if width < SAME_PROB]
 
 
 def run_gradcam(

@@ -1,17 +1,38 @@
 """Everything a server needs for one run, as one value."""
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 
+from fedcxr.config.arithmetic import Arithmetic, arithmetic_of
 from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.model import ModelConfig
 from fedcxr.config.task import SiteTask
 from fedcxr.cores import cores
 from fedcxr.data.policies import policy_of
 from fedcxr.runs.folder import RunFolder
 from fedcxr.training.precision import Precision
 from partitions.prepare import Prepared
-from server.exchange import Waits
+from server.exchange import ExchangeLimits
+
+REAL_SITE_DEADLINE_S = 3600.0
+"""Longest wait for a real site's answer where the configuration sets none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComputePlan:
+    """How many clients train at once, on how many threads, and how many orders are under way."""
+
+    engine: str
+    """`local`, `ray`, `flwr run`, or `superlink` where the sites are real."""
+    workers: int
+    window: int
+    """Most orders under way at once."""
+    threads: int = 1
+    """Of each client."""
+
+    @property
+    def has_real_sites(self) -> bool:
+        """Return whether the sites are other machines, which come and go by themselves."""
+        return self.engine == "superlink"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,41 +44,43 @@ class Job:
     prepared: Prepared
     precision: Precision
     device: str
-    window: int
-    """Most orders under way at once."""
+    compute: ComputePlan
     resume: bool = False
-    threads: int = 1
-    """Of each client."""
     server_threads: int = field(default_factory=cores)
     """Of the server's own evaluation."""
 
     @property
-    def waits(self) -> Waits:
-        """How orders are waited for."""
-        return Waits(self.window, self.config.server.deadline_s)
+    def limits(self) -> ExchangeLimits:
+        """How many orders are under way, and how long each may take.
+
+        A simulation has no deadline of its own: who is in a round must not depend on how fast the
+        machine is. There a client that does nothing any more is ended by the engine.
+        """
+        deadline_s = self.config.server.deadline_s
+        if deadline_s is None and self.compute.has_real_sites:
+            deadline_s = REAL_SITE_DEADLINE_S
+        return ExchangeLimits(self.compute.window, deadline_s)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels that are trained and scored, in the data set's order."""
         return self.config.data.labels or self.prepared.plan.labels
 
-    def config_digest(self) -> str:
-        """Return the sha256 of all that decides the weights: not folders, names or the engine."""
-        tree = self.config.model_dump(
-            mode="json", exclude={"runs_dir", "name", "engine", "partition", "compare"}
-        )
-        tree["data"].pop("root")
-        if self.config.train.normalization == "pooled":
-            # Known only once the sites have answered; they follow from the partition.
-            del tree["train"]["mean"], tree["train"]["std"]
-        arithmetic = [
-            self.precision.dtype,
-            self.precision.channels_last,
-            self.threads,
-            self.config.engine.compile,
-            self.prepared.plan.digest,
-        ]
-        return hashlib.sha256(json.dumps([tree, arithmetic], sort_keys=True).encode()).hexdigest()
+    @property
+    def starting_model(self) -> ModelConfig:
+        """The network to build: with its starting weights only where no checkpoint follows."""
+        return self.config.model.without_weights() if self.resume else self.config.model
+
+    def arithmetic(self) -> Arithmetic:
+        """Return all that decides the weights of this run."""
+        settled = {
+            "dtype": self.precision.dtype,
+            "channels_last": self.precision.channels_last,
+            "threads": self.compute.threads,
+            "engine.compile": self.config.engine.compile,
+            "partition": self.prepared.plan.digest,
+        }
+        return arithmetic_of(self.config, settled)
 
     def task(self) -> SiteTask:
         """Return what the sites are told."""
@@ -67,7 +90,7 @@ class Job:
             labels=self.labels,
             policy=policy_of(self.config.data, rounds=self.config.server.rounds),
             # Weights come with the orders; where the server has its file is not the sites' matter.
-            model=self.config.model.model_copy(update={"weights": "none"}),
+            model=self.config.model.without_weights(),
             train=self.config.train,
             batch_norm=self.config.server.batch_norm,
             codec=self.config.server.codec,

@@ -3,27 +3,34 @@
 Flower's `Strategy.start` keeps its state in locals and cannot resume, so the loop is here.
 """
 
+import logging
 import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from flwr.app import ArrayRecord, MessageType
 from flwr.serverapp import Grid
 
 from fedcxr.config.train import TrainConfig
 from fedcxr.errors import RunError
-from fedcxr.parameters import Parameters
 from fedcxr.wire import pack_parameters, payload_bytes, unpack_result, unpack_vectors
+from server.bounds import Norms
 from server.check import check_receipt
 from server.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from server.evaluate import GlobalModel, HeldOut, Scores, score
 from server.exchange import exchange
 from server.job import Job
+from server.roster import Roster
 from server.strategy import CheckedFedAvg
 
 LOWEST_RATE = 0.05
 """The cosine schedule ends near this share of the starting rate."""
+
+NOT_FINITE = "the new model's predictions are not finite; the one before it was kept"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,7 @@ class Session:
 
     job: Job
     strategy: CheckedFedAvg
+    roster: Roster
     grid: Grid
     model: GlobalModel
     val: HeldOut
@@ -67,7 +75,13 @@ def _begin(session: Session) -> Checkpoint:
     """Write round 0: the model before training."""
     start = time.perf_counter()
     model, val = session.model, session.val
-    scores = score(session.job.config, val, model.predict(val), model.labels)
+    probs = model.predict(val)
+    if not np.isfinite(probs).all():
+        raise RunError(
+            "The predictions of the model before training are not finite. Choose other starting "
+            "weights (model.weights), or another normalisation."
+        )
+    scores = score(session.job.config, val, probs, model.labels)
     parameters = model.parameters()
     line: dict[str, Any] = {
         "round": 0,
@@ -79,12 +93,12 @@ def _begin(session: Session) -> Checkpoint:
         "seconds": time.perf_counter() - start,
         "parameters_sha256": parameters.sha256(),
     }
-    return _keep(session, Checkpoint(0, parameters, 0, None, line))
+    return _keep(session, Checkpoint(0, parameters, 0, None, line), best_before=0)
 
 
 def _resume(job: Job, model: GlobalModel) -> Checkpoint:
     folder = job.run.path / "checkpoints"
-    state = newest_checkpoint(folder, model.spec, job.config_digest())
+    state = newest_checkpoint(folder, model.spec, job.arithmetic())
     lines = [x for x in job.run.read_lines("rounds.jsonl") if x["round"] < state.round_num]
     job.run.replace_lines("rounds.jsonl", [*lines, state.line])
     job.run.event("resumed", round=state.round_num)
@@ -93,9 +107,12 @@ def _resume(job: Job, model: GlobalModel) -> Checkpoint:
 
 def _one_round(session: Session, state: Checkpoint, round_num: int) -> Checkpoint:
     begun = time.perf_counter()
+    session.strategy.history = tuple(Norms(*pair) for pair in state.norms)
     arrays, loss = _train(session, pack_parameters(state.parameters), round_num)
     trained = time.perf_counter()
-    parameters, found = _evaluate(session, arrays, round_num)
+    found = _evaluate(session, arrays, round_num)
+    # A model that predicts nothing would be every later round's start: the one before it stays.
+    parameters = session.model.parameters() if found["taken"] else state.parameters
     ended = time.perf_counter()
     report = session.strategy.round_log
     asked = len(report.accepted) + len(report.refused) + len(report.missing)
@@ -116,33 +133,55 @@ def _one_round(session: Session, state: Checkpoint, round_num: int) -> Checkpoin
         "bytes_up": report.bytes_up,
         "parameters_sha256": parameters.sha256(),
     }
-    best_round, best = _better(state, round_num, line["val_macro_auroc"])
-    return _keep(session, Checkpoint(round_num, parameters, best_round, best, line))
+    best_round, best, norms = state.best_round, state.best_auroc, state.norms
+    if found["taken"]:
+        best_round, best = _better(state, round_num, line["val_macro_auroc"])
+        norms = (*norms, (report.usual.trained, report.usual.buffers))
+    checkpoint = Checkpoint(round_num, parameters, best_round, best, line, norms)
+    return _keep(session, checkpoint, best_before=state.best_round)
 
 
 def _train(session: Session, arrays: ArrayRecord, round_num: int) -> tuple[ArrayRecord, float]:
     job, strategy = session.job, session.strategy
+    session.roster.update(missed=_missed_before(session, round_num))
     strategy.learning_rate = learning_rate(job.config.train, round_num, job.config.server.rounds)
     orders = strategy.train_orders(round_num, arrays)
     job.run.event("round_started", round=round_num, cohort=[site_id for site_id, _ in orders])
-    replies = exchange(session.grid, orders, job.waits)
+    replies = exchange(session.grid, orders, job.limits)
     mean, metrics = strategy.aggregate_train(round_num, replies)
     return mean, float(metrics["train-loss"])  # type: ignore[arg-type]  # one number, never a list
 
 
-def _evaluate(
-    session: Session, arrays: ArrayRecord, round_num: int
-) -> tuple[Parameters, dict[str, Any]]:
-    """Judge the new model on the global val patients; under `local` BN also at every site."""
+def _missed_before(session: Session, round_num: int) -> set[str]:
+    """Return the sites that did not answer in the round before, where this process saw it."""
+    report = session.strategy.round_log
+    return {str(row["site_id"]) for row in report.missing} if round_num > 1 else set()
+
+
+def _evaluate(session: Session, arrays: ArrayRecord, round_num: int) -> dict[str, Any]:
+    """Judge the new model on the global val patients; under `local` BN also at every site.
+
+    What it finds is for the round's line; `taken` says whether the model can be used at all.
+    """
     job, model, val = session.job, session.model, session.val
     model.load(unpack_vectors(arrays))
-    found: dict[str, Any] = {}
-    if job.config.server.batch_norm == "local":
+    is_local = job.config.server.batch_norm == "local"
+    if is_local:
         # The sites keep their statistics, so the server's own are estimated from val, never test.
         model.recalibrate(val)
+    probs = model.predict(val)
+    if not np.isfinite(probs).all():
+        log.error("round %d: %s", round_num, NOT_FINITE)
+        job.run.event("round_refused", round=round_num, why=NOT_FINITE)
+        nothing = dict.fromkeys(_as_line(_NO_SCORES))
+        return {**nothing, "taken": False, "reason": NOT_FINITE}
+    found: dict[str, Any] = {"taken": True, "reason": None}
+    if is_local:
         found["site_scores"] = evaluate_sites(session, arrays, round_num)
-    scores = score(job.config, val, model.predict(val), model.labels)
-    return model.parameters(), found | _as_line(scores)
+    return found | _as_line(score(job.config, val, probs, model.labels))
+
+
+_NO_SCORES = Scores(math.nan, None, None, {})
 
 
 def _as_line(scores: Scores) -> dict[str, Any]:
@@ -160,7 +199,7 @@ def evaluate_sites(session: Session, arrays: ArrayRecord, round_num: int) -> lis
     sites = list(strategy.federation.node_by_site)
     orders = strategy.orders_for(MessageType.EVALUATE, sites, round_num, arrays)
     found: list[dict[str, Any]] = []
-    for reply in exchange(session.grid, orders, session.job.waits):
+    for reply in exchange(session.grid, orders, session.job.limits):
         row: dict[str, Any] = {"site_id": reply.site_id}
         try:
             if reply.message is None:
@@ -185,11 +224,17 @@ def _better(state: Checkpoint, round_num: int, auroc: float | None) -> tuple[int
     return state.best_round, state.best_auroc
 
 
-def _keep(session: Session, state: Checkpoint) -> Checkpoint:
+def _keep(session: Session, state: Checkpoint, *, best_before: int) -> Checkpoint:
     """Put the round on disk: the checkpoint first, then its line in the log."""
     job = session.job
-    folder = job.run.path / "checkpoints"
-    write_checkpoint(folder, state, session.model.spec, job.config_digest())
+    write_checkpoint(
+        job.run.path / "checkpoints",
+        state,
+        session.model.spec,
+        job.arithmetic(),
+        outputs=session.model.outputs,
+        best_before=best_before,
+    )
     job.run.append("rounds.jsonl", state.line)
     line = state.line
     job.run.event(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from flwr.serverapp import Grid
 
 from fedcxr.codecs import Codec
@@ -19,6 +20,7 @@ from partitions.table import read_table
 from server.checkpoint import Checkpoint, checkpoint_file, read_checkpoint
 from server.evaluate import GlobalModel, held_out
 from server.finish import (
+    collapsed_labels,
     finish_report,
     run_gradcam,
     score_table,
@@ -27,7 +29,8 @@ from server.finish import (
     times,
 )
 from server.job import Job
-from server.join import Card, gather_cards
+from server.participation import participation
+from server.roster import Card, JoinLimits, Roster
 from server.rounds import Session, evaluate_sites, run_rounds
 from server.strategy import CheckedFedAvg, Federation
 
@@ -68,21 +71,24 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
     model = GlobalModel(
         job.config,
         job.labels,
+        network=job.starting_model,
         precision=job.precision,
         device=job.device,
         threads=job.server_threads,
     )
     asked = time.perf_counter()
-    cards = _gather(job, grid, model)
+    roster = _gather(job, grid, model)
+    cards = roster.cards
     if not job.resume:
         job.run.update_manifest(join_seconds=time.perf_counter() - asked)
+        _note_weights(job, model)
     if job.config.train.normalization == "pooled":
         job = with_pooled_moments(job, cards)
         model.set_normalization(job.config.train)
     _note_agreement(job, cards)
     cache = open_cache(job.prepared.cache)
     val = held_out(read_table(plan.val_csv), cache, job.config, model.labels)
-    session = Session(job, _strategy(job, model, cards), grid, model, val)
+    session = Session(job, _strategy(job, model, roster), roster, grid, model, val)
     return _finish(session, run_rounds(session))
 
 
@@ -118,36 +124,72 @@ def with_pooled_moments(job: Job, cards: Mapping[str, Card]) -> Job:
     return dataclasses.replace(job, config=job.config.model_copy(update={"train": train}))
 
 
-def _gather(job: Job, grid: Grid, model: GlobalModel) -> dict[str, Card]:
-    order = Order(job.run.name, 0, "", model.spec.digest, job.task().to_text(), 0.0, job.threads)
+def _note_weights(job: Job, model: GlobalModel) -> None:
+    """Write down where the first weights come from, and which rows of the head are new."""
+    found = model.model.starting_weights
+    if found is None:
+        return
+    tree = dataclasses.asdict(found)
+    job.run.update_manifest(starting_weights=tree)
+    job.run.event("starting_weights", **tree)
+
+
+def _gather(job: Job, grid: Grid, model: GlobalModel) -> Roster:
+    task, threads = job.task().to_text(), job.compute.threads
+    order = Order(job.run.name, 0, "", model.spec.digest, task, 0.0, threads)
     train_images = {site.site_id: site.train_images for site in job.prepared.plan.sites}
-    cards = gather_cards(
-        grid, train_images, order, job.waits, timeout_s=job.config.server.join_timeout_s
+
+    def on_change(site_id: str, what: str) -> None:
+        job.run.event("site_changed", site_id=site_id, what=what)
+        known = job.run.read_json("manifest.json").get("site_changes", [])
+        job.run.update_manifest(site_changes=[*known, {"site_id": site_id, "what": what}])
+
+    roster = Roster(grid, train_images, order, on_change)
+    cards = roster.gather(
+        JoinLimits(
+            job.config.server.join_timeout_s,
+            job.limits.deadline_s,
+            may_grow=job.compute.has_real_sites,
+        )
     )
     job.run.write_json(
         "cards.json", {site_id: {**card.numbers, **card.texts} for site_id, card in cards.items()}
     )
-    return cards
+    return roster
 
 
-def _strategy(job: Job, model: GlobalModel, cards: Mapping[str, Card]) -> CheckedFedAvg:
+def _strategy(job: Job, model: GlobalModel, roster: Roster) -> CheckedFedAvg:
+    server = job.config.server
     federation = Federation(
         run=job.run.name,
         task=job.task().to_text(),
         spec=model.spec,
         seed=job.config.seed,
-        node_by_site={site_id: card.node_id for site_id, card in cards.items()},
+        node_by_site=roster.node_by_site,
         most_examples={s.site_id: s.train_images for s in job.prepared.plan.sites},
-        fraction=job.config.server.fraction,
-        quorum=job.config.server.quorum,
-        threads=job.threads,
-        codec=Codec(job.config.server.codec, job.config.server.topk),
+        fraction=server.fraction,
+        quorum=server.quorum,
+        threads=job.compute.threads,
+        codec=Codec(server.codec, server.topk),
+        norm_factor=server.norm_factor,
+        norm_policy=server.norm_policy,
+        advice=_advice(job),
     )
 
     def on_site(site_id: str, outcome: str, images: int) -> None:
         job.run.event("site_done", site_id=site_id, outcome=outcome, images=images)
 
     return CheckedFedAvg(federation, on_site)
+
+
+def _advice(job: Job) -> str:
+    """Return how to go on where too few sites answered."""
+    if job.compute.engine in ("local", "ray"):
+        again = f"fedcxr resume {job.run.path}"
+        return f"Mend the sites and go on: {again}, or with fewer of them: {again} --set " + (
+            "server.quorum=0.1"
+        )
+    return "Mend the sites and start the run anew, or with a lower server.quorum."
 
 
 def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
@@ -163,6 +205,12 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         session, pack_parameters(best.parameters), best.round_num
     )
     probs = model.predict(test)
+    bad = int((~np.isfinite(probs).all(axis=1)).sum())
+    if bad:
+        raise RunError(
+            f"The model of round {state.best_round} gives {bad} of {len(probs)} test images no "
+            "finite prediction, so it cannot be judged. Lower train.learning_rate and start anew."
+        )
     kept = {
         "test": test.with_probs(model.labels, probs),
         "val": session.val.with_probs(model.labels, model.predict(session.val)),
@@ -186,7 +234,10 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         "test_patients": len(set(test.patient_id.tolist())),
         "sites": site_rows(job),
         "site_scores": sites,
-        "disjoint": {"holds": True, "pairs_checked": job.prepared.plan.pairs_checked},
+        "participation": participation(rounds),
+        "refused_rounds": [line["round"] for line in rounds if not line.get("taken", True)],
+        "collapsed_labels": collapsed_labels(probs, model.labels),
+        "disjoint": job.run.read_json("manifest.json")["disjoint"],
         **times(rounds, job.run.read_json("manifest.json"), spent),
         "gradcam": gallery.summary(),
         "parameters_sha256": state.parameters.sha256(),
@@ -200,4 +251,4 @@ def _best(job: Job, model: GlobalModel, state: Checkpoint) -> Checkpoint:
     if state.best_round == state.round_num:
         return state
     file = checkpoint_file(job.run.path / "checkpoints", state.best_round)
-    return read_checkpoint(file, model.spec, job.config_digest())
+    return read_checkpoint(file, model.spec, job.arithmetic())

@@ -4,8 +4,8 @@ import hashlib
 import logging
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Any
 
 from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
+from fedcxr.config.arithmetic import OPERATING, only_operates
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.load import read_config, to_yaml
+from fedcxr.config.load import by_key, parse_settings, read_config, to_yaml, with_values
 from fedcxr.cores import cores
 from fedcxr.data.policies import check_self_training, columns_with
 from fedcxr.errors import ArtefactError, ConfigError, some
@@ -27,24 +28,28 @@ from fedcxr.training.threads import threads_per_client, workers_for
 from partitions.plan import PartitionPlan
 from partitions.prepare import Prepared
 from server.cohort import cohort_size
-from server.job import Job
+from server.disjointness import disjointness
+from server.job import ComputePlan, Job
 from server.label_counts import label_counts
 
 log = logging.getLogger(__name__)
 
 
+Changes = dict[str, list[object]]
+"""By key the value that a run had and the one that it goes on with."""
+
+
 @dataclass(frozen=True, slots=True)
-class Machinery:
-    """How many clients train at once, on how many threads, and how many orders are under way."""
+class StoppedRun:
+    """The configuration with which a run goes on, and what of it was changed for that."""
 
-    engine: str
-    workers: int
-    window: int
-    threads: int = 1
+    config: ExperimentConfig
+    """With the run's own partition folder."""
+    changes: Changes
 
 
-def machinery(config: ExperimentConfig) -> Machinery:
-    """Return the machinery of a simulation; what the user did not say follows from the cores.
+def plan_compute(config: ExperimentConfig) -> ComputePlan:
+    """Return how a simulation computes; what the user did not say follows from the cores.
 
     One order more than workers is under way, so that none waits for the server.
 
@@ -62,14 +67,14 @@ def machinery(config: ExperimentConfig) -> Machinery:
     workers = min(workers, config.partition.clients)
     if engine.kind == "local":
         workers = fit_workers(config, workers, device=device, client_gpus=engine.client_gpus)
-    return Machinery(engine.kind, workers, workers + 1, threads)
+    return ComputePlan(engine.kind, workers, workers + 1, threads)
 
 
 def start_job(
     config: ExperimentConfig,
     run: RunFolder,
     prepared: Prepared,
-    with_: Machinery,
+    compute: ComputePlan,
     *,
     prepare_seconds: float = 0.0,
 ) -> Job:
@@ -86,7 +91,7 @@ def start_job(
         model=config.model,
         batch_size=config.train.batch_size,
         device=device,
-        threads=with_.threads,
+        threads=compute.threads,
     )
     write_text_atomically(run.path / "config.yaml", to_yaml(config))
     copy_plan(prepared.plan, run.path / "partition")
@@ -96,27 +101,40 @@ def start_job(
         prepared,
         precision,
         device,
-        with_.window,
-        threads=with_.threads,
+        compute,
         server_threads=config.engine.server_threads or cores(),
     )
-    run.write_json("manifest.json", {**_manifest(job, with_), "prepare_seconds": prepare_seconds})
+    run.write_json("manifest.json", {**_manifest(job), "prepare_seconds": prepare_seconds})
     return job
 
 
-def reopen_job(path: Path, prepared: Prepared, config: ExperimentConfig, with_: Machinery) -> Job:
-    """Return the job of a run that goes on, with the arithmetic that its manifest fixed."""
-    run = RunFolder.open(path)
+def reopen_job(path: Path, prepared: Prepared, stopped: StoppedRun, compute: ComputePlan) -> Job:
+    """Return the job of a run that goes on, with the arithmetic that its manifest fixed.
+
+    What was changed for it stands in config.yaml from now on, and in the manifest both ways.
+    """
+    run, config = RunFolder.open(path), stopped.config
     manifest = run.read_json("manifest.json")
     stored = manifest["precision"]
     precision = Precision(stored["dtype"], stored["channels_last"], stored["why"])
-    other = _what_differs(manifest)
+    device = manifest["device"]
+    if "engine.device" in stopped.changes:
+        device = resolve_device(config.engine.device)
+    other = _what_differs(manifest, device)
     if other:
         log.warning("%s: not the same bits as without the stop: other %s", path, ", ".join(other))
-    again = {"at": _now(), "other": other}
+    again = {"at": _now(), "other": other, "changed": stopped.changes}
+    if stopped.changes:
+        written = read_config(run.path / "config.yaml")
+        written = with_values(written, {key: new for key, (_, new) in stopped.changes.items()})
+        write_text_atomically(run.path / "config.yaml", to_yaml(written))
     run.update_manifest(
         status="running",
-        workers=with_.workers,
+        engine=compute.engine,
+        workers=compute.workers,
+        device=device,
+        config_sha256=_sha256(run.path / "config.yaml"),
+        disjoint=disjointness(prepared.plan),
         resumed=[*manifest.get("resumed", []), again],
         # The images are the same by their tokens; a cache made anew has a digest of its own.
         cache_digest=prepared.cache_digest,
@@ -126,19 +144,23 @@ def reopen_job(path: Path, prepared: Prepared, config: ExperimentConfig, with_: 
         run,
         prepared,
         precision,
-        resolve_device(manifest["device"]),
-        with_.window,
+        resolve_device(device),
+        replace(compute, threads=manifest["threads_per_client"]),
         resume=True,
-        threads=manifest["threads_per_client"],
         server_threads=manifest["server_threads"],
     )
 
 
-def read_run_config(path: Path) -> ExperimentConfig:
-    """Return the configuration of a run that can go on, with its own partition folder.
+def read_stopped_run(path: Path, settings: Iterable[str] = ()) -> StoppedRun:
+    """Return what a run can go on with.
+
+    Args:
+        path: the run folder.
+        settings: `key=value` texts of what is to be otherwise from now on.
 
     Raises:
         ArtefactError: not a run folder, finished, or a run of real sites.
+        ConfigError: a key that decides the weights, or that there is not.
     """
     run = RunFolder.open(path)
     manifest = run.read_json("manifest.json")
@@ -150,11 +172,29 @@ def read_run_config(path: Path) -> ExperimentConfig:
         raise ArtefactError(
             f"{path}: this run is finished. Write its page anew with `fedcxr report {path}`."
         )
-    config = read_config(run.path / "config.yaml")
+    config, changes = with_changes(read_config(run.path / "config.yaml"), settings)
     partition = config.partition.model_copy(update={"folder": str(run.path / "partition")})
-    # The weights come from the checkpoint; the file or download they began with is not needed.
-    model = config.model.model_copy(update={"weights": "none"})
-    return config.model_copy(update={"partition": partition, "model": model})
+    return StoppedRun(config.model_copy(update={"partition": partition}), changes)
+
+
+def with_changes(
+    config: ExperimentConfig, settings: Iterable[str]
+) -> tuple[ExperimentConfig, Changes]:
+    """Return a stopped run's configuration with what may be changed of it, and what was.
+
+    Raises:
+        ConfigError: a key that decides the weights, or that there is not.
+    """
+    changed = with_values(config, parse_settings(settings))
+    then, now = by_key(config), by_key(changed)
+    keys = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    fixed = [key for key in keys if not only_operates(key)]
+    if fixed:
+        raise ConfigError(
+            f"--set {some(fixed)}: a run that goes on cannot change what decides its weights. "
+            f"It may change {', '.join(OPERATING)}. For the rest start a new run."
+        )
+    return changed, {key: [then.get(key), now.get(key)] for key in keys}
 
 
 def copy_plan(plan: PartitionPlan, out: Path) -> None:
@@ -177,17 +217,22 @@ def _check_policies(config: ExperimentConfig, labels: Sequence[str]) -> None:
             )
 
 
-def _what_differs(manifest: dict[str, Any]) -> list[str]:
+def _what_differs(manifest: dict[str, Any], device: str) -> list[str]:
     """Return what is not as it was when the run began, of all that can change the last bits."""
     found = {
         "code": (manifest["code_digest"], code_digest()),
         "torch": (manifest["versions"]["torch"], versions()["torch"]),
         "processor": (manifest["machine"]["processor"], machine()["processor"]),
+        "device": (manifest["device"].partition(":")[0], device.partition(":")[0]),
     }
     return [name for name, (then, now) in found.items() if then != now]
 
 
-def _manifest(job: Job, with_: Machinery) -> dict[str, Any]:
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _manifest(job: Job) -> dict[str, Any]:
     config, prepared, plan = job.config, job.prepared, job.prepared.plan
     policy = job.task().policy
     used = partial(columns_with, policy, job.labels)
@@ -200,16 +245,18 @@ def _manifest(job: Job, with_: Machinery) -> dict[str, Any]:
         "versions": versions(),
         "machine": machine(),
         "code_digest": code_digest(),
-        "config_digest": job.config_digest(),
-        "config_sha256": hashlib.sha256((job.run.path / "config.yaml").read_bytes()).hexdigest(),
+        "config_digest": job.arithmetic().digest,
+        "config_sha256": _sha256(job.run.path / "config.yaml"),
         "partition_digest": plan.digest,
+        "disjoint": disjointness(plan),
         "cache_digest": prepared.cache_digest,
         "seed": config.seed,
-        "engine": with_.engine,
-        "workers": with_.workers,
-        "threads_per_client": job.threads,
+        "engine": job.compute.engine,
+        "workers": job.compute.workers,
+        "threads_per_client": job.compute.threads,
         "server_threads": job.server_threads,
         "device": job.device,
+        "deadline_s": job.limits.deadline_s,
         "precision": {
             "dtype": job.precision.dtype,
             "channels_last": job.precision.channels_last,

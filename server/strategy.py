@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
@@ -22,9 +23,10 @@ from flwr.serverapp.strategy import FedAvg
 
 from fedcxr.codecs import Codec
 from fedcxr.errors import QuorumError, RunError
-from fedcxr.parameters import ParameterSpec
-from fedcxr.wire import ORDER, PARAMETERS, Order, pack_order, pack_parameters
-from server.check import CheckedUpdate, SkippedError, check_update
+from fedcxr.parameters import Parameters, ParameterSpec
+from fedcxr.wire import ORDER, PARAMETERS, Order, pack_order, pack_parameters, unpack_vectors
+from server.bounds import Norms, UpdateBound, median_norms
+from server.check import CheckedUpdate, SkippedError, TooLongError, check_update
 from server.cohort import draw_cohort
 from server.decoder import Decoder
 from server.exchange import Reply
@@ -50,6 +52,11 @@ class Federation:
     threads: int
     """Of each client."""
     codec: Codec = field(default_factory=Codec)
+    norm_factor: float | None = None
+    """How many times as long as usual an update may be."""
+    norm_policy: Literal["refuse", "clip"] = "refuse"
+    advice: str = ""
+    """How to go on where too few sites answered, for a reader."""
 
 
 @dataclass(slots=True)
@@ -57,7 +64,7 @@ class RoundLog:
     """What happened to each site's reply in one round."""
 
     accepted: list[dict[str, object]] = field(default_factory=list)
-    refused: list[dict[str, str]] = field(default_factory=list)
+    refused: list[dict[str, object]] = field(default_factory=list)
     missing: list[dict[str, str]] = field(default_factory=list)
     skipped: int = 0
     """Of the missing: sites that had nothing to train on, which the quorum does not count."""
@@ -65,6 +72,13 @@ class RoundLog:
     bytes_up: int = 0
     """Of the arrays in the accepted replies."""
     loss_sum: float = 0.0
+    norms: list[Norms] = field(default_factory=list)
+    """Of the accepted updates."""
+
+    @property
+    def usual(self) -> Norms:
+        """Return the medians of the accepted updates' norms."""
+        return median_norms(self.norms)
 
 
 class CheckedFedAvg(FedAvg):
@@ -78,7 +92,11 @@ class CheckedFedAvg(FedAvg):
         self.learning_rate = 0.0
         self.round_log = RoundLog()
         self.orders: dict[str, Order] = {}
+        self.history: tuple[Norms, ...] = ()
+        """Of each round so far the usual norms; they bound the updates of the next."""
         self._decoder = Decoder(federation.codec, federation.spec)
+        self._given: Parameters | None = None
+        self._bound: UpdateBound | None = None
         self._on_site = on_site or (lambda site_id, outcome, images: None)
 
     def cohort(self, server_round: int) -> list[str]:
@@ -102,7 +120,14 @@ class CheckedFedAvg(FedAvg):
         self, server_round: int, arrays: ArrayRecord
     ) -> list[tuple[str, Callable[[], Message]]]:
         """Return each site of the cohort with the maker of its message."""
-        self._decoder.begin(arrays)
+        sites = self.federation
+        self._given = unpack_vectors(arrays)
+        self._decoder.begin(self._given)
+        self._bound = None
+        if sites.norm_factor is not None:
+            self._bound = UpdateBound(
+                sites.norm_factor, sites.norm_policy, self.history, sites.most_examples
+            )
         return self.orders_for(MessageType.TRAIN, self.cohort(server_round), server_round, arrays)
 
     def orders_for(
@@ -168,12 +193,15 @@ class CheckedFedAvg(FedAvg):
         try:
             if order is None:
                 raise RunError("the site was not asked, or has answered already")
+            assert self._given is not None, "train_orders() comes first"
             return check_update(
                 reply.message,
                 reply.site_id,
                 order,
                 spec=self.federation.spec,
                 most_examples=self.federation.most_examples[reply.site_id],
+                given=self._given,
+                bound=self._bound,
                 read=self._decoder.read,
             )
         except SkippedError as err:
@@ -183,7 +211,10 @@ class CheckedFedAvg(FedAvg):
             return None
         except RunError as err:
             log.warning("round %d: %s refused: %s", server_round, reply.site_id, err)
-            self.round_log.refused.append({"site_id": reply.site_id, "reason": str(err)})
+            row: dict[str, object] = {"site_id": reply.site_id, "reason": str(err)}
+            if isinstance(err, TooLongError):
+                row |= _as_row(err.norms)
+            self.round_log.refused.append(row)
             self._on_site(reply.site_id, "refused", 0)
             return None
 
@@ -194,8 +225,11 @@ class CheckedFedAvg(FedAvg):
                 "num_examples": update.num_examples,
                 "train_loss": update.train_loss,
                 "seconds": round(update.seconds, 4),
+                **_as_row(update.norms),
+                **({"clipped": True} if update.is_clipped else {}),
             }
         )
+        self.round_log.norms.append(update.norms)
         self.round_log.images += update.images_seen
         self.round_log.bytes_up += update.payload_bytes
         self.round_log.loss_sum += update.num_examples * update.train_loss
@@ -206,13 +240,15 @@ class CheckedFedAvg(FedAvg):
         needed = max(1, math.ceil(self.federation.quorum * asked - 1e-9))
         if len(self.round_log.accepted) >= needed:
             return
-        reasons = [
-            f"{s['site_id']}: {s['reason']}"
-            for s in (*self.round_log.refused, *self.round_log.missing)
-        ]
+        bad: list[Mapping[str, object]] = [*self.round_log.refused, *self.round_log.missing]
+        reasons = [f"{row['site_id']}: {row['reason']}" for row in bad]
         raise QuorumError(
             f"Round {server_round}: {len(self.round_log.accepted)} of {asked} sites answered "
             f"rightly, {needed} are needed. "
             + "; ".join(reasons[:10])
-            + ". Mend the sites and go on with `fedcxr resume`, or lower server.quorum."
+            + f". {self.federation.advice}"
         )
+
+
+def _as_row(norms: Norms) -> dict[str, object]:
+    return {"update_norm": norms.trained, "buffer_norm": norms.buffers}

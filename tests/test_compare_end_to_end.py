@@ -14,7 +14,7 @@ import pytest
 
 from fedcxr.config import load_config
 from fedcxr.errors import ArtefactError, ConfigError, RunError
-from fedcxr.experiments.compare import carry_on, compare, is_comparison, report_again
+from fedcxr.experiments.compare import compare, is_comparison, report_again, resume_comparison
 from fedcxr.experiments.simulate import simulate
 from fedcxr.metrics.auroc import auroc
 
@@ -185,7 +185,7 @@ def test_a_killed_comparison_goes_on_to_the_same_figures(done, tmp_path):
     assert f"fedcxr resume {folder}" in said
     assert manifest(folder)["status"] == "interrupted"
     assert not _alive(folder)
-    carry_on(folder)
+    resume_comparison(folder)
     whole = {arm["name"]: arm for arm in figures(done[0])["arms"]}
     for arm in figures(folder)["arms"]:
         expected = whole[arm["name"]]
@@ -292,4 +292,4 @@ def test_an_unfinished_comparison_says_how_to_go_on(done, tmp_path):
 def test_a_folder_of_something_else_is_no_comparison(tmp_path):
     (tmp_path / "manifest.json").write_text('{"status": "finished"}')
     with pytest.raises(ArtefactError, match="not a comparison"):
-        carry_on(tmp_path)
+        resume_comparison(tmp_path)

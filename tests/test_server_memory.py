@@ -15,7 +15,7 @@ from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import LocalGrid, local_grid
 from fedcxr.parameters import Parameters
 from fedcxr.wire import pack_parameters, unpack_vectors
-from server.exchange import Reply, Waits, exchange
+from server.exchange import ExchangeLimits, Reply, exchange
 from server.strategy import CheckedFedAvg, Federation
 
 VECTOR_BYTES = 4 * NUM_FLOATS
@@ -83,7 +83,7 @@ def one_round(grid: LocalGrid, kind: type[CheckedFedAvg], sites: int) -> None:
     )
     start = Parameters(np.zeros(NUM_FLOATS, np.float32), np.zeros(1, np.int64))
     orders = strategy.train_orders(1, pack_parameters(start))
-    waits = Waits(window=WORKERS + 1, deadline_s=120)
+    waits = ExchangeLimits(window=WORKERS + 1, deadline_s=120)
     replies = exchange(grid, orders, waits)
     mean, _ = strategy.aggregate_train(1, replies)
     # each site added its number: of 0 … 49 the mean is 24.5

@@ -14,13 +14,21 @@ def evaluate(
     split: Annotated[
         str, typer.Option(help="test: its official test images where it has them; all: every one.")
     ] = "test",
+    other_patients: Annotated[
+        bool,
+        typer.Option(
+            "--other-patients",
+            help="The data are of patients that were not in the run; needed where that cannot be "
+            "checked.",
+        ),
+    ] = False,
 ) -> None:
     """Score a finished run's global model on other data: the same tables."""
     with collector_paused():
         from fedcxr.cli.outcome import print_scores
         from fedcxr.experiments.apply import evaluate_run
 
-    print_scores(evaluate_run(run, data, split=split))
+    print_scores(evaluate_run(run, data, split=split, other_patients=other_patients))
 
 
 def predict(

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from fedcxr.cli.progress import Display, Follower, LiveDisplay, PlainDisplay
-from fedcxr.errors import RunError, StoppedError
+from fedcxr.errors import RunError, StoppedError, some
 from fedcxr.runs.folder import RunFolder
 
 
@@ -61,6 +61,8 @@ def print_outcome(path: Path, summary: dict[str, Any]) -> None:
             f"Global macro AUROC: {value:.3f}{told}, {summary['macro_labels']} of {total} labels, "
             f"{summary['test_images']} images of {summary['test_patients']} held-out patients"
         )
+    for line in _warnings(summary):
+        print(line)
     gradcam = summary["gradcam"]
     if gradcam["hit_rate"] is not None:
         print(
@@ -70,6 +72,37 @@ def print_outcome(path: Path, summary: dict[str, Any]) -> None:
         )
     print(f"Seconds: {math.ceil(summary['seconds'])}")
     print(f"Report: {path / 'report.html'}")
+
+
+def _warnings(summary: dict[str, Any]) -> list[str]:
+    """Return what a reader of the figure must know of the run behind it."""
+    lines = []
+    if summary["collapsed_labels"]:
+        lines.append(
+            "The model gives every test image the same probability of "
+            f"{some(summary['collapsed_labels'], 14)}: it has collapsed. Lower the learning rate, "
+            "or train for longer."
+        )
+    if summary["refused_rounds"]:
+        rounds = some([str(number) for number in summary["refused_rounds"]])
+        lines.append(f"Rounds whose new model was not taken: {rounds} (see rounds.jsonl)")
+    absent = {
+        site: found
+        for site, found in summary["participation"].items()
+        if found["missing"] or found["refused"]
+    }
+    for site, found in list(absent.items())[:10]:
+        why = [
+            f"{what} in {some([str(number) for number in found[what]])}"
+            for what in ("missing", "refused")
+            if found[what]
+        ]
+        lines.append(
+            f"{site} took part in {found['counted']} of {found['asked']} rounds: {', '.join(why)}"
+        )
+    if len(absent) > 10:
+        lines.append(f"and {len(absent) - 10} more sites were missing from rounds")
+    return lines
 
 
 def print_scores(scores: dict[str, Any]) -> None:

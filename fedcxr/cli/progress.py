@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from fedcxr.errors import some
 from fedcxr.runs.folder import RunFolder
 
 POLL_S = 0.2
@@ -197,6 +198,12 @@ def _line(event: dict[str, Any], clock: Clock) -> str:
         )
     if kind == "fewer_clients":
         return f"{event['why'].capitalize()}: {event['workers']} clients at once from here on"
+    if kind == "round_refused":
+        return f"Round {event['round']}: {event['why']}"
+    if kind == "site_changed":
+        return f"{event['site_id']}: {event['what']}"
+    if kind == "starting_weights":
+        return _weights(event)
     if kind == "resumed":
         return f"Going on after round {event['round']}"
     if kind == "site_done" and event["outcome"] != "done":
@@ -209,6 +216,15 @@ def _line(event: dict[str, Any], clock: Clock) -> str:
             f"{clock.images_per_second:.0f} images/s{left}"
         )
     return ""
+
+
+def _weights(event: dict[str, Any]) -> str:
+    """Return what came from a file of weights."""
+    new = some(event["new"], 14) if event["new"] else "none"
+    return (
+        f"Weights of {event['source']}: the head's rows of {len(event['copied'])} labels are taken "
+        f"over; new: {new}"
+    )
 
 
 def _number(value: float | None) -> str:

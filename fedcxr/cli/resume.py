@@ -10,21 +10,27 @@ from fedcxr.collector import collector_paused
 
 def resume(
     run: Annotated[Path, typer.Argument(help="A run's or a comparison's folder.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="What is to be otherwise from now on: server.quorum=0.3. Not the weights."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
 ) -> None:
     """Go on with what stopped, from its last finished round, to the same bits."""
     with collector_paused():
         from fedcxr.cli.compare import print_comparison, telling
         from fedcxr.cli.outcome import print_outcome, progress_for
-        from fedcxr.experiments.compare import carry_on, is_comparison
+        from fedcxr.experiments.compare import is_comparison, resume_comparison
         from fedcxr.experiments.simulate import resume as resume_run
 
     folder = run.absolute()
     if is_comparison(folder):
         with telling(quiet) as (on_start, tell):
             on_start(folder)
-            print_comparison(carry_on(folder, tell))
+            print_comparison(resume_comparison(folder, tell, settings=settings or ()))
         return
     with progress_for(quiet) as follow:
-        finished = resume_run(folder, on_start=follow)
+        finished = resume_run(folder, on_start=follow, settings=settings or ())
     print_outcome(finished.path, finished.summary)

@@ -42,7 +42,7 @@ def load_config(
     tree = parse_yaml(preset_text(preset), f"preset {preset}")
     if file is not None:
         tree = _overlay(tree, parse_yaml(_read_text(file), str(file)))
-    for key, value in {**(overrides or {}), **_parse_settings(settings)}.items():
+    for key, value in {**(overrides or {}), **parse_settings(settings)}.items():
         tree = _overlay(tree, _nest(key, value))
     return check_config(tree)
 
@@ -76,6 +76,25 @@ def overlay_file(config: ExperimentConfig, path: Path) -> ExperimentConfig:
     """Return a configuration with a YAML file laid over it; `ConfigError` as from `load_config`."""
     tree = parse_yaml(_read_text(path), str(path))
     return check_config(_overlay(config.model_dump(mode="json"), tree))
+
+
+def with_values(config: ExperimentConfig, values: Mapping[str, object]) -> ExperimentConfig:
+    """Return a configuration with some values changed, by dotted key."""
+    tree: dict[str, Any] = config.model_dump(mode="json")
+    for key, value in values.items():
+        tree = _overlay(tree, _nest(key, value))
+    return check_config(tree)
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Return the values of `key=value` texts by dotted key; `ConfigError` for any other text."""
+    parsed = {}
+    for text in settings:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise ConfigError(f"--set {text}: expected key=value, as in train.learning_rate=3e-4.")
+        parsed[key.strip()] = _scalar(value.strip(), text)
+    return parsed
 
 
 def to_yaml(config: ExperimentConfig) -> str:
@@ -162,16 +181,6 @@ def _read_text(path: Path) -> str:
         raise ConfigError(f"{path}: cannot be read ({err.strerror}). Check --config.") from err
     except UnicodeDecodeError as err:
         raise ConfigError(f"{path}: not UTF-8 text. Save it as UTF-8.") from err
-
-
-def _parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    parsed = {}
-    for text in settings:
-        key, sign, value = text.partition("=")
-        if not sign or not key.strip():
-            raise ConfigError(f"--set {text}: expected key=value, as in train.learning_rate=3e-4.")
-        parsed[key.strip()] = _scalar(value.strip(), text)
-    return parsed
 
 
 def _scalar(value: str, source: str) -> object:

@@ -15,10 +15,16 @@ class ServerConfig(Section):
     """Share of the sites in each round's cohort; at least one."""
     quorum: float = Field(default=0.5, gt=0.0, le=1.0)
     """Share of the cohort that must answer rightly, or the run stops."""
-    deadline_s: PositiveFloat = 3600.0
-    """Longest wait for a round's answers."""
+    deadline_s: PositiveFloat | None = None
+    """Longest time from a client's beginning of an order to its answer; none = no limit in a
+    simulation (a client that does nothing for ten minutes is ended), an hour for real sites."""
     join_timeout_s: PositiveFloat = 120.0
     """Longest wait for the sites to be there at the start."""
+    norm_factor: float | None = Field(default=10.0, gt=1.0)
+    """How many times as long as usual a site's update may be, by the medians of the rounds before;
+    none = however long."""
+    norm_policy: Literal["refuse", "clip"] = "refuse"
+    """What becomes of a longer one: it does not count, or it is shortened to the limit."""
     batch_norm: Literal["average", "local", "frozen"] = "average"
     """Batch-norm statistics: averaged with the rest, kept at each site, or never changed."""
     codec: Literal["none", "fp16", "int8", "topk"] = "none"

@@ -77,6 +77,18 @@ NIH14_IN_CHEXPERT = {
 }
 """The findings that both vocabularies have, by NIH's name: only those that mean the same."""
 
+_SYNONYMS = {**NIH14_IN_CHEXPERT, **{theirs: ours for ours, theirs in NIH14_IN_CHEXPERT.items()}}
+
+
+def synonym_of(label: str) -> str:
+    """Return what the other vocabulary calls a label, or the label itself.
+
+    >>> synonym_of("Effusion"), synonym_of("Pleural Effusion"), synonym_of("Hernia")
+    ('Pleural Effusion', 'Effusion', 'Hernia')
+    """
+    return _SYNONYMS.get(label, label)
+
+
 STATE_NAMES = {
     POSITIVE: "positive",
     NEGATIVE: "negative",

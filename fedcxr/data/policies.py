@@ -90,13 +90,19 @@ def columns_with(policy: PolicyConfig, labels: Sequence[str], name: LabelPolicy)
     return tuple(c for c, label in enumerate(labels) if uncertain_policy(policy, label) == name)
 
 
-def num_outputs(policy: PolicyConfig, labels: Sequence[str]) -> int:
-    """Return the outputs of the model: one a label, then one more a `multi_class` label.
+def output_names(policy: PolicyConfig, labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the model's outputs: each label, then "uncertain" of each `multi_class`.
 
-    The extra ones stand for "uncertain" and follow in the order of the labels, so that the first L
-    columns mean the same with and without them (`fedcxr/training/losses.py`).
+    The extra ones follow in the order of the labels, so that the first L columns mean the same with
+    and without them (`fedcxr/training/losses.py`).
     """
-    return len(labels) + len(columns_with(policy, labels, "multi_class"))
+    three = columns_with(policy, labels, "multi_class")
+    return (*labels, *(f"{labels[column]}: uncertain" for column in three))
+
+
+def num_outputs(policy: PolicyConfig, labels: Sequence[str]) -> int:
+    """Return the number of the model's outputs."""
+    return len(output_names(policy, labels))
 
 
 def train_targets(

@@ -54,11 +54,12 @@ class Tokens:
         return hmac.digest(self.key, message, "sha256").hex()[:TOKEN_HEX]
 
 
-def load_key(path: Path | None = None) -> bytes:
+def load_key(path: Path | None = None, *, make: bool = True) -> bytes:
     """Return the 32 bytes of the patient key, made at the first call.
 
     Args:
         path: the key file; none = `FEDCXR_PATIENT_KEY`, or `patient.key` in the home folder.
+        make: whether to make a key where there is none.
 
     Raises:
         ConfigError: the file cannot be read or made, or does not hold 32 bytes.
@@ -66,7 +67,7 @@ def load_key(path: Path | None = None) -> bytes:
     named = os.environ.get("FEDCXR_PATIENT_KEY")
     key_path = path or (Path(named) if named else home_folder() / "patient.key")
     try:
-        if not key_path.exists():
+        if make and not key_path.exists():
             _make_key(key_path)
         key = key_path.read_bytes()
         is_open = bool(key_path.stat().st_mode & 0o077)

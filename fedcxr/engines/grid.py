@@ -29,6 +29,7 @@ class SimulatedGrid(Grid):
         self._num_nodes = num_nodes
         self._queue: deque[Message] = deque()
         self._done: dict[str, Message] = {}
+        self._begun: dict[str, float] = {}
         self._ids = itertools.count(1)
         self._run = Run.create_empty(run_id=1)
         # Message() reads these; SuperLink and Flower's simulation set them in their own processes.
@@ -96,19 +97,34 @@ class SimulatedGrid(Grid):
             replies += found
         return replies
 
+    def begun_at(self, message_id: str) -> float | None:
+        """Return `time.monotonic()` of when a client began an order; None while it waits."""
+        return self._begun.get(message_id)
+
+    def begin(self, message: Message) -> None:
+        """Note that a client begins an order now."""
+        self._begun[message.metadata.message_id] = time.monotonic()
+
+    def queue_again(self, message: Message) -> None:
+        """Put an order that was not done in front of the others; it has not begun."""
+        self._begun.pop(message.metadata.message_id, None)
+        self._queue.appendleft(message)
+
     def forget(self, message_id: str) -> None:
         """Drop an order that waits here, and a reply that nobody has asked for."""
         self._done.pop(message_id, None)
+        self._begun.pop(message_id, None)
         self._queue = deque(m for m in self._queue if m.metadata.message_id != message_id)
 
     def finish(self, message: Message, reply: Message) -> None:
         """Keep the reply to an order until it is pulled."""
         reply.metadata.__dict__["_message_id"] = str(next(self._ids))
+        self._begun.pop(message.metadata.message_id, None)
         self._done[message.metadata.message_id] = reply
 
-    def fail(self, message: Message, why: str) -> None:
+    def fail(self, message: Message, why: str, code: int = BROKE_OFF) -> None:
         """Answer an order as broken off: its site is missing in that round."""
-        self.finish(message, Message(Error(BROKE_OFF, why), reply_to=message))
+        self.finish(message, Message(Error(code, why), reply_to=message))
 
 
 def ran_out_of_memory(reply: Message) -> bool:

@@ -1,14 +1,16 @@
 """A Flower grid on this machine: one worker in this process, or several that stay alive.
 
 Orders wait here until a worker is free, one message a worker at a time, so the server's memory
-holds the replies under way and no more. A worker that dies or is given up is replaced; its site is
-missing in that round. Where memory runs out, half of the workers go and the order is done again.
+holds the replies under way and no more. A worker that dies, is cancelled or does nothing any more
+is replaced; its site is missing in that round. Where memory runs out, half of the workers go and
+the order is done again.
 """
 
 import contextlib
 import logging
 import select
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from flwr.app import Context, Message
@@ -17,9 +19,11 @@ from flwr.clientapp import ClientApp
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.frames import arrays_of
 from fedcxr.engines.grid import WAIT_S, SimulatedGrid, ran_out_of_memory
+from fedcxr.engines.idle import IdleWatch, cpu_seconds_of
 from fedcxr.engines.process import Placed, WorkerProcess, place
 from fedcxr.engines.shared import Blocks
 from fedcxr.engines.worker import answer
+from fedcxr.wire import CLIENT_IDLE
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +31,10 @@ OnFewer = Callable[[int, str], None]
 """Told how many clients train at once from now on, and why."""
 LAST_WORD_S = 1.0
 """Longest wait for the exit code of a process whose socket ended."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Held by a client that trains in this process: all such clients share one model and torch's
+generators, whichever thread and whichever run they are of."""
 
 
 class LocalGrid(SimulatedGrid):
@@ -39,7 +47,19 @@ class LocalGrid(SimulatedGrid):
         workers: int,
         gpus: Sequence[int] = (),
         on_fewer: OnFewer | None = None,
+        *,
+        apart: bool = False,
     ) -> None:
+        """Take the nodes.
+
+        Args:
+            app: of every node.
+            num_nodes: how many there are.
+            workers: clients at once.
+            gpus: worker n computes on GPU number gpus[n % len].
+            on_fewer: told when memory lets fewer clients train.
+            apart: have one worker in a process of its own, too, so that it can be ended.
+        """
         super().__init__(num_nodes)
         self._on_fewer = on_fewer
         self._ref = app
@@ -49,11 +69,13 @@ class LocalGrid(SimulatedGrid):
         self._contexts: dict[int, Context] = {}
         self._num_workers = workers
         self._gpus = tuple(gpus)
+        self._apart = apart or workers > 1
         self._workers: list[WorkerProcess] = []
+        self._watch = IdleWatch[int](cpu_seconds_of)
 
     def start(self) -> None:
         """Start the worker processes."""
-        if self._num_workers > 1:
+        if self._apart:
             self._workers = [self._spawn(number) for number in range(self._num_workers)]
 
     def close(self) -> None:
@@ -66,7 +88,7 @@ class LocalGrid(SimulatedGrid):
         self._placed = None
         self._blocks.close()
 
-    def give_up(self, message_id: str) -> None:
+    def cancel(self, message_id: str) -> None:
         """Forget an order that nobody waits for any more; a worker that hangs on it is replaced."""
         self.forget(message_id)
         for worker in self._workers:
@@ -77,13 +99,16 @@ class LocalGrid(SimulatedGrid):
 
     def work(self) -> None:
         """Do the next order here, or take what the workers have answered."""
-        if self._workers:
+        if self._apart:
             self._collect()
+            self._end_idle()
             self.dispatch()
         elif self._queue:
-            self._app = self._app or self._ref.load()
             message = self._queue.popleft()
-            self.finish(message, answer(self._app, message, self._contexts))
+            with _ONE_AT_A_TIME:
+                self._app = self._app or self._ref.load()
+                self.begin(message)
+                self.finish(message, answer(self._app, message, self._contexts))
 
     def dispatch(self) -> None:
         """Give queued orders to the workers that are free."""
@@ -95,6 +120,7 @@ class LocalGrid(SimulatedGrid):
         if arrays_of(message) and not (self._placed and self._placed.holds(message)):
             self._placed = None  # before the next lease, which may then be the same block
             self._placed = place(message, self._blocks)
+        self.begin(message)
         try:
             worker.neighbours = len(self._workers) - 1
             worker.send(message, self._placed if arrays_of(message) else None, self._blocks)
@@ -133,8 +159,18 @@ class LocalGrid(SimulatedGrid):
             log.warning("%s: the run goes on with %d clients at once", why, self._num_workers)
             if self._on_fewer:
                 self._on_fewer(self._num_workers, why)
-        self._queue.appendleft(message)
+        self.queue_again(message)
         return True
+
+    def _end_idle(self) -> None:
+        """Replace workers that do nothing any more; their orders are answered as failed."""
+        busy = {worker.pid: worker for worker in self._workers if worker.busy_with is not None}
+        for pid in self._watch.idle(list(busy)):
+            worker = busy[pid]
+            message, worker.busy_with = worker.busy_with, None
+            if message is not None:
+                self.fail(message, "the worker did nothing any more", CLIENT_IDLE)
+            self._replace(worker)
 
     def _end_surplus(self) -> None:
         """End idle workers of which there are too many after a halving."""
@@ -170,9 +206,11 @@ def local_grid(
     workers: int,
     gpus: Sequence[int] = (),
     on_fewer: OnFewer | None = None,
+    *,
+    apart: bool = False,
 ) -> Iterator[LocalGrid]:
-    """Yield a started grid and end its workers afterwards, whatever happens."""
-    grid = LocalGrid(app, num_nodes, workers, gpus, on_fewer)
+    """Yield a started grid and end its workers afterwards, whatever happens; see `LocalGrid`."""
+    grid = LocalGrid(app, num_nodes, workers, gpus, on_fewer, apart=apart)
     try:
         grid.start()
         yield grid

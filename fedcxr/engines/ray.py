@@ -28,10 +28,12 @@ from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.fork_server import ENVIRONMENT
 from fedcxr.engines.frames import arrays_of, without_arrays
 from fedcxr.engines.grid import WAIT_S, SimulatedGrid, ran_out_of_memory
+from fedcxr.engines.idle import IdleWatch
 from fedcxr.engines.ray_actors import Actor, Actors
-from fedcxr.engines.ray_client import Carried, carried, put_together
+from fedcxr.engines.ray_client import Carried, carried, put_together, read_pulse
 from fedcxr.engines.ray_cluster import Share, connected, share_of
 from fedcxr.home import home_folder
+from fedcxr.wire import CLIENT_IDLE
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +63,15 @@ class RayGrid(SimulatedGrid):
         *,
         environment: Mapping[str, str] | None = None,
         must_see: Sequence[str] = (),
+        pulses: Path,
     ) -> None:
         super().__init__(num_nodes)
         self.workers = share.clients
         """Clients at once, while the cluster is whole."""
-        self._actors = Actors(app, share, environment=environment or {}, must_see=must_see)
+        self._actors = Actors(
+            app, share, environment=environment or {}, must_see=must_see, pulses=pulses
+        )
+        self._watch = IdleWatch[Actor](lambda actor: read_pulse(actor.pulse))
         self._put: _Put | None = None
         self._losses: Counter[str] = Counter()
 
@@ -78,19 +84,20 @@ class RayGrid(SimulatedGrid):
         self._actors.close()
         self._put = None
 
-    def give_up(self, message_id: str) -> None:
+    def cancel(self, message_id: str) -> None:
         """Forget an order that nobody waits for any more; an actor that hangs on it is replaced."""
         self.forget(message_id)
         self._losses.pop(message_id, None)
         actor = self._actors.busy_with(message_id)
         if actor is not None:
-            self._actors.lose(actor, "it did not answer in time")
+            self._actors.replace(actor, "it did not answer in time")
 
     def dispatch(self) -> None:
         """Give queued orders to the actors that are free."""
         for actor in self._actors.free[: len(self._queue)]:
             message = self._queue.popleft()
             body = without_arrays(message).SerializeToString()
+            self.begin(message)
             actor.give(message, body, self._arrays(message))
 
     def work(self) -> None:
@@ -102,10 +109,19 @@ class RayGrid(SimulatedGrid):
                 self._collect(due[ref], ref)
         else:
             time.sleep(WAIT_S)
+        self._end_idle()
         if not self._actors.refill():
             while self._queue:
                 self.fail(self._queue.popleft(), "the cluster has no room for its client any more")
         self.dispatch()
+
+    def _end_idle(self) -> None:
+        """Replace actors that do nothing any more; their orders are answered as failed."""
+        for actor in self._watch.idle(self._actors.busy):
+            message, actor.busy_with = actor.busy_with, None
+            if message is not None:
+                self.fail(message, "the actor did nothing any more", CLIENT_IDLE)
+            self._actors.replace(actor, "it did nothing any more")
 
     def _collect(self, actor: Actor, ref: ray.ObjectRef[Any]) -> None:
         actor.due = None
@@ -118,14 +134,14 @@ class RayGrid(SimulatedGrid):
                 self._do_again(message)
             return
         if message is None:
-            self._actors.welcome(actor, value)
+            self._actors.mark_ready(actor, value)
         else:
             self._take(actor, message, put_together(*value))
 
     def _take(self, actor: Actor, message: Message, reply: Message) -> None:
-        if ran_out_of_memory(reply) and self._actors.spare(actor):
+        if ran_out_of_memory(reply) and self._actors.retire(actor):
             log.warning("a client ran out of memory: its process ended, for those that are left")
-            self._queue.appendleft(message)
+            self.queue_again(message)
         else:
             self._losses.pop(message.metadata.message_id, None)
             self.finish(message, reply)
@@ -137,7 +153,7 @@ class RayGrid(SimulatedGrid):
             del self._losses[message_id]
             self.fail(message, "its client's process was lost every time")
         else:
-            self._queue.appendleft(message)
+            self.queue_again(message)
 
     def _arrays(self, message: Message) -> ray.ObjectRef[Any] | Carried:
         records = tuple(arrays_of(message).values())
@@ -183,6 +199,7 @@ def ray_grid(
     with (
         connected(engine.ray_address, num_cpus=num_cpus, environment=of_cluster) as started_here,
         tempfile.NamedTemporaryFile(dir=home, prefix=".ray-") as seen,
+        tempfile.TemporaryDirectory(dir=run_folder, prefix=".pulses-") as pulses,
     ):
         share = share_of(engine, num_sites, workers=workers, threads=threads, device=device)
         if started_here:
@@ -190,7 +207,14 @@ def ray_grid(
         elif device == "cpu" and not share.gpus:
             environment["CUDA_VISIBLE_DEVICES"] = ""  # `auto` would take one on a machine with it
         must_see = (str(run_folder.absolute()), seen.name)
-        grid = RayGrid(app, num_sites, share, environment=environment, must_see=must_see)
+        grid = RayGrid(
+            app,
+            num_sites,
+            share,
+            environment=environment,
+            must_see=must_see,
+            pulses=Path(pulses).absolute(),
+        )
         try:
             grid.start()
             yield grid

@@ -6,8 +6,10 @@ An actor that Ray has no room for yet simply waits, and takes part from when it 
 import logging
 import re
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -37,6 +39,8 @@ class Actor:
     """Its word that it is ready; later the reply to the order that it is busy with."""
     first: bool
     """Of those that the run began with: what is wrong with its machine ends the run."""
+    pulse: Path
+    """Where it notes its processor time."""
     ready: bool = False
     busy_with: Message | None = None
 
@@ -56,6 +60,7 @@ class Actors:
         *,
         environment: Mapping[str, str],
         must_see: Sequence[str],
+        pulses: Path,
     ) -> None:
         self._class = ray.remote(RayClient).options(
             num_cpus=share.cpus,
@@ -65,6 +70,7 @@ class Actors:
         )
         self._args = (app.to_text(), logging.getLogger().getEffectiveLevel())
         self._must_see = tuple(must_see)
+        self._pulses = pulses
         self._wanted = share.clients
         self._all: list[Actor] = []
         self._why = "none found room"
@@ -93,15 +99,20 @@ class Actors:
         """The actors that are ready for an order."""
         return [actor for actor in self._all if actor.ready and actor.busy_with is None]
 
+    @property
+    def busy(self) -> list[Actor]:
+        """The actors that work on an order."""
+        return [actor for actor in self._all if actor.busy_with is not None]
+
     def busy_with(self, message_id: str) -> Actor | None:
         """Return the actor that works on an order, if there is one."""
-        for actor in self._all:
+        for actor in self.busy:
             message = actor.busy_with
             if message is not None and message.metadata.message_id == message_id:
                 return actor
         return None
 
-    def welcome(self, actor: Actor, problem: str) -> None:
+    def mark_ready(self, actor: Actor, problem: str) -> None:
         """Take an actor into service, unless its machine has a problem."""
         if not problem:
             actor.ready = self._ever_ready = True
@@ -111,7 +122,7 @@ class Actors:
                 "fedcxr, and the run folder (--runs-dir) and FEDCXR_HOME by the same path."
             )
         else:
-            self.lose(actor, problem)
+            self.replace(actor, problem)
 
     def lost(self, actor: Actor, err: RayError) -> None:
         """Replace an actor of which Ray says that it, its machine or its reply is lost."""
@@ -119,18 +130,18 @@ class Actors:
         why = text.rsplit("\n", 1)[-1]
         if getattr(err, "actor_init_failed", False):  # its machine has no fedcxr, or another one
             machine = re.search(r"\bip=([\w.:]+)", text)
-            self.welcome(actor, f"{machine[1]}: {why}" if machine else why)
+            self.mark_ready(actor, f"{machine[1]}: {why}" if machine else why)
         else:
-            self.lose(actor, why)
+            self.replace(actor, why)
 
-    def lose(self, actor: Actor, why: str) -> None:
+    def replace(self, actor: Actor, why: str) -> None:
         """End an actor; another takes its place."""
         log.warning("a client's process was lost: %s", why)
         if not actor.ready:
             self._why, self._not_before = why, time.monotonic() + PAUSE_S
         self._end(actor)
 
-    def spare(self, actor: Actor) -> bool:
+    def retire(self, actor: Actor) -> bool:
         """End an actor for good, unless it is the last one."""
         if len(self._all) == 1:
             return False
@@ -162,7 +173,8 @@ class Actors:
 
     def _spawn(self, *, first: bool) -> Actor:
         handle: Any = self._class.remote(*self._args)
-        return Actor(handle, handle.open.remote(self._must_see), first)
+        pulse = self._pulses / uuid.uuid4().hex
+        return Actor(handle, handle.open.remote(self._must_see, str(pulse)), first, pulse)
 
     def _end(self, actor: Actor) -> None:
         ray.kill(actor.handle)

@@ -4,8 +4,11 @@ A message crosses as Flower's protobuf of it without arrays, and the arrays' byt
 Ray's object store holds those once a machine, and every actor there reads them in place.
 """
 
+import contextlib
 import logging
 import socket
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +25,9 @@ from fedcxr.engines.worker import answer
 
 Carried = tuple[Listed, list[Bytes]]
 """What each array of a message is, and its bytes."""
+
+PULSE_S = 10.0
+"""Between two notes of how much processor time an actor has used."""
 
 
 def carried(message: Message) -> Carried:
@@ -53,11 +59,13 @@ class RayClient:
         self._app: ClientApp | None = None
         self._contexts: dict[int, Context] = {}
 
-    def open(self, must_see: Sequence[str]) -> str:
+    def open(self, must_see: Sequence[str], pulse: str) -> str:
         """Make the app; return in a phrase what is wrong with this machine, or nothing.
 
         Args:
             must_see: files and folders that all machines of the cluster share.
+            pulse: a file in one of them, into which this process writes now and then how much
+                processor time it has used: a busy actor answers no question.
         """
         logging.basicConfig(level=self._log_level)
         for path in must_see:
@@ -67,6 +75,7 @@ class RayClient:
             self._app = self._ref.load()
         except Exception as err:  # the server says it; as a Ray error it would be a page long
             return f"{socket.gethostname()}: {type(err).__name__}: {err}"
+        threading.Thread(target=_keep_pulse, args=(Path(pulse),), daemon=True).start()
         return ""
 
     def answer(self, body: bytes, arrays: Carried) -> tuple[bytes, Carried]:
@@ -74,3 +83,20 @@ class RayClient:
         assert self._app is not None, "open() comes first"
         reply = answer(self._app, put_together(body, arrays), self._contexts)
         return without_arrays(reply).SerializeToString(), carried(reply)
+
+
+def read_pulse(file: Path) -> float | None:
+    """Return the processor time that an actor last noted, seconds; None where it has not yet."""
+    try:
+        return float(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _keep_pulse(file: Path) -> None:
+    new = file.with_name(f"{file.name}.new")
+    while True:
+        with contextlib.suppress(OSError):  # a disk that is away for a while; the actor works on
+            new.write_text(f"{time.process_time():.3f}")
+            new.replace(file)
+        time.sleep(PULSE_S)

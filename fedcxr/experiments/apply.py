@@ -16,18 +16,18 @@ from fedcxr.cores import cores
 from fedcxr.data.cache.images import cache_of
 from fedcxr.data.images.decode import decode
 from fedcxr.data.read import read_dataset
-from fedcxr.data.readers.join import in_the_words_of, names_of_patient
+from fedcxr.data.readers.join import in_the_words_of
 from fedcxr.data.records import DataSet
-from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
-from fedcxr.errors import ConfigError, DataError, ImageError, some
+from fedcxr.data.tokens import Tokens, load_key
+from fedcxr.errors import ArtefactError, ConfigError, DataError, ImageError, some
+from fedcxr.experiments.known_patients import known_patients
 from fedcxr.explain.overlay import write_overlay
 from fedcxr.metrics.bootstrap import bootstrap_auroc
 from fedcxr.runs.folder import RunFolder
 from fedcxr.seeding import derive_seed
 from fedcxr.training.device import resolve_device
 from fedcxr.training.precision import Precision
-from partitions.plan import read_plan, tokenise
-from partitions.table import read_table
+from partitions.plan import tokenise
 from server.checkpoint import checkpoint_file, read_checkpoint
 from server.evaluate import GlobalModel, HeldOut, held_out, scored
 from server.explain import heat_maps
@@ -54,18 +54,12 @@ def load_run(path: Path) -> LoadedRun:
     config = read_config(path / "config.yaml")
     stored = manifest["precision"]
     precision = Precision(stored["dtype"], stored["channels_last"], stored["why"])
-    # The weights come from the checkpoint; the file or download they began with is not needed.
-    config = config.model_copy(
-        update={
-            "model": config.model.model_copy(update={"weights": "none"}),
-            "train": config.train.model_copy(
-                update={key: manifest["normalization"][key] for key in ("mean", "std")}
-            ),
-        }
-    )
+    moments = {key: manifest["normalization"][key] for key in ("mean", "std")}
+    config = config.model_copy(update={"train": config.train.model_copy(update=moments)})
     model = GlobalModel(
         config,
         manifest["labels"],
+        network=config.model.without_weights(),
         precision=precision,
         device=resolve_device(config.engine.device),
         threads=cores(),
@@ -75,34 +69,37 @@ def load_run(path: Path) -> LoadedRun:
     return LoadedRun(run, config, model)
 
 
-def evaluate_run(path: Path, data: Path, *, split: str = "test") -> dict[str, Any]:
+def evaluate_run(
+    path: Path, data: Path, *, split: str = "test", other_patients: bool = False
+) -> dict[str, Any]:
     """Return the scores of a run's model on another data set, and keep them in the run folder.
+
+    Images of patients that the run trained or chose its round on are left out. Where these patients
+    cannot be recognised the user must say that the data are of others.
 
     Args:
         path: the run folder.
         data: a data set in any layout that fedcxr reads; the labels that both know are scored.
         split: `test` (the official test images where there are any) or `all`.
+        other_patients: the user's word that none of the data's patients was in the run.
 
     Raises:
+        ArtefactError: the run's patients cannot be recognised, and nobody says that these are
+            others.
         DataError: the data set and the model have no label in common, or no image is left.
     """
     if split not in ("test", "all"):
         raise ConfigError(f"--split {split}: expected test or all.")
     loaded = load_run(path)
-    dataset = read_dataset(data, views=loaded.config.data.views)
-    dataset = in_the_words_of(loaded.model.labels, dataset)
-    if split == "test" and any(record.split == "test" for record in dataset.records):
-        dataset = dataset.where(lambda record: record.split == "test")
-    shared = [label for label in loaded.model.labels if label in dataset.labels]
-    if not shared:
-        raise DataError(
-            f"{data}: none of the model's labels ({some(list(loaded.model.labels))}) "
-            f"is among its labels ({some(list(dataset.labels))})."
+    dataset, shared = _read_other(loaded, data, split)
+    known = known_patients(path)
+    if not known.is_complete and not other_patients:
+        raise ArtefactError(
+            f"{path}: {known.reason}, so patients that the model was trained on would be scored "
+            "without a word. If the data are of other patients, say so with --other-patients."
         )
-    key, known = _key_and_patients(loaded)
-    tokens = Tokens(key)
-    strangers = _strangers(dataset, tokens, known)
-    fresh = dataset.where(lambda record: record.patient_id in strangers)
+    tokens = Tokens(known.key or load_key())
+    fresh = known.without_them(dataset)
     cache = cache_of(
         fresh,
         tokens,
@@ -123,6 +120,7 @@ def evaluate_run(path: Path, data: Path, *, split: str = "test") -> dict[str, An
         "data": dataset.root.name,
         "split": split,
         "left_out_images": len(dataset.records) - len(fresh.records),
+        "patients": {**known.to_json(), "said_to_be_others": other_patients},
         **scores,
     }
     (path / "evaluations").mkdir(exist_ok=True)
@@ -130,6 +128,21 @@ def evaluate_run(path: Path, data: Path, *, split: str = "test") -> dict[str, An
         f"evaluations/{dataset.root.name}-{split}-{cache.digest[:8]}.json", scores
     )
     return scores
+
+
+def _read_other(loaded: LoadedRun, data: Path, split: str) -> tuple[DataSet, list[str]]:
+    """Return another data set in the words of the model, and the labels that both have."""
+    dataset = read_dataset(data, views=loaded.config.data.views)
+    dataset = in_the_words_of(loaded.model.labels, dataset)
+    if split == "test" and any(record.split == "test" for record in dataset.records):
+        dataset = dataset.where(lambda record: record.split == "test")
+    shared = [label for label in loaded.model.labels if label in dataset.labels]
+    if not shared:
+        raise DataError(
+            f"{data}: none of the model's labels ({some(list(loaded.model.labels))}) "
+            f"is among its labels ({some(list(dataset.labels))})."
+        )
+    return dataset, shared
 
 
 def predict_images(path: Path, images: list[Path], out: Path, *, label: str | None = None) -> Path:
@@ -165,29 +178,6 @@ def predict_images(path: Path, images: list[Path], out: Path, *, label: str | No
         files.append(file.name)
     write_text_atomically(out / "predictions.csv", _csv(names, probs, labels, chosen, files))
     return out / "predictions.csv"
-
-
-def _key_and_patients(loaded: LoadedRun) -> tuple[bytes, set[str]]:
-    """Return the key of the run's tokens and the patients it learned from or chose its round on.
-
-    Its test patients are not among them. With a key lost, nobody can be recognised: then the set is
-    of tokens that match nothing, and the caller's count of those left out is 0.
-    """
-    plan = read_plan(loaded.run.path / "partition")
-    synthetic = Tokens(SYNTHETIC_KEY).fingerprint == plan.key_fingerprint
-    files = [plan.val_csv, *(plan.site_csv(site.site_id) for site in plan.sites)]
-    known = {patient for file in files if file.exists() for patient in read_table(file).patient_id}
-    return SYNTHETIC_KEY if synthetic else load_key(), known
-
-
-def _strangers(dataset: DataSet, tokens: Tokens, known: set[str]) -> set[str]:
-    """Return the patients of a data set of whom none of the `known` tokens is."""
-    one_record = {record.patient_id: record for record in dataset.records}
-    return {
-        patient_id
-        for patient_id, record in one_record.items()
-        if not any(tokens.patient(name) in known for name in names_of_patient(record))
-    }
 
 
 def _scores(

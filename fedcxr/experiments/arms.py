@@ -10,10 +10,9 @@ after every round.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.load import check_config
+from fedcxr.config.load import with_values
 from partitions.plan import PartitionPlan
 from partitions.pooled import POOLED, pool_sites, single_site
 from server.cohort import cohort_size
@@ -120,7 +119,7 @@ def trainings_of(
             seed,
             site,
             folder / "-".join([arm.name, f"seed-{seed}", *([site] if site else [])]),
-            with_keys(arm.config, {"seed": seed, "partition.folder": str(place)}),
+            with_values(arm.config, {"seed": seed, "partition.folder": str(place)}),
             presentations(arm.config, plans[place]),
         )
         for seed in seeds
@@ -140,18 +139,6 @@ def steps_by_site(config: ExperimentConfig, plan: PartitionPlan) -> list[int]:
     size, most = config.train.batch_size, config.train.max_steps or 10**12
     epochs = (n // size + (n % size > 1) for n in (site.train_images for site in plan.sites))
     return [min(most, max(1, config.train.local_epochs * one)) for one in epochs]
-
-
-def with_keys(config: ExperimentConfig, keys: Mapping[str, object]) -> ExperimentConfig:
-    """Return the configuration with some values changed, by dotted key."""
-    tree: dict[str, Any] = config.model_dump(mode="json")
-    for key, value in keys.items():
-        *sections, last = key.split(".")
-        place = tree
-        for section in sections:
-            place = place[section]
-        place[last] = value
-    return check_config(tree)
 
 
 def _federated(config: ExperimentConfig, plan: PartitionPlan) -> Arm:
@@ -177,13 +164,13 @@ def _centralized(
         most = max(1, round(_share(config, plan) * sum(steps)))
         spent = f"as many steps as the sites of a round together ({most} a round)"
     keys = {**_alone(config), "train.max_steps": most}
-    return Arm(name, title, spent, with_keys(config, keys), {"": pooled.folder})
+    return Arm(name, title, spent, with_values(config, keys), {"": pooled.folder})
 
 
 def _local(config: ExperimentConfig, plan: PartitionPlan, folder: Path) -> Arm:
     plans = {s.site_id: single_site(plan, s.site_id, folder / s.site_id).folder for s in plan.sites}
     budget = f"{config.server.rounds} times {_epochs(config)} of each site's own images"
-    return Arm(LOCAL, "Local (each site alone)", budget, with_keys(config, _alone(config)), plans)
+    return Arm(LOCAL, "Local (each site alone)", budget, with_values(config, _alone(config)), plans)
 
 
 def _alone(config: ExperimentConfig) -> dict[str, object]:

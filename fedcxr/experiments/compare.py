@@ -13,10 +13,10 @@ from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.load import overlay_file, read_config, to_yaml
+from fedcxr.config.load import overlay_file, read_config, to_yaml, with_values
 from fedcxr.cores import cores
 from fedcxr.errors import ArtefactError, ConfigError, some
-from fedcxr.experiments.arms import Arm, Training, arms_of, trainings_of, with_keys
+from fedcxr.experiments.arms import Arm, Training, arms_of, trainings_of
 from fedcxr.experiments.judge import judge
 from fedcxr.experiments.simulate import with_sites_of_plan
 from fedcxr.experiments.trainings import HowFar, is_finished, run_trainings
@@ -28,7 +28,7 @@ from fedcxr.training.memory import fit_workers
 from fedcxr.training.precision import resolve_precision
 from partitions.plan import PartitionPlan, read_plan
 from partitions.prepare import prepare
-from server.start import copy_plan
+from server.start import copy_plan, with_changes
 
 KIND = "comparison"
 """What the manifest of a comparison's folder says that it is."""
@@ -72,7 +72,7 @@ def compare(
             "fedcxr": __version__,
             "kind": KIND,
             "status": "running",
-            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "created": _now(),
             "further_arms": sorted(own),
             "source": prepared.source,
             "notes": list(prepared.notes),
@@ -80,13 +80,22 @@ def compare(
     )
     if on_start:
         on_start(folder)
-    return carry_on(folder, tell)
+    return resume_comparison(folder, tell)
 
 
-def carry_on(folder: Path, tell: Tell = lambda how_far: None) -> Path:
+def resume_comparison(
+    folder: Path, tell: Tell = lambda how_far: None, *, settings: Sequence[str] = ()
+) -> Path:
     """Do what is left of a comparison, judge it, write its page; return the folder.
 
+    Args:
+        folder: the comparison's.
+        tell: called now and then with how far the trainings are.
+        settings: `key=value` texts of what is to be otherwise from now on, in every arm; only what
+            operates a training, such as `server.quorum=0.3`.
+
     Raises:
+        ConfigError: a key that decides the weights.
         ArtefactError: the folder is not a comparison, damaged, changed since it was begun, or
             another process is writing it.
         RunError: a training failed.
@@ -95,6 +104,7 @@ def carry_on(folder: Path, tell: Tell = lambda how_far: None) -> Path:
     if not is_comparison(folder):
         raise ArtefactError(f"{folder}: not a comparison. Go on with `fedcxr resume {folder}`.")
     with run.lock():
+        _change(run, settings)
         config, arms, plans = read_arms(folder)
         seeds = [config.seed + number for number in range(config.compare.seeds)]
         try:
@@ -113,6 +123,23 @@ def carry_on(folder: Path, tell: Tell = lambda how_far: None) -> Path:
             raise
         run.update_manifest(status="finished", why=None)
     return folder
+
+
+def _change(run: RunFolder, settings: Sequence[str]) -> None:
+    """Write what is to be otherwise from now on into the configurations of all arms."""
+    if not settings:
+        return
+    names = run.read_json("manifest.json")["further_arms"]
+    files = [run.path / "config.yaml", *(run.path / "arms" / f"{n}.yaml" for n in names)]
+    found = [with_changes(read_config(file), settings) for file in files]
+    for file, (changed, _) in zip(files, found, strict=True):
+        write_text_atomically(file, to_yaml(changed))
+    known = run.read_json("manifest.json").get("changed", [])
+    run.update_manifest(changed=[*known, {"at": _now(), "changes": found[0][1]}])
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def report_again(folder: Path) -> Path:
@@ -224,7 +251,7 @@ def _tuning(folder: Path, rate: float) -> Path:
 
 
 def _at_rate(arm: Arm, rate: float) -> Arm:
-    return dataclasses.replace(arm, config=with_keys(arm.config, {"train.learning_rate": rate}))
+    return dataclasses.replace(arm, config=with_values(arm.config, {"train.learning_rate": rate}))
 
 
 def _val_auroc(trainings: Sequence[Training]) -> float:
@@ -253,7 +280,7 @@ def _train(
             "engine.workers": config.engine.workers or max(1, share // threads),
         }
         trainings = [
-            dataclasses.replace(training, config=with_keys(training.config, keys))
+            dataclasses.replace(training, config=with_values(training.config, keys))
             for training in trainings
         ]
         one = trainings[0].config

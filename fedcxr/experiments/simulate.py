@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,12 @@ from partitions.plan import read_plan
 from partitions.prepare import prepare
 from partitions.sites_file import site_names
 from server.app import build_app
-from server.job import Job
-from server.start import Machinery, machinery, read_run_config, reopen_job, start_job
+from server.job import ComputePlan, Job
+from server.start import plan_compute, read_stopped_run, reopen_job, start_job
 
 PROGRESS_EVERY_S = 0.5
 
-MakeJob = Callable[[Machinery], Job]
+MakeJob = Callable[[ComputePlan], Job]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +75,40 @@ def simulate(
     if on_start:
         on_start(run)
     try:
-        return _carry(config, run, partial(_new_job, config, run))
+        return _execute(config, run, partial(_new_job, config, run))
     except BaseException:
         if not (run.path / "manifest.json").exists():  # what cannot start leaves no folder behind
             shutil.rmtree(run.path, ignore_errors=True)
         raise
 
 
-def resume(path: Path, on_start: Callable[[RunFolder], None] | None = None) -> FinishedRun:
+def resume(
+    path: Path,
+    on_start: Callable[[RunFolder], None] | None = None,
+    *,
+    settings: Sequence[str] = (),
+) -> FinishedRun:
     """Go on with a run from its newest checkpoint, to the same bits as if it had not stopped.
+
+    Args:
+        path: the run folder.
+        on_start: called with it before anything else happens.
+        settings: `key=value` texts of what is to be otherwise from now on; only what operates the
+            run, such as `server.quorum=0.3`.
 
     Raises:
         ArtefactError: not a run folder, finished already, or damaged.
+        ConfigError: a key that decides the weights.
     """
-    config = read_run_config(path)
+    stopped = read_stopped_run(path, settings)
     run = RunFolder.open(path)
     if on_start:
         on_start(run)
-    return _carry(config, run, lambda with_: reopen_job(path, prepare(config), config, with_))
+    return _execute(
+        stopped.config,
+        run,
+        lambda compute: reopen_job(path, prepare(stopped.config), stopped, compute),
+    )
 
 
 def with_sites_of_plan(config: ExperimentConfig) -> ExperimentConfig:
@@ -108,17 +124,19 @@ def with_sites_of_plan(config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(update={"partition": partition})
 
 
-def _carry(config: ExperimentConfig, run: RunFolder, make_job: MakeJob) -> FinishedRun:
-    with_ = machinery(config)
+def _execute(config: ExperimentConfig, run: RunFolder, make_job: MakeJob) -> FinishedRun:
+    compute = plan_compute(config)
     client_app = AppRef("clients.app", "simulated_app", (str(run.path.absolute()),))
     with run.lock():
         if config.engine.kind == "local":
             gpus = config.engine.client_gpus
             clients, tell = config.partition.clients, partial(_fewer_clients, run)
-            with local_grid(client_app, clients, with_.workers, gpus, tell) as grid:
-                _run_job(make_job(with_), grid)
+            # A client in this process could not be ended at its deadline.
+            apart = config.server.deadline_s is not None
+            with local_grid(client_app, clients, compute.workers, gpus, tell, apart=apart) as grid:
+                _run_job(make_job(compute), grid)
         else:
-            _run_on_ray(config, run, make_job, client_app, with_)
+            _run_on_ray(config, run, make_job, client_app, compute)
     return FinishedRun(run.path, run.read_json("summary.json"))
 
 
@@ -133,7 +151,7 @@ def _run_on_ray(
     run: RunFolder,
     make_job: MakeJob,
     client_app: AppRef,
-    with_: Machinery,
+    compute: ComputePlan,
 ) -> None:
     from fedcxr.engines.ray import ray_grid  # imports Ray, which the local engine does without
 
@@ -141,14 +159,14 @@ def _run_on_ray(
         client_app,
         config.partition.clients,
         config.engine,
-        workers=with_.workers,
-        threads=with_.threads,
+        workers=compute.workers,
+        threads=compute.threads,
         device=resolve_device(config.engine.device),
         run_folder=run.path,
     ) as grid:
         # as many as the cluster has room for
-        with_ = dataclasses.replace(with_, workers=grid.workers, window=grid.workers + 1)
-        _run_job(make_job(with_), grid)
+        compute = dataclasses.replace(compute, workers=grid.workers, window=grid.workers + 1)
+        _run_job(make_job(compute), grid)
 
 
 def _run_job(job: Job, grid: Grid) -> None:
@@ -158,11 +176,11 @@ def _run_job(job: Job, grid: Grid) -> None:
     build_app(lambda grid, context: job)(grid, context)
 
 
-def _new_job(config: ExperimentConfig, run: RunFolder, with_: Machinery) -> Job:
+def _new_job(config: ExperimentConfig, run: RunFolder, compute: ComputePlan) -> Job:
     begun = time.perf_counter()
     run.event("phase", name="prepare")
     ready = prepare(config, _Progress(run))
-    return start_job(config, run, ready, with_, prepare_seconds=time.perf_counter() - begun)
+    return start_job(config, run, ready, compute, prepare_seconds=time.perf_counter() - begun)
 
 
 class _Progress:

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedcxr.config.arithmetic import only_operates
+from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import by_key, check_config, read_config
 from fedcxr.engines.fork_server import ForkServer, fork_server, kill
 from fedcxr.errors import ArtefactError, FedCxrError, RunError, some
@@ -36,16 +38,15 @@ _CODE_S = 10.0
 """Longest wait for the exit code of one whose pipe has ended."""
 _ENDING_S = _END_S + 5.0
 """Longest wait for a training of a comparison that was killed; it ends by itself in `_END_S`."""
-_MAY_DIFFER = (
+_OF_THE_COMPARISON = (
     "name",
     "runs_dir",
-    "data.root",  # the images are known by what they are, not where
     "partition.folder",
     "partition.clients",  # a run writes how many sites its plan has
     "engine",
     "compare",
 )
-"""Keys and sections that may change between two trainings of one comparison."""
+"""Keys and sections that a training takes from its comparison, or writes otherwise than asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def train_one(pipe: socket.socket, text: str) -> None:
     try:
         watch = threading.Thread(target=_end_with, args=(pipe, threading.get_ident()), daemon=True)
         watch.start()
-        _carry_on(Path(order["folder"]), order["config"])
+        _train_or_resume(Path(order["folder"]), order["config"])
         predict_at_sites(Path(order["folder"]), Path(order["partition"]))
     except KeyboardInterrupt:
         os._exit(130)
@@ -159,7 +160,7 @@ def _end_with(pipe: socket.socket, thread: int) -> None:
     kill(os.getpid())
 
 
-def _carry_on(folder: Path, tree: Mapping[str, Any]) -> None:
+def _train_or_resume(folder: Path, tree: Mapping[str, Any]) -> None:
     if folder.is_dir():
         with RunFolder(folder).lock(wait_s=_ENDING_S):
             finished = _status(folder) == "finished"
@@ -170,9 +171,19 @@ def _carry_on(folder: Path, tree: Mapping[str, Any]) -> None:
         if finished:
             return
         if begun:
-            resume(folder)
+            resume(folder, settings=_new_settings(folder, check_config(tree)))
             return
     simulate(check_config(tree), folder=folder)
+
+
+def _new_settings(folder: Path, config: ExperimentConfig) -> list[str]:
+    """Return as `key=value` texts what of a begun training's operation is another now."""
+    then, now = by_key(read_config(folder / "config.yaml")), by_key(config)
+    return [
+        f"{key}={json.dumps(now.get(key))}"
+        for key in sorted(then.keys() | now.keys())
+        if only_operates(key) and then.get(key) != now.get(key)
+    ]
 
 
 def _check_unchanged(training: Training) -> None:
@@ -194,7 +205,8 @@ def _check_unchanged(training: Training) -> None:
 
 
 def _may_differ(key: str) -> bool:
-    return any(key == free or key.startswith(f"{free}.") for free in _MAY_DIFFER)
+    own = any(key == free or key.startswith(f"{free}.") for free in _OF_THE_COMPARISON)
+    return own or only_operates(key)
 
 
 def _status(folder: Path) -> str | None:

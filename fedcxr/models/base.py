@@ -7,6 +7,18 @@ import torch
 from torch import Tensor, nn
 
 
+@dataclass(frozen=True, slots=True)
+class StartingWeights:
+    """Where a model's starting values come from."""
+
+    source: str
+    """`imagenet`, or the file."""
+    copied: tuple[str, ...]
+    """The outputs whose row of the head was taken over."""
+    new: tuple[str, ...]
+    """Those whose row is random, from the seed."""
+
+
 class CxrModel(nn.Module):
     """A network for radiographs: (N, 1, H, W) float → logits (N, L).
 
@@ -16,6 +28,8 @@ class CxrModel(nn.Module):
     def __init__(self, network: nn.Module, cam_name: str) -> None:
         super().__init__()
         self.network = network
+        self.starting_weights: StartingWeights | None = None
+        """Where its first values come from; none = all random."""
         self._cam_name = cam_name
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
 """Name → model. A radiograph has one channel, so every stem has one; see `base.one_channel`."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-
-import torch
 
 from fedcxr.config.model import ModelConfig
 from fedcxr.errors import ConfigError
@@ -11,6 +10,7 @@ from fedcxr.models.alexnet import alexnet
 from fedcxr.models.base import CxrModel, Family
 from fedcxr.models.densenet import densenet121, densenet_small
 from fedcxr.models.efficientnet import efficientnet_b0
+from fedcxr.models.randomness import seeded_generators
 from fedcxr.models.resnet import resnet50
 from fedcxr.models.vit import PATCH_PX, vit_b_16
 from fedcxr.models.weights import load_weights
@@ -66,12 +66,22 @@ def check_model(config: ModelConfig) -> None:
         )
 
 
-def build_model(config: ModelConfig, num_labels: int, seed: int) -> CxrModel:
+def build_model(
+    config: ModelConfig, num_outputs: int, seed: int, *, outputs: Mapping[str, str] | None = None
+) -> CxrModel:
     """Return the model on the CPU, in training mode: float32, NCHW.
 
-    Random values (all of them, or the head's) come from `seed` alone; torch's global generator is
-    left as it was. The one input channel's kernel is the sum of the three RGB ones, which makes
-    ImageNet weights see what they would see in the gray image copied to three channels.
+    Random values (all of them, or those of new rows of the head) come from `seed` alone; torch's
+    global generator is left as it was. The one input channel's kernel is the sum of the three RGB
+    ones, which makes ImageNet weights see what they would see in the gray image copied to three
+    channels.
+
+    Args:
+        config: name, image size and weights.
+        num_outputs: rows of the head.
+        seed: of the random values.
+        outputs: the names of the rows, by which a file's head is taken over, each with what another
+            vocabulary calls it; none = not known.
 
     Raises:
         ConfigError: unknown name, image size that does not fit it, no such weights.
@@ -80,9 +90,10 @@ def build_model(config: ModelConfig, num_labels: int, seed: int) -> CxrModel:
     """
     check_model(config)
     family = _FAMILIES[config.name]
-    with torch.random.fork_rng(devices=[]):  # the CPU's generator only: nothing touches a GPU
-        torch.default_generator.manual_seed(seed)
-        model = family.build(num_labels, config.image_size)
+    with seeded_generators(seed):  # the CPU's generator only: nothing touches a GPU
+        model = family.build(num_outputs, config.image_size)
     if config.weights != "none":
-        load_weights(model, family, config.weights, config.image_size)
+        model.starting_weights = load_weights(
+            model, family, config.weights, config.image_size, outputs or {}
+        )
     return model

@@ -67,10 +67,8 @@ def state(view: RunView) -> str | None:
 def headline_facts(view: RunView) -> list[Fact]:
     """Return the figures beside the headline number."""
     summary = view.summary or {}
-    disjoint = summary.get("disjoint") or {}
-    proof = view.plan.get("proof") or {}
-    holds = disjoint.get("holds", proof.get("disjoint"))
-    pairs = disjoint.get("pairs_checked", proof.get("pairs_checked"))
+    disjoint = view.manifest.get("disjoint") or {}
+    pairs = disjoint.get("pairs_checked")
     best = summary.get("best_round")
     rounds = summary.get("num_rounds", sum(1 for line in view.rounds if line.get("round")))
     return [
@@ -81,8 +79,9 @@ def headline_facts(view: RunView) -> list[Fact]:
         Fact("Time", duration(summary.get("seconds")), _speed(summary)),
         Fact(
             "Patients apart",
-            _proof(holds),
-            f"{counted(pairs, 'pair', 'pairs')} of sets compared" if pairs is not None else "",
+            _proof(disjoint.get("verified")),
+            disjoint.get("reason")
+            or (f"{counted(pairs, 'pair', 'pairs')} of sets compared" if pairs else ""),
         ),
     ]
 
@@ -184,7 +183,7 @@ def _unfinished(view: RunView) -> str:
 def _proof(holds: object) -> str:
     if holds is None:
         return MISSING
-    return "proven" if holds is True else "NOT disjoint"
+    return "proven" if holds is True else "not verifiable"
 
 
 def _patients(summary: Tree) -> str:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedcxr.config.train import TrainConfig
+from fedcxr.errors import DivergedError
 from fedcxr.models.base import CxrModel
+from fedcxr.models.randomness import seeded_generators
 from fedcxr.seeding import derive_rng, derive_seed
 from fedcxr.training.adam import Moments, adam_of
 from fedcxr.training.batches import Batch, gather, on_device
@@ -33,8 +35,8 @@ _CHECK_EVERY = 50
 TOO_FEW = "fewer than 2 usable training images, and batch norm needs 2"
 NO_LABEL = "no training image has a known label"
 NOT_FINITE = "the loss is not finite; lower train.learning_rate"
-REASONS = (TOO_FEW, NO_LABEL, NOT_FINITE)
-"""Why a training came to nothing; fixed sentences, since they leave the site."""
+REASONS = (TOO_FEW, NO_LABEL)
+"""Why there was nothing to train on; fixed sentences, since they leave the site."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ class TrainResult:
     images_seen: int
     """Images through the network, over all epochs."""
     reason: str | None = None
-    """Why nothing usable came of it: one of `REASONS`."""
+    """Why there was nothing to train on: one of `REASONS`."""
 
 
 def train_site(
@@ -88,6 +90,9 @@ def train_site(
         freeze_batch_norm: keep batch-norm statistics as they came.
         full_batch: the model's forward pass for full batches, where it is a compiled one.
         moments: what Adam goes on from; none = started anew.
+
+    Raises:
+        DivergedError: the loss left the finite numbers; the model is of no use then.
     """
     reason = _why_not(target)
     if reason is not None:
@@ -96,7 +101,7 @@ def train_site(
     _set_training(model, freeze_batch_norm)
     optimizer, tally = adam_of(model, moments), _Tally()
     made = _batches(images, rows, target, config, seed)
-    own = _own_randomness(derive_seed(seed, "dropout"), device)
+    own = seeded_generators(derive_seed(seed, "dropout"), device)
     with own, repeatable(device), _relu_in_place(model):
         for pixels, known, views in on_device(made, device):
             inputs = augment(normalize(pixels, normalization), views)
@@ -108,9 +113,7 @@ def train_site(
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
             optimizer.step(config, learning_rate)
             tally.add(loss.detach(), known)
-            if len(tally.losses) % _CHECK_EVERY == 0 and tally.bad_step() is not None:
-                break
-            if len(tally.losses) == config.max_steps:
+            if tally.is_over(config.max_steps):
                 break
     return tally.result(len(rows))
 
@@ -152,18 +155,6 @@ def _set_training(model: nn.Module, freeze_batch_norm: bool) -> None:
 
 
 @contextmanager
-def _own_randomness(seed: int, device: str) -> Iterator[None]:
-    """Seed torch's global generators, which dropout draws from, and put them back afterwards."""
-    gpus = [torch.device(device).index or 0] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=gpus):
-        torch.default_generator.manual_seed(seed)
-        for gpu in gpus:
-            with torch.cuda.device(gpu):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
-@contextmanager
 def _relu_in_place(model: nn.Module) -> Iterator[None]:
     """Let the registry's networks overwrite what goes into a ReLU, as torchvision's own do.
 
@@ -197,6 +188,11 @@ class _Tally:
         self._weights.append((~torch.isnan(target)).sum())
         self._images_seen += len(target)
 
+    def is_over(self, max_steps: int | None) -> bool:
+        """Return whether no step shall follow: there were enough, or a loss was not finite."""
+        steps = len(self.losses)
+        return steps == max_steps or (steps % _CHECK_EVERY == 0 and self.bad_step() is not None)
+
     def bad_step(self) -> int | None:
         """Return the first step, from 1, whose loss is not finite."""
         finite = torch.isfinite(torch.stack(self.losses)).tolist()
@@ -207,7 +203,7 @@ class _Tally:
         steps, seen, bad = len(self.losses), self._images_seen, self.bad_step()
         if bad is not None:
             log.error("the loss is not finite at step %d", bad)
-            return TrainResult(0, float("nan"), steps, seen, NOT_FINITE)
+            raise DivergedError(NOT_FINITE)
         losses = torch.stack(self.losses).double().cpu().numpy()
         weights = torch.stack(self._weights).double().cpu().numpy()
         mean = float(np.average(losses, weights=np.maximum(weights, 1e-12)))

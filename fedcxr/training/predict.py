@@ -1,4 +1,9 @@
-"""Probabilities from a model, and batch-norm statistics measured again. Nothing is trained."""
+"""Probabilities from a model, and batch-norm statistics measured again. Nothing is trained.
+
+In float32, whatever the training's precision: bf16 has 8 bits for a logit, so 800 images got 41
+different probabilities, and images of the same value cannot be ranked. Of a precision the memory
+layout alone counts here.
+"""
 
 from collections.abc import Iterator
 
@@ -8,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedcxr.training.batches import gather, on_device
-from fedcxr.training.device import repeatable
-from fedcxr.training.precision import Precision, arrange, autocast
+from fedcxr.training.device import full_float32, repeatable
+from fedcxr.training.precision import Precision, arrange
 from fedcxr.training.transforms import Normalization, normalize
 
 
@@ -33,11 +38,9 @@ def predict(
     arrange(model, precision, device)
     model.eval()
     parts: list[Tensor] = []
-    with torch.inference_mode(), repeatable(device):
+    with torch.inference_mode(), repeatable(device), full_float32():
         for inputs in _inputs(images, rows, batch_size, normalization, device):
-            with autocast(precision, device):
-                logits = model(inputs)[:, :num_labels]
-            parts.append(torch.sigmoid(logits.float()))
+            parts.append(torch.sigmoid(model(inputs)[:, :num_labels]))
         if not parts:
             return np.zeros((0, 0), dtype=np.float32)
         probs: NDArray[np.float32] = torch.cat(parts).cpu().numpy()
@@ -71,7 +74,7 @@ def recalibrate_batch_norm(
             norm.reset_running_stats()
             norm.momentum = None  # torch's sign for a cumulative mean
             norm.train()
-        with torch.no_grad(), repeatable(device), autocast(precision, device):
+        with torch.no_grad(), repeatable(device), full_float32():
             for inputs in _inputs(images, whole, batch_size, normalization, device):
                 model(inputs)
     finally:

@@ -117,7 +117,7 @@ class _Bench:
 
     def __init__(self, config: ModelConfig, batch_size: int) -> None:
         size = min(config.image_size, _MAX_SIZE_PX)
-        stand_in = config.model_copy(update={"image_size": size, "weights": "none"})
+        stand_in = config.without_weights().model_copy(update={"image_size": size})
         self._model = build_model(stand_in, _NUM_LABELS, seed=0)
         small = sum(tensor.numel() for tensor in self._model.parameters()) < _FEW_PARAMETERS
         images = (32 if small else 8) * 64**2 // size**2

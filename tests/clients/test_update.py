@@ -10,7 +10,7 @@ from clients.app import build_app
 from clients.site import open_site, simulated
 from clients.state import read_state
 from clients.train import train_order
-from clients.update import outgoing
+from clients.update import encode_update
 from clients.worker import worker_for
 from fedcxr.codecs import DTYPES, Encoded, decode
 from fedcxr.engines.worker import simulated_context
@@ -47,7 +47,7 @@ def step(tmp_path, make_task):
     """Let a site send what it trained in a round, given zeros."""
 
     def make(round_num, trained, codec="int8", given=(0, 0, 1), **task):
-        return outgoing(
+        return encode_update(
             tmp_path / "state",
             make_task(codec=codec, **task),
             round_num,

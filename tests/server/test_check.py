@@ -16,7 +16,8 @@ from fedcxr.wire import (
     pack_parameters,
     pack_receipt,
 )
-from server.check import check_parameters, check_receipt, check_update
+from server.bounds import Norms, UpdateBound, median_norms
+from server.check import TooLongError, check_parameters, check_receipt, check_update
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -30,6 +31,7 @@ ORDER = Order("a-run", 3, "a-nonce", SPEC.digest, "{}", 0.1)
 RECEIPT_SENT = Receipt("a-run", 3, "a-nonce", SPEC.digest, "site-01", "ok", "")
 NUMBERS = {"num-examples": 30, "train-loss": 0.5, "images-seen": 60, "seconds": 2.0}
 VECTOR = np.arange(10, dtype=np.float32)
+GIVEN = Parameters(np.zeros(10, np.float32), np.int64([0]))
 
 
 def update(*, numbers=None, vector=VECTOR, counters=None, arrays=None, **receipt):
@@ -44,8 +46,10 @@ def update(*, numbers=None, vector=VECTOR, counters=None, arrays=None, **receipt
     return Message(content, dst_node_id=0, message_type="train")
 
 
-def check(message):
-    return check_update(message, "site-01", ORDER, spec=SPEC, most_examples=40)
+def check(message, bound=None):
+    return check_update(
+        message, "site-01", ORDER, spec=SPEC, most_examples=40, given=GIVEN, bound=bound
+    )
 
 
 def changed(position, value):
@@ -223,9 +227,56 @@ def test_a_negative_weight_or_mean_and_a_variance_of_zero_are_right():
     vector = VECTOR.copy()
     vector[[0, 4, 6]] = -1.0
     vector[8] = 0.0
-    check_parameters(Parameters(vector, np.int64([0])), SPEC)
+    check_parameters(Parameters(vector, np.int64([0])), SPEC, GIVEN)
 
 
 def test_a_negative_counter_is_refused():
     with pytest.raises(RunError, match="a counter is negative"):
         check(update(counters=np.int64([-1])))
+
+
+def bounded(policy="refuse", trained=2.0, buffers=3.0, images=40):
+    """Return the bound of a round after one with these usual norms; twice as much is allowed."""
+    of_plan = {"site-01": images, "site-02": 40, "site-03": 40}
+    return UpdateBound(2.0, policy, (Norms(trained, buffers),), of_plan)
+
+
+def test_an_update_has_the_norms_of_its_two_parts():
+    # 0² + 1² + … + 5² = 55 of the trained values; 6² + 7² + 8² + 9² = 230 of the statistics
+    norms = check(update()).norms
+    assert (norms.trained, norms.buffers) == pytest.approx((55**0.5, 230**0.5), rel=1e-5)
+
+
+@pytest.mark.parametrize("position", [0, 7])
+def test_an_update_of_3e38_has_a_norm_and_is_refused_by_it(position):
+    assert check(update(vector=changed(position, 3e38))).num_examples == 30  # finite, so far right
+    with pytest.raises(TooLongError, match=r"has the norm 3e\+38, and by the rounds before \d"):
+        check(update(vector=changed(position, 3e38)), bounded(trained=50.0, buffers=50.0))
+
+
+def test_a_long_update_is_clipped_to_the_limit_in_the_same_direction():
+    # twice the usual 2 and 3: 4 and 6 are allowed
+    found = check(update(), bounded("clip"))
+    assert found.is_clipped
+    trained, buffers = found.parameters.vector[:6], found.parameters.vector[6:]
+    np.testing.assert_allclose(trained, VECTOR[:6] * 4.0 / 55**0.5, rtol=1e-5)
+    np.testing.assert_allclose(buffers, VECTOR[6:] * 6.0 / 230**0.5, rtol=1e-5)
+    assert found.norms.trained == pytest.approx(55**0.5, rel=1e-5)  # as it was sent
+
+
+def test_a_site_with_more_images_than_most_may_go_further_in_proportion():
+    # a median site has 40 images: with 400 ten times the limit of 4 and 6 is allowed
+    assert not check(update(), bounded(images=400)).is_clipped
+    with pytest.raises(TooLongError):
+        check(update(), bounded(images=40))
+
+
+def test_the_first_round_has_nothing_to_compare_with():
+    bound = UpdateBound(2.0, "refuse", (), {"site-01": 1})
+    assert not check(update(vector=changed(0, 3e38)), bound).is_clipped
+
+
+def test_usual_is_the_median_over_the_rounds_of_each_rounds_median():
+    assert median_norms([Norms(1, 4), Norms(2, 5), Norms(30, 60)]) == Norms(2, 5)
+    bound = UpdateBound(2.0, "refuse", (Norms(1, 1), Norms(9, 2), Norms(2, 3)), {"a": 1})
+    assert bound.limit("a") == Norms(4, 4)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fedcxr.config.arithmetic import Arithmetic
 from fedcxr.errors import ArtefactError
 from fedcxr.parameters import Parameters, ParameterSpec
 from server.checkpoint import (
@@ -12,7 +13,8 @@ from server.checkpoint import (
     write_checkpoint,
 )
 
-DIGEST = "a" * 64
+ARITHMETIC = Arithmetic({"seed": 0, "train.learning_rate": 0.001})
+OUTPUTS = ("Edema", "Mass")
 
 
 def spec_of(labels=14):
@@ -33,13 +35,15 @@ def state(round_num, best_round=None, auroc=0.5):
     return Checkpoint(round_num, Parameters(vector, np.int64([round_num])), best, auroc, line)
 
 
-def write(folder, *states, digest=DIGEST):
+def write(folder, *states, arithmetic=ARITHMETIC):
+    before = 0
     for one in states:
-        write_checkpoint(folder, one, SPEC, digest)
+        write_checkpoint(folder, one, SPEC, arithmetic, outputs=OUTPUTS, best_before=before)
+        before = one.best_round
 
 
-def newest(folder, spec=SPEC, digest=DIGEST):
-    return newest_checkpoint(folder, spec, digest)
+def newest(folder, spec=SPEC, arithmetic=ARITHMETIC):
+    return newest_checkpoint(folder, spec, arithmetic)
 
 
 def damage(file, kind):
@@ -79,14 +83,23 @@ def test_the_same_state_gives_the_same_bytes(tmp_path):
 
 
 def test_the_newest_two_and_the_best_are_kept(tmp_path):
-    for round_num in range(7):
-        write(tmp_path, state(round_num, best_round=min(round_num, 2)))
+    write(tmp_path, *[state(round_num, best_round=min(round_num, 2)) for round_num in range(7)])
     assert checkpoint_rounds(tmp_path) == [2, 5, 6]
 
 
-def test_a_best_round_that_was_beaten_goes(tmp_path):
-    write(tmp_path, *[state(n, best_round=1) for n in range(1, 5)], state(5), state(6, 5))
+def test_a_best_round_that_was_beaten_goes_a_round_later(tmp_path):
+    write(tmp_path, *[state(n, best_round=1) for n in range(1, 5)], state(5))
+    assert checkpoint_rounds(tmp_path) == [1, 4, 5]
+    write_checkpoint(tmp_path, state(6, 5), SPEC, ARITHMETIC, outputs=OUTPUTS, best_before=5)
     assert checkpoint_rounds(tmp_path) == [5, 6]
+
+
+def test_a_damaged_newest_round_that_was_the_best_leaves_the_best_before_it(tmp_path):
+    write(tmp_path, *[state(n, best_round=1) for n in range(1, 5)], state(5))
+    checkpoint_file(tmp_path, 5).unlink()  # as the message of a damaged one says
+    before = newest(tmp_path)
+    assert (before.round_num, before.best_round) == (4, 1)
+    assert read_checkpoint(checkpoint_file(tmp_path, 1), SPEC, ARITHMETIC).round_num == 1
 
 
 def test_rounds_are_ordered_as_numbers_and_strange_files_left_alone(tmp_path):
@@ -105,15 +118,16 @@ def test_a_folder_without_checkpoints_says_to_start_again(tmp_path):
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
     write(tmp_path, state(1))
     with pytest.raises(ArtefactError) as caught:
-        newest(tmp_path, digest="b" * 64)
-    assert "made under another configuration" in str(caught.value)
-    assert "aaaaaaaaaaaa" in str(caught.value)
-    assert "bbbbbbbbbbbb" in str(caught.value)
+        newest(tmp_path, arithmetic=Arithmetic({"seed": 1, "train.learning_rate": 0.001}))
+    assert "made under another configuration: seed was 0, is 1. These keys" in str(caught.value)
 
 
-def test_any_configuration_will_do_where_the_model_is_only_used(tmp_path):
+def test_a_model_that_is_only_used_must_be_the_runs_own(tmp_path):
     write(tmp_path, state(1))
-    assert read_checkpoint(checkpoint_file(tmp_path, 1), SPEC, None).round_num == 1
+    file = checkpoint_file(tmp_path, 1)
+    assert read_checkpoint(file, SPEC, ARITHMETIC.digest).round_num == 1
+    with pytest.raises(ArtefactError, match="belongs to another run"):
+        read_checkpoint(file, SPEC, "b" * 64)
 
 
 def test_a_checkpoint_of_another_label_list_names_the_difference(tmp_path):

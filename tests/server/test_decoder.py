@@ -63,14 +63,17 @@ def content_of(arrays):
 
 def decoder(codec):
     made = Decoder(codec, SPEC)
-    made.begin(pack_parameters(Parameters(GIVEN, COUNTERS)))
+    made.begin(Parameters(GIVEN, COUNTERS))
     return made
 
 
 def check(codec, arrays):
     message = Message(content_of(arrays), dst_node_id=0, message_type="train")
     read = decoder(codec).read
-    return check_update(message, "site-01", ORDER, spec=SPEC, most_examples=9, read=read)
+    given = Parameters(GIVEN, COUNTERS)
+    return check_update(
+        message, "site-01", ORDER, spec=SPEC, most_examples=9, given=given, read=read
+    )
 
 
 @pytest.mark.parametrize(

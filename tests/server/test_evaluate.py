@@ -24,7 +24,9 @@ def config(**data):
 
 
 def model_of(settings):
-    return GlobalModel(settings, LABELS, precision=FP32, device="cpu", threads=1)
+    return GlobalModel(
+        settings, LABELS, network=settings.model, precision=FP32, device="cpu", threads=1
+    )
 
 
 @pytest.fixture

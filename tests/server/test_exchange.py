@@ -4,7 +4,7 @@ import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
-from server.exchange import Waits, exchange
+from server.exchange import ExchangeLimits, exchange
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -89,7 +89,7 @@ def orders_for(sites, made=None):
 
 
 def waits(window=3, deadline_s=5.0):
-    return Waits(window, deadline_s)
+    return ExchangeLimits(window, deadline_s)
 
 
 def run(grid, sites, *, window=3, deadline_s=5.0):
@@ -154,14 +154,14 @@ def test_waits_of_silent_sites_run_side_by_side():
 
 def test_a_grid_that_can_is_told_whom_nobody_waits_for():
     class Forgetful(FakeGrid):
-        given_up = ()
+        cancelled = ()
 
-        def give_up(self, message_id):
-            self.given_up = (*self.given_up, message_id)
+        def cancel(self, message_id):
+            self.cancelled = (*self.cancelled, message_id)
 
     grid = Forgetful({"a": 0, "b": None, "c": 0})
     run(grid, "abc", deadline_s=0.05)
-    assert grid.given_up == ("message-b",)
+    assert grid.cancelled == ("message-b",)
 
 
 def test_a_node_that_is_not_connected_is_missing_at_once():

@@ -13,12 +13,13 @@ from fedcxr.parameters import Parameters
 from fedcxr.training.precision import Precision
 from server.checkpoint import Checkpoint
 from server.finish import times
-from server.job import Job
-from server.join import Card
+from server.job import ComputePlan, Job
+from server.roster import Card
 from server.rounds import _better, learning_rate
 from server.run import with_pooled_moments
 
 PRECISION = Precision("fp32", False, "a test")
+LOCAL = ComputePlan("local", 1, 2)
 
 
 def after(best_round, best_auroc):
@@ -28,7 +29,7 @@ def after(best_round, best_auroc):
 
 def job_of(**train):
     config = ExperimentConfig(train=TrainConfig(**train))
-    return Job(config, None, SimpleNamespace(), None, "cpu", 2)
+    return Job(config, None, SimpleNamespace(), None, "cpu", LOCAL)
 
 
 def card(count, total, squares):
@@ -101,7 +102,8 @@ def test_pooled_moments_of_a_resumed_run_do_not_change_its_digest():
     job = replace(
         job, prepared=SimpleNamespace(plan=SimpleNamespace(digest="p")), precision=PRECISION
     )
-    assert with_pooled_moments(job, {"a": card(2, 1.0, 1.0)}).config_digest() == job.config_digest()
+    pooled = with_pooled_moments(job, {"a": card(2, 1.0, 1.0)})
+    assert pooled.arithmetic().digest == job.arithmetic().digest
 
 
 def test_what_decides_the_weights_decides_the_digest_and_nothing_else():
@@ -109,8 +111,8 @@ def test_what_decides_the_weights_decides_the_digest_and_nothing_else():
 
     def digest(*settings, threads=1):
         config = load_config(settings=settings)
-        job = Job(config, None, prepared, PRECISION, "cpu", 2, threads=threads)
-        return job.config_digest()
+        job = Job(config, None, prepared, PRECISION, "cpu", replace(LOCAL, threads=threads))
+        return job.arithmetic().digest
 
     same = [
         "name=other",
@@ -118,6 +120,10 @@ def test_what_decides_the_weights_decides_the_digest_and_nothing_else():
         "engine.workers=2",
         "data.root=/moved",
         "engine.kind=ray",
+        "server.quorum=0.1",
+        "server.deadline_s=5",
+        "server.bootstrap=200",
+        "explain.labels=2",
     ]
     other = ["seed=1", "train.learning_rate=1e-5", "server.rounds=3"]
     assert {digest(setting) for setting in same} == {digest()}
@@ -130,7 +136,7 @@ def test_the_task_names_no_path_of_the_server():
     )
     run = SimpleNamespace(name="a-run")
     prepared = SimpleNamespace(plan=SimpleNamespace(labels=("Edema",)))
-    task = Job(config, run, prepared, PRECISION, "cpu", 2).task()
+    task = Job(config, run, prepared, PRECISION, "cpu", LOCAL).task()
     assert "secret" not in task.to_text()
     assert task.labels == ("Edema",)
 

@@ -6,7 +6,8 @@ import pytest
 
 from fedcxr.config import load_config
 from fedcxr.errors import ConfigError
-from server.start import Machinery, start_job
+from server.job import ComputePlan
+from server.start import start_job
 
 
 @pytest.mark.parametrize(
@@ -25,5 +26,5 @@ def test_a_policy_that_cannot_act_stops_a_run_before_it_starts(data, words, tmp_
     config = load_config(overrides={"server.rounds": 4, **keys})
     prepared = SimpleNamespace(plan=SimpleNamespace(labels=("Edema", "Fracture")))
     with pytest.raises(ConfigError, match=words):
-        start_job(config, SimpleNamespace(path=tmp_path), prepared, Machinery("local", 1, 2))
+        start_job(config, SimpleNamespace(path=tmp_path), prepared, ComputePlan("local", 1, 2))
     assert not list(tmp_path.iterdir())

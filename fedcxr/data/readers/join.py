@@ -10,7 +10,13 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from fedcxr.data.labels import CHEXPERT_LABELS, MASKED, NIH14_IN_CHEXPERT, NIH14_LABELS
+from fedcxr.data.labels import (
+    CHEXPERT_LABELS,
+    MASKED,
+    NIH14_IN_CHEXPERT,
+    NIH14_LABELS,
+    synonym_of,
+)
 from fedcxr.data.records import Box, DataSet, Record
 from fedcxr.errors import LeakError
 
@@ -71,12 +77,11 @@ def in_the_words_of(labels: Sequence[str], dataset: DataSet) -> DataSet:
     >>> in_the_words_of(["Pleural Effusion", "Mass"], nih).labels
     ('Pleural Effusion', 'Mass')
     """
-    synonyms = {**NIH14_IN_CHEXPERT, **{b: a for a, b in NIH14_IN_CHEXPERT.items()}}
     named = (
-        other if label not in labels and (other := synonyms.get(label)) in labels else label
+        other if label not in labels and (other := synonym_of(label)) in labels else label
         for label in dataset.labels
     )
-    return replace(dataset, labels=tuple(str(label) for label in named))
+    return replace(dataset, labels=tuple(named))
 
 
 def own_labels(kind: str, kinds: Sequence[str], labels: Sequence[str]) -> dict[str, str]:

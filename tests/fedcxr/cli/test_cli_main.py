@@ -29,6 +29,7 @@ CODES = {
     "NetworkError": 5,
     "RunError": 6,
     "QuorumError": 6,
+    "DivergedError": 6,
     "StoppedError": 130,
 }
 SUMMARY = {
@@ -40,6 +41,9 @@ SUMMARY = {
     "test_patients": 50,
     "gradcam": {"hit_rate": 0.5, "center_hit_rate": 0.25, "num_findings": 40},
     "seconds": 12.1,
+    "collapsed_labels": [],
+    "refused_rounds": [],
+    "participation": {},
 }
 
 
@@ -67,14 +71,14 @@ def simulation(monkeypatch, tmp_path):
     """Put something in the place of the simulation; what it was called with is kept."""
     calls = []
 
-    def put(err=None, run=None):
+    def put(err=None, run=None, **summary):
         def simulate(config, on_start=None):
             calls.append(config)
             if run is not None:
                 on_start(run)
             if err is not None:
                 raise err
-            return FinishedRun(tmp_path / "a-run", SUMMARY)
+            return FinishedRun(tmp_path / "a-run", {**SUMMARY, **summary})
 
         # by name, since the package re-exports the function under the module's name
         module = importlib.import_module("fedcxr.experiments.simulate")
@@ -270,3 +274,18 @@ def test_no_verb_shows_the_help(run_main):
     code, out, err = run_main()
     assert code in (0, 2)  # click counts it as a usage error, older versions do not
     assert "simulate" in out + err
+
+
+def test_the_end_says_who_was_missing_what_was_refused_and_what_collapsed(run_main, simulation):
+    absent = {"asked": 4, "counted": 2, "missing": [2, 3], "refused": [], "skipped": []}
+    whole = {**absent, "counted": 4, "missing": []}
+    simulation(
+        participation={"site-00": whole, "site-02": absent},
+        refused_rounds=[1],
+        collapsed_labels=["Edema"],
+    )
+    _, out, _ = run_main("simulate")
+    assert "site-02 took part in 2 of 4 rounds: missing in 2, 3" in out
+    assert "site-00" not in out
+    assert "Rounds whose new model was not taken: 1 (see rounds.jsonl)" in out
+    assert "the same probability of Edema: it has collapsed" in out

@@ -100,6 +100,9 @@ def test_the_command_line_is_what_the_run_gets(monkeypatch, tmp_path, capsys):
         "auroc": {},
         "gradcam": {"hit_rate": None},
         "seconds": 1.0,
+        "collapsed_labels": [],
+        "refused_rounds": [],
+        "participation": {},
     }
 
     def record(config, on_start=None):

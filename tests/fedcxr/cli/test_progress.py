@@ -221,6 +221,9 @@ def test_the_outcome_names_figure_interval_and_page(tmp_path, capsys):
         "test_patients": 20,
         "gradcam": {"hit_rate": 1 / 3, "center_hit_rate": 0.125, "num_findings": 24},
         "seconds": 61.2,
+        "collapsed_labels": [],
+        "refused_rounds": [],
+        "participation": {},
     }
     print_outcome(tmp_path, summary)
     assert capsys.readouterr().out.splitlines() == [

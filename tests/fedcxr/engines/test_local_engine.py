@@ -21,7 +21,7 @@ from fedcxr.wire import (
     pack_parameters,
     unpack_parameters,
 )
-from server.exchange import Waits, exchange
+from server.exchange import ExchangeLimits, exchange
 
 BAD_NODE = 3
 
@@ -39,6 +39,8 @@ def echo_app():
             os._exit(9)
         if what == "hang" and context.node_id == BAD_NODE:
             time.sleep(60)
+        if what == "slow":
+            time.sleep(0.5)
         if what == "crowded":
             return crowded(message)
         if what == "killed" and first_time():
@@ -108,7 +110,7 @@ def round_of(grid, arrays, nodes, do="echo", deadline_s=30.0):
         return lambda: Message(RecordDict(content), dst_node_id=node, message_type="train")
 
     orders = [(f"site-{node}", maker(node)) for node in nodes]
-    return list(exchange(grid, orders, Waits(3, deadline_s)))
+    return list(exchange(grid, orders, ExchangeLimits(3, deadline_s)))
 
 
 def values(replies):
@@ -137,13 +139,13 @@ def test_nodes_are_numbered_from_1():
     assert list(LocalGrid(ECHO, 3, 1).get_node_ids()) == [1, 2, 3]
 
 
-def test_an_order_that_is_given_up_is_not_done_any_more():
+def test_an_order_that_is_cancelled_is_not_done_any_more():
     grid = LocalGrid(ECHO, 2, 1)
     content = RecordDict({"order": ConfigRecord({"do": "echo"}), PARAMETERS: arrays_of(1.0)})
     first, second = grid.push_messages(
         [grid.create_message(content, "train", node, "1") for node in (1, 2)]
     )
-    grid.give_up(first)
+    grid.cancel(first)
     (reply,) = grid.pull_messages([first, second])
     assert reply.metadata.reply_to_message_id == second
     assert list(grid.pull_messages([first])) == []
@@ -244,3 +246,33 @@ def test_where_memory_runs_out_half_of_the_workers_go_on_and_no_site_is_lost(tmp
         (tmp_path / "other.busy").touch()
         (alone,) = round_of(grid, arrays_of(3.0), [1], do="crowded")
         assert alone.message.content[RECEIPT]["code"] == OUT_OF_MEMORY
+
+
+@pytest.mark.slow
+def test_a_deadline_counts_from_when_a_client_begins_and_not_from_the_queue():
+    # Six sites of 0.5 s on two workers, three orders under way: the third waits half a second for
+    # a worker. From the queue its 0.9 s would be over while it trains.
+    with local_grid(ECHO, 6, 2) as grid:
+        round_of(grid, arrays_of(1.0), grid.get_node_ids())  # the workers are there
+        replies = round_of(grid, arrays_of(1.0), grid.get_node_ids(), do="slow", deadline_s=0.9)
+    assert [r.reason for r in replies] == [""] * 6
+
+
+@pytest.mark.slow
+def test_a_single_worker_is_ended_at_its_deadline_as_well():
+    with local_grid(ECHO, 4, 1, apart=True) as grid:
+        round_of(grid, arrays_of(1.0), [1])
+        start = time.monotonic()
+        replies = round_of(grid, arrays_of(1.5), grid.get_node_ids(), do="hang", deadline_s=1.0)
+        assert time.monotonic() - start < 20.0
+    assert [r.reason for r in replies] == ["", "", "no answer within 1 s", ""]
+    assert os.getpid() not in said([r for r in replies if r.message], "pid")
+
+
+@pytest.mark.slow
+def test_without_a_deadline_a_client_that_does_nothing_any_more_is_ended(monkeypatch):
+    monkeypatch.setattr("fedcxr.engines.idle.IDLE_S", 1.0)
+    with local_grid(ECHO, 4, 2) as grid:
+        replies = round_of(grid, arrays_of(1.5), grid.get_node_ids(), do="hang", deadline_s=None)
+        assert [r.reason for r in replies] == ["", "", "the site's client did nothing any more", ""]
+        assert values(round_of(grid, arrays_of(2.0), [BAD_NODE])) == [4.0]

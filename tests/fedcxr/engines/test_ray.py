@@ -27,7 +27,7 @@ from fedcxr.engines.ray import RayGrid
 from fedcxr.engines.ray_cluster import Share, connected
 from fedcxr.errors import NetworkError
 from fedcxr.experiments import simulate
-from server.exchange import Waits, exchange
+from server.exchange import ExchangeLimits, exchange
 
 ECHO = AppRef("ray_echo", "echo_app")
 LIMIT_S = 60.0
@@ -75,12 +75,12 @@ def machine(cluster):
 
 
 @pytest.fixture
-def open_grid(cluster):
+def open_grid(cluster, tmp_path):
     """Start a grid of so many clients; all grids are closed at the end."""
     grids = []
 
     def start(clients=2, *, app=ECHO, cpus=1.0, **more):
-        grid = RayGrid(app, 4, Share(cpus, 0.0, clients), **more)
+        grid = RayGrid(app, 4, Share(cpus, 0.0, clients), pulses=tmp_path, **more)
         grids.append(grid)
         grid.start()
         return grid
@@ -108,7 +108,7 @@ def start_round(grid, nodes=(1, 2, 3, 4), deadline_s=LIMIT_S, **what):
         return lambda: Message(RecordDict(records), dst_node_id=node, message_type="train")
 
     orders = [(f"site-{node}", maker(node)) for node in nodes]
-    return exchange(grid, orders, Waits(grid.workers + 1, deadline_s))
+    return exchange(grid, orders, ExchangeLimits(grid.workers + 1, deadline_s))
 
 
 def values(messages):
@@ -258,7 +258,7 @@ def test_a_machine_without_fedcxr_ends_the_run_with_its_address(open_grid, monke
 
         def __init__(self, app, log_level): ...
 
-        def open(self, must_see): ...
+        def open(self, must_see, pulse): ...
 
     only_here = types.ModuleType("only_here")
     monkeypatch.setattr(only_here, "Client", Client, raising=False)

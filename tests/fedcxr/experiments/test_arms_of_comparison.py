@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedcxr.config.load import load_config
+from fedcxr.config.load import load_config, with_values
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.tokens import SYNTHETIC_KEY
 from fedcxr.experiments.arms import (
@@ -10,7 +10,6 @@ from fedcxr.experiments.arms import (
     presentations,
     steps_by_site,
     trainings_of,
-    with_keys,
 )
 from partitions.plan import make_partition, read_plan
 
@@ -121,6 +120,6 @@ def test_further_arms_train_on_the_federations_sites(plan, tmp_path):
 
 
 def test_keys_are_changed_by_their_dotted_names():
-    changed = with_keys(configured(), {"train.learning_rate": 0.25, "seed": 9})
+    changed = with_values(configured(), {"train.learning_rate": 0.25, "seed": 9})
     assert (changed.train.learning_rate, changed.seed) == (0.25, 9)
     assert changed.train.batch_size == 4

@@ -14,12 +14,12 @@ import pytest
 
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config import load_config
-from fedcxr.config.load import to_yaml
+from fedcxr.config.load import to_yaml, with_values
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments import trainings as module
-from fedcxr.experiments.arms import Training, with_keys
+from fedcxr.experiments.arms import Training
 from fedcxr.experiments.at_sites import SITES_FILE
-from fedcxr.experiments.compare import carry_on, report_again
+from fedcxr.experiments.compare import report_again, resume_comparison
 from fedcxr.experiments.simulate import simulate
 from fedcxr.experiments.trainings import run_trainings
 from fedcxr.runs.folder import RunFolder
@@ -47,7 +47,7 @@ def manifest(folder):
 
 def finished(folder, config, **keys):
     """Return a training of `config` whose run folder is that of a finished run with `keys`."""
-    then = with_keys(config, {key.replace("__", "."): value for key, value in keys.items()})
+    then = with_values(config, {key.replace("__", "."): value for key, value in keys.items()})
     run = RunFolder.at(folder / "federated-seed-0")
     write_text_atomically(run.path / "config.yaml", to_yaml(then))
     run.write_json("manifest.json", {"status": "finished"})
@@ -63,7 +63,7 @@ def do(training):
 def test_a_training_killed_before_its_manifest_is_begun_anew(tmp_path):
     config = load_config(overrides={**TINY, "server.rounds": 1, "engine.workers": 1})
     run = RunFolder.at(tmp_path / "federated-seed-0")  # as far as it came
-    module._carry_on(run.path, config.model_dump(mode="json"))
+    module._train_or_resume(run.path, config.model_dump(mode="json"))
     assert manifest(run.path)["status"] == "finished"
 
 
@@ -90,7 +90,7 @@ def test_a_training_without_a_checkpoint_is_removed_once_its_lock_is_free(
 
     timer = threading.Timer(0.3, end)
     timer.start()
-    module._carry_on(run.path, load_config().model_dump(mode="json"))
+    module._train_or_resume(run.path, load_config().model_dump(mode="json"))
     timer.join()
     assert seen == [(True, False)]
 
@@ -100,11 +100,11 @@ def test_a_training_that_another_process_does_is_left_alone(tmp_path, monkeypatc
     run = RunFolder.at(tmp_path / "federated-seed-0")
     words = "another process is writing this run"
     with run.lock(), pytest.raises(ArtefactError, match=words):
-        module._carry_on(run.path, load_config().model_dump(mode="json"))
+        module._train_or_resume(run.path, load_config().model_dump(mode="json"))
     assert (run.path / "checkpoints").is_dir()
 
 
-@pytest.mark.parametrize("verb", [carry_on, report_again])
+@pytest.mark.parametrize("verb", [resume_comparison, report_again])
 def test_a_comparison_is_written_by_one_process_at_a_time(tmp_path, verb):
     run = RunFolder(tmp_path)
     run.write_json("manifest.json", {"kind": "comparison", "status": "running"})
@@ -174,7 +174,7 @@ def test_trainings_end_with_a_killed_comparison_and_go_on_when_resumed(tmp_path)
             time.sleep(0.01)
         (folder,) = tmp_path.glob("*-compare")
         with pytest.raises(ArtefactError, match="another process is writing this run"):
-            carry_on(folder)
+            resume_comparison(folder)
         assert process.poll() is None
     finally:
         process.kill()
@@ -191,7 +191,7 @@ def test_trainings_end_with_a_killed_comparison_and_go_on_when_resumed(tmp_path)
     time.sleep(0.5)
     assert (run / "rounds.jsonl").read_bytes() == reached
 
-    carry_on(folder)
+    resume_comparison(folder)
     assert manifest(folder)["status"] == manifest(run)["status"] == "finished"
     assert (run / "rounds.jsonl").read_bytes().startswith(reached)
     assert len(RunFolder(run).read_lines("rounds.jsonl")) == ROUNDS + 1

@@ -54,7 +54,7 @@ def test_the_map_is_the_activation_weighed_by_its_mean_gradient():
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_every_model_can_be_explained_without_a_warning(name):
-    model = build_model(ModelConfig(name=name), num_labels=3, seed=0).eval()
+    model = build_model(ModelConfig(name=name), num_outputs=3, seed=0).eval()
     if name == "vit_b_16":  # its head starts at zero, which explains nothing
         nn.init.trunc_normal_(
             model.network.heads.head.weight, generator=torch.Generator().manual_seed(0)
@@ -68,7 +68,7 @@ def test_every_model_can_be_explained_without_a_warning(name):
 
 
 def test_one_label_for_all_is_that_label_for_each_and_batches_do_not_matter():
-    model = build_model(ModelConfig(), num_labels=3, seed=0).eval()
+    model = build_model(ModelConfig(), num_outputs=3, seed=0).eval()
     images = films(num=20)
     together = gradcam(model, images, 1)
     alone = gradcam(model, images[18:], torch.tensor([1, 1]))

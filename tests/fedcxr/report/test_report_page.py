@@ -211,10 +211,11 @@ def test_names_too_long_or_foreign_for_a_figure_do_no_harm(tmp_path):
     assert "$a_1$ and $b" in re.search(r'<svg id="fig-forest".*?</svg>', page, re.DOTALL)[0]
 
 
-def test_a_leak_is_not_called_proven(tmp_path):
+def test_what_nobody_could_compare_is_not_called_proven(tmp_path):
     run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
-    change(run / "summary.json", disjoint={"holds": False, "pairs_checked": 3})
-    assert "Patients apart NOT disjoint" in Outline(report(run)).text
+    why = "the sites' tables stay with them"
+    change(run / "manifest.json", disjoint={"verified": False, "pairs_checked": 1, "reason": why})
+    assert f"Patients apart not verifiable {why}" in Outline(report(run)).text
 
 
 def test_scores_by_study_and_real_data_are_stated(tmp_path):

@@ -17,7 +17,7 @@ pytestmark = [
 def test_the_same_seed_gives_the_same_bits(name):
     found = set()
     for _ in range(3):
-        model = build_model(ModelConfig(name=name, image_size=96), num_labels=2, seed=0)
+        model = build_model(ModelConfig(name=name, image_size=96), num_outputs=2, seed=0)
         data = films(num=40, size=96)
         train(model, *data, precision=BF16, device="cuda:0", config={"batch_size": 16})
         found.add(digest(model))

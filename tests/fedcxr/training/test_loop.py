@@ -10,9 +10,10 @@ from torch import nn
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import AugmentConfig, TrainConfig
 from fedcxr.data.policies import UNCERTAIN_CLASS
+from fedcxr.errors import DivergedError
 from fedcxr.models.registry import build_model
 from fedcxr.parameters import extract, load_into, spec_of
-from fedcxr.training.loop import NO_LABEL, NOT_FINITE, TOO_FEW, train_site
+from fedcxr.training.loop import NO_LABEL, TOO_FEW, train_site
 from fedcxr.training.losses import masked_bce
 from fedcxr.training.precision import Precision
 from fedcxr.training.transforms import Normalization, normalize
@@ -31,7 +32,7 @@ def films(num=12, size=32, labels=2, seed=0):
 
 
 def network(seed=0, labels=2):
-    return build_model(ModelConfig(image_size=32), num_labels=labels, seed=seed)
+    return build_model(ModelConfig(image_size=32), num_outputs=labels, seed=seed)
 
 
 def train(model, images, rows, target, **changes):
@@ -226,14 +227,13 @@ def test_a_three_way_label_learns_all_three_classes():
     assert roc_auc_score(classes[sure], probs) == 1.0
 
 
-def test_a_loss_that_is_not_finite_stops_and_names_the_step():
+def test_a_loss_that_is_not_finite_stops_at_the_next_look_and_is_an_error(caplog):
     model = network()
     with torch.no_grad():
         model.network.classifier.bias.fill_(float("nan"))
-    result = train(model, *films(), config={"local_epochs": 100})
-    assert result.num_examples == 0
-    assert result.reason == NOT_FINITE
-    assert result.num_steps == 50  # looked at every fifty steps, not at the end only
+    with pytest.raises(DivergedError, match="the loss is not finite; lower"):
+        train(model, *films(), config={"local_epochs": 100})
+    assert "not finite at step 1" in caplog.text
 
 
 def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights():

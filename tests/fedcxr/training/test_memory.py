@@ -289,7 +289,7 @@ def test_other_errors_are_not_of_memory(err):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_real_gpu_is_measured_before_anything_else_uses_it():
-    # `--precision bf16` asks torch nothing about the GPU beforehand, and a new process has no context.
+    # `--precision bf16` asks torch nothing about the GPU before, and a new process has no context
     code = (
         "from fedcxr.config.experiment import ExperimentConfig\n"
         "from fedcxr.training.memory import fit_workers\n"

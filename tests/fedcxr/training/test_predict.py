@@ -20,7 +20,7 @@ def films(num=10):
 
 
 def network():
-    return build_model(ModelConfig(image_size=32), num_labels=3, seed=0)
+    return build_model(ModelConfig(image_size=32), num_outputs=3, seed=0)
 
 
 def test_probabilities_are_the_sigmoid_of_the_logits_in_the_order_of_the_rows():

@@ -1,10 +1,13 @@
+import threading
+import time
+from dataclasses import replace
+
 import pytest
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from fedcxr.errors import RunError
 from fedcxr.wire import CARD, RECEIPT, RESULT, Order, Receipt, pack_receipt, unpack_order
-from server.exchange import Waits
-from server.join import gather_cards
+from server.roster import JoinLimits, Roster
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -16,6 +19,7 @@ class Nodes:
 
     texts = {"labels": ["Edema"]}  # noqa: RUF012  # never changed in place
     spec_digest = "a-digest"
+    changed = {}  # noqa: RUF012  # never changed in place
 
     def __init__(self, answers, late=0):
         self.answers, self.late = answers, late
@@ -34,7 +38,9 @@ class Nodes:
         self.nonces.append(order.nonce)
         message.metadata.__dict__["_message_id"] = str(node)
         site_id, code, reason = self.answers[node]
-        receipt = Receipt(order.run, 0, order.nonce, self.spec_digest, site_id, code, reason)
+        said = "ok" if code == "silent" else code  # until it says it
+        receipt = Receipt(order.run, 0, order.nonce, self.spec_digest, site_id, said, reason)
+        receipt = replace(receipt, **self.changed)
         content = RecordDict(
             {
                 RECEIPT: pack_receipt(receipt),
@@ -59,14 +65,18 @@ class Nodes:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     """Nothing is worth waiting for here."""
-    monkeypatch.setattr("server.join.POLL_S", 0.0)
+    monkeypatch.setattr("server.roster.POLL_S", 0.0)
 
 
-def gather(answers, site_ids=("site-00", "site-01"), *, late=0, timeout_s=1.0, images=1000):
+def roster_of(grid, site_ids=("site-00", "site-01"), images=1000, on_change=None):
+    told = on_change or (lambda site_id, what: None)
+    return Roster(grid, dict.fromkeys(site_ids, images), ORDER, told)
+
+
+def gather(answers, site_ids=("site-00", "site-01"), *, late=0, timeout_s=0.1, images=1000):
     grid = Nodes(answers, late)
-    plan = dict.fromkeys(site_ids, images)
-    waits = Waits(2, 0.05)
-    return gather_cards(grid, plan, ORDER, waits, timeout_s=timeout_s), grid
+    roster = roster_of(grid, site_ids, images)
+    return roster.gather(JoinLimits(timeout_s, 0.05, may_grow=True)), grid
 
 
 def test_each_site_is_found_at_its_node():
@@ -94,12 +104,78 @@ def test_a_site_that_says_nothing_is_named_with_the_wait():
         gather(answers)
 
 
-def test_two_nodes_of_one_site_are_an_error():
-    answers = {1: ("site-00", "ok", ""), 2: ("site-00", "ok", "")}
-    with pytest.raises(
-        RunError, match=r"Two nodes say that they are site-00\. Give each SuperNode"
-    ):
-        gather(answers)
+def test_a_second_node_of_a_site_is_refused_and_told():
+    answers = {1: ("site-00", "ok", ""), 2: ("site-00", "ok", ""), 3: ("site-01", "ok", "")}
+    told = []
+    roster = roster_of(Nodes(answers), on_change=lambda *what: told.append(what))
+    cards = roster.gather(JoinLimits(1.0, 0.05, may_grow=True))
+    assert cards["site-00"].node_id == 1
+    assert told == [("site-00", "a second node of this name was refused")]
+
+
+def test_a_foreign_node_takes_nobodys_place():
+    # Before, as many nodes as sites were waited for, whoever they were.
+    grid = Nodes({1: ("mercy", "ok", ""), 2: ("site-00", "ok", "")})
+    roster = roster_of(grid)
+
+    def later(message_ids, pull=grid.pull_messages):
+        grid.answers[3] = ("site-01", "ok", "")
+        return pull(message_ids)
+
+    grid.pull_messages = later
+    assert list(roster.gather(JoinLimits(5.0, 0.05, may_grow=True))) == ["site-00", "site-01"]
+
+
+def test_a_node_that_hangs_holds_nobody_once_all_sites_are_there():
+    answers = {1: ("x", "silent", ""), 2: ("site-00", "ok", ""), 3: ("site-01", "ok", "")}
+    start = time.monotonic()
+    cards = roster_of(Nodes(answers)).gather(JoinLimits(60.0, 60.0, may_grow=True))
+    assert len(cards) == 2
+    assert time.monotonic() - start < 5.0
+
+
+def test_a_node_that_decodes_its_images_is_waited_for_longer_than_nodes_are():
+    grid = Nodes({1: ("site-00", "ok", ""), 2: ("site-01", "silent", "")})
+    threading.Timer(0.3, lambda: grid.answers.update({2: ("site-01", "ok", "")})).start()
+    assert len(roster_of(grid).gather(JoinLimits(0.01, 5.0, may_grow=True))) == 2
+
+
+def test_where_no_node_can_come_a_missing_site_is_told_at_once():
+    roster = roster_of(Nodes({1: ("site-00", "ok", "")}))
+    start = time.monotonic()
+    with pytest.raises(RunError, match="not there: site-01"):
+        roster.gather(JoinLimits(60.0, None, may_grow=False))
+    assert time.monotonic() - start < 5.0
+
+
+@pytest.mark.parametrize("changed", [{"nonce": "made up"}, {"run": "other"}, {"round_num": 3}])
+def test_a_card_that_answers_another_question_is_refused(changed, monkeypatch):
+    monkeypatch.setattr(Nodes, "changed", changed)
+    with pytest.raises(RunError, match=r"the reply belongs to another run|nonce|for round 3"):
+        gather({1: ("site-00", "ok", ""), 2: ("site-01", "ok", "")})
+
+
+def test_a_site_that_comes_back_under_a_new_node_is_asked_there():
+    grid = Nodes({1: ("site-00", "ok", ""), 2: ("site-01", "ok", "")})
+    told = []
+    roster = roster_of(grid, on_change=lambda *what: told.append(what))
+    roster.gather(JoinLimits(1.0, 0.05, may_grow=True))
+    del grid.answers[2]
+    grid.answers[7] = ("site-01", "ok", "")
+    roster.update()
+    assert roster.node_by_site == {"site-00": 1, "site-01": 7}
+    assert told == [("site-01", "came back at another node")]
+
+
+def test_a_node_whose_old_id_lingers_takes_over_when_the_site_missed_a_round():
+    grid = Nodes({1: ("site-00", "ok", ""), 2: ("site-01", "ok", "")})
+    roster = roster_of(grid)
+    roster.gather(JoinLimits(1.0, 0.05, may_grow=True))
+    grid.answers[7] = ("site-01", "ok", "")
+    roster.update()
+    assert roster.node_by_site["site-01"] == 2  # it answers still: the second is refused
+    roster.update(missed={"site-01"})
+    assert roster.node_by_site["site-01"] == 7
 
 
 def test_a_site_that_fails_is_missing_with_its_own_reason():

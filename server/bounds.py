@@ -1,0 +1,124 @@
+"""How far one site may move the model: many times as far as usual is refused, or cut.
+
+An update is what a site adds to the parameters that it was given. Its length says how far it moves
+the model, and a site that sends a thousand times the usual length takes the mean over, whatever the
+others send. Usual is the median over the rounds before of each round's median. A site with more
+training images than most takes more steps and may go further in proportion; the images are those of
+the plan, not what the site says of itself. The first round has nothing to compare with.
+
+Trained values and batch-norm statistics are measured apart: variances move by whole numbers and
+would hide the rest.
+
+Source: Sun et al. 2019, "Can you really backdoor federated learning?", §4 (norm thresholding);
+there the threshold is a constant.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcxr.parameters import Parameters, ParameterSpec
+
+_SLICE = 1 << 18
+_DIGITS = 6
+"""Of a norm: its last bits depend on how many threads added it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Norms:
+    """Euclidean lengths of an update."""
+
+    trained: float
+    buffers: float
+    """Of the batch-norm statistics."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateBound:
+    """What the rounds before allow."""
+
+    factor: float
+    policy: Literal["refuse", "clip"]
+    history: tuple[Norms, ...]
+    """Of each round so far the medians over its accepted updates."""
+    images: Mapping[str, int]
+    """Training images of each site in the plan."""
+
+    def limit(self, site_id: str) -> Norms | None:
+        """Return the longest update that the site may send; None in the first round."""
+        if not self.history:
+            return None
+        typical = max(1.0, statistics.median(self.images.values()))
+        size = self.factor * max(1.0, self.images[site_id] / typical)
+        return Norms(
+            size * statistics.median(norms.trained for norms in self.history),
+            size * statistics.median(norms.buffers for norms in self.history),
+        )
+
+
+def norms_of(
+    vector: NDArray[np.float32], given: NDArray[np.float32], spec: ParameterSpec
+) -> Norms | None:
+    """Return the lengths of an update; None where a value of it is not finite.
+
+    Args:
+        vector: (P,) what the site sent.
+        given: (P,) what it was sent; finite.
+        spec: the layout of both.
+    """
+    end = spec.num_trainable
+    parts = (slice(0, end), slice(end, spec.num_float))
+    trained, buffers = (_length(vector[part], given[part]) for part in parts)
+    return None if trained is None or buffers is None else Norms(trained, buffers)
+
+
+def clipped(
+    parameters: Parameters, given: Parameters, norms: Norms, limit: Norms, spec: ParameterSpec
+) -> Parameters:
+    """Return the parameters with the update shortened to the limit, its direction kept.
+
+    Args:
+        parameters: what the site sent.
+        given: what it was sent.
+        norms: of the update.
+        limit: of its two parts.
+        spec: the layout of both.
+    """
+    vector = parameters.vector.copy()
+    end = spec.num_trainable
+    for part, length, most in (
+        (slice(0, end), norms.trained, limit.trained),
+        (slice(end, spec.num_float), norms.buffers, limit.buffers),
+    ):
+        if length > most:
+            update = vector[part].astype(np.float64) - given.vector[part]
+            vector[part] = given.vector[part] + update * (most / length)
+    return Parameters(vector, parameters.counters)
+
+
+def median_norms(accepted: Sequence[Norms]) -> Norms:
+    """Return the medians of a round's accepted updates, of which there is at least one."""
+    return Norms(
+        statistics.median(norms.trained for norms in accepted),
+        statistics.median(norms.buffers for norms in accepted),
+    )
+
+
+def _length(vector: NDArray[np.float32], given: NDArray[np.float32]) -> float | None:
+    total = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(vector), _SLICE):
+            part = slice(start, start + _SLICE)
+            difference = vector[part] - given[part]
+            total += float(np.dot(difference, difference))
+    if not math.isfinite(total):  # a value that is not finite, or too large for float32
+        if not np.isfinite(vector).all():
+            return None
+        difference64 = vector.astype(np.float64) - given
+        total = float(np.dot(difference64, difference64))
+    return float(f"{math.sqrt(total):.{_DIGITS}g}")

@@ -1,0 +1,225 @@
+"""Which site answers at which node: asked of every node that shows up, before and between rounds.
+
+Flower's node ids change from run to run, and a hospital whose client starts again comes back under
+a new one. So each node is asked for its site's card, and from then on only sites are spoken of. All
+sites of the plan must be there before round 1; whoever comes later is asked before the next round.
+A node that says it is a site which another node answers for is refused, and takes over when that
+one is gone or has missed a round.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+
+from flwr.app import Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from fedcxr.errors import RunError, some
+from fedcxr.wire import (
+    ORDER,
+    Order,
+    pack_order,
+    unpack_card_texts,
+    unpack_receipt,
+    unpack_result,
+)
+from server.check import check_receipt
+
+POLL_S = 0.2
+RETURN_S = 30.0
+"""Longest wait before a round for the card of a node that showed up while a site is missing."""
+
+log = logging.getLogger(__name__)
+
+OnChange = Callable[[str, str], None]
+"""Told of a site, and what became of it or of its node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a site says of itself."""
+
+    site_id: str
+    node_id: int
+    numbers: Mapping[str, float]
+    texts: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class JoinLimits:
+    """How long sites are waited for at the start."""
+
+    timeout_s: float
+    """For their nodes to show up."""
+    answer_s: float | None
+    """For a node's card, which may have to decode all its images first; none = until the grid gives
+    up on it."""
+    may_grow: bool
+    """Whether nodes can show up that are not there yet."""
+
+
+@dataclass(slots=True)
+class _Query:
+    node_id: int
+    order: Order
+    asked_at: float
+
+
+class Roster:
+    """The sites of a plan, and the node at which each is found."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        train_images: Mapping[str, int],
+        order: Order,
+        on_change: OnChange = lambda site_id, what: None,
+    ) -> None:
+        """Take the plan's sites.
+
+        Args:
+            grid: carries the messages.
+            train_images: the sites of the plan, with their training images.
+            order: run, task and spec of the query; its nonce is replaced.
+            on_change: told when a site comes back at another node, or a node is refused.
+        """
+        self._grid = grid
+        self._images = train_images
+        self._order = order
+        self._on_change = on_change
+        self._asked: set[int] = set()
+        self._queries: dict[str, _Query] = {}
+        self._reasons: dict[int, str] = {}
+        self._rivals: dict[str, list[Card]] = {}
+        self.cards: dict[str, Card] = {}
+        self.node_by_site: dict[str, int] = {}
+        """Kept in place: who holds it sees where each site is now."""
+
+    def gather(self, limits: JoinLimits) -> dict[str, Card]:
+        """Return the card of every site of the plan, as soon as all are there.
+
+        Raises:
+            RunError: a site is not there in time, failed, or has other data or another model than
+                the plan says.
+        """
+        end = time.monotonic() + limits.timeout_s
+        while self._absent():
+            self._ask_new_nodes()
+            self._collect()
+            now = time.monotonic()
+            silent = [q for q in self._queries.values() if not _is_over(q, limits.answer_s, now)]
+            is_over = now >= end or not limits.may_grow
+            if self._absent() and is_over and not silent:
+                raise self._not_there(limits.answer_s)
+            if self._absent():
+                time.sleep(POLL_S if limits.may_grow else 0.0)
+        self.cards = {site_id: self.cards[site_id] for site_id in self._images}
+        return self.cards
+
+    def update(self, missed: Collection[str] = ()) -> None:
+        """Ask the nodes that showed up since, and take up sites that came back.
+
+        Waits a moment for a new node's card only while a site is without a node.
+
+        Args:
+            missed: sites that did not answer in the last round.
+        """
+        there = set(self._grid.get_node_ids())
+        self._ask_new_nodes(there)
+        end = time.monotonic() + RETURN_S
+        while self._queries:
+            self._collect(missed)
+            lost = [s for s, node in self.node_by_site.items() if node not in there or s in missed]
+            if not (lost and self._queries) or time.monotonic() >= end:
+                break
+            time.sleep(POLL_S)
+        for site_id in list(self._rivals):
+            self._promote(site_id, there, missed)
+
+    def _absent(self) -> list[str]:
+        return sorted(set(self._images) - set(self.node_by_site))
+
+    def _ask_new_nodes(self, there: Collection[int] | None = None) -> None:
+        nodes = self._grid.get_node_ids() if there is None else there
+        for node_id in sorted(set(nodes) - self._asked):
+            order = replace(self._order, nonce=secrets.token_hex(16))
+            message = Message(
+                RecordDict({ORDER: pack_order(order)}),
+                dst_node_id=node_id,
+                message_type=MessageType.QUERY,
+            )
+            sent = list(self._grid.push_messages([message]))
+            if sent:  # it may be gone again already
+                self._asked.add(node_id)
+                self._queries[sent[0]] = _Query(node_id, order, time.monotonic())
+
+    def _collect(self, missed: Collection[str] = ()) -> None:
+        """Take the cards that have come."""
+        for message in self._grid.pull_messages(list(self._queries)):
+            query = self._queries.pop(message.metadata.reply_to_message_id)
+            try:
+                card = self._read_card(message, query)
+            except RunError as err:
+                self._reasons[query.node_id] = str(err)
+                log.warning("node %d: %s", query.node_id, err)
+                continue
+            self._take(card, missed)
+
+    def _take(self, card: Card, missed: Collection[str]) -> None:
+        site_id = card.site_id
+        if site_id not in self.node_by_site:
+            self.cards[site_id], self.node_by_site[site_id] = card, card.node_id
+            return
+        self._rivals.setdefault(site_id, []).append(card)
+        if not self._promote(site_id, set(self._grid.get_node_ids()), missed):
+            log.warning("a second node says that it is %s; it is not asked", site_id)
+            self._on_change(site_id, "a second node of this name was refused")
+
+    def _promote(self, site_id: str, there: Collection[int], missed: Collection[str]) -> bool:
+        """Let another node stand for a site whose own is gone, or has missed a round."""
+        if self.node_by_site[site_id] in there and site_id not in missed:
+            return False
+        rivals = [card for card in self._rivals.pop(site_id, []) if card.node_id in there]
+        if not rivals:
+            return False
+        newest = rivals.pop()
+        if rivals:
+            self._rivals[site_id] = rivals
+        self.cards[site_id], self.node_by_site[site_id] = newest, newest.node_id
+        self._on_change(site_id, "came back at another node")
+        return True
+
+    def _read_card(self, message: Message, query: _Query) -> Card:
+        """Return the card in a reply; `RunError` says in a phrase why there is none."""
+        if message.has_error():
+            raise RunError(f"the site's client broke off (code {message.error.code})")
+        receipt = unpack_receipt(message.content)
+        site_id = receipt.site_id
+        if site_id in self._images and receipt.spec_digest not in ("", query.order.spec_digest):
+            raise RunError(f"{site_id} builds another model; it must run the same fedcxr version")
+        if site_id not in self._images and site_id:
+            raise RunError(f"{site_id[:64]!r} is not a site of the plan")
+        check_receipt(message, site_id, query.order)
+        numbers = unpack_result(message.content)
+        texts = unpack_card_texts(message.content)
+        if not 0 <= numbers.get("num-train", -1) <= self._images[site_id]:
+            raise RunError(
+                f"{site_id} has more training images than the plan's {self._images[site_id]}"
+            )
+        return Card(site_id, query.node_id, numbers, texts)
+
+    def _not_there(self, answer_s: float | None) -> RunError:
+        reasons = list(self._reasons.values())
+        if self._queries and answer_s is not None:
+            reasons += [f"no answer within {answer_s:g} s"] * len(self._queries)
+        why = f" ({some(reasons, 3)})" if reasons else ""
+        return RunError(
+            f"These sites of the plan are not there: {some(self._absent())}{why}. "
+            "Start their clients, or partition for fewer sites."
+        )
+
+
+def _is_over(query: _Query, answer_s: float | None, now: float) -> bool:
+    return answer_s is not None and now - query.asked_at >= answer_s

@@ -18,19 +18,22 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fedcxr.collector import collector_paused
+from fedcxr.own_packages import own_search_path
 
 END_S = 5.0
 """Longest wait for its end."""
 ANSWER_S = 120.0
 """Longest wait for an answer: the first one comes after the imports."""
 _POLL_S = 0.002
+_MODULE = "fedcxr.engines.fork_server"
 _LENGTH = struct.Struct("<Q")
 ENVIRONMENT = {
     # Compiled operations that oneDNN keeps. A DenseNet121 has about 360 for each batch size and
@@ -48,18 +51,19 @@ ENVIRONMENT = {
 
 @dataclass(slots=True)
 class ForkServer:
-    """The process as its owner sees it."""
+    """The process as its owner sees it; any thread may ask, one at a time."""
 
     process: subprocess.Popen[bytes]
     control: socket.socket
+    _asking: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def start(cls, modules: Iterable[str] = ()) -> "ForkServer":
         """Start the process; it imports the modules while this one goes on."""
         ours, theirs = socket.socketpair()
         ours.settimeout(ANSWER_S)
-        command = [sys.executable, "-m", "fedcxr.engines.fork_server", str(theirs.fileno())]
-        path = os.pathsep.join(p for p in sys.path if p)
+        command = [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())]
+        path = os.pathsep.join(own_search_path())
         with theirs:
             process = subprocess.Popen(
                 [*command, *modules],
@@ -89,7 +93,7 @@ class ForkServer:
             "text": text,
             "environment": {**ENVIRONMENT, **os.environ, **(variables or {})},
             "folder": os.getcwd(),
-            "path": sys.path,
+            "path": own_search_path(),
             "log_level": logging.getLogger().getEffectiveLevel(),
         }
         answer = self._ask(request, [pipe.fileno()])
@@ -112,21 +116,29 @@ class ForkServer:
             self.process.wait(END_S)
 
     def _ask(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
-        _send(self.control, request, descriptors)
-        return _receive(self.control)[0]
+        with self._asking:
+            try:
+                _send(self.control, request, descriptors)
+                return _receive(self.control)[0]
+            except TimeoutError:
+                # Its answer may still come, and would then be taken for that to the next question.
+                self.end()
+                raise
 
 
 _servers: list[ForkServer] = []
+_starting = threading.Lock()
 
 
 def fork_server(*modules: str) -> ForkServer:
     """Return this process's fork server, started with these modules where none is running."""
-    while _servers and _servers[0].process.poll() is not None:
-        _servers.pop().control.close()
-    if not _servers:
-        _servers.append(ForkServer.start(modules))
-        atexit.register(end_fork_server)
-    return _servers[0]
+    with _starting:
+        while _servers and _servers[0].process.poll() is not None:
+            _servers.pop().control.close()
+        if not _servers:
+            _servers.append(ForkServer.start(modules))
+            atexit.register(end_fork_server)
+        return _servers[0]
 
 
 def end_fork_server() -> None:

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import math
 import os
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -33,6 +32,7 @@ from fedcxr.engines.ray_actors import Actor, Actors
 from fedcxr.engines.ray_client import Carried, carried, put_together, read_pulse
 from fedcxr.engines.ray_cluster import Share, connected, share_of
 from fedcxr.home import home_folder
+from fedcxr.own_packages import own_search_path
 from fedcxr.wire import CLIENT_IDLE
 
 log = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ def ray_grid(
     home.mkdir(parents=True, exist_ok=True)
     environment = {name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()}
     environment["FEDCXR_HOME"] = str(home)
-    of_cluster = {**environment, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    of_cluster = {**environment, "PYTHONPATH": os.pathsep.join(own_search_path())}
     num_cpus = math.ceil(workers * (engine.cpus_per_client or threads))
     with (
         connected(engine.ray_address, num_cpus=num_cpus, environment=of_cluster) as started_here,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 
 from fedcxr.config.engine import EngineConfig
 from fedcxr.engines.ray_address import check_reachable, no_cluster
@@ -21,6 +22,26 @@ QUIET = {
     # Ray's own announcement of a change; with it, a client that reserves no GPU still sees them.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+
+class OwnSearchPath(JobConfig):
+    """Ray's settings of a run, without the folders that its workers would search for modules.
+
+    Ray adds the working folder and that of the script, in front of everything: a `random.py` there
+    would be run by every worker.
+    """
+
+    @property
+    def _py_driver_sys_path(self) -> list[str]:
+        return []  # a new one each time: what Ray adds to it is gone
+
+    @_py_driver_sys_path.setter
+    def _py_driver_sys_path(self, folders: list[str]) -> None:
+        """Take nothing."""
+
+
+_used = threading.Lock()
+"""Held by the run of this process that is on Ray."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +72,20 @@ def connected(
         ConfigError: an address that is not supported.
         NetworkError: the cluster cannot be reached or joined.
     """
+    if not _used.acquire(blocking=False):
+        raise ConfigError(
+            "Another run of this process is on Ray, which knows one cluster a process. Wait for "
+            "it, start this run in a process of its own, or use --engine local."
+        )
+    try:
+        with _joined(address, num_cpus, environment or {}) as started_here:
+            yield started_here
+    finally:
+        _used.release()
+
+
+@contextlib.contextmanager
+def _joined(address: str | None, num_cpus: int, environment: Mapping[str, str]) -> Iterator[bool]:
     if ray.is_initialized():  # the caller's own program is on Ray, and goes on with it afterwards
         yield False
         return
@@ -58,7 +93,7 @@ def connected(
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
-        with _variables({} if address else environment or {}):
+        with _variables({} if address else environment):
             _start(address, num_cpus)
         yield address is None
     finally:
@@ -106,7 +141,11 @@ def _start(address: str | None, num_cpus: int) -> None:
     try:
         # "local" and not None: that joins any cluster that was left running on this machine.
         ray.init(
-            address or "local", logging_level=level, log_to_driver=level <= logging.INFO, **own
+            address or "local",
+            job_config=OwnSearchPath(),
+            logging_level=level,
+            log_to_driver=level <= logging.INFO,
+            **own,
         )
     except ConnectionError as err:
         raise no_cluster(address) from err

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -119,3 +120,46 @@ def test_the_owner_does_not_import_what_the_workers_need():
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert found.stdout.strip() == "[]"
+
+
+def test_an_answer_that_comes_too_late_answers_no_other_question(tmp_path):
+    server = ForkServer.start()
+    pid, pipe = forked(server, "hang", tmp_path)
+    try:
+        wait_for(tmp_path / "there.txt")
+        server.control.settimeout(0.2)
+        # It waits for a second, and answers 0.8 s after nobody listens any more.
+        assert server.exit_code(pid, 1.0) is None
+        time.sleep(1.2)
+        ours, theirs = socket.socketpair()
+        with ours, theirs, pytest.raises(OSError, match=r"."):
+            # Before, this took the late {"code": null} for its own answer.
+            server.fork(theirs, f"{__name__}:hang", str(tmp_path))
+        assert server.process.poll() is not None  # so `fork_server` starts another
+    finally:
+        kill(pid)
+        pipe.close()
+        server.end()
+
+
+def test_threads_that_ask_at_once_get_each_its_own_answer(server, tmp_path):
+    found = {}
+
+    def ask(number):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        pid, pipe = forked(server, "hang", folder)
+        with pipe:
+            wait_for(folder / "there.txt")
+            found[number] = pid, server.exit_code(pid, 0.05)
+            kill(pid)
+            found[number] += (server.exit_code(pid, 30.0),)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    pids = [pid for pid, _, _ in found.values()]
+    assert len(set(pids)) == 4
+    assert {(before, after) for _, before, after in found.values()} == {(None, -signal.SIGKILL)}

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from fedcxr.data.images.dicom import decode_dicom, is_dicom
 from fedcxr.data.images.greyscale import look_up
-from fedcxr.data.images.png import check_header, check_pixels
+from fedcxr.data.images.jpeg import WholeJpeg
+from fedcxr.data.images.png import check_file, check_pixels
 from fedcxr.data.images.quiet import quiet_libraries
 from fedcxr.errors import ImageError
 
@@ -28,7 +29,7 @@ MAX_PIXELS = 64_000_000
 
 MAX_FILE_BYTES = 256_000_000
 
-DECODER = f"square-bilinear-1+dicom-1+pillow-{PIL.__version__}"
+DECODER = f"square-bilinear-2+dicom-1+pillow-{PIL.__version__}"
 """Names the arithmetic of this module, of `greyscale.py` and of Pillow; another decoder makes
 another cache. pydicom has no number in it: it only unpacks what is stored."""
 
@@ -86,7 +87,7 @@ def _decode_picture(data: bytes, size_px: int) -> Image.Image:
         _check_size(image)
         is_png = isinstance(image, PngImagePlugin.PngImageFile)
         if is_png:
-            check_header(data, image)
+            check_file(data, image)
         else:
             # libjpeg averages 8 × 8 blocks for next to nothing; twice the size is left to resize.
             image.draft("L" if image.mode in ("L", "RGB") else None, (2 * size_px, 2 * size_px))
@@ -124,7 +125,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     89 megapixels; the two classes behind it do not.
     """
     if data.startswith(_JPEG_MAGIC):
-        return JpegImagePlugin.JpegImageFile(BytesIO(data))
+        return WholeJpeg(BytesIO(data))
     if data.startswith(_PNG_MAGIC):
         return PngImagePlugin.PngImageFile(BytesIO(data))
     start = data[:64].lstrip().lower()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin
 
 from fedcxr.data.images.dicom import decode_dicom, is_dicom
+from fedcxr.data.images.exif import upright
 from fedcxr.data.images.greyscale import look_up
 from fedcxr.data.images.jpeg import WholeJpeg
 from fedcxr.data.images.png import check_file, check_pixels
@@ -60,7 +61,7 @@ def decode(path: Path, size_px: int) -> NDArray[np.uint8]:
 
     The bytes say what a file is, not its name. Colour becomes luma (ITU-R 601), transparency black,
     16 bits of a PNG are scaled from the full range, and those of a DICOM file by its window (see
-    `dicom.decode_dicom`).
+    `dicom.decode_dicom`). A JPEG or PNG is turned as its EXIF block says.
 
     Raises:
         ImageError: not a whole JPEG, PNG or DICOM file of at most 64 megapixels, or in a form whose
@@ -95,7 +96,7 @@ def _decode_picture(data: bytes, size_px: int) -> Image.Image:
         image.load()
         if is_png:
             check_pixels(data, image)
-        return _to_grey(image, stored)
+        return upright(_to_grey(image, stored), image.info.get("exif"))
     except _BROKEN as err:
         reason = str(err).partition("\n")[0] or type(err).__name__
         raise ImageError(f"damaged: {reason}") from err

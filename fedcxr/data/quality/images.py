@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import JpegImagePlugin, PngImagePlugin
+from PIL import PngImagePlugin
 
 from fedcxr.data.cache.images import cache_of
+from fedcxr.data.images.jpeg import WholeJpeg
 from fedcxr.data.paths import Fence
 from fedcxr.data.quality.findings import NOTICE, PROBLEM, Finding, Images, finding_of
 from fedcxr.data.records import DataSet, Record
@@ -240,7 +241,7 @@ def _header(path: Path) -> tuple[str, str]:
         start = file.read(132)
         file.seek(0)
         if start.startswith(b"\xff\xd8"):
-            jpeg = JpegImagePlugin.JpegImageFile(file)
+            jpeg = WholeJpeg(file)
             return f"{jpeg.width} × {jpeg.height} {jpeg.mode} JPEG", "JPEG"
         if start.startswith(b"\x89PNG"):
             png = PngImagePlugin.PngImageFile(file)

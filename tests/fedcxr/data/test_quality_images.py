@@ -191,6 +191,20 @@ def test_a_turned_image_is_found_with_its_direction(copy):
     assert len(kinds["rotated"].pictures) == 3
 
 
+def test_a_picture_that_viewers_turn_upright_is_not_turned(copy):
+    for path, (turn, stored) in zip(
+        frontals(copy),
+        [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90)] * 5,
+        strict=False,
+    ):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        Image.open(path).transpose(stored).save(path, exif=exif, quality=95)
+    kinds, report = kinds_of(copy)
+    assert "rotated" not in kinds
+    assert report.is_clean
+
+
 def test_a_sample_looks_at_that_many(copy):
     kinds, report = kinds_of(copy, sample=10)
     assert report.images.looked_at == 10

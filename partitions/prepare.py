@@ -17,7 +17,7 @@ from fedcxr.config.load import check_config
 from fedcxr.config.partition import ATTRIBUTES
 from fedcxr.cores import cores
 from fedcxr.data.cache.images import cache_of
-from fedcxr.data.cache.store import Cache, build_cache
+from fedcxr.data.cache.store import build_cache
 from fedcxr.data.cache.writer import sha256_of
 from fedcxr.data.copies import without_copies
 from fedcxr.data.read import read_dataset
@@ -97,12 +97,16 @@ def _prepare(key_text: str, progress: Progress | None) -> Prepared:
         max_bad_fraction=config.data.max_bad_fraction,
         progress=progress,
     )
-    digests = _digests(dataset, cache, tokens)
+    contents = cache.contents()
+    digests = {
+        record.path: contents[image_id]
+        for record in dataset.records
+        if (image_id := tokens.image(record.path)) in contents
+    }
     good = dataset.where(lambda record: record.path in digests)
     dataset = without_copies(good, digests)
     plan = _plan(config, dataset, key)
-    by_id = {tokens.image(path): digest for path, digest in digests.items()}
-    check_fit(plan, cache, tokens, by_id, labels=dataset.labels, views=config.data.views)
+    check_fit(plan, cache, tokens, contents, labels=dataset.labels, views=config.data.views)
     boxes = tuple(
         Box(tokens.image(b.path), b.label, b.x, b.y, b.width, b.height)
         for b in dataset.boxes
@@ -133,13 +137,6 @@ def key_for(config: ExperimentConfig) -> bytes:
     Nobody is to be hidden in made-up data, and its runs shall be the same on every machine.
     """
     return load_key() if config.data.roots else SYNTHETIC_KEY
-
-
-def _digests(dataset: DataSet, cache: Cache, tokens: Tokens) -> dict[str, str]:
-    """Return, by path, what tells the files of the images apart that could be decoded."""
-    paths = {tokens.image(record.path): record.path for record in dataset.records}
-    found = cache.file_digests(paths, dataset.files)
-    return {paths[image_id]: digest for image_id, digest in found.items()}
 
 
 def _plan(config: ExperimentConfig, dataset: DataSet, key: bytes) -> PartitionPlan:

@@ -3,7 +3,7 @@
     python -m fedcxr.data.cache.worker IMAGES SIZE_PX
 
     {"start": 128, "paths": ["/data/a.jpg", …]}
-        → {"start": 128, "crc32": […], "sizes": […], "bad": […]}
+        → {"start": 128, "crc32": […], "contents": […], "bad": […]}
         → {"errno": 28, "why": "No space left on device"}, null where no system call failed
 
 Pixels go straight into IMAGES, so only checksums cross between the processes. It is a new Python

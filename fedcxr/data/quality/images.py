@@ -119,14 +119,13 @@ def look_at(
         progress=None if progress is None else lambda n, total: progress("Decoding", n, total),
     )
     bad |= {path: reason for _, path, reason in cache.bad}
-    path_by_id = {one: record.path for one, record in zip(ids, there, strict=True)}
-    digests = cache.file_digests(path_by_id, dataset.files)
     good = [(one, record) for one, record in zip(ids, there, strict=True) if cache.has(one)]
+    contents = cache.contents()
     return Looked(
         records=tuple(record for _, record in good),
         squares=cache.images,
         row=cache.rows([one for one, _ in good]),
-        digests=tuple(digests[one] for one, _ in good),
+        digests=tuple(contents[one] for one, _ in good),
         bad=tuple((record.path, bad[record.path]) for record in records if record.path in bad),
         mean_bytes=sum(sizes) / len(sizes),
         num_there=len(there),

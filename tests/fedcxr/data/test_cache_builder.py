@@ -170,7 +170,7 @@ def tear_the_last_line(journal):
 
 def garble_a_line(journal):
     lines = journal.read_bytes().splitlines(keepends=True)
-    lines[4] = b'{"start": 0, "crc32": [1], "sizes": [], "bad": []}\n'
+    lines[4] = b'{"start": 0, "crc32": [1], "contents": [], "bad": []}\n'
     journal.write_bytes(b"".join(lines))
 
 
@@ -473,7 +473,7 @@ def test_a_journal_that_cannot_grow_is_a_full_disk(tmp_path):
         journal._file.close()
         journal._file = FullFile()
         with pytest.raises(OSError, match="No space left on device"):
-            journal.append(Decoded(0, (1,), (0,), ()))
+            journal.append(Decoded(0, (1,), ("",), ()))
 
 
 def test_rows_that_are_left_are_found_as_runs():
@@ -487,11 +487,12 @@ def test_rows_that_are_left_are_found_as_runs():
 
 def test_decoding_anew_takes_a_row_out_of_quarantine():
     ledger = Ledger(3)
-    ledger.enter(Decoded(0, (1, 2, 3), (0, 2, 3), ((0, "empty file"),)))
-    ledger.enter(Decoded(0, (9,), (1,), ()))
+    one, two, three = (number * 32 for number in "123")
+    ledger.enter(Decoded(0, (1, 2, 3), ("", two, three), ((0, "empty file"),)))
+    ledger.enter(Decoded(0, (9,), (one,), ()))
     assert ledger.bad == {}
     assert ledger.crc32.tolist() == [9, 2, 3]
-    assert ledger.sizes.tolist() == [1, 2, 3]
+    assert ledger.contents.astype(str).tolist() == [one, two, three]
 
 
 def test_a_decoding_process_starts_light():

@@ -46,6 +46,8 @@ class Prepared:
     notes: tuple[str, ...]
     source: str
     bad_images: int
+    png_bits: int | None
+    """As `Cache.png_bits`."""
 
 
 def prepare(config: ExperimentConfig, progress: Progress | None = None) -> Prepared:
@@ -81,7 +83,9 @@ def prepare_global(folder: Path, config: ExperimentConfig) -> Prepared:
         max_bad_fraction=config.data.max_bad_fraction,
         workers=cores(),
     )
-    return Prepared(plan, cache.folder, cache.digest, (), (), plan.source, len(cache.bad))
+    return Prepared(
+        plan, cache.folder, cache.digest, (), (), plan.source, len(cache.bad), cache.png_bits
+    )
 
 
 @lru_cache(maxsize=4)
@@ -114,7 +118,16 @@ def _prepare(key_text: str, progress: Progress | None) -> Prepared:
     )
     names = [Path(root).resolve().name for root in config.data.roots]
     source = " + ".join(names) or "synthetic"
-    return Prepared(plan, cache.folder, cache.digest, boxes, dataset.notes, source, len(cache.bad))
+    return Prepared(
+        plan=plan,
+        cache=cache.folder,
+        cache_digest=cache.digest,
+        boxes=boxes,
+        notes=dataset.notes,
+        source=source,
+        bad_images=len(cache.bad),
+        png_bits=cache.png_bits,
+    )
 
 
 def read_for(config: ExperimentConfig) -> DataSet:

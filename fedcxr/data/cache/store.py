@@ -52,6 +52,9 @@ class Cache:
     row_by_id: dict[str, int] = field(repr=False)
     """Of the images that could be decoded."""
     bad: tuple[Bad, ...] = field(repr=False)
+    png_bits: int | None
+    """By which 16-bit grey PNG files were scaled, as the largest of their values uses so many; None
+    if there are none."""
 
     def has(self, image_id: str) -> bool:
         """Return whether the image was decoded."""
@@ -206,6 +209,7 @@ def _open(folder: Path, stats: tuple[tuple[int, int, int], ...]) -> Cache:
         made = int(head["format"])
         _expect(folder, made == FORMAT, f"its format is {made}, this version's is {FORMAT}")
         size_px, num_rows, digest = int(head["size_px"]), int(head["rows"]), str(head["digest"])
+        png_bits = None if head["png_bits"] is None else int(head["png_bits"])
         for name, sha256 in head["sha256"].items():
             _expect(folder, sha256_of(folder / name) == sha256, f"{name} has been changed")
         found, whole = stats[0][1], num_rows * size_px * size_px
@@ -217,7 +221,7 @@ def _open(folder: Path, stats: tuple[tuple[int, int, int], ...]) -> Cache:
         )
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as err:
         raise _damaged(folder, str(err)) from err
-    return Cache(folder, digest, images, row_by_id, bad)
+    return Cache(folder, digest, images, row_by_id, bad, png_bits)
 
 
 def _open_whole(target: Path, digest: str, *, is_ours: bool) -> Cache | None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fedcxr.data.cache.journal import Ledger
 from fedcxr.data.images.decode import DECODER
+from fedcxr.data.images.png_depth import LEAST_BITS
 
 FORMAT = 3
 
@@ -179,6 +180,7 @@ def write_tables(
         "digest": digest,
         "decoder": DECODER,
         "size_px": size_px,
+        "png_bits": bits if (bits := ledger.png_bits()) >= LEAST_BITS else None,
         "rows": len(items),
         "images": len(items) - len(bad),
         "bad": len(bad),

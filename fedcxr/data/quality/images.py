@@ -54,6 +54,8 @@ class Looked:
     mean_bytes: float
     """Of the files that are there."""
     num_there: int
+    png_bits: int | None = None
+    """As `Cache.png_bits`."""
 
     @property
     def num_all(self) -> int:
@@ -129,6 +131,7 @@ def look_at(
         bad=tuple((record.path, bad[record.path]) for record in records if record.path in bad),
         mean_bytes=sum(sizes) / len(sizes),
         num_there=len(there),
+        png_bits=cache.png_bits,
     )
 
 
@@ -189,7 +192,13 @@ def read_headers(looked: Looked, dataset: DataSet) -> tuple[Images, tuple[Findin
         expected = _SUFFIXES.get(Path(record.path).suffix.lower())
         if expected != kind:
             wrong.append(f"{record.path}: {kind}")
-    images = Images(looked.num_all, len(looked.records), dict(shapes.most_common()), len(chosen))
+    images = Images(
+        looked_at=looked.num_all,
+        good=len(looked.records),
+        shapes=dict(shapes.most_common()),
+        from_headers=len(chosen),
+        png_bits=looked.png_bits,
+    )
     return images, finding_of(
         "wrong-suffix",
         NOTICE,

@@ -17,7 +17,7 @@ from fedcxr.config.load import check_config
 from fedcxr.config.partition import ATTRIBUTES
 from fedcxr.cores import cores
 from fedcxr.data.cache.images import cache_of
-from fedcxr.data.cache.store import Cache, build_cache
+from fedcxr.data.cache.store import build_cache
 from fedcxr.data.cache.writer import sha256_of
 from fedcxr.data.copies import without_copies
 from fedcxr.data.read import read_dataset
@@ -46,6 +46,8 @@ class Prepared:
     notes: tuple[str, ...]
     source: str
     bad_images: int
+    png_bits: int | None
+    """As `Cache.png_bits`."""
 
 
 def prepare(config: ExperimentConfig, progress: Progress | None = None) -> Prepared:
@@ -81,7 +83,9 @@ def prepare_global(folder: Path, config: ExperimentConfig) -> Prepared:
         max_bad_fraction=config.data.max_bad_fraction,
         workers=cores(),
     )
-    return Prepared(plan, cache.folder, cache.digest, (), (), plan.source, len(cache.bad))
+    return Prepared(
+        plan, cache.folder, cache.digest, (), (), plan.source, len(cache.bad), cache.png_bits
+    )
 
 
 @lru_cache(maxsize=4)
@@ -97,12 +101,16 @@ def _prepare(key_text: str, progress: Progress | None) -> Prepared:
         max_bad_fraction=config.data.max_bad_fraction,
         progress=progress,
     )
-    digests = _digests(dataset, cache, tokens)
+    contents = cache.contents()
+    digests = {
+        record.path: contents[image_id]
+        for record in dataset.records
+        if (image_id := tokens.image(record.path)) in contents
+    }
     good = dataset.where(lambda record: record.path in digests)
     dataset = without_copies(good, digests)
     plan = _plan(config, dataset, key)
-    by_id = {tokens.image(path): digest for path, digest in digests.items()}
-    check_fit(plan, cache, tokens, by_id, labels=dataset.labels, views=config.data.views)
+    check_fit(plan, cache, tokens, contents, labels=dataset.labels, views=config.data.views)
     boxes = tuple(
         Box(tokens.image(b.path), b.label, b.x, b.y, b.width, b.height)
         for b in dataset.boxes
@@ -110,7 +118,16 @@ def _prepare(key_text: str, progress: Progress | None) -> Prepared:
     )
     names = [Path(root).resolve().name for root in config.data.roots]
     source = " + ".join(names) or "synthetic"
-    return Prepared(plan, cache.folder, cache.digest, boxes, dataset.notes, source, len(cache.bad))
+    return Prepared(
+        plan=plan,
+        cache=cache.folder,
+        cache_digest=cache.digest,
+        boxes=boxes,
+        notes=dataset.notes,
+        source=source,
+        bad_images=len(cache.bad),
+        png_bits=cache.png_bits,
+    )
 
 
 def read_for(config: ExperimentConfig) -> DataSet:
@@ -133,13 +150,6 @@ def key_for(config: ExperimentConfig) -> bytes:
     Nobody is to be hidden in made-up data, and its runs shall be the same on every machine.
     """
     return load_key() if config.data.roots else SYNTHETIC_KEY
-
-
-def _digests(dataset: DataSet, cache: Cache, tokens: Tokens) -> dict[str, str]:
-    """Return, by path, what tells the files of the images apart that could be decoded."""
-    paths = {tokens.image(record.path): record.path for record in dataset.records}
-    found = cache.file_digests(paths, dataset.files)
-    return {paths[image_id]: digest for image_id, digest in found.items()}
 
 
 def _plan(config: ExperimentConfig, dataset: DataSet, key: bytes) -> PartitionPlan:

@@ -11,7 +11,7 @@ from rich.text import Text
 from fedcxr.data.quality.counts import WHOLE
 from fedcxr.data.quality.findings import PROBLEM, DataReport, Finding
 from fedcxr.report.data_page import STATES, age_words, layout_words, verdict
-from fedcxr.report.wording import MISSING, count, counted, duration, fixed, size
+from fedcxr.report.wording import MISSING, count, counted, duration, fixed, png_depth, size
 
 WIDTH = 80
 _EXAMPLES = 5
@@ -43,6 +43,8 @@ def _head(console: Console, report: DataReport) -> None:
         f"{counted(report.studies, 'study', 'studies')}, "
         f"{counted(report.num_images, 'image', 'images')}{seen}"
     )
+    if report.images is not None and report.images.png_bits is not None:
+        console.print(Text(f"  {png_depth(report.images.png_bits)}", style="dim"))
     for note in report.notes:
         console.print(Text(_filled(note, "  "), style="dim"))
     console.print(Text(verdict(report), style="bold green" if report.is_clean else "bold red"))

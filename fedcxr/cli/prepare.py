@@ -9,6 +9,7 @@ import typer
 
 from fedcxr.cli.flags import config_from_flags
 from fedcxr.errors import StoppedError
+from fedcxr.report.wording import png_depth
 
 if TYPE_CHECKING:
     from fedcxr.config.experiment import ExperimentConfig
@@ -194,6 +195,8 @@ def _tell(cache: "Cache", dataset: "DataSet", config: "ExperimentConfig", displa
     good, on_disk = total - len(cache.bad), _bytes(cache.images.nbytes)
     print(f"Cache: {cache.folder}")
     print(f"Images: {good} of {size} × {size} pixels, {on_disk}, read back and verified")
+    if cache.png_bits is not None:
+        print(png_depth(cache.png_bits))
     if display.decoded:
         rate = display.decoded / max(display.seconds, 1e-9)
         print(f"Decoded: {display.decoded} in {display.seconds:.1f} s, {rate:.0f} images/s")

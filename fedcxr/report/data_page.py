@@ -95,10 +95,14 @@ def _facts(report: DataReport) -> list[Fact]:
     images = report.images
     good = "" if images is None else f"{wording.count(images.good)} can be read"
     spread = report.people.images_per_patient
+    depth = []
+    if images is not None and images.png_bits is not None:
+        depth.append(Fact("Depth", f"{images.png_bits} bits", wording.png_depth(images.png_bits)))
     return [
         Fact("Patients", wording.count(report.patients)),
         Fact("Studies", wording.count(report.studies)),
         Fact("Images", wording.count(report.num_images), good),
+        *depth,
         Fact("Images a patient", wording.fixed(spread.mean, 2), f"at most {spread.most}"),
         Fact("Labels", wording.count(len(report.labels))),
         Fact("Checked in", wording.duration(report.seconds)),

@@ -48,6 +48,15 @@ def counted(value: object, one: str, many: str) -> str:
     return f"{count(value)} {one if as_number(value) == 1 else many}"
 
 
+def png_depth(png_bits: int) -> str:
+    """Return what is white in the 16-bit PNG files of a data set.
+
+    >>> png_depth(12)
+    '16-bit PNG files hold 12-bit values: 4095 is white'
+    """
+    return f"16-bit PNG files hold {png_bits}-bit values: {2**png_bits - 1} is white"
+
+
 def percent(share: object, digits: int = 0) -> str:
     """Return a share as a percentage, a dash for none.
 

@@ -29,9 +29,10 @@ from fedcxr.data.cache.writer import (
     move_into_place,
     write_tables,
 )
-from fedcxr.data.images.decode import DECODER
+from fedcxr.data.images.decode import DECODER, decode_square, read_file
+from fedcxr.data.images.png_depth import FULL_BITS, HEADER_BYTES, is_16_bit_grey
 from fedcxr.data.paths import Fence
-from fedcxr.errors import ArtefactError, DataError, some
+from fedcxr.errors import ArtefactError, DataError, ImageError, some
 
 Watch = Callable[[str, int, int], None]
 """Told a phase, and how many of how many images are done in it."""
@@ -39,6 +40,9 @@ Watch = Callable[[str, int, int], None]
 WAITING, CHECKING, DECODING, VERIFYING = "waiting", "checking", "decoding", "verifying"
 """The phases: another process builds it; what an interrupted one left is looked at; the images are
 decoded; what was written is read back."""
+
+_MOST_SAMPLED = 16
+"""Files looked at beforehand for the depth of 16-bit PNG files, at most one in 256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,18 +182,47 @@ def _check_done(images: Path, recipe: Recipe, ledger: Ledger, workers: int, watc
 def _decode(
     images: Path, recipe: Recipe, ledger: Ledger, journal: Journal, workers: int, watch: Watch
 ) -> None:
+    """Decode what is not done; then again the 16-bit PNG files whose depth was taken wrongly.
+
+    Which depth they have is known when all of them have been looked at. It hangs on the files
+    alone, so the pixels do too, whatever was taken on the way.
+    """
     fence = Fence(recipe.root)
 
     def paths(rows: range) -> list[str]:
         return [str(fence.file(path)) for _, path in recipe.items[rows.start : rows.stop]]
 
-    total, done = len(ledger.done), int(np.count_nonzero(ledger.done))
-    watch(DECODING, done, total)
-    with closing(decode_all(Job(images, recipe.size_px, paths), ledger.todo(), workers)) as decoded:
-        for chunk in decoded:
-            journal.append(chunk)
-            done += len(chunk.crc32)
-            watch(DECODING, done, total)
+    png_bits = max(ledger.png_bits(), _sampled_bits(recipe, fence)) or FULL_BITS
+    while True:
+        total, done = len(ledger.done), int(np.count_nonzero(ledger.done))
+        watch(DECODING, done, total)
+        job = Job(images, recipe.size_px, png_bits, paths)
+        with closing(decode_all(job, ledger.todo(), workers)) as decoded:
+            for chunk in decoded:
+                journal.append(chunk)
+                done += len(chunk.crc32)
+                watch(DECODING, done, total)
+        ledger.undo_other_depths()
+        if ledger.done.all():
+            return
+        png_bits = ledger.png_bits()
+
+
+def _sampled_bits(recipe: Recipe, fence: Fence) -> int:
+    """Return the depth of the 16-bit PNG files among a few, evenly spread; 0 if there are none."""
+    total, found = len(recipe.items), 0
+    number = min(_MOST_SAMPLED, 1 + total // _MOST_SAMPLED**2)
+    for row in np.linspace(0, total - 1, number).astype(int).tolist():
+        path = fence.file(recipe.items[row][1])
+        try:
+            with path.open("rb") as file:
+                if not is_16_bit_grey(file.read(HEADER_BYTES)):
+                    continue
+            square = decode_square(read_file(path), 1, png_bits=FULL_BITS)
+        except (OSError, ImageError):
+            continue  # it is named when its row is decoded
+        found = max(found, square.used_bits)
+    return found
 
 
 def _verify(images: Path, recipe: Recipe, ledger: Ledger, workers: int, watch: Watch) -> None:

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -45,6 +46,8 @@ class Job:
     images: Path
     """The file `images.u8`, as large as it will be."""
     size_px: int
+    png_bits: int
+    """By which 16-bit PNG files are scaled."""
     paths: Callable[[range], list[str]]
     """The image files of some rows."""
 
@@ -88,8 +91,16 @@ def in_threads(job: Job, chunks: Iterator[range], workers: int) -> Generator[Dec
     pending: deque[Future[Decoded]] = deque()
     try:
         for rows in chunks:
-            order = (images, job.size_px, rows.start, job.paths(rows), stop.is_set)
-            pending.append(pool.submit(decode_rows, *order))
+            order = partial(
+                decode_rows,
+                images,
+                rows.start,
+                job.paths(rows),
+                size_px=job.size_px,
+                png_bits=job.png_bits,
+                stopped=stop.is_set,
+            )
+            pending.append(pool.submit(order))
             if len(pending) >= AHEAD * workers:
                 yield pending.popleft().result()
         while pending:
@@ -139,7 +150,7 @@ def _start(job: Job) -> _Worker:
     ours.settimeout(STALL_S)
     complaints = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
     command = [sys.executable, "-P", "-m", "fedcxr.data.cache.worker"]
-    command += [str(job.images), str(job.size_px)]
+    command += [str(job.images), str(job.size_px), str(job.png_bits)]
     # One thread each: a pool of numpy's would be started for nothing in every process.
     environment = {
         **os.environ,

@@ -5,17 +5,15 @@ times of the files, the size in pixels and the decoder. It is built in a folder 
 renamed when whole (`fedcxr/data/cache/builder.py`), so a cache that is there is whole.
 
     images.u8        (N, H, W) uint8, C order, nothing else; zeros for the files in quarantine
-    index.csv        row,image_id,crc32,file_bytes: checksum of the pixels, size of the file
+    index.csv        row,image_id,crc32,content: checksum of the pixels, digest of the file
     quarantine.csv   image_id,path,reason: files that could not be decoded; no row is theirs
     cache.json       sizes and digests, written last
 """
 
 import csv
-import hashlib
 import json
 import logging
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -35,8 +33,6 @@ from fedcxr.data.cache.writer import (
     differing_rows,
     sha256_of,
 )
-from fedcxr.data.images.decode import read_file
-from fedcxr.data.paths import Fence
 from fedcxr.errors import ArtefactError, DataError, some
 from fedcxr.home import home_folder
 
@@ -56,6 +52,9 @@ class Cache:
     row_by_id: dict[str, int] = field(repr=False)
     """Of the images that could be decoded."""
     bad: tuple[Bad, ...] = field(repr=False)
+    png_bits: int | None
+    """By which 16-bit grey PNG files were scaled, as the largest of their values uses so many; None
+    if there are none."""
 
     def has(self, image_id: str) -> bool:
         """Return whether the image was decoded."""
@@ -75,32 +74,12 @@ class Cache:
             )
         return np.array([self.row_by_id[image_id] for image_id in image_ids], dtype=np.int64)
 
-    def file_digests(
-        self, paths: Mapping[str, str], root: Path | Mapping[str, Path]
-    ) -> dict[str, str]:
-        """Return a text for each image that is the same for two exactly if their files are.
+    def contents(self) -> Mapping[str, str]:
+        """Return the digest of each decoded image's file, by token, as the file was read.
 
-        Files of different sizes or pixels differ; the few others are read and hashed (SHA-256), so
-        that building a cache hashes none.
-
-        Args:
-            paths: by token, the path of each image that is asked for.
-            root: what the paths are relative to, as for `build_cache`.
-
-        Raises:
-            ImageError: a file is not there any more.
+        BLAKE2b of 128 bits, in hex: the same for two images exactly if their files are.
         """
-        prints = {
-            image_id: f"{size} bytes, {crc32}"
-            for _, image_id, crc32, size in _rows_of(self.folder / INDEX)
-            if image_id in paths
-        }
-        counts, fence = Counter(prints.values()), Fence(root)
-        for image_id, found in prints.items():
-            if counts[found] > 1:
-                data = read_file(fence.file(paths[image_id]))
-                prints[image_id] = hashlib.sha256(data).hexdigest()
-        return prints
+        return {image_id: content for _, image_id, _, content in _rows_of(self.folder / INDEX)}
 
     def __reduce__(self) -> tuple[Callable[[Path], "Cache"], tuple[Path]]:
         return open_cache, (self.folder,)
@@ -230,6 +209,7 @@ def _open(folder: Path, stats: tuple[tuple[int, int, int], ...]) -> Cache:
         made = int(head["format"])
         _expect(folder, made == FORMAT, f"its format is {made}, this version's is {FORMAT}")
         size_px, num_rows, digest = int(head["size_px"]), int(head["rows"]), str(head["digest"])
+        png_bits = None if head["png_bits"] is None else int(head["png_bits"])
         for name, sha256 in head["sha256"].items():
             _expect(folder, sha256_of(folder / name) == sha256, f"{name} has been changed")
         found, whole = stats[0][1], num_rows * size_px * size_px
@@ -241,7 +221,7 @@ def _open(folder: Path, stats: tuple[tuple[int, int, int], ...]) -> Cache:
         )
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as err:
         raise _damaged(folder, str(err)) from err
-    return Cache(folder, digest, images, row_by_id, bad)
+    return Cache(folder, digest, images, row_by_id, bad, png_bits)
 
 
 def _open_whole(target: Path, digest: str, *, is_ours: bool) -> Cache | None:

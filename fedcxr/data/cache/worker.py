@@ -1,9 +1,9 @@
 """A decoding process: it answers lines of JSON until its input ends.
 
-    python -m fedcxr.data.cache.worker IMAGES SIZE_PX
+    python -m fedcxr.data.cache.worker IMAGES SIZE_PX PNG_BITS
 
     {"start": 128, "paths": ["/data/a.jpg", …]}
-        → {"start": 128, "crc32": […], "sizes": […], "bad": […]}
+        → {"start": 128, "crc32": […], …}, a `Decoded`
         → {"errno": 28, "why": "No space left on device"}, null where no system call failed
 
 Pixels go straight into IMAGES, so only checksums cross between the processes. It is a new Python
@@ -20,12 +20,14 @@ from fedcxr.data.cache.rows import decode_rows
 from fedcxr.errors import RunError
 
 
-def serve(images: int, size_px: int, orders: BinaryIO, replies: BinaryIO) -> None:
+def serve(images: int, orders: BinaryIO, replies: BinaryIO, *, size_px: int, png_bits: int) -> None:
     """Answer each order until there are no more, or one cannot be carried out."""
     for line in orders:
         order = json.loads(line)
         try:
-            reply = decode_rows(images, size_px, int(order["start"]), order["paths"]).to_line()
+            reply = decode_rows(
+                images, int(order["start"]), order["paths"], size_px=size_px, png_bits=png_bits
+            ).to_line()
         except OSError as err:
             reply = json.dumps({"errno": err.errno, "why": err.strerror or str(err)})
         except RunError as err:
@@ -36,13 +38,13 @@ def serve(images: int, size_px: int, orders: BinaryIO, replies: BinaryIO) -> Non
 
 def main() -> None:
     """Serve standard input and output."""
-    path, size_px = sys.argv[1:]
+    path, size_px, png_bits = sys.argv[1:]
     images = os.open(path, os.O_WRONLY)
     # Whatever a library prints must not come between the replies.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        serve(images, int(size_px), sys.stdin.buffer, replies)
+        serve(images, sys.stdin.buffer, replies, size_px=int(size_px), png_bits=int(png_bits))
     except (BrokenPipeError, ConnectionResetError):
         os._exit(1)  # the parent is gone, and flushing at exit would only raise again
 

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from fedcxr.data.cache.journal import Ledger
 from fedcxr.data.images.decode import DECODER
+from fedcxr.data.images.png_depth import LEAST_BITS
 
-FORMAT = 2
+FORMAT = 3
 
 IMAGES, INDEX, QUARANTINE, HEAD = "images.u8", "index.csv", "quarantine.csv", "cache.json"
 
@@ -166,19 +167,20 @@ def write_tables(
     """Write the index, the quarantine and, last, the head of a cache whose rows are all done."""
     bad = [(*items[row], ledger.bad[row]) for row in sorted(ledger.bad)]
     good = (
-        (row, image_id, f"{crc:08x}", size)
-        for row, ((image_id, _), crc, size) in enumerate(
-            zip(items, ledger.crc32.tolist(), ledger.sizes.tolist(), strict=True)
+        (row, image_id, f"{crc:08x}", content.decode())
+        for row, ((image_id, _), crc, content) in enumerate(
+            zip(items, ledger.crc32.tolist(), ledger.contents.tolist(), strict=True)
         )
         if row not in ledger.bad
     )
-    _write_rows(folder / INDEX, ("row", "image_id", "crc32", "file_bytes"), good)
+    _write_rows(folder / INDEX, ("row", "image_id", "crc32", "content"), good)
     _write_rows(folder / QUARANTINE, ("image_id", "path", "reason"), bad)
     head = {
         "format": FORMAT,
         "digest": digest,
         "decoder": DECODER,
         "size_px": size_px,
+        "png_bits": bits if (bits := ledger.png_bits()) >= LEAST_BITS else None,
         "rows": len(items),
         "images": len(items) - len(bad),
         "bad": len(bad),

@@ -9,26 +9,36 @@ Whatever cannot be decoded faithfully is an ImageError, never a black or half-gr
 
 import struct
 import zlib
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from fedcxr.data.images.dicom import decode_dicom, is_dicom
+from fedcxr.data.images.exif import upright
 from fedcxr.data.images.greyscale import look_up
-from fedcxr.data.images.png import check_header, check_pixels
+from fedcxr.data.images.jpeg import WholeJpeg
+from fedcxr.data.images.png import check_file, check_pixels
+from fedcxr.data.images.png_depth import (
+    FULL_BITS,
+    LEAST_BITS,
+    depth_fault,
+    grey_levels,
+    used_bits,
+)
 from fedcxr.data.images.quiet import quiet_libraries
-from fedcxr.errors import ImageError
+from fedcxr.errors import ConfigError, ImageError
 
 MAX_PIXELS = 64_000_000
 """CheXpert's largest radiograph has about 9 million pixels; more than this is no radiograph."""
 
 MAX_FILE_BYTES = 256_000_000
 
-DECODER = f"square-bilinear-1+dicom-1+pillow-{PIL.__version__}"
+DECODER = f"square-bilinear-2+dicom-1+pillow-{PIL.__version__}"
 """Names the arithmetic of this module, of `greyscale.py` and of Pillow; another decoder makes
 another cache. pydicom has no number in it: it only unpacks what is stored."""
 
@@ -46,47 +56,81 @@ _BROKEN = (
 )
 """What Pillow and zlib raise on damaged files."""
 
-_FULL_RANGE = 257
-"""16 to 8 bits: 65535 = 255 · 257 (PNG specification, sample depth rescaling)."""
-
-_DARK_16 = 4096
-_NOT_SCALED = "16-bit file without a value above 4095: 12-bit data that was not scaled"
-"""Detectors write 10 or 12 bits; without a stated window the picture would be black."""
+_DARK_COLOUR = 16
+"""Of 255, for 16-bit files with alpha or in colour, of which Pillow keeps the upper 8 bits."""
 
 
-def decode(path: Path, size_px: int) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Square:
+    """An image file, decoded."""
+
+    pixels: NDArray[np.uint8] = field(repr=False)
+    """(size_px, size_px), 255 = white."""
+    used_bits: int
+    """By the largest value of a 16-bit grey PNG file (`png_depth.py`); 0 of every other file."""
+
+
+def decode(path: Path, size_px: int, *, png_bits: int = FULL_BITS) -> NDArray[np.uint8]:
     """Return the image as (size_px, size_px) of 8-bit grey, 255 = white.
 
     The bytes say what a file is, not its name. Colour becomes luma (ITU-R 601), transparency black,
-    16 bits of a PNG are scaled from the full range, and those of a DICOM file by its window (see
-    `dicom.decode_dicom`).
+    16 bits of a PNG are scaled by `png_bits`, and those of a DICOM file by its window (see
+    `dicom.decode_dicom`). A JPEG or PNG is turned as its EXIF block says.
+
+    Args:
+        path: the file.
+        size_px: side of the square.
+        png_bits: 9 to 16; 2 ** png_bits - 1 is white in a 16-bit grey PNG. `Cache.png_bits` has
+            that of a data set; a file by itself cannot tell.
 
     Raises:
         ImageError: not a whole JPEG, PNG or DICOM file of at most 64 megapixels, or in a form whose
-            grey values are not certain (CMYK, 12-bit values in a 16-bit PNG).
+            grey values are not certain (CMYK, a 16-bit PNG far darker or brighter than `png_bits`).
+        ConfigError: another `png_bits`.
     """
-    return decode_bytes(read_file(path), size_px)
+    return decode_bytes(read_file(path), size_px, png_bits=png_bits)
 
 
-def decode_bytes(data: bytes, size_px: int) -> NDArray[np.uint8]:
+def decode_bytes(data: bytes, size_px: int, *, png_bits: int = FULL_BITS) -> NDArray[np.uint8]:
     """Return the image in a file's bytes as `decode` does, with the same errors."""
+    if not LEAST_BITS <= png_bits <= FULL_BITS:
+        raise ConfigError(f"png_bits={png_bits}: give {LEAST_BITS} to {FULL_BITS}.")
+    square = decode_square(data, size_px, png_bits=png_bits)
+    fault = depth_fault(square.used_bits, png_bits)
+    if fault is not None:
+        raise ImageError(fault)
+    return square.pixels
+
+
+def decode_square(data: bytes, size_px: int, *, png_bits: int) -> Square:
+    """Return the image in a file's bytes, with what tells whether its depth fits `png_bits`.
+
+    For those who learn the depth on the way; a file that does not fit (`depth_fault`) is not
+    refused here.
+
+    Raises:
+        ImageError: as `decode`.
+    """
     with quiet_libraries:
         if is_dicom(data):
-            grey = Image.fromarray(decode_dicom(data, MAX_PIXELS))
+            grey, used = Image.fromarray(decode_dicom(data, MAX_PIXELS)), 0
         else:
-            grey = _decode_picture(data, size_px)
+            grey, used = _decode_picture(data, size_px, png_bits)
         square = grey.resize((size_px, size_px), Image.Resampling.BILINEAR)
-    return np.asarray(square, dtype=np.uint8)
+    return Square(np.asarray(square, dtype=np.uint8), used)
 
 
-def _decode_picture(data: bytes, size_px: int) -> Image.Image:
-    """Return a JPEG or PNG in mode L; a JPEG may be smaller than it is stored."""
+def _decode_picture(data: bytes, size_px: int, png_bits: int) -> tuple[Image.Image, int]:
+    """Return a JPEG or PNG in mode L, upright, and the bits that a 16-bit grey PNG uses.
+
+    A JPEG may be smaller than it is stored.
+    """
     try:
         image = _open(data)
         _check_size(image)
         is_png = isinstance(image, PngImagePlugin.PngImageFile)
         if is_png:
-            check_header(data, image)
+            check_file(data, image)
         else:
             # libjpeg averages 8 × 8 blocks for next to nothing; twice the size is left to resize.
             image.draft("L" if image.mode in ("L", "RGB") else None, (2 * size_px, 2 * size_px))
@@ -94,7 +138,8 @@ def _decode_picture(data: bytes, size_px: int) -> Image.Image:
         image.load()
         if is_png:
             check_pixels(data, image)
-        return _to_grey(image, stored)
+        grey, used = _to_grey(image, stored, png_bits)
+        return upright(grey, image.info.get("exif")), used
     except _BROKEN as err:
         reason = str(err).partition("\n")[0] or type(err).__name__
         raise ImageError(f"damaged: {reason}") from err
@@ -124,7 +169,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     89 megapixels; the two classes behind it do not.
     """
     if data.startswith(_JPEG_MAGIC):
-        return JpegImagePlugin.JpegImageFile(BytesIO(data))
+        return WholeJpeg(BytesIO(data))
     if data.startswith(_PNG_MAGIC):
         return PngImagePlugin.PngImageFile(BytesIO(data))
     start = data[:64].lstrip().lower()
@@ -143,35 +188,29 @@ def _check_size(image: Image.Image) -> None:
         raise ImageError(f"{width} × {height} pixels, more than {MAX_PIXELS // 1_000_000} million")
 
 
-def _to_grey(image: Image.Image, stored: str) -> Image.Image:
-    """Return the image in mode L.
+def _to_grey(image: Image.Image, stored: str, png_bits: int) -> tuple[Image.Image, int]:
+    """Return the image in mode L, and the bits that 16-bit grey values use.
 
     Args:
         image: loaded.
         stored: Pillow's name of how a PNG holds its values, such as "RGB;16B".
+        png_bits: of the white of 16-bit grey values.
     """
     is_keyed = "transparency" in image.info  # a PNG that names one value or palette entry so
     if is_keyed and stored not in ("L", "RGB") and image.mode != "P":
         raise ImageError("a transparent value that is not of 8 bits: its grey is not certain")
+    if image.mode == "I;16":
+        values = np.asarray(image).astype(np.uint16, copy=False)
+        return Image.fromarray(look_up(grey_levels(png_bits), values)), used_bits(values)
     if is_keyed or image.mode in ("RGBA", "LA", "PA"):
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         grey = Image.alpha_composite(black, image.convert("RGBA")).convert("L")
-    elif image.mode == "I;16":
-        grey = _from_16_bits(image)
     elif image.mode == "P":
         grey = image.convert("RGB").convert("L")
     elif image.mode in ("L", "RGB", "1"):
         grey = image.convert("L")
     else:
         raise ImageError(f"colour mode {image.mode}, whose grey values are not certain")
-    if stored.endswith(";16B") and np.asarray(grey).max() < _DARK_16 >> 8:
-        raise ImageError(_NOT_SCALED)
-    return grey
-
-
-def _from_16_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.uint16, copy=False)
-    if values.max(initial=0) < _DARK_16:
-        raise ImageError(_NOT_SCALED)
-    scaled = (np.arange(65536) + _FULL_RANGE // 2) // _FULL_RANGE
-    return Image.fromarray(look_up(scaled.astype(np.uint8), values))
+    if stored.endswith(";16B") and np.asarray(grey).max() < _DARK_COLOUR:
+        raise ImageError("16-bit file without a value above 4095: 12-bit data that was not scaled")
+    return grey, 0

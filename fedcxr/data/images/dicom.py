@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, Jpeg2KImagePlugin, JpegImagePlugin
+from PIL import Image, Jpeg2KImagePlugin
 
 from fedcxr.data.images.dicom_header import ELEMENTS, GREY, Layout, read_display, read_layout
 from fedcxr.data.images.greyscale import to_grey
+from fedcxr.data.images.jpeg import WholeJpeg
 from fedcxr.errors import ImageError
 
 if TYPE_CHECKING:
@@ -150,12 +151,16 @@ def _check_length(num_bytes: int, layout: Layout) -> None:
 
 
 def _check_frame(encapsulated: bytes, layout: Layout) -> None:
-    """Raise if the JPEG inside has another size than the header says: it may be a bomb."""
+    """Raise if the JPEG inside is cut, or has another size than the header says (a bomb)."""
     from pydicom.encaps import get_frame
 
     frame = get_frame(encapsulated, 0, number_of_frames=1)
     is_jpeg = frame.startswith(b"\xff\xd8")
-    plugin = JpegImagePlugin.JpegImageFile if is_jpeg else Jpeg2KImagePlugin.Jpeg2KImageFile
+    plugin = WholeJpeg if is_jpeg else Jpeg2KImagePlugin.Jpeg2KImageFile
     with plugin(BytesIO(frame)) as image:
         if image.size != (layout.columns, layout.rows):
             raise ImageError("damaged DICOM: the image inside has another size than its header")
+        if is_jpeg:
+            # pydicom unpacks it, with Pillow's own class; an eighth of the size is enough here
+            image.draft(None, (1, 1))
+            image.load()

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcxr.data.images.decode import decode_bytes, read_file
+from fedcxr.data.images.decode import decode_square, read_file
+from fedcxr.data.images.png_depth import FULL_BITS
 from fedcxr.data.paths import Fence
 from fedcxr.errors import DataError, ImageError
 from fedcxr.home import home_folder
@@ -128,7 +129,7 @@ def _decoding_speed(data: Sequence[bytes], budget_s: float) -> float:
     start, done = time.perf_counter(), 0
     for one in data:
         try:
-            decode_bytes(one, ESTIMATE_PX)
+            decode_square(one, ESTIMATE_PX, png_bits=FULL_BITS)
             done += 1
         except ImageError:
             continue

@@ -63,6 +63,9 @@ class Images:
     shapes: dict[str, int]
     """Of `from_headers` files: how many are `320 × 390 L JPEG`, most frequent first."""
     from_headers: int
+    png_bits: int | None
+    """Depth by which 16-bit PNG files are scaled (`fedcxr/data/images/png_depth.py`), None without
+    such files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +157,5 @@ def _images_to_json(images: Images) -> dict[str, Any]:
         "good": images.good,
         "shapes": images.shapes,
         "from_headers": images.from_headers,
+        "png_bits": images.png_bits,
     }

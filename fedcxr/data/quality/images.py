@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import JpegImagePlugin, PngImagePlugin
+from PIL import PngImagePlugin
 
 from fedcxr.data.cache.images import cache_of
+from fedcxr.data.images.jpeg import WholeJpeg
 from fedcxr.data.paths import Fence
 from fedcxr.data.quality.findings import NOTICE, PROBLEM, Finding, Images, finding_of
 from fedcxr.data.records import DataSet, Record
@@ -53,6 +54,8 @@ class Looked:
     mean_bytes: float
     """Of the files that are there."""
     num_there: int
+    png_bits: int | None = None
+    """As `Cache.png_bits`."""
 
     @property
     def num_all(self) -> int:
@@ -118,17 +121,17 @@ def look_at(
         progress=None if progress is None else lambda n, total: progress("Decoding", n, total),
     )
     bad |= {path: reason for _, path, reason in cache.bad}
-    path_by_id = {one: record.path for one, record in zip(ids, there, strict=True)}
-    digests = cache.file_digests(path_by_id, dataset.files)
     good = [(one, record) for one, record in zip(ids, there, strict=True) if cache.has(one)]
+    contents = cache.contents()
     return Looked(
         records=tuple(record for _, record in good),
         squares=cache.images,
         row=cache.rows([one for one, _ in good]),
-        digests=tuple(digests[one] for one, _ in good),
+        digests=tuple(contents[one] for one, _ in good),
         bad=tuple((record.path, bad[record.path]) for record in records if record.path in bad),
         mean_bytes=sum(sizes) / len(sizes),
         num_there=len(there),
+        png_bits=cache.png_bits,
     )
 
 
@@ -189,7 +192,13 @@ def read_headers(looked: Looked, dataset: DataSet) -> tuple[Images, tuple[Findin
         expected = _SUFFIXES.get(Path(record.path).suffix.lower())
         if expected != kind:
             wrong.append(f"{record.path}: {kind}")
-    images = Images(looked.num_all, len(looked.records), dict(shapes.most_common()), len(chosen))
+    images = Images(
+        looked_at=looked.num_all,
+        good=len(looked.records),
+        shapes=dict(shapes.most_common()),
+        from_headers=len(chosen),
+        png_bits=looked.png_bits,
+    )
     return images, finding_of(
         "wrong-suffix",
         NOTICE,
@@ -240,7 +249,7 @@ def _header(path: Path) -> tuple[str, str]:
         start = file.read(132)
         file.seek(0)
         if start.startswith(b"\xff\xd8"):
-            jpeg = JpegImagePlugin.JpegImageFile(file)
+            jpeg = WholeJpeg(file)
             return f"{jpeg.width} × {jpeg.height} {jpeg.mode} JPEG", "JPEG"
         if start.startswith(b"\x89PNG"):
             png = PngImagePlugin.PngImageFile(file)

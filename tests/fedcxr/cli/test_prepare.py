@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fedcxr.cli import prepare as verb
 from fedcxr.cli.flags import config_from_flags
@@ -297,3 +299,16 @@ def test_the_phases_are_those_that_a_builder_tells():
 
     told = {"WAITING", "CHECKING", "DECODING", "VERIFYING"}
     assert {getattr(builder, name) for name in told} == set(verb.PHASES)
+
+
+def test_the_depth_of_16_bit_png_files_is_told(run, tmp_path):
+    root = write_synthetic(tmp_path / "nih", patients=12, size_px=32, layout="nih14", workers=1)
+    code, out, _ = run(root, "--size", 32)
+    assert code == 0
+    assert "16-bit PNG" not in out
+    for path in (root / "images").iterdir():
+        pixels = np.asarray(Image.open(path)).astype(np.uint16)
+        Image.fromarray(pixels * 16).save(path)
+    code, out, _ = run(root, "--size", 32)
+    assert code == 0
+    assert "16-bit PNG files hold 12-bit values: 4095 is white\n" in out

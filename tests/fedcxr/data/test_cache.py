@@ -228,7 +228,7 @@ def test_an_interrupted_build_is_gone_on_with(tmp_path):
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["mine", "whole"]
 
 
-def test_files_have_one_digest_exactly_if_their_bytes_are_the_same(tmp_path):
+def test_two_files_have_one_content_exactly_if_their_bytes_are_the_same(tmp_path):
     items = make_images(tmp_path)
     (tmp_path / items[1][1]).write_bytes(b"")  # cannot be decoded
     original = (tmp_path / items[0][1]).read_bytes()
@@ -238,19 +238,39 @@ def test_files_have_one_digest_exactly_if_their_bytes_are_the_same(tmp_path):
         text.add_text("name", name)
         Image.open(tmp_path / items[0][1]).save(tmp_path / f"{name}.png", pnginfo=text)
     items += [(name, f"{name}.png") for name in ("copy", "other", "third")]
-    paths = dict(items)
-    found = build(items, tmp_path, max_bad_fraction=0.5).file_digests(paths, tmp_path)
-    assert set(found) == set(paths) - {items[1][0]}
+    contents = build(items, tmp_path, max_bad_fraction=0.5).contents()
+    assert set(contents) == set(dict(items)) - {items[1][0]}
     first = items[0][0]
-    assert found["copy"] == found[first] == hashlib.sha256(original).hexdigest()
-    assert found["other"] == hashlib.sha256((tmp_path / "other.png").read_bytes()).hexdigest()
-    assert len(set(found.values())) == len(found) - 1
+    assert contents["copy"] == contents[first]
+    assert len(set(contents.values())) == len(contents) - 1
+    for image_id, path in items:
+        if image_id in contents:
+            digest = hashlib.blake2b((tmp_path / path).read_bytes(), digest_size=16)
+            assert contents[image_id] == digest.hexdigest()
 
 
-def test_digests_are_of_the_images_that_are_asked_for(tmp_path):
+def test_the_content_is_that_of_the_file_when_it_was_decoded(tmp_path):
+    # nothing is read again: a file may be replaced or gone
     items = make_images(tmp_path)
     cache = build(items, tmp_path)
-    assert list(cache.file_digests(dict(items[:1]), tmp_path)) == [items[0][0]]
+    before = cache.contents()
+    Image.new("L", (9, 9), 7).save(tmp_path / items[1][1])
+    (tmp_path / items[2][1]).unlink()
+    assert cache.contents() == before
+    assert open_cache(cache.folder).contents() == before
+
+
+def test_a_changed_pixel_changes_the_content_although_size_and_time_are_kept(tmp_path):
+    items = make_images(tmp_path)
+    path = tmp_path / items[1][1]
+    before, stat, size = build(items, tmp_path).contents(), path.stat(), path.stat().st_size
+    pixels = np.array(Image.open(path))
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(path)
+    path.write_bytes(path.read_bytes() + bytes(max(0, size - path.stat().st_size)))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    after = build(items, tmp_path, folder=tmp_path / "anew").contents()
+    assert [one for one in before if before[one] != after[one]] == [items[1][0]]
 
 
 def test_an_identifier_may_hold_anything(tmp_path):
@@ -308,7 +328,7 @@ def test_a_cache_of_an_earlier_format_says_so(tmp_path):
     cache = build(items, tmp_path, folder=tmp_path / "mine")
     head = json.loads((cache.folder / "cache.json").read_text())
     (cache.folder / "cache.json").write_text(json.dumps({**head, "format": 1}))
-    with pytest.raises(ArtefactError, match="its format is 1, this version's is 2"):
+    with pytest.raises(ArtefactError, match="its format is 1, this version's is 3"):
         build(items, tmp_path, folder=tmp_path / "mine")
 
 

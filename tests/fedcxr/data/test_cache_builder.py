@@ -164,19 +164,26 @@ def cut_short(pictures, target):
     return journal_of(target)
 
 
+def decoded(start, rows, **facts):
+    """Return a line of rows, by default of JPEG files that were all decoded."""
+    defaults = {"png_bits": 16, "used_bits": (0,) * rows, "crc32": (7,) * rows}
+    defaults |= {"contents": ("",) * rows, "bad": ()}
+    return Decoded(start, **(defaults | facts))
+
+
 def tear_the_last_line(journal):
     os.truncate(journal, journal.stat().st_size - 5)
 
 
 def garble_a_line(journal):
     lines = journal.read_bytes().splitlines(keepends=True)
-    lines[4] = b'{"start": 0, "crc32": [1], "sizes": [], "bad": []}\n'
+    lines[4] = b'{"start":0,"png_bits":16,"used_bits":[],"crc32":[1],"contents":[],"bad":[]}\n'
     journal.write_bytes(b"".join(lines))
 
 
 def name_rows_that_are_not(journal):
     with journal.open("ab") as file:
-        file.write(Decoded(58, (1, 2, 3), ("", "", ""), ()).to_line().encode() + b"\n")
+        file.write(decoded(58, 3).to_line().encode() + b"\n")
 
 
 def change_a_pixel(journal):
@@ -239,9 +246,9 @@ from fedcxr.data.cache import pool
 from fedcxr.data.cache.store import build_cache
 root, items, folder, pause = json.loads(sys.argv[1])
 pool.CHUNK, at_once = 4, pool.decode_rows
-def slowly(*arguments):
+def slowly(*arguments, **options):
     time.sleep(pause)
-    return at_once(*arguments)
+    return at_once(*arguments, **options)
 pool.decode_rows = slowly
 build_cache(items, Path(root), size_px=32, max_bad_fraction=0.1, workers=1, folder=Path(folder))
 """
@@ -378,7 +385,7 @@ def test_a_process_that_does_not_start_is_told(pictures, target, processes, monk
 
 def some_job(tmp_path, path):
     (tmp_path / "images.u8").write_bytes(bytes(32 * 32))
-    return pool.Job(tmp_path / "images.u8", 32, lambda rows: [path for _ in rows])
+    return pool.Job(tmp_path / "images.u8", 32, 16, lambda rows: [path for _ in rows])
 
 
 def test_a_process_that_ends_by_itself_leaves_its_last_words(tmp_path):
@@ -473,7 +480,7 @@ def test_a_journal_that_cannot_grow_is_a_full_disk(tmp_path):
         journal._file.close()
         journal._file = FullFile()
         with pytest.raises(OSError, match="No space left on device"):
-            journal.append(Decoded(0, (1,), (0,), ()))
+            journal.append(decoded(0, 1))
 
 
 def test_rows_that_are_left_are_found_as_runs():
@@ -487,11 +494,22 @@ def test_rows_that_are_left_are_found_as_runs():
 
 def test_decoding_anew_takes_a_row_out_of_quarantine():
     ledger = Ledger(3)
-    ledger.enter(Decoded(0, (1, 2, 3), (0, 2, 3), ((0, "empty file"),)))
-    ledger.enter(Decoded(0, (9,), (1,), ()))
+    one, two, three = (number * 32 for number in "123")
+    first = decoded(0, 3, crc32=(1, 2, 3), contents=("", two, three), bad=((0, "empty file"),))
+    ledger.enter(first)
+    ledger.enter(decoded(0, 1, crc32=(9,), contents=(one,)))
     assert ledger.bad == {}
     assert ledger.crc32.tolist() == [9, 2, 3]
-    assert ledger.sizes.tolist() == [1, 2, 3]
+    assert ledger.contents.astype(str).tolist() == [one, two, three]
+
+
+def test_files_that_were_scaled_by_another_depth_are_not_done():
+    ledger = Ledger(4)
+    ledger.enter(decoded(0, 2, used_bits=(0, 12), png_bits=12))
+    ledger.enter(decoded(2, 2, used_bits=(13, 9), png_bits=13))
+    assert ledger.png_bits() == 13
+    ledger.undo_other_depths()
+    assert ledger.todo() == [range(1, 2)]
 
 
 def test_a_decoding_process_starts_light():
@@ -505,7 +523,8 @@ def test_a_decoding_process_starts_light():
 
 def test_a_decoding_process_ends_with_its_parent(tmp_path):
     (tmp_path / "images.u8").write_bytes(bytes(32 * 32))
-    command = [sys.executable, "-m", "fedcxr.data.cache.worker", str(tmp_path / "images.u8"), "32"]
+    command = [sys.executable, "-m", "fedcxr.data.cache.worker"]
+    command += [str(tmp_path / "images.u8"), "32", "16"]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     worker.stdin.write(json.dumps({"start": 0, "paths": ["none.png"]}).encode() + b"\n")
     worker.stdin.flush()

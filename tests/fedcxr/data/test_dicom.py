@@ -409,7 +409,11 @@ WRONG = {
     "JPEG of another size": (encapsulated(JPEGBaseline8Bit, RAMP[:8]), "another size"),
     "cut JPEG": (
         encapsulated(JPEGBaseline8Bit, NOISE, frame=cut(image_bytes(NOISE, "JPEG"))),
-        "pixels cannot be unpacked",
+        "damaged: truncated, its end is missing",
+    ),
+    "cut JPEG, closed again": (
+        encapsulated(JPEGBaseline8Bit, NOISE, frame=cut(image_bytes(NOISE, "JPEG")) + b"\xff\xd9"),
+        "damaged: truncated, its picture data end before the picture",
     ),
     "cut JPEG 2000": (
         encapsulated(

@@ -4,6 +4,7 @@ import zlib
 import numpy as np
 import pytest
 from dicom_writer import image_bytes
+from PIL import Image
 from png_writer import GREY, PALETTE, chunk, png_bytes
 
 from fedcxr.data.images.decode import decode_bytes
@@ -11,6 +12,9 @@ from fedcxr.errors import ImageError
 
 LINES = [b"\x10\x20", b"\x30\x40"]
 SHAPE = {"width": 2, "depth": 8, "colour": GREY}
+_rng = np.random.default_rng(1)
+_SMOOTH = Image.fromarray(_rng.integers(0, 250, (24, 20), dtype=np.uint8)).resize((240, 200))
+PICTURE = np.asarray(_SMOOTH) + _rng.integers(0, 6, (200, 240), dtype=np.uint8)
 BLACK_BELOW = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
 BLACK_BELOW[-9:] = 0
 
@@ -20,6 +24,49 @@ def test_a_data_stream_that_ends_early_is_refused():
     assert decode_bytes(png_bytes(LINES, **SHAPE), 2).tolist() == [[16, 32], [48, 64]]
     with pytest.raises(ImageError, match="damaged: 6 of 12 bytes of pixels"):
         decode_bytes(png_bytes(LINES, **SHAPE, height=4), 2)
+
+
+def test_a_download_that_is_zeros_from_the_middle_on_is_refused():
+    # Pillow takes the zeros for the rest of the pixels and does not look at the checksum
+    whole = image_bytes(PICTURE, "PNG")
+    half = len(whole) // 2
+    with pytest.raises(ImageError, match=r"^damaged: "):
+        decode_bytes(whole[:half] + bytes(len(whole) - half), 64)
+
+
+@pytest.mark.parametrize("name", [b"IHDR", b"IDAT", b"tEXt", b"IEND"])
+def test_a_chunk_that_is_not_what_its_checksum_says_is_refused(name):
+    whole = bytearray(png_bytes(LINES, **SHAPE, chunks=[chunk(b"tEXt", b"a\0b")]))
+    place = whole.index(name)
+    length = int.from_bytes(whole[place - 4 : place])
+    whole[place + 4 + length] ^= 1
+    with pytest.raises(ImageError, match=r"^damaged: "):
+        decode_bytes(bytes(whole), 2)
+
+
+def test_one_changed_bit_of_the_pixels_is_refused():
+    whole = image_bytes(PICTURE, "PNG")
+    assert decode_bytes(whole, 64).shape == (64, 64)
+    for place in range(len(whole) * 3 // 4, len(whole) - 12, 9):
+        changed = bytearray(whole)
+        changed[place] ^= 4
+        with pytest.raises(ImageError, match=r"^damaged: "):
+            decode_bytes(bytes(changed), 64)
+
+
+def test_a_file_without_its_end_is_refused_and_one_with_more_behind_is_not():
+    whole = png_bytes(LINES, **SHAPE)
+    assert decode_bytes(whole + bytes(100), 2).tolist() == [[16, 32], [48, 64]]
+    with pytest.raises(ImageError, match="damaged: truncated, its end is missing"):
+        decode_bytes(whole[:-12], 2)
+
+
+@pytest.mark.real
+def test_no_real_png_is_refused(sample_data):
+    files = sorted(sample_data.rglob("*.png"))
+    assert len(files) > 700
+    for file in files:
+        assert decode_bytes(file.read_bytes(), 64).shape == (64, 64)
 
 
 def test_an_interlaced_data_stream_that_ends_early_is_refused():

@@ -63,7 +63,7 @@ def test_the_json_keeps_its_shape(report):
     pair = {"group", "first", "second", "patients_of_first", "patients_of_second"}
     more = {"shared_patients", "shared_images", "examples"}
     assert [set(one) for one in tree["splits"]] == [pair | more]
-    assert set(tree["files"]) == {"looked_at", "good", "shapes", "from_headers"}
+    assert set(tree["files"]) == {"looked_at", "good", "shapes", "from_headers", "png_bits"}
     assert set(tree["disk"]) == set(
         [
             "files",

@@ -64,6 +64,7 @@ def test_a_clean_tree_is_clean(tree):
     assert "wrong-suffix" not in kinds
     assert report.images.looked_at == report.images.good == report.num_images
     assert report.images.shapes == {"96 × 96 L JPEG": report.num_images}
+    assert report.images.png_bits is None
     assert report.disk.cache_bytes["320"] == report.num_images * 320 * 320
     files = [path.stat().st_size for path in tree.rglob("*.jpg")]
     assert report.disk.total_bytes == pytest.approx(sum(files), rel=1e-6)
@@ -189,6 +190,34 @@ def test_a_turned_image_is_found_with_its_direction(copy):
         )
     )
     assert len(kinds["rotated"].pictures) == 3
+
+
+def test_a_picture_that_viewers_turn_upright_is_not_turned(copy):
+    for path, (turn, stored) in zip(
+        frontals(copy),
+        [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90)] * 5,
+        strict=False,
+    ):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        Image.open(path).transpose(stored).save(path, exif=exif, quality=95)
+    kinds, report = kinds_of(copy)
+    assert "rotated" not in kinds
+    assert report.is_clean
+
+
+def test_the_depth_of_16_bit_png_files_is_told_and_none_of_them_is_bad(tmp_path):
+    root = write_synthetic(tmp_path, patients=12, size_px=64, layout="nih14", workers=1)
+    for path in (root / "images").iterdir():
+        pixels = np.asarray(Image.open(path)).astype(np.uint16)
+        Image.fromarray((pixels * 16.0588).astype(np.uint16)).save(path)  # 255 becomes 4095
+    _, report = kinds_of(root)
+    assert report.is_clean, report.problems
+    assert report.images.png_bits == 12
+    assert report.to_json()["files"]["png_bits"] == 12
+    assert list(report.images.shapes) == ["64 × 64 I;16 PNG"]
+    # a file by itself does not tell its depth; the speed of decoding is measured all the same
+    assert report.disk.decoded_per_s > 0
 
 
 def test_a_sample_looks_at_that_many(copy):

@@ -1,5 +1,6 @@
 """Where a client of `flwr run` finds its site: its node config, or the simulation's run config."""
 
+import json
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -7,11 +8,12 @@ from pathlib import Path
 from flwr.app import Context
 
 from clients.site import SiteLocation, own_folder, simulated
-from fedcxr.config.flower import config_from_run
+from fedcxr.config.flower import config_from_run, config_key
+from fedcxr.config.load import check_config
 from fedcxr.errors import ConfigError
 from fedcxr.home import home_folder
 from fedcxr.runs.folder import RunFolder
-from partitions.prepare import prepare
+from partitions.prepare import Prepared, prepare
 
 NO_SITE_DIR = (
     "The node config has no site-dir. Start the SuperNode with "
@@ -34,7 +36,8 @@ def locate_from_context(context: Context) -> SiteLocation:
     if not _is_simulated():
         raise ConfigError(NO_SITE_DIR)
     index = _partition_id(context)
-    ready = prepare(config_from_run(context.run_config, clients=_num_partitions(context)))
+    config = config_from_run(context.run_config, clients=_num_partitions(context))
+    ready = _prepared(config_key(config))
     state = home_folder() / "site-state" / str(context.run_id)
     return simulated(ready.plan.folder, index, cache=ready.cache, state=state)
 
@@ -45,6 +48,12 @@ def locate_in_run(run_path: Path, context: Context) -> SiteLocation:
     return simulated(
         run_path / "partition", _partition_id(context), cache=cache, state=run_path / "site-state"
     )
+
+
+@lru_cache(maxsize=4)
+def _prepared(config_text: str) -> Prepared:
+    """Return what this process's sites stand on, looked at once and not for every message."""
+    return prepare(check_config(json.loads(config_text)))
 
 
 @lru_cache(maxsize=8)

@@ -34,12 +34,7 @@ def check_fit(
         ArtefactError: the run cannot use it.
         LeakError: a file that is a test image is, under another name, elsewhere too.
     """
-    if plan.key_fingerprint != tokens.fingerprint:
-        raise ArtefactError(
-            f"{plan.folder}: its patient tokens were made with another key "
-            f"({plan.key_fingerprint}, yours is {tokens.fingerprint}). "
-            "Set FEDCXR_PATIENT_KEY to that key's file, or partition anew."
-        )
+    check_key(plan, tokens)
     if plan.views != views:
         raise ArtefactError(
             f"{plan.folder}: made with views={plan.views}, the run has {views}. "
@@ -52,6 +47,16 @@ def check_fit(
             "Partition anew or leave them out of --labels."
         )
     _check_images(plan, {image_id for image_id, _, _ in cache.bad}, digests)
+
+
+def check_key(plan: PartitionPlan, tokens: Tokens) -> None:
+    """Raise ArtefactError unless a partition's tokens are under the same key."""
+    if plan.key_fingerprint != tokens.fingerprint:
+        raise ArtefactError(
+            f"{plan.folder}: its patient tokens were made with another key "
+            f"({plan.key_fingerprint}, yours is {tokens.fingerprint}). "
+            "Set FEDCXR_PATIENT_KEY to that key's file, or partition anew."
+        )
 
 
 def _check_images(plan: PartitionPlan, bad: set[str], digests: Mapping[str, str]) -> None:

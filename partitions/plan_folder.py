@@ -72,6 +72,9 @@ class PartitionPlan:
     of real sites, are not in it."""
     is_export: bool = False
     """Whether the sites' tables are elsewhere."""
+    lineage: str = ""
+    """The digest of the plan that says who is where: of this one, or of the one that it has the
+    rows of another day of."""
 
     @property
     def alpha(self) -> float | None:
@@ -144,6 +147,12 @@ def all_sets(tables: Mapping[str, RecordTable]) -> dict[str, Members]:
     return sets
 
 
+def all_tables(plan: PartitionPlan) -> dict[str, RecordTable]:
+    """Return every table of a plan that is there, by file name."""
+    names = [VAL_CSV, TEST_CSV, *(site_file(site.site_id) for site in plan.sites)]
+    return {n: read_table(plan.folder / n) for n in names if (plan.folder / n).is_file()}
+
+
 def proof_to_json(proof: Proof) -> dict[str, Any]:
     """Return the proof as plan.json holds it."""
     return {"disjoint": True, "pairs_checked": proof.pairs_checked, "sets": list(proof.sets)}
@@ -205,6 +214,7 @@ def _plan_of(folder: Path, head: Mapping[str, Any]) -> PartitionPlan:
         pairs_checked=int(head["proof"]["pairs_checked"]),
         moved_patients=int(head["moved_patients"]),
         left_out_images=int(head["left_out_images"]),
+        lineage=str(head.get("renewed_from", head["digest"])),
     )
 
 

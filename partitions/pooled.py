@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcxr.data.records import RecordTable
+from partitions.changes import read_contents, write_contents
 from partitions.plan_folder import (
     FORMAT,
     TEST_CSV,
@@ -66,4 +67,6 @@ def _derived(
     tables = {VAL_CSV: read_table(plan.val_csv), TEST_CSV: read_table(plan.test_csv)}
     tables |= {site_file(name): table for name, table in sites.items()}
     write_plan(out, head, tables, dict.fromkeys(sites, ""))
-    return read_plan(out)
+    made = read_plan(out)
+    write_contents(out, made, read_contents(plan.folder))
+    return made

@@ -6,18 +6,15 @@ client of the same simulation, costs one read and gives the same folder.
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.flower import config_key
-from fedcxr.config.load import check_config
 from fedcxr.config.partition import ATTRIBUTES
 from fedcxr.cores import cores
 from fedcxr.data.cache.images import cache_of
-from fedcxr.data.cache.store import build_cache
+from fedcxr.data.cache.store import Cache, build_cache
 from fedcxr.data.cache.writer import sha256_of
 from fedcxr.data.copies import without_copies
 from fedcxr.data.read import read_dataset
@@ -26,9 +23,11 @@ from fedcxr.data.synthetic.write import embedded_dataset
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
 from fedcxr.errors import ArtefactError
 from fedcxr.home import home_folder
-from partitions.fit import check_fit
+from partitions.changes import DataChanges, find_changes
+from partitions.fit import check_fit, check_key
 from partitions.plan import PartitionPlan, make_partition, read_plan
 from partitions.plan_folder import FORMAT
+from partitions.renew import renew_plan
 from partitions.table import read_table
 
 Progress = Callable[[int, int], None]
@@ -48,6 +47,11 @@ class Prepared:
     bad_images: int
     png_bits: int | None
     """As `Cache.png_bits`."""
+    contents: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """By image token, the keyed digest of the file; empty where nobody has read them."""
+    changes: DataChanges | None = None
+    """What is not as it was when `partition.folder` was written, and was taken on purpose; none
+    where the partition is a new one."""
 
 
 def prepare(config: ExperimentConfig, progress: Progress | None = None) -> Prepared:
@@ -58,7 +62,47 @@ def prepare(config: ExperimentConfig, progress: Progress | None = None) -> Prepa
         LeakError: a patient would be in two places.
         ArtefactError: `partition.folder` is damaged or of other data.
     """
-    return _prepare(config_key(config), progress)
+    read = read_for(config)
+    tokens = Tokens(key_for(config))
+    cache = cache_of(
+        read,
+        tokens,
+        size_px=config.model.image_size,
+        max_bad_fraction=config.data.max_bad_fraction,
+        progress=progress,
+    )
+    contents = {image_id: tokens.content(digest) for image_id, digest in cache.contents().items()}
+    digests = {
+        record.path: contents[image_id]
+        for record in read.records
+        if (image_id := tokens.image(record.path)) in contents
+    }
+    good = read.where(lambda record: record.path in digests)
+    dataset = without_copies(good, digests)
+    if config.partition.folder is None:
+        plan, changes = _own_plan(config, dataset, tokens.key), None
+    else:
+        plan, changes = _given_plan(config, read, tokens, contents, cache)
+    check_fit(plan, cache, tokens, contents, labels=dataset.labels, views=config.data.views)
+    boxes = tuple(
+        Box(tokens.image(b.path), b.label, b.x, b.y, b.width, b.height)
+        for b in dataset.boxes
+        if b.label in dataset.labels
+    )
+    names = [Path(root).resolve().name for root in config.data.roots]
+    source = " + ".join(names) or "synthetic"
+    return Prepared(
+        plan=plan,
+        cache=cache.folder,
+        cache_digest=cache.digest,
+        boxes=boxes,
+        notes=dataset.notes,
+        source=source,
+        bad_images=len(cache.bad),
+        png_bits=cache.png_bits,
+        contents=contents,
+        changes=changes,
+    )
 
 
 def prepare_global(folder: Path, config: ExperimentConfig) -> Prepared:
@@ -88,48 +132,6 @@ def prepare_global(folder: Path, config: ExperimentConfig) -> Prepared:
     )
 
 
-@lru_cache(maxsize=4)
-def _prepare(key_text: str, progress: Progress | None) -> Prepared:
-    config = check_config(json.loads(key_text))
-    dataset = read_for(config)
-    key = key_for(config)
-    tokens = Tokens(key)
-    cache = cache_of(
-        dataset,
-        tokens,
-        size_px=config.model.image_size,
-        max_bad_fraction=config.data.max_bad_fraction,
-        progress=progress,
-    )
-    contents = cache.contents()
-    digests = {
-        record.path: contents[image_id]
-        for record in dataset.records
-        if (image_id := tokens.image(record.path)) in contents
-    }
-    good = dataset.where(lambda record: record.path in digests)
-    dataset = without_copies(good, digests)
-    plan = _plan(config, dataset, key)
-    check_fit(plan, cache, tokens, contents, labels=dataset.labels, views=config.data.views)
-    boxes = tuple(
-        Box(tokens.image(b.path), b.label, b.x, b.y, b.width, b.height)
-        for b in dataset.boxes
-        if b.label in dataset.labels
-    )
-    names = [Path(root).resolve().name for root in config.data.roots]
-    source = " + ".join(names) or "synthetic"
-    return Prepared(
-        plan=plan,
-        cache=cache.folder,
-        cache_digest=cache.digest,
-        boxes=boxes,
-        notes=dataset.notes,
-        source=source,
-        bad_images=len(cache.bad),
-        png_bits=cache.png_bits,
-    )
-
-
 def read_for(config: ExperimentConfig) -> DataSet:
     """Return the records of `config`'s data set, with the column that its partition asks for."""
     data, partition = config.data, config.partition
@@ -152,9 +154,8 @@ def key_for(config: ExperimentConfig) -> bytes:
     return load_key() if config.data.roots else SYNTHETIC_KEY
 
 
-def _plan(config: ExperimentConfig, dataset: DataSet, key: bytes) -> PartitionPlan:
-    if config.partition.folder is not None:
-        return read_plan(Path(config.partition.folder))
+def _own_plan(config: ExperimentConfig, dataset: DataSet, key: bytes) -> PartitionPlan:
+    """Return the partition that the configuration describes, made if it is not there yet."""
     folder = home_folder() / "partitions" / _plan_digest(config, dataset, key)
     if (folder / "plan.json").is_file():
         return read_plan(folder)
@@ -166,6 +167,29 @@ def _plan(config: ExperimentConfig, dataset: DataSet, key: bytes) -> PartitionPl
         views=config.data.views,
         out=folder,
     )
+
+
+def _given_plan(
+    config: ExperimentConfig,
+    dataset: DataSet,
+    tokens: Tokens,
+    contents: Mapping[str, str],
+    cache: Cache,
+) -> tuple[PartitionPlan, DataChanges]:
+    """Return the partition that was made before, and what of its data has changed since."""
+    plan = read_plan(Path(str(config.partition.folder)))
+    check_key(plan, tokens)
+    bad = frozenset(image_id for image_id, _, _ in cache.bad)
+    changes = find_changes(plan, dataset, tokens, contents, bad=bad)
+    if not config.data.accept_changed_data:
+        changes.refuse(plan.folder)
+    if not changes:
+        return plan, changes
+    # A plan of its own, named by what it holds: asked again, it is the same.
+    digest = _plan_digest(config, dataset, tokens.key)
+    out = home_folder() / "partitions" / f"{plan.digest[:24]}-{digest}"
+    renewed = read_plan(out) if (out / "plan.json").is_file() else None
+    return renewed or renew_plan(plan, dataset, tokens, out), changes
 
 
 def _plan_digest(config: ExperimentConfig, dataset: DataSet, key: bytes) -> str:

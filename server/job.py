@@ -78,7 +78,7 @@ class Job:
             "channels_last": self.precision.channels_last,
             "threads": self.compute.threads,
             "engine.compile": self.config.engine.compile,
-            "partition": self.prepared.plan.digest,
+            "partition": self.prepared.plan.lineage,
         }
         return arithmetic_of(self.config, settled)
 

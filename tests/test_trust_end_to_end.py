@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clients import app as clients_app
 from fedcxr.config import load_config
@@ -227,6 +228,50 @@ class TestOtherData:
             evaluate_run(real, data)
         known = evaluate_run(real, data, split="all", other_patients=True)
         assert known["left_out_images"] > 0  # the server's own validation patients are known
+
+
+class TestChangedData:
+    @pytest.fixture
+    def stopped(self, tmp_path):
+        """A run on a data set of one's own that was stopped after its second round."""
+        data = write_synthetic(tmp_path / "data", patients=60, size_px=48)
+        run = simulate(tiny(tmp_path / "runs", data__root=str(data))).path
+        return cut_off_after(run, 2), data
+
+    def test_a_run_does_not_go_on_with_other_pixels_without_a_word(self, stopped):
+        run, data = stopped
+        for file in data.rglob("*.jpg"):
+            with Image.open(file) as image:
+                Image.eval(image.convert("L"), lambda value: 255 - value).save(file, quality=95)
+        before = (run / "rounds.jsonl").read_bytes()
+        with pytest.raises(ArtefactError, match=r"images with other pixels.*accept-changed-data"):
+            resume(run)
+        assert (run / "rounds.jsonl").read_bytes() == before
+        done = resume(run, settings=["data.accept_changed_data=true"])
+        (noted,) = read(done.path, "manifest.json")["data_changes"]
+        assert noted["pixels"] > 100
+        assert noted["labels"] == 0
+        assert read(done.path, "manifest.json")["status"] == "finished"
+
+    def test_what_was_accepted_once_is_not_accepted_for_good(self, stopped):
+        run, data = stopped
+        with (data / "train.csv").open() as file:
+            head, *rows = file.read().splitlines()
+        column = head.split(",").index("Support Devices")
+
+        def write(value):
+            changed = [row.split(",") for row in rows]
+            for cells in changed:
+                cells[column] = value
+            text = "\n".join([head, *(",".join(cells) for cells in changed)]) + "\n"
+            (data / "train.csv").write_text(text)
+
+        write("1.0")
+        resume(run, settings=["data.accept_changed_data=true"])
+        cut_off_after(run, 2)
+        write("0.0")
+        with pytest.raises(ArtefactError, match="Support Devices was positive, is negative"):
+            resume(run)
 
 
 def test_the_proof_says_what_was_compared_where_and_when(finished):

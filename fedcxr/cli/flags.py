@@ -18,6 +18,7 @@ KEYS = {
     "score_by": "data.score_by",
     "uncertain": "data.uncertain",
     "label_table": "data.label_table",
+    "accept_changed_data": "data.accept_changed_data",
     "partition": "partition.folder",
     "clients": "partition.clients",
     "scheme": "partition.scheme",

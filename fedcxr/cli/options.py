@@ -40,6 +40,15 @@ Uncertain = Annotated[
 ]
 LabelTable = Annotated[str | None, _option("train_cheXbert.csv in place of train.csv.", _DATA)]
 
+AcceptChangedData = Annotated[
+    bool | None,
+    _option(
+        "Take data that are not those the partition was made from.",
+        _DATA,
+        "--accept-changed-data",
+    ),
+]
+
 Partition = Annotated[str | None, _option("Use this partition folder.", _PARTITION)]
 Clients = Annotated[int | None, _option("Number of sites.", _PARTITION)]
 Scheme = Annotated[

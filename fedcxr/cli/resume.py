@@ -16,6 +16,12 @@ def resume(
             "--set", help="What is to be otherwise from now on: server.quorum=0.3. Not the weights."
         ),
     ] = None,
+    accept_changed_data: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changed-data", help="Go on although labels or images are not as they were."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
 ) -> None:
     """Go on with what stopped, from its last finished round, to the same bits."""
@@ -26,11 +32,12 @@ def resume(
         from fedcxr.experiments.simulate import resume as resume_run
 
     folder = run.absolute()
+    changed = [*(settings or ()), *["data.accept_changed_data=true"] * accept_changed_data]
     if is_comparison(folder):
         with telling(quiet) as (on_start, tell):
             on_start(folder)
-            print_comparison(resume_comparison(folder, tell, settings=settings or ()))
+            print_comparison(resume_comparison(folder, tell, settings=changed))
         return
     with progress_for(quiet) as follow:
-        finished = resume_run(folder, on_start=follow, settings=settings or ())
+        finished = resume_run(folder, on_start=follow, settings=changed)
     print_outcome(finished.path, finished.summary)

@@ -44,6 +44,9 @@ class DataConfig(Section):
     blank: BlankPolicy = "zeros"
     """What a label that the report does not mention becomes; `zeros` as in the CheXpert paper."""
     blank_by_label: dict[str, BlankPolicy] = Field(default_factory=dict)
+    accept_changed_data: bool = False
+    """Take data that are not as they were when the partition was made, or the run began: today's
+    labels and pixels, everybody in the set they were in. Holds for one start."""
     max_bad_fraction: float = Field(default=0.001, ge=0.0, lt=1.0)
     """Stop when more than this fraction of the image files cannot be read."""
 

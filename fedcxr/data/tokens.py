@@ -44,6 +44,10 @@ class Tokens:
         """Return the token of the image at `path`, relative to the data set's root."""
         return self._token("image", path)
 
+    def content(self, digest: str) -> str:
+        """Return the token of what an image file holds, from a digest of its bytes."""
+        return self._token("content", digest)
+
     @property
     def fingerprint(self) -> str:
         """Eight hex digits that tell keys apart and say nothing else of them."""

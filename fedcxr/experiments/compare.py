@@ -7,6 +7,7 @@ and every figure of it follows from the predictions that the trainings left behi
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from fedcxr import __version__
@@ -20,15 +21,18 @@ from fedcxr.experiments.arms import Arm, Training, arms_of, trainings_of
 from fedcxr.experiments.judge import judge
 from fedcxr.experiments.simulate import with_sites_of_plan
 from fedcxr.experiments.trainings import HowFar, is_finished, run_trainings
+from fedcxr.experiments.tuning import at_rate, tuned
 from fedcxr.models.registry import check_model
 from fedcxr.report.comparison.page import write_comparison
 from fedcxr.runs.folder import RunFolder, new_folder
 from fedcxr.training.device import resolve_device
 from fedcxr.training.memory import fit_workers
 from fedcxr.training.precision import resolve_precision
+from partitions.changes import write_contents
 from partitions.plan import PartitionPlan, read_plan
 from partitions.prepare import prepare
-from server.start import copy_plan, with_changes
+from server.reopen import with_changes
+from server.start import copy_plan
 
 KIND = "comparison"
 """What the manifest of a comparison's folder says that it is."""
@@ -62,6 +66,8 @@ def compare(
     _check_labels(config, prepared.plan.labels)
     folder = new_folder(Path(config.runs_dir), f"{config.name}-compare")
     copy_plan(prepared.plan, folder / "partition")
+    write_contents(folder / "partition", prepared.plan, prepared.contents)
+    config = with_values(config, {"data.accept_changed_data": False})  # the copy has today's rows
     write_text_atomically(folder / "config.yaml", to_yaml(config))
     for name, changed in own.items():
         write_text_atomically(folder / "arms" / f"{name}.yaml", to_yaml(changed))
@@ -108,7 +114,7 @@ def resume_comparison(
         config, arms, plans = read_arms(folder)
         seeds = [config.seed + number for number in range(config.compare.seeds)]
         try:
-            arms = _tuned(folder, config, arms, plans, tell)
+            arms = tuned(folder, config, arms, plans, partial(_train, folder, config, tell=tell))
             trainings = [
                 t for arm in arms for t in trainings_of(arm, seeds, folder / "arms", plans)
             ]
@@ -132,6 +138,11 @@ def _change(run: RunFolder, settings: Sequence[str]) -> None:
     names = run.read_json("manifest.json")["further_arms"]
     files = [run.path / "config.yaml", *(run.path / "arms" / f"{n}.yaml" for n in names)]
     found = [with_changes(read_config(file), settings) for file in files]
+    if "data.accept_changed_data" in found[0][1]:
+        raise ConfigError(
+            "A comparison takes no changed data: its arms would be trained on different ones. Give "
+            "back the data as they were, or start a new comparison."
+        )
     for file, (changed, _) in zip(files, found, strict=True):
         write_text_atomically(file, to_yaml(changed))
     known = run.read_json("manifest.json").get("changed", [])
@@ -154,7 +165,7 @@ def report_again(folder: Path) -> Path:
         config, arms, plans = read_arms(folder)
         seeds = [config.seed + number for number in range(config.compare.seeds)]
         rates = run.read_json("manifest.json").get("learning_rates") or {}
-        arms = [_at_rate(arm, rates[arm.name]) if arm.name in rates else arm for arm in arms]
+        arms = [at_rate(arm, rates[arm.name]) if arm.name in rates else arm for arm in arms]
         trainings = [t for arm in arms for t in trainings_of(arm, seeds, folder / "arms", plans)]
         left = [training.name for training in trainings if not is_finished(training)]
         if left:
@@ -209,58 +220,6 @@ def _further(config: ExperimentConfig, name: str, path: Path) -> ExperimentConfi
                 f"with them. Leave {section} out of the file."
             )
     return changed
-
-
-def _tuned(
-    folder: Path,
-    config: ExperimentConfig,
-    arms: Sequence[Arm],
-    plans: Mapping[Path, PartitionPlan],
-    tell: Tell,
-) -> list[Arm]:
-    """Return the arms at the learning rate that did best on val, each tried equally often."""
-    rates = config.compare.learning_rates
-    if not rates:
-        return list(arms)
-    run = RunFolder(folder)
-    best = run.read_json("manifest.json").get("learning_rates") or {}
-    if set(best) != {arm.name for arm in arms}:
-        tried = {
-            (arm.name, rate): trainings_of(
-                _at_rate(arm, rate), [config.seed], _tuning(folder, rate), plans
-            )
-            for arm in arms
-            for rate in rates
-        }
-        _train(folder, config, [t for trainings in tried.values() for t in trainings], tell)
-        best = {
-            arm.name: max(rates, key=lambda rate: _val_auroc(tried[arm.name, rate])) for arm in arms
-        }
-        run.update_manifest(learning_rates=best)
-    for arm in arms:
-        for training in trainings_of(arm, [config.seed], folder / "arms", plans):
-            done = _tuning(folder, best[arm.name]) / training.name
-            if done.is_dir() and not training.folder.exists():  # this very training: not again
-                training.folder.parent.mkdir(parents=True, exist_ok=True)
-                done.rename(training.folder)
-    return [_at_rate(arm, best[arm.name]) for arm in arms]
-
-
-def _tuning(folder: Path, rate: float) -> Path:
-    return folder / "tuning" / str(rate)
-
-
-def _at_rate(arm: Arm, rate: float) -> Arm:
-    return dataclasses.replace(arm, config=with_values(arm.config, {"train.learning_rate": rate}))
-
-
-def _val_auroc(trainings: Sequence[Training]) -> float:
-    """Return the mean over models of the best round's macro AUROC on val; 0 where none has one."""
-    found = []
-    for training in trainings:
-        lines = RunFolder(training.folder).read_lines("rounds.jsonl")
-        found.append(max((line["val_macro_auroc"] or 0.0 for line in lines), default=0.0))
-    return sum(found) / len(found)
 
 
 def _train(

@@ -26,7 +26,8 @@ from partitions.prepare import prepare
 from partitions.sites_file import site_names
 from server.app import build_app
 from server.job import ComputePlan, Job
-from server.start import plan_compute, read_stopped_run, reopen_job, start_job
+from server.reopen import read_stopped_run, reopen_job
+from server.start import plan_compute, start_job
 
 PROGRESS_EVERY_S = 0.5
 

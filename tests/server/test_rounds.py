@@ -100,14 +100,16 @@ def test_pooling_over_no_pixels_is_an_error():
 def test_pooled_moments_of_a_resumed_run_do_not_change_its_digest():
     job = job_of(normalization="pooled")
     job = replace(
-        job, prepared=SimpleNamespace(plan=SimpleNamespace(digest="p")), precision=PRECISION
+        job,
+        prepared=SimpleNamespace(plan=SimpleNamespace(digest="p", lineage="p")),
+        precision=PRECISION,
     )
     pooled = with_pooled_moments(job, {"a": card(2, 1.0, 1.0)})
     assert pooled.arithmetic().digest == job.arithmetic().digest
 
 
 def test_what_decides_the_weights_decides_the_digest_and_nothing_else():
-    prepared = SimpleNamespace(plan=SimpleNamespace(digest="p"))
+    prepared = SimpleNamespace(plan=SimpleNamespace(digest="p", lineage="p"))
 
     def digest(*settings, threads=1):
         config = load_config(settings=settings)

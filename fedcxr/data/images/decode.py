@@ -7,6 +7,7 @@ height therefore stays right at every size.
 Whatever cannot be decoded faithfully is an ImageError, never a black or half-grey square.
 """
 
+import os
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -116,8 +117,9 @@ def decode_square(data: bytes, size_px: int, *, png_bits: int) -> Square:
             grey, used = Image.fromarray(decode_dicom(data, MAX_PIXELS)), 0
         else:
             grey, used = _decode_picture(data, size_px, png_bits)
-        square = grey.resize((size_px, size_px), Image.Resampling.BILINEAR)
-    return Square(np.asarray(square, dtype=np.uint8), used)
+        if grey.size != (size_px, size_px):  # `resize` would copy it
+            grey = grey.resize((size_px, size_px), Image.Resampling.BILINEAR)
+    return Square(np.asarray(grey, dtype=np.uint8), used)
 
 
 def _decode_picture(data: bytes, size_px: int, png_bits: int) -> tuple[Image.Image, int]:
@@ -145,16 +147,17 @@ def _decode_picture(data: bytes, size_px: int, png_bits: int) -> tuple[Image.Ima
         raise ImageError(f"damaged: {reason}") from err
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: str | Path) -> bytes:
     """Return a file's bytes.
 
     Raises:
         ImageError: missing, empty, unreadable or too large.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ImageError(f"larger than {MAX_FILE_BYTES // 1_000_000} MB")
-        data = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+                raise ImageError(f"larger than {MAX_FILE_BYTES // 1_000_000} MB")
+            data = file.readall()
     except OSError as err:
         raise ImageError(f"cannot be read: {err.strerror}") from err
     if not data:
@@ -207,7 +210,9 @@ def _to_grey(image: Image.Image, stored: str, png_bits: int) -> tuple[Image.Imag
         grey = Image.alpha_composite(black, image.convert("RGBA")).convert("L")
     elif image.mode == "P":
         grey = image.convert("RGB").convert("L")
-    elif image.mode in ("L", "RGB", "1"):
+    elif image.mode == "L":
+        grey = image  # `convert` would copy it
+    elif image.mode in ("RGB", "1"):
         grey = image.convert("L")
     else:
         raise ImageError(f"colour mode {image.mode}, whose grey values are not certain")

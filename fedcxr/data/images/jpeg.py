@@ -32,6 +32,7 @@ _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
 """Frames with Huffman codes; the decoder of others cannot wait for more data."""
 _TABLES_AND_NOTES = frozenset((0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)))
 """May stand before a scan or behind it."""
+_FRAMES = frozenset(range(0xC0, 0xD0)) - _TABLES_AND_NOTES
 
 _HELD_BACK = 8
 """Bytes; an encoder that fills up its last word is let pass."""
@@ -65,37 +66,37 @@ def read_scans(data: bytes) -> tuple[int, tuple[Scan, ...]]:
         ImageError: it has no end of image, or something that cannot stand where it does.
     """
     frame, scans = 0, list[Scan]()
-    place = 2  # behind the start of image
-    while (found := _MARKER.search(data, place)) is not None:
-        marker = data[found.end() - 1]
-        if marker == _END:
-            return frame, tuple(scans)
+    place = _next_marker(data, 2)
+    while (marker := data[place + 1]) != _END:
         # a segment: its length, which counts its own two bytes, and what it holds
-        start, length = found.end() + 2, int.from_bytes(data[found.end() : found.end() + 2])
-        place = max(start, found.end() + length)
+        body = place + 4
+        behind = max(body, place + 2 + int.from_bytes(data[place + 2 : body]))
+        place = _next_marker(data, behind)
         if marker == _SCAN:
-            behind = _MARKER.search(data, place)
-            if behind is None:
-                break
-            end = behind.start()
-            while data[end - 1] == 0xFF:  # bytes that fill up; a coded 255 has a 0 behind it
-                end -= 1
-            scans.append(_scan(data[start:place], end))
-        elif marker in _TABLES_AND_NOTES:
-            continue
-        elif 0xC0 <= marker <= 0xCF and not frame:
+            scans.append(_scan(data, body, behind, place))
+        elif marker in _FRAMES and not frame:
             frame = marker
-        else:
+        elif marker not in _TABLES_AND_NOTES:
             raise ImageError("damaged: its picture data are interrupted by something else")
-    raise ImageError("damaged: truncated, its end is missing")
+    return frame, tuple(scans)
 
 
-def _scan(header: bytes, end: int) -> Scan:
-    number = header[0] if header else 0
-    if number == 0 or len(header) != 4 + 2 * number:
+def _next_marker(data: bytes, place: int) -> int:
+    found = _MARKER.search(data, place)
+    if found is None:
+        raise ImageError("damaged: truncated, its end is missing")
+    return found.start()
+
+
+def _scan(data: bytes, header: int, coded: int, end: int) -> Scan:
+    """Return a scan, from where its header, its coded data and what follows begin."""
+    number = data[header]
+    if number == 0 or coded - header != 4 + 2 * number:
         raise ImageError("damaged: the header of a scan is broken")
-    first, last, bits = header[1 + 2 * number :]
-    return Scan(tuple(header[1 : 1 + 2 * number : 2]), first, last, bits & 15, end)
+    while data[end - 1] == 0xFF:  # bytes that fill up; a coded 255 has a 0 behind it
+        end -= 1
+    components = tuple(data[header + 1 : coded - 3 : 2])
+    return Scan(components, data[coded - 3], data[coded - 2], data[coded - 1] & 15, end)
 
 
 class WholeJpeg(JpegImagePlugin.JpegImageFile):

@@ -1,20 +1,17 @@
 """Patients in two places: the one mistake that makes a test set worthless.
 
 `has_leak(train, valid, "PatientId")` answers for any two tables: pandas data frames, dictionaries
-of columns, NumPy structured arrays, or paths of CSV files. Identifiers are compared as text after
-`normal_id`, so that NIH's 13, "13", 13.0 and "00000013" are one patient. It compares identifiers
+of columns, NumPy structured arrays, or paths of CSV files. Identifiers are compared by `normal_id`
 alone: one person under two numbers is found, if at all, by the image itself (`quality/twins.py`).
 """
 
-import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Protocol
 
+from fedcxr.data.identity import normal_id
 from fedcxr.data.readers.tables import nearest, read_table_file
 from fedcxr.errors import RecordError, some
 
@@ -76,34 +73,6 @@ def split_overlaps(splits: Mapping[str, Iterable[object]]) -> tuple[Overlap, ...
     )
 
 
-def normal_id(cell: object) -> str:
-    """Return an identifier as text to compare: stripped, a whole number without padding.
-
-    An empty cell, None and NaN are the empty text, which is nobody.
-
-    >>> [normal_id(cell) for cell in (13, 13.0, " 00000013 ", "patient013", None)]
-    ['13', '13', '13', 'patient013', '']
-    """
-    if cell is None:
-        return ""
-    if isinstance(cell, Real) and not isinstance(cell, Integral):
-        # pandas reads whole numbers as floats where a cell of the column is empty
-        number = float(cell)
-        if math.isnan(number):
-            return ""
-        return str(int(number)) if number.is_integer() else str(number)
-    text = str(cell).strip()
-    if text.lower() in ("nan", "<na>", "nat"):
-        return ""
-    number_text = text.removesuffix(".0")
-    return str(int(number_text)) if number_text.isascii() and number_text.isdigit() else text
-
-
-def shown_patient(patient_id: str) -> str:
-    """Return a patient as messages show one: a hash, since CheXpert's paths are patient numbers."""
-    return "#" + hashlib.sha256(patient_id.encode()).hexdigest()[:8]
-
-
 def _column(table: Columns | str | Path, column: str) -> Iterable[object]:
     if isinstance(table, str | Path):
         name, columns = str(table), read_table_file(Path(table)).columns
@@ -111,9 +80,15 @@ def _column(table: Columns | str | Path, column: str) -> Iterable[object]:
             raise _no_column(name, column, [*columns])
         return columns[column]
     try:
-        return table[column]
+        cells = table[column]
     except (KeyError, IndexError, ValueError, TypeError) as err:
         raise _no_column("the table", column, _column_names(table)) from err
+    if isinstance(cells, str | bytes) or getattr(cells, "ndim", 1) != 1:
+        raise RecordError(
+            f"the table's column {column!r} is no single column of cells: it is there twice, has "
+            f"two dimensions or is one text. Give one patient in each row."
+        )
+    return cells
 
 
 def _no_column(name: str, column: str, known: Sequence[str]) -> RecordError:

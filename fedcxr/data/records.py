@@ -1,8 +1,7 @@
 """One radiograph with its labels, and a data set as a list of them.
 
-A `Record` is what a reader makes of one row: patient and path as the source names them. It never
-leaves the machine that read it; what a run writes are `RecordTable` rows, whose identifiers are
-keyed tokens (`fedcxr/data/tokens.py`).
+A `Record` is what a reader makes of one row. It never leaves the machine that read it; what a run
+writes are `RecordTable` rows, whose identifiers are keyed tokens (`fedcxr/data/tokens.py`).
 """
 
 from collections.abc import Callable
@@ -18,6 +17,7 @@ class Record:
     """One image and what is known of it."""
 
     patient_id: str
+    """As `normal_id` spells it (`fedcxr/data/identity.py`)."""
     study_id: str
     """Unique in the data set, not only within the patient."""
     path: str

@@ -5,13 +5,12 @@ and copies are found all the same.
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedcxr.data.identity import normal_id, patient_in_name
 from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
-from fedcxr.data.leaks import normal_id
 from fedcxr.data.quality.findings import PROBLEM, Finding
 from fedcxr.data.quality.outlines import outline_files, read_outlines, unknown_keys
 from fedcxr.data.quality.splits import (
@@ -36,7 +35,6 @@ FILES = "files"
 
 _FOLLOW_UP = ("Follow-up #", "Follow_Up_#")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
-_PATIENT = re.compile(r"(?:^|/)(?:(\d{8})_\d+\.\w+$|(patient\d+)/)")
 _ONEHOT_STATES = {"1": POSITIVE, "1.0": POSITIVE, "0": NEGATIVE, "0.0": NEGATIVE}
 
 
@@ -122,11 +120,10 @@ def files_as_dataset(folder: Path) -> DataSet:
 
 
 def _record_of(path: str) -> Record:
-    match = _PATIENT.search(path)
-    patient = (match[1] or match[2]) if match else path
+    patient = patient_in_name(path)
     return Record(
-        patient_id=normal_id(patient),
-        study_id=path.rpartition("/")[0] if match and match[2] else path,
+        patient_id=patient or normal_id(path),
+        study_id=path.rpartition("/")[0] if patient.startswith("patient") else path,
         path=path,
         view="lateral" if "lateral" in path.rpartition("/")[2].lower() else "frontal",
         projection="",

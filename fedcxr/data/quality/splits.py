@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from fedcxr.data.leaks import normal_id, shown_patient
+from fedcxr.data.identity import normal_id, normal_ids, patient_in_name, shown_patient
 from fedcxr.data.quality.counts import split_order
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.tables import Table, nearest, read_table_file
@@ -30,7 +30,6 @@ SPLIT_COLUMN = "split"
 
 _SPLIT_NAMES = re.compile(r"(?:train|val|valid|test)(?:[-_ ].*)?", re.IGNORECASE)
 """Names of files that are a split each: train-small.csv, valid.csv, test.csv."""
-_NUMBER_IN_NAME = re.compile(r"(?:^|/)(\d{8})_\d+\.\w+$|(?:^|/)(patient\d+)(?=/|_)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +219,7 @@ class _Lookup:
         )
         if record is not None:
             return record.path, normal_id(record.patient_id)
-        match = _NUMBER_IN_NAME.search(cell)
-        return cell, normal_id(match[1] or match[2]) if match else ""
+        return cell, patient_in_name(cell)
 
 
 def _by_column(table: Table, group: str, lookup: _Lookup) -> list[Split]:
@@ -251,7 +249,8 @@ def _whole(
         found = [lookup.image(table.columns[image_column][row]) for row in chosen]
         images, patients = [image for image, _ in found], [patient for _, patient in found]
     if patient_column:
-        patients = [normal_id(table.columns[patient_column][row]) for row in chosen]
+        known = normal_ids(table.columns[patient_column])
+        patients = [known[table.columns[patient_column][row]] for row in chosen]
     return Split(group, name, tuple(images), tuple(patients), tuple(row + 2 for row in chosen))
 
 

@@ -17,8 +17,8 @@ from fedcxr.data.readers.tables import Table
 from fedcxr.errors import DataError, some
 
 _SPLIT = r"(?:(?:.*/)?(train|valid|val|test)/|(?:.*/)?)"
-IMAGE_PATH = re.compile(_SPLIT + r"(patient\d+)/(study\d+)/([^/]+)")
-STUDY_PATH = re.compile(_SPLIT + r"(patient\d+)/(study\d+)()/?")
+IMAGE_PATH = re.compile(_SPLIT + r"(patient[0-9]+)/(study[0-9]+)/([^/]+)")
+STUDY_PATH = re.compile(_SPLIT + r"(patient[0-9]+)/(study[0-9]+)()/?")
 """Both give the split's folder (or None), patient, study and image name."""
 
 Parts = tuple[str, str, str, str]

@@ -1,10 +1,11 @@
 """The rows of CheXpert's tables as records: a row an image, or in the test labels a row a study."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 
+from fedcxr.data.identity import normal_ids
 from fedcxr.data.readers.chexpert_places import (
     IMAGE_PATH,
     STUDY_PATH,
@@ -97,10 +98,11 @@ def _study_records(table: Table, asked: Asked, split: str, folder: str) -> list[
     parts = split_paths(table, "Study", STUDY_PATH, folder, example)
     places = find_places(asked.home, table, "Study", parts)
     states = map(tuple, table.states(asked.labels).tolist())
+    patients, studies = _identities(parts)
     records = [
         Record(
-            patient_id=part[1],
-            study_id=f"{part[1]}/{part[2]}",
+            patient_id=patient,
+            study_id=study,
             path=path,
             view=_view_of(path),
             projection="",
@@ -111,7 +113,9 @@ def _study_records(table: Table, asked: Asked, split: str, folder: str) -> list[
             source=asked.source,
             attribute=cell,
         )
-        for part, row, cell in zip(parts, states, table.kept(asked.column), strict=True)
+        for part, patient, study, row, cell in zip(
+            parts, patients, studies, states, table.kept(asked.column), strict=True
+        )
         for path in _images_of(asked.home, places[part[0]].path(*part[1:]).rstrip("/"))
     ]
     return without_duplicates(records, table.csv_path, asked.notes)
@@ -129,11 +133,12 @@ def _image_records(table: Table, asked: Asked, split: str, folder: str) -> list[
     parts = split_paths(table, "Path", IMAGE_PATH, folder, example)
     places = find_places(asked.home, table, "Path", parts)
     _note_missing(table, places, parts, asked.notes)
+    patients, studies = _identities(parts)
     records = list(
         map(
             Record,
-            [part[1] for part in parts],
-            [f"{part[1]}/{part[2]}" for part in parts],
+            patients,
+            studies,
             place_images(places, parts),
             _views(table, parts),
             _named(table, "AP/PA", _PROJECTIONS, "AP, PA, LL, RL or blank"),
@@ -146,6 +151,13 @@ def _image_records(table: Table, asked: Asked, split: str, folder: str) -> list[
         )
     )
     return without_duplicates(records, table.csv_path, asked.notes)
+
+
+def _identities(parts: Sequence[Parts]) -> tuple[list[str], list[str]]:
+    """Return the patient and the study of each path, as `normal_id` spells them."""
+    known = normal_ids(chain.from_iterable((part[1], part[2]) for part in parts))
+    patients = [known[part[1]] for part in parts]
+    return patients, [f"{known[part[1]]}/{known[part[2]]}" for part in parts]
 
 
 def _views(table: Table, parts: list[Parts]) -> Iterable[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.data.identity import normal_ids
 from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
 from fedcxr.data.paths import check_relative
 from fedcxr.data.readers.csv_file import read_header
@@ -139,17 +140,20 @@ def read_nih14(
 
 
 def patient_numbers(table: Table, column: str) -> list[str]:
-    """Return patient numbers without padding: copies write 13 or 00000013.
+    """Return patient numbers as `normal_id` spells them: copies write 13, 13.0 or 00000013.
 
     Raises:
         RecordError: a cell is not a whole number of at most 18 digits.
     """
     cells = table.columns[column]
-    bad = [
-        i for i, cell in enumerate(cells) if not (cell.isascii() and cell.isdigit()) or cell[18:]
-    ]
-    table.refuse(bad, column, "a whole number")
-    return [str(int(cell)) for cell in cells]
+    known = normal_ids(cells)
+    is_number = {
+        cell: who.isascii() and who.isdigit() and not who[18:] for cell, who in known.items()
+    }
+    table.refuse(
+        [i for i, cell in enumerate(cells) if not is_number[cell]], column, "a whole number"
+    )
+    return [known[cell] for cell in cells]
 
 
 def _states(table: Table, labels: Sequence[str]) -> NDArray[np.int8]:

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations, repeat
 from pathlib import Path
 
+from fedcxr.data.identity import shown_patient
 from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
-from fedcxr.data.leaks import shown_patient
 from fedcxr.data.paths import check_relative
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.nih14 import ATTRIBUTION, patient_numbers

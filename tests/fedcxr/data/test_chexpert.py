@@ -42,7 +42,7 @@ def test_a_row_keeps_the_four_states_of_a_label_apart(tmp_path):
 
 def test_a_record_says_who_when_and_how(tmp_path):
     first, _, lateral, valid = read_dataset(make_tree(tmp_path)).records
-    assert (first.patient_id, first.study_id) == ("patient00001", "patient00001/study1")
+    assert (first.patient_id, first.study_id) == ("patient1", "patient1/study1")
     assert first.path == "train/patient00001/study1/view1_frontal.jpg"
     assert (first.view, first.projection, first.sex, first.age) == ("frontal", "AP", "F", 68)
     assert (lateral.view, lateral.projection) == ("lateral", "")

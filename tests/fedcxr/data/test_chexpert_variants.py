@@ -63,7 +63,7 @@ def test_the_batches_of_the_download_are_one_data_set(tmp_path, inner, valid):
     first = dataset.records[0]
     assert first.path.startswith("CheXpert-v1.0 batch 2 (train 1)/")
     assert first.path.endswith(f"patient00001/{IMAGE}")
-    assert (first.patient_id, first.study_id) == ("patient00001", "patient00001/study1")
+    assert (first.patient_id, first.study_id) == ("patient1", "patient1/study1")
 
 
 def test_the_batch_with_the_tables_may_be_named_itself(tmp_path):

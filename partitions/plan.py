@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.config.partition import PartitionConfig
+from fedcxr.data.leaks import refuse_shared_patients
 from fedcxr.data.readers.tables import paused_collector
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
@@ -77,19 +78,20 @@ def make_partition(
     Raises:
         ConfigError: the scheme does not fit the data, or a minimum cannot be met.
         DataError: too few patients, or a file of sites that does not fit them.
-        LeakError: a patient is in the official train and test sets, or at two sites of a file.
+        LeakError: a patient is in two official sets, or at two sites of a file.
         ArtefactError: `out` holds something else, or cannot be written.
     """
     if out.exists() and not (out / PLAN_JSON).is_file() and any(out.iterdir()):
         raise ArtefactError(f"{out}: holds something else. Name a new folder.")
+    tokens = Tokens(key)
+    refuse_shared_patients(dataset, tokens)
     all_images = len(dataset.records)
     dataset = dataset.where(lambda record: record.split != "val")
     if not dataset.records:
         raise DataError(f"{dataset.root}: all images are of the official val set. Add the others.")
-    tokens = Tokens(key)
     with paused_collector():
         patients = _patients(dataset)
-        decision = _decide(patients, config, seed, tokens)
+        decision = _decide(patients, config, seed)
         tables = _tables(patients, decision, tokens)
         left_out = all_images - sum(map(len, tables.values()))
         head = {
@@ -132,7 +134,7 @@ def _patients(dataset: DataSet) -> Patients:
     return Patients(dataset, grouped, table, sources, source_of)
 
 
-def _decide(patients: Patients, config: PartitionConfig, seed: int, tokens: Tokens) -> _Decision:
+def _decide(patients: Patients, config: PartitionConfig, seed: int) -> _Decision:
     """Return the split and site of every patient."""
     role = split_globally(
         patients.grouped,
@@ -141,7 +143,6 @@ def _decide(patients: Patients, config: PartitionConfig, seed: int, tokens: Toke
         config,
         source_of=patients.source_of,
         seed=seed,
-        tokens=tokens,
     )
     pool = np.flatnonzero(role == TRAIN)
     assignment = assign(patients, pool, config, seed)

@@ -11,9 +11,18 @@ from itertools import combinations
 from pathlib import Path
 from typing import Protocol
 
-from fedcxr.data.identity import normal_id
+from fedcxr.data.identity import by_number, normal_id
 from fedcxr.data.readers.tables import nearest, read_table_file
-from fedcxr.errors import RecordError, some
+from fedcxr.data.records import DataSet
+from fedcxr.data.tokens import Tokens
+from fedcxr.errors import LeakError, RecordError, some
+
+_SPLIT_WORDS = {
+    "train": "the official train set",
+    "val": "the official valid set",
+    "test": "the official test set",
+    "": "no official set",
+}
 
 
 class Columns(Protocol):
@@ -71,6 +80,31 @@ def split_overlaps(splits: Mapping[str, Iterable[object]]) -> tuple[Overlap, ...
         Overlap(one, other, members[one] & members[other])
         for one, other in combinations(members, 2)
     )
+
+
+def refuse_shared_patients(dataset: DataSet, tokens: Tokens) -> None:
+    """Raise LeakError if a patient is in two of the official splits.
+
+    Args:
+        dataset: the records; those of no official split are one more set.
+        tokens: for the patients that the message names.
+    """
+    patients: dict[str, set[str]] = {split: set() for split in _SPLIT_WORDS}
+    for record in dataset.records:
+        patients[record.split].add(record.patient_id)
+    shared = [
+        f"{len(overlap.shared)} patients are in {_SPLIT_WORDS[overlap.first]} and in "
+        f"{_SPLIT_WORDS[overlap.second]}: "
+        f"{some([tokens.patient(patient) for patient in sorted(overlap.shared, key=by_number)])}"
+        for overlap in split_overlaps(patients)
+        if overlap.shared
+    ]
+    if shared:
+        raise LeakError(
+            f"{dataset.root}: {'; '.join(shared)} (keyed hashes). Fetch the official lists again, "
+            f"or remove them all to have the patients split anew; `fedcxr check-data` shows every "
+            f"pair."
+        )
 
 
 def _column(table: Columns | str | Path, column: str) -> Iterable[object]:

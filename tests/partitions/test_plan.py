@@ -211,6 +211,15 @@ def test_joined_sources_are_sites_of_their_own_and_both_in_every_global_set(tmp_
         assert masked == (site.images if site.holds == "nih14" else 0)
 
 
+def test_a_patient_of_the_valid_set_that_is_left_out_may_not_be_in_train_either(
+    tmp_path, make_dataset, make_record
+):
+    test = [make_record(patient, 0, split="test") for patient in range(100, 110)]
+    records = [*make_dataset(30, split="train").records, *test, make_record(7, 9, split="val")]
+    with pytest.raises(LeakError, match="in the official train set and in the official valid set"):
+        make(make_dataset(records=records), tmp_path / "plan")
+
+
 def test_a_leaky_official_split_writes_nothing(tmp_path, make_dataset, make_record):
     records = [*make_dataset(30, split="train").records, make_record(7, 9, split="test")]
     with pytest.raises(LeakError, match="1 patients are in the official train set"):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcxr.data.leaks import Overlap, has_leak, shared_patients, split_overlaps
+from fedcxr.data.leaks import (
+    Overlap,
+    has_leak,
+    refuse_shared_patients,
+    shared_patients,
+    split_overlaps,
+)
 from fedcxr.data.readers.tables import read_table_file
-from fedcxr.errors import RecordError
+from fedcxr.data.tokens import Tokens
+from fedcxr.errors import LeakError, RecordError
 
 
 @pytest.mark.parametrize(
@@ -128,6 +136,30 @@ def test_overlaps_are_intersections(splits):
         assert has_leak({"id": named[overlap.first]}, {"id": named[overlap.second]}, "id") == bool(
             expected
         )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ("train", "test", "the official train set and in the official test set"),
+        ("test", "train", "the official train set and in the official test set"),
+        ("val", "train", "the official train set and in the official valid set"),
+        ("val", "test", "the official valid set and in the official test set"),
+        ("test", "", "the official test set and in no official set"),
+    ],
+)
+def test_a_patient_in_two_official_sets_is_refused_by_a_keyed_hash(
+    make_dataset, make_record, key, one, other, words
+):
+    records = [make_record(patient, 0, split="train") for patient in (1, 2)]
+    dataset = make_dataset(records=[*records, make_record(3, 0, split=one)])
+    refuse_shared_patients(dataset, Tokens(key))
+    # in another spelling, as another list may have it
+    again = replace(make_record(3, 1, split=other), patient_id="Patient 3")
+    with pytest.raises(LeakError) as caught:
+        refuse_shared_patients(replace(dataset, records=(*dataset.records, again)), Tokens(key))
+    assert f"1 patients are in {words}: {Tokens(key).patient('patient3')}" in str(caught.value)
+    assert "patient3" not in str(caught.value)
 
 
 @pytest.mark.real

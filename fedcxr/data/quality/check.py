@@ -138,7 +138,7 @@ def _check_images(
     # The disk first: what was decoded just now would be read from the machine's memory.
     speed = measure_speed([r.path for r in records], dataset.files, disk_budget_s)
     looked = look_at(dataset, records, workers=workers, progress=progress)
-    findings = list(file_findings(looked, str(dataset.root)))
+    findings = list(file_findings(looked, dataset))
     if len(records) < everything:
         findings.append(_sampled(len(records), everything))
     if not looked.records:

@@ -7,9 +7,11 @@ and copies are found all the same.
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from fedcxr.data.identity import normal_id, patient_in_name
+from fedcxr.data.image_files import SUFFIXES
 from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
 from fedcxr.data.quality.findings import PROBLEM, Finding
 from fedcxr.data.quality.outlines import outline_files, read_outlines, unknown_keys
@@ -24,8 +26,8 @@ from fedcxr.data.read import read_dataset
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.layouts import NIH14, NIH14_ONEHOT, recognise
 from fedcxr.data.readers.nih14 import entry_tables
-from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, image_folders
-from fedcxr.data.readers.nih14_onehot import IMAGE, PATIENT, read_onehot_tables, split_of
+from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, find_images
+from fedcxr.data.readers.nih14_onehot import FOLDERS, IMAGE, PATIENT, read_onehot_tables, split_of
 from fedcxr.data.readers.tables import Table
 from fedcxr.data.records import DataSet, Record
 from fedcxr.errors import DataError, LeakError, RecordError
@@ -34,7 +36,6 @@ FILES = "files"
 """Layout of a data set whose tables could not be read."""
 
 _FOLLOW_UP = ("Follow-up #", "Follow_Up_#")
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
 _ONEHOT_STATES = {"1": POSITIVE, "1.0": POSITIVE, "0": NEGATIVE, "0.0": NEGATIVE}
 
 
@@ -64,11 +65,10 @@ def read_for_check(root: Path, split_files: Sequence[Path] = ()) -> Reading:
     folder, layout = place
     findings: list[Finding] = []
     try:
-        dataset = read_dataset(root, column=_visit_column(folder, layout))
+        dataset = _read(root, folder, layout)
     except DataError as err:
-        dataset, is_told = _without_reader(folder, layout, err)
-        if not is_told:
-            findings.append(_table_finding(err))
+        dataset = files_as_dataset(folder)
+        findings.append(_table_finding(err))
     splits = _own_splits(folder, dataset)
     try:
         splits += splits_in_folder(folder, dataset)
@@ -106,11 +106,14 @@ def _own_splits(folder: Path, dataset: DataSet) -> list[Split]:
     return tables_as_splits(folder) if is_by_file else official_splits(dataset)
 
 
-def _without_reader(folder: Path, layout: str, err: DataError) -> tuple[DataSet, bool]:
-    """Return the data set that its reader refused, and whether other findings tell why."""
-    if layout == NIH14_ONEHOT and isinstance(err, LeakError):
-        return _leaking_onehot(folder), True
-    return files_as_dataset(folder), False
+def _read(root: Path, folder: Path, layout: str) -> DataSet:
+    """Return the data set, one-hot tables also where they share patients: other findings tell."""
+    try:
+        return read_dataset(root, column=_visit_column(folder, layout))
+    except LeakError:
+        if layout != NIH14_ONEHOT:
+            raise
+        return _leaking_onehot(folder)
 
 
 def files_as_dataset(folder: Path) -> DataSet:
@@ -138,16 +141,18 @@ def _image_files(folder: Path) -> Iterator[str]:
     for place, _, names in os.walk(folder):
         inside = Path(place).relative_to(folder).as_posix()
         start = "" if inside == "." else f"{inside}/"
-        yield from (start + name for name in names if name.lower().endswith(_SUFFIXES))
+        yield from (start + name for name in names if name.lower().endswith(SUFFIXES))
 
 
 def _leaking_onehot(folder: Path) -> DataSet:
     """Return the one-hot tables as a data set although they share patients."""
-    folders = image_folders(folder, ("", "images-small"))
     records: list[Record] = []
     tables = read_onehot_tables(folder)
     named = {name: table for name, table in tables.items() if split_of(name)}
-    for name, table in (named or tables).items():
+    chosen = named or tables
+    names = chain.from_iterable(table[IMAGE] for table in chosen.values())
+    folders = find_images(folder, names, FOLDERS)
+    for name, table in chosen.items():
         records += _onehot_records(table, split_of(name), folders)
     return DataSet(folder, NIH14_ONEHOT, NIH14_LABELS, tuple(records))
 

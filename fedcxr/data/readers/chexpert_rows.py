@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 from fedcxr.data.identity import normal_ids
+from fedcxr.data.image_files import SUFFIXES, only_paths
 from fedcxr.data.readers.chexpert_places import (
     IMAGE_PATH,
     STUDY_PATH,
@@ -97,8 +98,11 @@ def _study_records(table: Table, asked: Asked, split: str, folder: str) -> list[
     example = f"…/{folder}/patient64741/study1"
     parts = split_paths(table, "Study", STUDY_PATH, folder, example)
     places = find_places(asked.home, table, "Study", parts)
-    states = map(tuple, table.states(asked.labels).tolist())
+    views = [_views_of(asked.home, places[part[0]].candidates(*part[1:])) for part in parts]
+    paths = iter(only_paths(asked.home, chain.from_iterable(views)))
     patients, studies = _identities(parts)
+    states = map(tuple, table.states(asked.labels).tolist())
+    rows = zip(patients, studies, states, table.kept(asked.column), views, strict=True)
     records = [
         Record(
             patient_id=patient,
@@ -109,22 +113,24 @@ def _study_records(table: Table, asked: Asked, split: str, folder: str) -> list[
             sex="",
             age=None,
             split=split,
-            labels=row,
+            labels=labels,
             source=asked.source,
             attribute=cell,
         )
-        for part, patient, study, row, cell in zip(
-            parts, patients, studies, states, table.kept(asked.column), strict=True
-        )
-        for path in _images_of(asked.home, places[part[0]].path(*part[1:]).rstrip("/"))
+        for patient, study, labels, cell, mine in rows
+        for path in islice(paths, len(mine))
     ]
     return without_duplicates(records, table.csv_path, asked.notes)
 
 
-def _images_of(home: Path, study: str) -> list[str]:
-    """Return the images of a study; one that is sure to be missed if there are none."""
-    found = sorted(p.name for p in (home / study).glob("view*") if p.suffix in (".jpg", ".png"))
-    return [f"{study}/{name}" for name in found or ["view1_frontal.jpg"]]
+def _views_of(home: Path, studies: Sequence[str]) -> list[list[str]]:
+    """Return for each view of a study the files that it may be; without any, one that is missed."""
+    found: dict[str, list[str]] = {}
+    for study in studies:
+        for path in sorted((home / study).glob("view*")):
+            if path.suffix.lower() in SUFFIXES:
+                found.setdefault(path.stem, []).append(f"{study}/{path.name}")
+    return [*found.values()] or [[f"{studies[0]}/view1_frontal.jpg"]]
 
 
 def _image_records(table: Table, asked: Asked, split: str, folder: str) -> list[Record]:

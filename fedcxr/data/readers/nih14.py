@@ -19,7 +19,7 @@ from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
 from fedcxr.data.paths import check_relative
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.nih14_boxes import read_boxes
-from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, image_folders, with_official_splits
+from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, find_images, with_official_splits
 from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
 from fedcxr.data.records import DataSet, Record
 from fedcxr.errors import RecordError, some
@@ -101,7 +101,8 @@ def read_nih14(
 
     Raises:
         RecordError: a table is missing, lacks a column or holds a cell that it may not.
-        DataError: a path leads out of the folder, or no entry is in the official lists.
+        DataError: a path leads out of the folder, an image is there twice, or no entry is in the
+            official lists.
         LeakError: an image is in both official lists.
     """
     tables = entry_tables(folder)
@@ -116,7 +117,7 @@ def read_nih14(
         notes.append(f"The table is {tables[0].name}; {others} beside it is not read.")
     names = table.columns["Image Index"]
     check_relative(names, table.csv_path, "Image Index")
-    folders = image_folders(folder)
+    folders = find_images(folder, names)
     records = list(
         map(
             Record,

@@ -1,10 +1,12 @@
 """Where the images of ChestX-ray14 lie, and the official lists that split them."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fedcxr.data.image_files import only_paths
 from fedcxr.data.records import Record
 from fedcxr.errors import DataError, LeakError, RecordError
 
@@ -14,30 +16,35 @@ MAX_LIST_BYTES = 1 << 26
 """NIH's longer list has 1.5 MB."""
 
 DEFAULT_FOLDER = "images"
+_NUMBERED = re.compile(r"images_[0-9]+")
+"""The twelve folders of the download, images_001 to images_012."""
 _KAGGLE_FOLDERS = ("sample/sample/images", "sample/images")
 
 
-def image_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, str]:
-    """Return the folder of each image name: images/, or images_001/images/ … as downloaded.
+def find_images(folder: Path, names: Iterable[str], others: Sequence[str] = ()) -> dict[str, str]:
+    """Return the folder of each image that is there: images/, or images_001/images/ and so on.
 
     Args:
         folder: the data set's.
-        others: more places to look in, after which `images` is still the first choice.
+        names: of the image files that are looked for; no other file matters.
+        others: more places to look in, after `images`.
 
     Raises:
-        DataError: a folder cannot be listed.
+        DataError: a folder cannot be listed, or a name is in two of them.
     """
+    wanted, places = set(names), dict[str, list[str]]()
     try:
-        parts = sorted(p.name for p in folder.glob("images_*") if p.is_dir())
-        places = [f"{part}/images" for part in parts] + parts + [*_KAGGLE_FOLDERS, *others]
-        return {
-            name: place
-            for place in [*places, "images/images", DEFAULT_FOLDER]
-            if (folder / place).is_dir()
-            for name in os.listdir(folder / place)
-        }
+        numbered = sorted(p.name for p in folder.glob("images_*") if _NUMBERED.fullmatch(p.name))
+        unpacked = [place for part in numbered for place in (f"{part}/images", part)]
+        for place in (DEFAULT_FOLDER, "images/images", *others, *unpacked, *_KAGGLE_FOLDERS):
+            if (folder / place).is_dir():
+                for name in wanted.intersection(os.listdir(folder / place)):
+                    places.setdefault(name, []).append(place)
     except OSError as err:
         raise DataError(f"{folder}: cannot be listed ({err.strerror}). Mend its rights.") from err
+    paths = ([f"{p}/{name}".lstrip("/") for p in places[name]] for name in sorted(places))
+    only_paths(folder, paths)
+    return {name: found[0] for name, found in places.items()}
 
 
 def with_official_splits(folder: Path, records: list[Record], notes: list[str]) -> list[Record]:

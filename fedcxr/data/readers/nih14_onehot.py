@@ -8,7 +8,7 @@ Source: "AI for Medicine", DeepLearning.AI; the labels are Wang et al. 2017's (`
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations, repeat
+from itertools import chain, combinations, repeat
 from pathlib import Path
 
 from fedcxr.data.identity import shown_patient
@@ -16,7 +16,7 @@ from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
 from fedcxr.data.paths import check_relative
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.nih14 import ATTRIBUTION, patient_numbers
-from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, image_folders
+from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, find_images
 from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
 from fedcxr.data.records import DataSet, Record
 from fedcxr.errors import LeakError, RecordError, some
@@ -26,7 +26,8 @@ IMAGE, PATIENT = "Image", "PatientId"
 _ALIASES = {"Pleural Thickening": "Pleural_Thickening"}
 _SPLITS = {"train": "train", "valid": "val", "val": "val", "dev": "val", "test": "test"}
 _STATES = {"1": POSITIVE, "1.0": POSITIVE, "0": NEGATIVE, "0.0": NEGATIVE}
-_FOLDERS = ("", "images-small")
+FOLDERS = ("", "images-small")
+"""Where the images may lie beside the places of the download."""
 
 
 def is_onehot_header(header: Collection[str]) -> bool:
@@ -87,7 +88,7 @@ def read_onehot(
 
     Raises:
         RecordError: a table is missing, lacks a column or holds a cell that it may not.
-        DataError: a path leads out of the folder.
+        DataError: a path leads out of the folder, or an image is there twice.
         LeakError: a patient is in the tables of two splits.
     """
     tables = read_onehot_tables(folder)
@@ -103,7 +104,8 @@ def read_onehot(
         notes.append(f"{left_out}: left out, since the name does not say the split.")
     chosen = named or tables
     _refuse_leaks(folder, chosen)
-    folders = image_folders(folder, _FOLDERS)
+    names = chain.from_iterable(table[IMAGE] for table in chosen.values())
+    folders = find_images(folder, names, FOLDERS)
     records: list[Record] = []
     for name, table in chosen.items():
         own = _records(table, labels, folders, split=split_of(name), source=source, column=column)

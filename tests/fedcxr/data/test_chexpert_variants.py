@@ -80,6 +80,35 @@ def test_where_a_patient_lies_in_two_batches_the_image_decides(tmp_path):
     assert batches == ["batch 2", "batch 4", "batch 2"]  # the third is nowhere: the first batch
 
 
+def test_one_image_in_two_batches_is_refused_unless_it_is_one_file(tmp_path):
+    make_download(tmp_path)
+    first, fourth = (f"CheXpert-v1.0 batch {part}" for part in ("2 (train 1)", "4 (train 3)"))
+    (tmp_path / fourth / "patient00001/study1").mkdir(parents=True)
+    other = tmp_path / fourth / "patient00001" / IMAGE
+    other.hardlink_to(tmp_path / first / "patient00001" / IMAGE)
+    assert read_dataset(tmp_path).records[0].path == f"{first}/patient00001/{IMAGE}"
+    other.unlink()
+    other.touch()
+    with pytest.raises(DataError, match="1 image is there twice") as caught:
+        read_dataset(tmp_path)
+    assert f"{first}/patient00001/{IMAGE} or {fourth}/patient00001/{IMAGE}" in str(caught.value)
+
+
+@pytest.mark.parametrize("inside", ["", "CheXpert-v1.0-small/"])
+def test_one_image_in_valid_and_in_val_is_refused(tmp_path, inside):
+    write_table(tmp_path / "train.csv", [f"train/patient00001/{IMAGE}"])
+    images = [f"valid/patient6454{n}/{IMAGE}" for n in (1, 2)]
+    write_table(tmp_path / "valid.csv", images)
+    root = tmp_path / inside
+    touch(root / "valid/patient64541" / IMAGE, root / "val/patient64542" / IMAGE)
+    paths = [record.path for record in read_dataset(tmp_path).records if record.split == "test"]
+    assert paths == [f"{inside}valid/patient64541/{IMAGE}", f"{inside}val/patient64542/{IMAGE}"]
+    touch(root / "val/patient64541" / IMAGE)
+    words = rf"1 image is there twice.*{inside}valid/patient64541/.* or {inside}val/patient64541/"
+    with pytest.raises(DataError, match=words):
+        read_dataset(tmp_path)
+
+
 def test_patients_of_a_batch_that_was_not_fetched_are_counted(tmp_path):
     make_download(tmp_path)
     (tmp_path / "CheXpert-v1.0 batch 3 (train 2)").rename(tmp_path.parent / "elsewhere")
@@ -259,6 +288,40 @@ def test_labels_by_study_are_those_of_each_of_its_images(tmp_path, name):
         ("test/patient64742/study1/view1_frontal.jpg", "frontal"),  # missing: the cache says so
     ]
     assert {record.labels for record in test} == {(POSITIVE, NEGATIVE)}
+
+
+@pytest.mark.parametrize("name", ["view1_frontal.png", "view1_frontal.JPG", "view1_frontal.dcm"])
+def test_a_view_of_a_study_in_two_files_is_refused_unless_they_are_one(tmp_path, name):
+    write_table(tmp_path / "train.csv", [f"train/patient00001/{IMAGE}"])
+    make_studies(tmp_path / "groundtruth.csv", ["patient64741/study1"])
+    folder = tmp_path / "test/patient64741/study1"
+    touch(folder / "view1_frontal.jpg", folder / name)
+    with pytest.raises(
+        DataError, match=r"study1/view1_frontal\.\w+ or .*view1_frontal\.\w+\. Move"
+    ):
+        read_dataset(tmp_path)
+    (folder / name).unlink()
+    (folder / name).hardlink_to(folder / "view1_frontal.jpg")
+    assert sum(record.split == "test" for record in read_dataset(tmp_path).records) == 1
+
+
+def test_every_view_of_a_study_is_read_whatever_its_ending(tmp_path):
+    write_table(tmp_path / "train.csv", [f"train/patient00001/{IMAGE}"])
+    make_studies(tmp_path / "groundtruth.csv", ["patient64741/study1"])
+    folder = tmp_path / "test/patient64741/study1"
+    touch(*(folder / name for name in ("view1_frontal.jpeg", "view2_lateral.JPG", "view3.txt")))
+    test = [record for record in read_dataset(tmp_path).records if record.split == "test"]
+    assert [record.path[25:] for record in test] == ["view1_frontal.jpeg", "view2_lateral.JPG"]
+
+
+def test_a_study_of_the_test_labels_may_lie_in_the_patient_s_second_folder(tmp_path):
+    make_download(tmp_path)
+    make_studies(tmp_path / FIRST_BATCH / "groundtruth.csv", ["patient64741/study2"])
+    for part, study in ((5, 1), (6, 2)):
+        batch = tmp_path / f"CheXpert-v1.0 batch {part} (test)"
+        touch(batch / f"patient64741/study{study}/view1_frontal.jpg")
+    (test,) = [record for record in read_dataset(tmp_path).records if record.split == "test"]
+    assert test.path == "CheXpert-v1.0 batch 6 (test)/patient64741/study2/view1_frontal.jpg"
 
 
 def test_test_labels_without_test_images_are_left_out_and_that_is_said(tmp_path):

@@ -113,6 +113,55 @@ def test_images_lie_in_twelve_folders_as_downloaded(tmp_path):
     ]
 
 
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_masks_of_the_same_names_in_a_folder_of_their_own_are_not_read(tmp_path):
+    folder = make_tree(tmp_path)
+    name = "00000001_000.png"
+    others = ("images_masks", "images_small", "images_001_masks/images", "masks")
+    touch(folder / "images_001/images" / name, *(folder / other / name for other in others))
+    assert read_dataset(folder).records[0].path == f"images_001/images/{name}"
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("images", "images_001/images"),
+        ("images_001/images", "images_001"),
+        ("images_001/images", "images_013"),
+        ("images", "images/images"),
+        ("images", "sample/images"),
+    ],
+)
+def test_one_name_in_two_folders_is_refused_with_both(tmp_path, places):
+    folder = make_tree(tmp_path)
+    names = ["00000001_000.png", "00000002_000.png"]
+    touch(*(folder / place / name for place in places for name in [*names, "Thumbs.db"]))
+    with pytest.raises(DataError) as caught:
+        read_dataset(folder)
+    assert "2 images are there twice, and which file is meant cannot be told: the first is " in (
+        str(caught.value)
+    )
+    for place in places:
+        assert f"{place}/{names[0]}" in str(caught.value)
+    assert caught.value.exit_code == 3
+    assert "Move the files that are not meant out of the data folder" in str(caught.value)
+
+
+def test_two_names_of_one_file_are_one_image(tmp_path):
+    folder = make_tree(tmp_path)
+    touch(folder / "images_001/images/00000001_000.png")
+    (folder / "images").rmdir()
+    (folder / "images").symlink_to("images_001/images")  # as if to please another program
+    (folder / "images_002").mkdir()
+    (folder / "images_002/00000001_000.png").hardlink_to(folder / "images/00000001_000.png")
+    assert read_dataset(folder).records[0].path == "images/00000001_000.png"
+
+
 @pytest.mark.parametrize(
     "header",
     [

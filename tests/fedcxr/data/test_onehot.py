@@ -69,6 +69,15 @@ def test_images_lie_beside_the_tables_or_in_a_folder(folder, place):
     assert read_dataset(folder).records[2].path == f"{place}00000002_000.png"
 
 
+def test_an_image_beside_the_tables_and_in_a_folder_is_refused(folder):
+    (folder / "images-small").mkdir()
+    for place in ("", "images-small/"):
+        (folder / f"{place}00000002_000.png").write_text(place)
+    words = r"1 image is there twice.*: the first is 00000002_000.png or images-small/00000002_000"
+    with pytest.raises(DataError, match=words):
+        read_dataset(folder)
+
+
 def test_a_patient_of_two_splits_is_refused_with_counts_and_hashes(write, folder):
     write("valid-small.csv", ("00000001_000.png", "00000001"), ("00000001_007.png", "1"))
     with pytest.raises(LeakError) as caught:

@@ -287,6 +287,16 @@ def test_leaking_one_hot_tables_are_counted_and_not_refused(tmp_path):
     assert report.label_counts["train"]["Edema"]["negative"] == 3
 
 
+def test_leaking_one_hot_tables_with_images_in_two_places_are_a_finding(tmp_path):
+    folder = onehot(tmp_path, train=[1, 2, 3], valid=[3, 4])
+    for place in ("images", "images_001"):
+        (folder / place).mkdir()
+        (folder / place / "00000001_000.png").touch()
+    kinds, _ = kinds_of(folder)
+    assert "1 image is there twice" in kinds["table"].text
+    assert kinds["patients-shared"].count == 1
+
+
 def test_disjoint_one_hot_tables_are_clean(tmp_path):
     _, report = kinds_of(onehot(tmp_path, train=[1, 2, 3], valid=[4], test=[5]))
     assert report.is_clean

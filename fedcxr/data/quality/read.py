@@ -7,12 +7,10 @@ and copies are found all the same.
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from fedcxr.data.identity import normal_id, patient_in_name
 from fedcxr.data.image_files import SUFFIXES
-from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
 from fedcxr.data.quality.findings import PROBLEM, Finding
 from fedcxr.data.quality.outlines import outline_files, read_outlines, unknown_keys
 from fedcxr.data.quality.splits import (
@@ -26,9 +24,7 @@ from fedcxr.data.read import read_dataset
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.layouts import NIH14, NIH14_ONEHOT, recognise
 from fedcxr.data.readers.nih14 import entry_tables
-from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, find_images
-from fedcxr.data.readers.nih14_onehot import FOLDERS, IMAGE, PATIENT, read_onehot_tables, split_of
-from fedcxr.data.readers.tables import Table
+from fedcxr.data.readers.nih14_onehot import onehot_dataset, read_onehot_tables
 from fedcxr.data.records import DataSet, Record
 from fedcxr.errors import DataError, LeakError, RecordError
 
@@ -36,7 +32,6 @@ FILES = "files"
 """Layout of a data set whose tables could not be read."""
 
 _FOLLOW_UP = ("Follow-up #", "Follow_Up_#")
-_ONEHOT_STATES = {"1": POSITIVE, "1.0": POSITIVE, "0": NEGATIVE, "0.0": NEGATIVE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +108,7 @@ def _read(root: Path, folder: Path, layout: str) -> DataSet:
     except LeakError:
         if layout != NIH14_ONEHOT:
             raise
-        return _leaking_onehot(folder)
+        return onehot_dataset(folder, read_onehot_tables(folder))
 
 
 def files_as_dataset(folder: Path) -> DataSet:
@@ -142,41 +137,6 @@ def _image_files(folder: Path) -> Iterator[str]:
         inside = Path(place).relative_to(folder).as_posix()
         start = "" if inside == "." else f"{inside}/"
         yield from (start + name for name in names if name.lower().endswith(SUFFIXES))
-
-
-def _leaking_onehot(folder: Path) -> DataSet:
-    """Return the one-hot tables as a data set although they share patients."""
-    records: list[Record] = []
-    tables = read_onehot_tables(folder)
-    named = {name: table for name, table in tables.items() if split_of(name)}
-    chosen = named or tables
-    names = chain.from_iterable(table[IMAGE] for table in chosen.values())
-    folders = find_images(folder, names, FOLDERS)
-    for name, table in chosen.items():
-        records += _onehot_records(table, split_of(name), folders)
-    return DataSet(folder, NIH14_ONEHOT, NIH14_LABELS, tuple(records))
-
-
-def _onehot_records(table: Table, split: str, folders: dict[str, str]) -> list[Record]:
-    states = zip(
-        *(table.coded(label, _ONEHOT_STATES, "1 or 0").tolist() for label in NIH14_LABELS),
-        strict=True,
-    )
-    return [
-        Record(
-            patient_id=patient,
-            study_id=name.rpartition(".")[0],
-            path=f"{folders.get(name, DEFAULT_FOLDER)}/{name}".lstrip("/"),
-            view="frontal",
-            projection="",
-            sex="",
-            age=None,
-            split=split,
-            labels=labels,
-            source="nih14",
-        )
-        for patient, name, labels in zip(table[PATIENT], table[IMAGE], states, strict=True)
-    ]
 
 
 def _table_finding(err: DataError) -> Finding:

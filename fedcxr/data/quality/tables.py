@@ -20,8 +20,8 @@ from fedcxr.data.labels import (
     SUPPORT_DEVICES,
     UNCERTAIN,
 )
-from fedcxr.data.quality.counts import split_order
 from fedcxr.data.quality.findings import NOTICE, PROBLEM, Finding, finding_of
+from fedcxr.data.readers.split_names import split_order
 from fedcxr.data.records import DataSet, Record
 
 _STUDY = re.compile(r"/study([0-9]{1,18})$")

@@ -6,6 +6,7 @@ import pytest
 
 from fedcxr.data.labels import BLANK, CHEXPERT_LABELS, NEGATIVE, POSITIVE, UNCERTAIN
 from fedcxr.data.paths import Fence
+from fedcxr.data.quality.check import check_data
 from fedcxr.data.read import read_dataset
 from fedcxr.errors import DataError, RecordError
 
@@ -199,6 +200,13 @@ def test_the_download_has_the_other_labels_above_its_batches(tmp_path):
         for table in (None, "train_cheXbert.csv", "train_visualCheXbert.csv")
     ]
     assert states == [(NEGATIVE,), (UNCERTAIN,), (POSITIVE,)] * 2
+
+
+def test_other_labels_of_the_train_images_are_no_split_of_their_own(tmp_path):
+    make_labelled(tmp_path)
+    (tmp_path / "train.csv").write_text((tmp_path / "train.csv").read_text().replace("0.0", "9"))
+    report = check_data(tmp_path, labels_only=True)  # train.csv cannot be read
+    assert [finding.kind for finding in report.problems] == ["table"]
 
 
 def test_without_train_csv_the_only_other_table_is_taken_and_said(tmp_path):

@@ -111,6 +111,49 @@ def test_a_table_whose_name_says_no_split_is_left_out_beside_those_that_do(write
     assert "everything.csv: left out, since the name does not say the split." in dataset.notes
 
 
+@pytest.mark.parametrize(
+    "name", ["nih_test.csv", "my-test-small.csv", "2024 Test.csv", "nihTest.csv", "testing.csv"]
+)
+def test_a_table_named_test_somewhere_is_tested_on(write, folder, name):
+    (folder / "test.csv").rename(folder / name)
+    records = read_dataset(folder).records
+    assert [record.split for record in records] == ["train", "train", "val", "test"]
+    assert records[3].patient_id == "3"
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("nih_train_val.csv", "train"),
+        ("train-valid-small.csv", "train"),
+        ("dev.csv", "val"),
+        ("NIH_VALIDATION.csv", "val"),
+        ("latest.csv", ""),
+        ("contest-values.csv", ""),
+        ("detrain.csv", ""),
+    ],
+)
+def test_the_words_of_a_name_say_its_split(write, tmp_path, name, split):
+    write(name, ("a.png", "1", "Mass"))
+    assert read_dataset(tmp_path).records[0].split == split
+
+
+@pytest.mark.parametrize("name", ["train_test.csv", "test-valid.csv", "train_val_test.csv"])
+def test_a_name_that_says_two_splits_is_refused(write, folder, name):
+    write(name, ("a.png", "9", "Mass"))
+    with pytest.raises(DataError, match=rf"{name}: its name says .* and .*Rename it so that"):
+        read_dataset(folder)
+
+
+def test_one_image_under_two_patients_in_two_splits_is_refused(write, folder):
+    write("test.csv", ("00000001_000.png", "3", "Mass"), header=TEST_HEADER)
+    words = (
+        r"1 images are in two tables: the first, 00000001_000.png, is in train-small.csv and in te"
+    )
+    with pytest.raises(RecordError, match=words):
+        read_dataset(folder)
+
+
 def test_train_csv_with_these_columns_is_no_chexpert(write, tmp_path):
     write("train.csv", ("a.png", "1", "Mass"))
     assert read_dataset(tmp_path).layout == "nih14-onehot"
@@ -159,7 +202,9 @@ def test_wrong_images_and_patients_are_refused(write, folder, image, patient, wo
 
 def test_one_image_in_two_tables_of_a_split_is_refused(write, folder):
     write("train-more.csv", ("00000001_000.png", "1"))
-    with pytest.raises(RecordError, match=r"00000001_000.png is in two tables of the train split"):
+    with pytest.raises(
+        RecordError, match=r"1 images are in two tables: .* is in train-more.csv and in tr"
+    ):
         read_dataset(folder)
 
 

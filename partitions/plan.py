@@ -18,6 +18,7 @@ from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import ArtefactError, DataError
 from partitions.assign import Assignment, Patients, assign, scheme_parameters
+from partitions.held_out import describe_test_set
 from partitions.minimum import meet_minimum
 from partitions.patient_table import count_by_patient, majority
 from partitions.patients import group_by_patient
@@ -85,7 +86,7 @@ def make_partition(
         raise ArtefactError(f"{out}: holds something else. Name a new folder.")
     tokens = Tokens(key)
     refuse_shared_patients(dataset, tokens)
-    all_images = len(dataset.records)
+    all_images, official = len(dataset.records), dataset.official
     dataset = dataset.where(lambda record: record.split != "val")
     if not dataset.records:
         raise DataError(f"{dataset.root}: all images are of the official val set. Add the others.")
@@ -98,6 +99,7 @@ def make_partition(
             **_head(dataset, config, seed),
             "key_fingerprint": tokens.fingerprint,
             "views": views,
+            "test_set": describe_test_set(patients, decision.role, official, config).to_json(),
             "moved_patients": decision.moved_patients,
             "left_out_images": left_out,
         }

@@ -7,7 +7,7 @@ client of the same simulation, costs one read and gives the same folder.
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from fedcxr.data.synthetic.write import embedded_dataset
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
 from fedcxr.errors import ArtefactError
 from fedcxr.home import home_folder
+from fedcxr.report.test_set_words import notes_of
 from partitions.fit import check_fit
 from partitions.plan import PartitionPlan, make_partition, read_plan
 from partitions.plan_folder import FORMAT
@@ -81,7 +82,15 @@ def prepare_global(folder: Path, config: ExperimentConfig) -> Prepared:
         max_bad_fraction=config.data.max_bad_fraction,
         workers=cores(),
     )
-    return Prepared(plan, cache.folder, cache.digest, (), (), plan.source, len(cache.bad))
+    return Prepared(
+        plan=plan,
+        cache=cache.folder,
+        cache_digest=cache.digest,
+        boxes=(),
+        notes=tuple(notes_of(plan.test_set)),
+        source=plan.source,
+        bad_images=len(cache.bad),
+    )
 
 
 @lru_cache(maxsize=4)
@@ -109,8 +118,15 @@ def _prepare(key_text: str, progress: Progress | None) -> Prepared:
         if b.label in dataset.labels
     )
     names = [Path(root).resolve().name for root in config.data.roots]
-    source = " + ".join(names) or "synthetic"
-    return Prepared(plan, cache.folder, cache.digest, boxes, dataset.notes, source, len(cache.bad))
+    return Prepared(
+        plan=plan,
+        cache=cache.folder,
+        cache_digest=cache.digest,
+        boxes=boxes,
+        notes=(*dataset.notes, *notes_of(plan.test_set)),
+        source=" + ".join(names) or "synthetic",
+        bad_images=len(cache.bad),
+    )
 
 
 def read_for(config: ExperimentConfig) -> DataSet:
@@ -167,6 +183,7 @@ def _plan_digest(config: ExperimentConfig, dataset: DataSet, key: bytes) -> str:
         config.data.views,
         dataset.layout,
         dataset.labels,
+        [asdict(one) for one in dataset.official],
         Tokens(key).fingerprint,
         sha256_of(Path(file)) if (file := config.partition.sites_file) else "",
     ]

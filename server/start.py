@@ -230,6 +230,7 @@ def _manifest(job: Job, with_: Machinery) -> dict[str, Any]:
             "layout": plan.layout,
             "source": prepared.source,
             "notes": list(prepared.notes),
+            "test_set": plan.test_set.to_json(),
             "bad_images": prepared.bad_images,
         },
     }

@@ -53,8 +53,7 @@ def normal_id(cell: object) -> str:
     if text.isascii() and text.isalnum():
         text = text.lower()
     else:
-        text = unicodedata.normalize("NFC", _BLANKS.sub(" ", text).casefold())
-        text = _LOOSE_BLANK.sub("", text)
+        text = _caseless(_LOOSE_BLANK.sub("", _BLANKS.sub(" ", text)))
         if whole := _WHOLE_AS_FLOAT.fullmatch(text):
             text = whole[1]
     return "" if text in NOBODY else _PADDING.sub("", text)
@@ -88,6 +87,11 @@ def patient_in_name(path: str) -> str:
 def shown_patient(patient_id: str) -> str:
     """Return a patient as messages show one: a hash, since CheXpert's paths are patient numbers."""
     return "#" + hashlib.sha256(patient_id.encode()).hexdigest()[:8]
+
+
+def _caseless(text: str) -> str:
+    """Return text without case, letters and their marks apart (Unicode 15, definition D145)."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold())
 
 
 def _text_of(cell: object) -> str:

@@ -39,7 +39,7 @@ from fedcxr.data.quality.orientation import (
     view_findings,
 )
 from fedcxr.data.quality.outlines import LAYOUT as OUTLINES
-from fedcxr.data.quality.read import Reading, read_for_check
+from fedcxr.data.quality.read import FILES, Reading, read_for_check
 from fedcxr.data.quality.splits import compare_splits, split_of_images
 from fedcxr.data.quality.tables import table_findings
 from fedcxr.data.quality.twins import HASH_WORDS, find_twins, hash_squares
@@ -121,6 +121,7 @@ def _report(reading: Reading, seen: _Seen, start: float) -> DataReport:
         images=seen.images,
         disk=seen.disk,
         notes=dataset.notes,
+        official=None if dataset.layout in (FILES, OUTLINES) else dataset.official,
         seconds=time.perf_counter() - start,
     )
 

@@ -26,12 +26,13 @@ STUDY_PATH = re.compile(_SPLIT + r"(patient[0-9]+)/(study[0-9]+)()/?")
 Parts = tuple[str, str, str, str]
 """Of a path: split, patient, study, image name (empty where a row is a study)."""
 
-_SPLIT_FOLDERS = {
+SPLIT_FOLDERS = {
     "train": ("train",),
     "valid": ("valid", "val"),
     "val": ("val", "valid"),
     "test": ("test",),
 }
+"""By the split that a path names, the folders that its images may lie in."""
 BATCH = re.compile(r"CheXpert.*[ _-]batch[ _-]?\d+", re.IGNORECASE)
 """The name of a folder of the AIMI download, `CheXpert-v1.0 batch 2 (train 1)`."""
 
@@ -73,7 +74,7 @@ def find_place(root: Path, split: str, csv_prefix: str = "") -> Place:
     Raises:
         DataError: two trees that are no batches hold the split, or a folder cannot be listed.
     """
-    names = _SPLIT_FOLDERS[split]
+    names = SPLIT_FOLDERS[split]
     here = _with_split(root, [""], names)
     if here:
         return Place(root, True, here[0])
@@ -175,5 +176,5 @@ def _bases(root: Path) -> list[str]:
     return [
         f"{name}/{name}" if (root / name / name).is_dir() else name
         for name in subfolders(root)
-        if name not in _SPLIT_FOLDERS and not name.startswith((".", "patient"))
+        if name not in SPLIT_FOLDERS and not name.startswith((".", "patient"))
     ]

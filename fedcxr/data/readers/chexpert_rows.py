@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
 from pathlib import Path
+from typing import Literal
 
 from fedcxr.data.identity import normal_ids
 from fedcxr.data.image_files import SUFFIXES, only_paths
 from fedcxr.data.readers.chexpert_places import (
     IMAGE_PATH,
+    SPLIT_FOLDERS,
     STUDY_PATH,
     Parts,
     Place,
@@ -19,11 +21,15 @@ from fedcxr.data.readers.chexpert_places import (
 )
 from fedcxr.data.readers.chexpert_tables import ALIASES
 from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
-from fedcxr.data.records import Record
+from fedcxr.data.records import OfficialKind, OfficialSet, Record
+
+Split = Literal["train", "val", "test"]
 
 _DESCRIBED = ("Sex", "Age", "Frontal/Lateral", "AP/PA")
 _SEXES = {"Female": "F", "Male": "M", "Unknown": "", "": ""}
 _VIEWS = {"Frontal": "frontal", "Lateral": "lateral"}
+_KINDS: dict[str, OfficialKind] = {"valid": "chexpert-valid", "test": "chexpert-test-2022"}
+"""By folder."""
 _PROJECTIONS = {code: code for code in ("AP", "PA", "LL", "RL", "")}
 
 
@@ -38,9 +44,11 @@ class Asked:
     """The column to keep as the records' attribute."""
     notes: list[str] = field(default_factory=list)
     """Where what a reader of the report must know is added."""
+    official: list[OfficialSet] = field(default_factory=list)
+    """Where the sets that are held out are added."""
 
 
-def read_images(csv_path: Path, asked: Asked, *, split: str, folder: str) -> list[Record]:
+def read_images(csv_path: Path, asked: Asked, *, split: Split, folder: str) -> list[Record]:
     """Return a record per row of train.csv, valid.csv or a table of their shape.
 
     Args:
@@ -60,7 +68,7 @@ def read_images(csv_path: Path, asked: Asked, *, split: str, folder: str) -> lis
     return _image_records(table, asked, split, folder)
 
 
-def read_evaluation(csv_path: Path, asked: Asked, *, split: str, folder: str) -> list[Record]:
+def read_evaluation(csv_path: Path, asked: Asked, *, split: Split, folder: str) -> list[Record]:
     """Return the records of a table of the 2022 test set or of CheXlocalize.
 
     They are labelled by study (`Study`) or by image (`Path`), and most say nothing of the patient:
@@ -93,10 +101,11 @@ def has_images(csv_path: Path, home: Path, folder: str) -> bool:
     return any(match[2] in place.by_patient for match in matches if match is not None)
 
 
-def _study_records(table: Table, asked: Asked, split: str, folder: str) -> list[Record]:
+def _study_records(table: Table, asked: Asked, split: Split, folder: str) -> list[Record]:
     """Return a record per image on disk of each study."""
     example = f"…/{folder}/patient64741/study1"
     parts = split_paths(table, "Study", STUDY_PATH, folder, example)
+    _tell_of_set(table, parts, asked, split, folder)
     places = find_places(asked.home, table, "Study", parts)
     views = [_views_of(asked.home, places[part[0]].candidates(*part[1:])) for part in parts]
     paths = iter(only_paths(asked.home, chain.from_iterable(views)))
@@ -133,10 +142,11 @@ def _views_of(home: Path, studies: Sequence[str]) -> list[list[str]]:
     return [*found.values()] or [[f"{studies[0]}/view1_frontal.jpg"]]
 
 
-def _image_records(table: Table, asked: Asked, split: str, folder: str) -> list[Record]:
+def _image_records(table: Table, asked: Asked, split: Split, folder: str) -> list[Record]:
     """Return a record per row."""
     example = f"…/{folder}/patient00001/study1/view1_frontal.jpg"
     parts = split_paths(table, "Path", IMAGE_PATH, folder, example)
+    _tell_of_set(table, parts, asked, split, folder)
     places = find_places(asked.home, table, "Path", parts)
     _note_missing(table, places, parts, asked.notes)
     patients, studies = _identities(parts)
@@ -157,6 +167,27 @@ def _image_records(table: Table, asked: Asked, split: str, folder: str) -> list[
         )
     )
     return without_duplicates(records, table.csv_path, asked.notes)
+
+
+def _tell_of_set(
+    table: Table, parts: Sequence[Parts], asked: Asked, split: Split, folder: str
+) -> None:
+    """Add the official set that the rows are, if any, and a note where they are another's images.
+
+    A valid.csv that somebody cut out of train is not the set that radiologists read.
+    """
+    name = table.csv_path.name
+    if not parts:
+        asked.notes.append(f"{name} has no rows.")
+        return
+    elsewhere = sum(part[0] not in SPLIT_FOLDERS[folder] for part in parts)
+    if elsewhere:
+        asked.notes.append(
+            f"{name}: by their paths {elsewhere} of {len(parts)} rows are not of {folder}/."
+        )
+    if split != "train":
+        kind = "table" if elsewhere else _KINDS[folder]
+        asked.official.append(OfficialSet(split, kind, (name,), asked.source))
 
 
 def _identities(parts: Sequence[Parts]) -> tuple[list[str], list[str]]:

@@ -105,16 +105,10 @@ def read_nih14(
             official lists.
         LeakError: an image is in both official lists.
     """
-    tables = entry_tables(folder)
-    if not tables:
-        raise RecordError(f"{folder}: no {ENTRY_GLOB} here. Give the folder with the table.")
-    table = read_table_file(tables[0], _ALIASES)
+    notes = [ATTRIBUTION]
+    table = _read_entries(folder, notes)
     kept = _ALIASES.get(column, column) if column else None
     table.require([*_COLUMNS, *([kept] if kept else [])])
-    notes = [ATTRIBUTION]
-    if len(tables) > 1:
-        others = some([path.name for path in tables[1:]])
-        notes.append(f"The table is {tables[0].name}; {others} beside it is not read.")
     names = table.columns["Image Index"]
     check_relative(names, table.csv_path, "Image Index")
     folders = find_images(folder, names)
@@ -135,9 +129,16 @@ def read_nih14(
         )
     )
     records = without_duplicates(records, table.csv_path, notes)
-    records = with_official_splits(folder, records, notes)
-    boxes = read_boxes(folder, labels, folders)
-    return DataSet(folder, "nih14", tuple(labels), tuple(records), boxes, tuple(notes))
+    records, official = with_official_splits(folder, records, notes)
+    return DataSet(
+        root=folder,
+        layout="nih14",
+        labels=tuple(labels),
+        records=tuple(records),
+        boxes=read_boxes(folder, labels, folders),
+        notes=tuple(notes),
+        official=official,
+    )
 
 
 def patient_numbers(table: Table, column: str) -> list[str]:
@@ -155,6 +156,17 @@ def patient_numbers(table: Table, column: str) -> list[str]:
         [i for i, cell in enumerate(cells) if not is_number[cell]], column, "a whole number"
     )
     return [known[cell] for cell in cells]
+
+
+def _read_entries(folder: Path, notes: list[str]) -> Table:
+    """Return the table of entries; others beside it are told of in the notes."""
+    tables = entry_tables(folder)
+    if not tables:
+        raise RecordError(f"{folder}: no {ENTRY_GLOB} here. Give the folder with the table.")
+    if len(tables) > 1:
+        others = some([path.name for path in tables[1:]])
+        notes.append(f"The table is {tables[0].name}; {others} beside it is not read.")
+    return read_table_file(tables[0], _ALIASES)
 
 
 def _states(table: Table, labels: Sequence[str]) -> NDArray[np.int8]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedcxr.data.image_files import only_paths
-from fedcxr.data.records import Record
+from fedcxr.data.records import OfficialSet, Record
 from fedcxr.errors import DataError, LeakError, RecordError
 
 TRAIN_LIST = "train_val_list.txt"
@@ -47,8 +47,12 @@ def find_images(folder: Path, names: Iterable[str], others: Sequence[str] = ()) 
     return {name: found[0] for name, found in places.items()}
 
 
-def with_official_splits(folder: Path, records: list[Record], notes: list[str]) -> list[Record]:
-    """Return the records with their official split; those in neither list are left out.
+def with_official_splits(
+    folder: Path, records: list[Record], notes: list[str]
+) -> tuple[list[Record], tuple[OfficialSet, ...]]:
+    """Return the records with their official split, and the official test set if there is one.
+
+    Those in neither list are left out.
 
     Raises:
         LeakError: an image is in both lists.
@@ -57,25 +61,29 @@ def with_official_splits(folder: Path, records: list[Record], notes: list[str]) 
     """
     train, test = _read_list(folder / TRAIN_LIST), _read_list(folder / TEST_LIST)
     if train is None and test is None:
-        notes.append("There are no official lists: the test set is drawn from the patients.")
-        return records
-    if train is not None and test is not None:
-        both = sorted(train & test)
-        if both:
-            raise LeakError(
-                f"{folder}: {len(both)} images are in {TRAIN_LIST} and in {TEST_LIST}. "
-                f"Fetch the lists again."
-            )
+        notes.append("There are no official lists.")
+        return records, ()
+    both = sorted((train or set()) & (test or set()))
+    if both:
+        raise LeakError(
+            f"{folder}: {len(both)} images are in {TRAIN_LIST} and in {TEST_LIST}. "
+            f"Fetch the lists again."
+        )
+    names = {record.path.rpartition("/")[2] for record in records}
+    if names.isdisjoint((train or set()) | (test or set())):
+        raise DataError(f"{folder}: no image of the table is in the official lists; remove them.")
     splits = [_split(record.path.rpartition("/")[2], train, test) for record in records]
     kept = [
         replace(record, split=split) for record, split in zip(records, splits, strict=True) if split
     ]
-    if not kept:
-        raise DataError(f"{folder}: no image of the table is in the official lists; remove them.")
     if len(kept) < len(records):
         notes.append(f"{len(records) - len(kept)} images in neither official list are left out.")
-    notes.append("The test set is NIH's official test list.")
-    return kept
+    if "test" not in splits:
+        notes.append("No image of the table is in the official test set.")
+        return kept, ()
+    if test is None:
+        return kept, (OfficialSet("test", "nih-unlisted", (TRAIN_LIST,), records[0].source),)
+    return kept, (OfficialSet("test", "nih-test-list", (TEST_LIST,), records[0].source),)
 
 
 def _split(name: str, train: set[str] | None, test: set[str] | None) -> str:

@@ -8,9 +8,9 @@ Source: "AI for Medicine", DeepLearning.AI; the labels are Wang et al. 2017's (`
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Literal
 
 from fedcxr.data.identity import by_number, shown_patient
 from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
@@ -21,7 +21,7 @@ from fedcxr.data.readers.nih14 import ATTRIBUTION, patient_numbers
 from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, find_images
 from fedcxr.data.readers.split_names import split_of, split_order
 from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
-from fedcxr.data.records import DataSet, Record
+from fedcxr.data.records import DataSet, OfficialSet, Record
 from fedcxr.errors import LeakError, RecordError, some
 
 IMAGE, PATIENT = "Image", "PatientId"
@@ -94,8 +94,7 @@ def read_onehot(
     chosen = _chosen(tables)
     _refuse_leaks(folder, chosen)
     _refuse_contradictions(folder, chosen)
-    dataset = onehot_dataset(folder, tables, labels, source=source, column=column)
-    return replace(dataset, notes=(*dataset.notes, *_split_notes(dataset.records)))
+    return onehot_dataset(folder, tables, labels, source=source, column=column)
 
 
 def onehot_dataset(
@@ -121,7 +120,14 @@ def onehot_dataset(
         split = split_of(table.csv_path)
         own = _records(table, labels, folders, split=split, source=source, column=column)
         records += without_duplicates(own, table.csv_path, notes)
-    return DataSet(folder, "nih14-onehot", tuple(labels), tuple(records), (), tuple(notes))
+    return DataSet(
+        root=folder,
+        layout="nih14-onehot",
+        labels=tuple(labels),
+        records=tuple(records),
+        notes=tuple(notes),
+        official=_official(chosen, source),
+    )
 
 
 def _chosen(tables: Mapping[str, Table]) -> dict[str, Table]:
@@ -193,10 +199,15 @@ def _refuse_contradictions(folder: Path, tables: Mapping[str, Table]) -> None:
         )
 
 
-def _split_notes(records: Sequence[Record]) -> list[str]:
-    splits = {record.split for record in records}
-    test = "that of the test table" if "test" in splits else "drawn from the patients"
-    notes = [f"The test set is {test}."]
-    if "val" in splits:
-        notes.append("The valid table is left out: validation patients are drawn from train.")
-    return notes
+def _official(tables: Mapping[str, Table], source: str) -> tuple[OfficialSet, ...]:
+    """Return the val and the test set that the tables are."""
+    files: dict[str, list[str]] = {}
+    for name, table in tables.items():
+        if len(table):
+            files.setdefault(split_of(table.csv_path), []).append(name)
+    splits: tuple[Literal["val", "test"], ...] = ("val", "test")
+    return tuple(
+        OfficialSet(split, "table", tuple(files[split]), source)
+        for split in splits
+        if split in files
+    )

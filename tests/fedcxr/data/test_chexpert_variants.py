@@ -367,7 +367,10 @@ def test_the_images_of_chexlocalize_can_be_evaluated_on(tmp_path, prefix):
         assert (test.labels, val.labels) == ((POSITIVE, NEGATIVE), (NEGATIVE, POSITIVE))
         assert dataset.root == folder
         assert all_found(dataset)
-        assert "The test set is test_labels.csv, CheXpert's 2022 test set." in dataset.notes
+        assert [(one.split, one.kind, one.files) for one in dataset.official] == [
+            ("test", "chexpert-test-2022", ("test_labels.csv",)),
+            ("val", "chexpert-valid", ("val_labels.csv",)),
+        ]
 
 
 def test_valid_paths_are_found_in_the_folder_that_chexlocalize_calls_val(tmp_path):

@@ -119,9 +119,10 @@ def test_boxes_come_along_under_their_new_names(roots):
 
 def test_the_notes_of_each_source_are_kept(roots):
     notes = read_dataset(roots).notes
-    assert "nih14: The test set is NIH's official test list." in notes
     assert any(note.startswith("nih14: Data provided by the NIH") for note in notes)
-    assert any(note.startswith("chexpert: There is no valid.csv") for note in notes)
+    assert "chexpert: There is no valid.csv." in notes
+    (test,) = read_dataset(roots).official
+    assert (test.source, test.split, test.kind) == ("nih14", "test", "nih-test-list")
 
 
 def test_one_folder_in_a_list_is_that_folder_alone(roots):

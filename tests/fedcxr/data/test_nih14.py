@@ -4,6 +4,7 @@ import pytest
 
 from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
 from fedcxr.data.read import read_dataset
+from fedcxr.data.records import OfficialSet
 from fedcxr.errors import DataError, LeakError, RecordError
 
 HEADER = (
@@ -80,6 +81,18 @@ def test_the_official_lists_are_kept_and_one_is_the_complement_of_the_other(
 ):
     dataset = read_dataset(make_tree(tmp_path, train=train, test=test))
     assert [record.split for record in dataset.records] == splits
+    kind, file = (
+        ("nih-test-list", "test_list.txt") if test else ("nih-unlisted", "train_val_list.txt")
+    )
+    expected = (OfficialSet("test", kind, (file,), "nih14"),) if train or test else ()
+    assert dataset.official == expected
+
+
+def test_a_test_list_of_other_images_is_no_official_test_set(tmp_path):
+    every = [row.partition(",")[0] for row in ROWS]
+    dataset = read_dataset(make_tree(tmp_path, train=every, test=["00000099_000.png"]))
+    assert dataset.official == ()
+    assert "No image of the table is in the official test set." in dataset.notes
 
 
 def test_images_in_neither_list_are_left_out_and_counted(tmp_path):
@@ -96,8 +109,11 @@ def test_an_image_in_both_lists_is_refused(tmp_path):
 
 
 def test_lists_of_other_images_are_refused(tmp_path):
-    with pytest.raises(DataError, match="no image of the table is in the official lists"):
-        read_dataset(make_tree(tmp_path, train=["a.png"], test=["b.png"]))
+    for number, lists in enumerate(
+        ({"train": ["a.png"], "test": ["b.png"]}, {"train": ["a.png"]}, {"test": ["b.png"]})
+    ):
+        with pytest.raises(DataError, match="no image of the table is in the official lists"):
+            read_dataset(make_tree(tmp_path / str(number), **lists))
 
 
 def test_images_lie_in_twelve_folders_as_downloaded(tmp_path):

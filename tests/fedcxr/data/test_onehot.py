@@ -4,6 +4,7 @@ from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
 from fedcxr.data.leaks import has_leak
 from fedcxr.data.read import read_dataset
 from fedcxr.data.readers.nih14_onehot import read_onehot, read_onehot_tables
+from fedcxr.data.records import OfficialSet
 from fedcxr.errors import ConfigError, DataError, LeakError, RecordError
 
 # As the course has them: the columns stand in another order in test.csv.
@@ -53,13 +54,18 @@ def test_a_record_says_what_little_the_tables_know(folder):
     assert (record.view, record.projection, record.sex, record.age) == ("frontal", "", "", None)
 
 
-def test_the_notes_credit_nih_and_name_the_test_set(folder):
-    notes = " ".join(read_dataset(folder).notes)
-    assert "NIH Clinical Center" in notes
-    assert "The test set is that of the test table." in notes
-    assert "The valid table is left out: validation patients are drawn from train." in notes
+def test_the_notes_credit_nih_and_the_held_out_tables_are_named(write, folder):
+    dataset = read_dataset(folder)
+    assert "NIH Clinical Center" in " ".join(dataset.notes)
+    assert dataset.official == (
+        OfficialSet("val", "table", ("valid-small.csv",), "nih14"),
+        OfficialSet("test", "table", ("test.csv",), "nih14"),
+    )
+    write("test.csv")  # a header and no rows
+    assert [one.split for one in read_dataset(folder).official] == ["val"]
     (folder / "test.csv").unlink()
-    assert "The test set is drawn from the patients." in " ".join(read_dataset(folder).notes)
+    (folder / "valid-small.csv").unlink()
+    assert read_dataset(folder).official == ()
 
 
 @pytest.mark.parametrize("place", ["", "images-small/", "images/"])

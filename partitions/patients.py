@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.data.leaks import shown_patient
+from fedcxr.data.identity import by_number, shown_patient
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import LeakError, some
 
@@ -37,7 +37,7 @@ class Members:
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """Patients as numbers, in the order of their sorted identifiers."""
+    """Patients as numbers, in the order of `by_number` (`fedcxr/data/identity.py`)."""
 
     patient_ids: tuple[str, ...]
     """(P,)"""
@@ -51,7 +51,7 @@ def group_by_patient(patient_ids: Sequence[str]) -> Grouped:
     >>> group_by_patient(["b", "a", "b"]).patient_of
     array([1, 0, 1])
     """
-    distinct = sorted(set(patient_ids))
+    distinct = sorted(set(patient_ids), key=by_number)
     number = {patient_id: i for i, patient_id in enumerate(distinct)}
     return Grouped(tuple(distinct), np.array([number[p] for p in patient_ids], dtype=np.int64))
 

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.config.partition import PartitionConfig
+from fedcxr.data.leaks import refuse_shared_patients
 from fedcxr.data.readers.tables import paused_collector
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import ArtefactError, DataError
 from partitions.assign import Assignment, Patients, assign, scheme_parameters
+from partitions.held_out import describe_test_set
 from partitions.minimum import meet_minimum
 from partitions.patient_table import count_by_patient, majority
 from partitions.patients import group_by_patient
@@ -77,25 +79,27 @@ def make_partition(
     Raises:
         ConfigError: the scheme does not fit the data, or a minimum cannot be met.
         DataError: too few patients, or a file of sites that does not fit them.
-        LeakError: a patient is in the official train and test sets, or at two sites of a file.
+        LeakError: a patient is in two official sets, or at two sites of a file.
         ArtefactError: `out` holds something else, or cannot be written.
     """
     if out.exists() and not (out / PLAN_JSON).is_file() and any(out.iterdir()):
         raise ArtefactError(f"{out}: holds something else. Name a new folder.")
-    all_images = len(dataset.records)
+    tokens = Tokens(key)
+    refuse_shared_patients(dataset, tokens)
+    all_images, official = len(dataset.records), dataset.official
     dataset = dataset.where(lambda record: record.split != "val")
     if not dataset.records:
         raise DataError(f"{dataset.root}: all images are of the official val set. Add the others.")
-    tokens = Tokens(key)
     with paused_collector():
         patients = _patients(dataset)
-        decision = _decide(patients, config, seed, tokens)
+        decision = _decide(patients, config, seed)
         tables = _tables(patients, decision, tokens)
         left_out = all_images - sum(map(len, tables.values()))
         head = {
             **_head(dataset, config, seed),
             "key_fingerprint": tokens.fingerprint,
             "views": views,
+            "test_set": describe_test_set(patients, decision.role, official, config).to_json(),
             "moved_patients": decision.moved_patients,
             "left_out_images": left_out,
         }
@@ -132,7 +136,7 @@ def _patients(dataset: DataSet) -> Patients:
     return Patients(dataset, grouped, table, sources, source_of)
 
 
-def _decide(patients: Patients, config: PartitionConfig, seed: int, tokens: Tokens) -> _Decision:
+def _decide(patients: Patients, config: PartitionConfig, seed: int) -> _Decision:
     """Return the split and site of every patient."""
     role = split_globally(
         patients.grouped,
@@ -141,7 +145,6 @@ def _decide(patients: Patients, config: PartitionConfig, seed: int, tokens: Toke
         config,
         source_of=patients.source_of,
         seed=seed,
-        tokens=tokens,
     )
     pool = np.flatnonzero(role == TRAIN)
     assignment = assign(patients, pool, config, seed)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcxr.data.cache.writer import sha256_of
+from fedcxr.data.origin import FoldPart, TestSet
 from fedcxr.data.readers.tables import paused_collector
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import ArtefactError, DataError, LeakError, some
@@ -38,8 +39,8 @@ VAL_CSV = "global/val.csv"
 TEST_CSV = "global/test.csv"
 GLOBAL = "global"
 """The server's sets in the proof; no site may have this name."""
-FORMAT = 2
-"""2: distances, masked labels and the parameters of every scheme."""
+FORMAT = 3
+"""3: where the test set came from, and patients' tokens from the normal form of their names."""
 SITE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _MAX_PLAN_BYTES = 256_000_000
@@ -61,6 +62,8 @@ class PartitionPlan:
     digest: str
     key_fingerprint: str
     sites: tuple[SiteSummary, ...]
+    test_set: TestSet
+    """Where the test patients came from."""
     pairs_checked: int
     """Pairs of sets that the proof of disjointness covers."""
     moved_patients: int
@@ -177,10 +180,10 @@ def _read_head(folder: Path) -> dict[str, Any]:
         ) from err
     except (OSError, ValueError, RecursionError) as err:
         raise _damaged(folder, f"{PLAN_JSON} cannot be read: {err}") from err
-    if isinstance(head, dict) and head.get("format") == 1:
+    if isinstance(head, dict) and head.get("format") in range(1, FORMAT):
         raise ArtefactError(
-            f"{folder}: made by an earlier version of fedcxr (format 1; this one reads {FORMAT}). "
-            f"Partition anew."
+            f"{folder}: made by an earlier version of fedcxr (format {head['format']}; this one "
+            f"reads {FORMAT}). Partition anew."
         )
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise _damaged(folder, f"{PLAN_JSON} is not of format {FORMAT}")
@@ -211,11 +214,24 @@ def _plan_of(folder: Path, head: Mapping[str, Any]) -> PartitionPlan:
         digest=str(head["digest"]),
         key_fingerprint=str(head["key_fingerprint"]),
         sites=sites,
+        test_set=_test_set_of(head),
         pairs_checked=int(head["proof"]["pairs_checked"]),
         moved_patients=int(head["moved_patients"]),
         left_out_images=int(head["left_out_images"]),
         lineage=str(head.get("renewed_from", head["digest"])),
     )
+
+
+def _test_set_of(head: Mapping[str, Any]) -> TestSet:
+    """Return where the test set came from, if it fits what else the plan says of it."""
+    test_set = TestSet.from_json(head["test_set"])
+    (first, *_), parameters = test_set.parts, head["parameters"]
+    folds = (first.fold, first.folds) if isinstance(first, FoldPart) else (0, None)
+    if folds != (parameters.get("fold", 0), parameters.get("folds")):
+        raise ValueError("the fold of the test set")
+    if test_set.patients != head["global"]["test"]["patients"]:
+        raise ValueError("the number of test patients")
+    return test_set
 
 
 def _check_files(plan: PartitionPlan, expected: Mapping[str, str], *, is_export: bool) -> None:

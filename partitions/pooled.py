@@ -61,6 +61,7 @@ def _derived(
         "seed": plan.seed,
         "key_fingerprint": plan.key_fingerprint,
         "views": plan.views,
+        "test_set": plan.test_set.to_json(),
         "moved_patients": plan.moved_patients,
         "left_out_images": plan.left_out_images + sum(s.images for s in plan.sites) - held,
     }

@@ -7,7 +7,7 @@ client of the same simulation, costs one read and gives the same folder.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
@@ -23,6 +23,7 @@ from fedcxr.data.synthetic.write import embedded_dataset
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
 from fedcxr.errors import ArtefactError
 from fedcxr.home import home_folder
+from fedcxr.report.test_set_words import notes_of
 from partitions.changes import DataChanges, find_changes
 from partitions.fit import check_fit, check_key
 from partitions.plan import PartitionPlan, make_partition, read_plan
@@ -96,7 +97,7 @@ def prepare(config: ExperimentConfig, progress: Progress | None = None) -> Prepa
         cache=cache.folder,
         cache_digest=cache.digest,
         boxes=boxes,
-        notes=dataset.notes,
+        notes=(*dataset.notes, *notes_of(plan.test_set)),
         source=source,
         bad_images=len(cache.bad),
         png_bits=cache.png_bits,
@@ -128,7 +129,14 @@ def prepare_global(folder: Path, config: ExperimentConfig) -> Prepared:
         workers=cores(),
     )
     return Prepared(
-        plan, cache.folder, cache.digest, (), (), plan.source, len(cache.bad), cache.png_bits
+        plan=plan,
+        cache=cache.folder,
+        cache_digest=cache.digest,
+        boxes=(),
+        notes=tuple(notes_of(plan.test_set)),
+        source=plan.source,
+        bad_images=len(cache.bad),
+        png_bits=cache.png_bits,
     )
 
 
@@ -201,6 +209,7 @@ def _plan_digest(config: ExperimentConfig, dataset: DataSet, key: bytes) -> str:
         config.data.views,
         dataset.layout,
         dataset.labels,
+        [asdict(one) for one in dataset.official],
         Tokens(key).fingerprint,
         sha256_of(Path(file)) if (file := config.partition.sites_file) else "",
     ]

@@ -1,8 +1,9 @@
 """Who is at which site, from a CSV file with the columns `patient_id` and `site`.
 
-The names of the sites become their ids. Patients of the file whom the data set does not have, or
-whose images all are of another view, harm nobody; a patient whom the file forgets is an error, and
-so no slip of the pen goes unseen.
+The names of the sites become their ids. Patients are told by `normal_id`, so the file may spell
+them in any way that a table does. Patients of the file whom the data set does not have, or whose
+images all are of another view, harm nobody; a patient whom the file forgets is an error, and so no
+slip of the pen goes unseen.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.data.identity import normal_id, normal_ids
 from fedcxr.data.readers.tables import read_table_file
 from fedcxr.errors import DataError, LeakError, RecordError, some
 from partitions.patients import shown_id
@@ -36,7 +38,7 @@ def assign_by_file(
 
     Args:
         csv_path: the file.
-        patient_ids: (P,) as the data set names them.
+        patient_ids: (P,) in any spelling.
 
     Raises:
         RecordError: not a table with the two columns, or a wrong name of a site.
@@ -44,13 +46,14 @@ def assign_by_file(
         DataError: the file says nothing of a patient.
     """
     site_of = _read(csv_path)
+    patient_ids = [normal_id(patient_id) for patient_id in patient_ids]
     forgotten = [patient_id for patient_id in patient_ids if patient_id not in site_of]
     if forgotten:
         strangers = len(site_of) - (len(patient_ids) - len(forgotten))
         raise DataError(
             f"{csv_path}: {len(forgotten)} of {len(patient_ids)} patients to share are not in the "
             f"file: {some([shown_id(p) for p in forgotten])} (hashed), and {strangers} of its "
-            f"patients are not among them. Add the missing ones, spelled as the data set does: "
+            f"patients are not among them. Add the missing ones by the data set's names: "
             f"patient00001 in CheXpert, 1 in NIH ChestX-ray14, and with the source before them "
             f"where data sets are joined (chexpert/patient00001)."
         )
@@ -60,11 +63,12 @@ def assign_by_file(
 
 
 def _read(csv_path: Path) -> dict[str, str]:
-    """Return the site of each patient of the file."""
+    """Return the site of each patient of the file, by `normal_id`."""
     table = read_table_file(csv_path)
     table.require(COLUMNS)
-    patients, sites = (table.columns[name] for name in COLUMNS)
-    blank = [i for i, patient in enumerate(patients) if not patient]
+    cells, sites = (table.columns[name] for name in COLUMNS)
+    known = normal_ids(cells)
+    blank = [i for i, cell in enumerate(cells) if not known[cell]]
     table.refuse(blank, "patient_id", "the id of a patient")
     good = {site for site in set(sites) if SITE_ID.fullmatch(site) and site.lower() != GLOBAL}
     wrong = [i for i, site in enumerate(sites) if site not in good]
@@ -76,12 +80,15 @@ def _read(csv_path: Path) -> dict[str, str]:
             f"take for one file. Spell each site in one way."
         )
     site_of: dict[str, str] = {}
-    rows = zip(patients, sites, strict=True)
-    at_two = {patient for patient, site in rows if site_of.setdefault(patient, site) != site}
+    at_two: dict[str, int] = {}
+    for row, (cell, site) in enumerate(zip(cells, sites, strict=True), start=2):
+        if site_of.setdefault(known[cell], site) != site:
+            at_two.setdefault(known[cell], row)
     if at_two:
+        shown = [f"{shown_id(patient)} in row {row}" for patient, row in sorted(at_two.items())]
         raise LeakError(
-            f"{csv_path}: {len(at_two)} patients are at two sites: "
-            f"{some([shown_id(p) for p in sorted(at_two)])} (hashed). Give each patient one site."
+            f"{csv_path}: {len(at_two)} patients are at two sites: {some(shown)} (hashed, with the "
+            f"row that says another site than one above). Give each patient one site."
         )
     if not site_of:
         raise DataError(f"{csv_path}: the file names no patient. Add a row for each patient.")

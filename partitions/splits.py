@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.config.partition import PartitionConfig
-from fedcxr.data.tokens import Tokens
-from fedcxr.errors import ConfigError, DataError, LeakError, some
+from fedcxr.errors import ConfigError, DataError
 from fedcxr.seeding import derive_rng
 from partitions.patients import Grouped
 from partitions.stratify import stratify
@@ -36,7 +35,6 @@ def split_globally(
     *,
     source_of: NDArray[np.int64],
     seed: int,
-    tokens: Tokens,
 ) -> NDArray[np.int64]:
     """Return the role of each patient, (P,): TEST and VAL are the server's, TRAIN the sites'.
 
@@ -44,22 +42,21 @@ def split_globally(
     those of a source that has one are not drawn for the test set.
 
     Args:
-        grouped: the records by patient.
+        grouped: the records by patient, none of whom is in two official splits.
         official: (N,) the official split of each record, `test`, `train` or empty.
         strata: (P, K) what is to be about as frequent in every set: the labels, and the sources of
             joined data sets.
         config: the fractions, the folds and the number of sites.
         source_of: (P,) the data set that each patient is of, in 0 … sources-1.
         seed: root of the streams that draw.
-        tokens: for the patients that a message names.
 
     Raises:
-        LeakError: a patient is in the official train and test sets.
         DataError: there are no patients left to train on.
         ConfigError: more sites than the patients can fill, or more folds than patients.
     """
     role = np.full(len(grouped.patient_ids), TRAIN)
-    in_test = _official_test(grouped, official, tokens)
+    is_test = np.array([split == "test" for split in official], dtype=bool)
+    in_test = np.bincount(grouped.patient_of[is_test], minlength=len(role)) > 0
     if in_test.all():
         raise DataError(
             "All patients are in an official test set, so there is nothing to train on. Add the "
@@ -117,23 +114,6 @@ def site_validation(
                 True
             )
     return is_val
-
-
-def _official_test(grouped: Grouped, official: Sequence[str], tokens: Tokens) -> NDArray[np.bool_]:
-    """Return which patients are in an official test set, (P,)."""
-    num_patients = len(grouped.patient_ids)
-    is_test = np.array([split == "test" for split in official], dtype=bool)
-    in_test = np.bincount(grouped.patient_of[is_test], minlength=num_patients) > 0
-    in_train = np.bincount(grouped.patient_of[~is_test], minlength=num_patients) > 0
-    shared = np.flatnonzero(in_test & in_train).tolist()
-    if shared:
-        named = some([tokens.patient(grouped.patient_ids[p]) for p in shared])
-        raise LeakError(
-            f"{len(shared)} patients are in the official train set and in the official test set: "
-            f"{named} (keyed hashes). Fetch the official lists again, or remove both to have the "
-            f"patients split anew."
-        )
-    return in_test
 
 
 def _draw_alike(

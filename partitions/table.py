@@ -8,10 +8,12 @@ is 1, 0, -1, blank, or NA where the source of the image does not have the label.
 import csv
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from fedcxr.data.identity import normal_ids
 from fedcxr.data.labels import BLANK, MASKED
 from fedcxr.data.paths import check_relative
 from fedcxr.data.readers.tables import STATE_CELLS, Table, read_table_file
@@ -84,8 +86,17 @@ def read_table(csv_path: Path) -> RecordTable:
         path=path,
     )
     _check_unique(table, csv_path)
-    prove_disjoint(table_sets(csv_path.stem, table))
+    prove_disjoint(table_sets(csv_path.stem, table if path is None else _told_apart(table)))
     return table
+
+
+def _told_apart(table: RecordTable) -> RecordTable:
+    """Return a hospital's own table with its patients as `normal_id` spells them.
+
+    Not the tables of a partition: their tokens are of one length and in one spelling.
+    """
+    known = normal_ids(table.patient_id)
+    return replace(table, patient_id=tuple(known[patient] for patient in table.patient_id))
 
 
 def _matching(source: Table, column: str, pattern: re.Pattern[str]) -> tuple[str, ...]:

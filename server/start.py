@@ -182,6 +182,7 @@ def _manifest(job: Job) -> dict[str, Any]:
             "layout": plan.layout,
             "source": prepared.source,
             "notes": list(prepared.notes),
+            "test_set": plan.test_set.to_json(),
             "bad_images": prepared.bad_images,
         },
     }

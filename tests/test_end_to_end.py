@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -131,10 +132,24 @@ def test_auroc_can_be_computed_again_from_the_predictions_alone(finished):
                 assert said["value"] == pytest.approx(roc_auc_score(truth, probs), abs=1e-12)
 
 
+def test_the_manifest_says_where_the_test_patients_came_from(finished):
+    manifest, plan = (
+        json.loads((finished.path / name).read_text())
+        for name in ("manifest.json", "partition/plan.json")
+    )
+    (part,) = manifest["data"]["test_set"]["parts"]
+    assert manifest["data"]["test_set"] == plan["test_set"]
+    assert (part["origin"], part["official"]["kind"]) == ("official", "chexpert-valid")
+    assert part["patients"] == finished.summary["test_patients"]
+    told = "The test set is valid.csv, the official valid set; it is never used to choose."
+    assert told in manifest["data"]["notes"]
+    assert told in (finished.path / "report.html").read_text()
+
+
 def test_nothing_in_a_run_names_a_patient_of_the_source(finished):
     for file in finished.path.rglob("*"):
         if file.is_file():
-            assert b"patient0" not in file.read_bytes(), file.name
+            assert not re.search(rb"patient[0-9]", file.read_bytes()), file.name
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(finished, tmp_path):

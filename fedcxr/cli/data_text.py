@@ -10,7 +10,7 @@ from rich.text import Text
 
 from fedcxr.data.quality.counts import WHOLE
 from fedcxr.data.quality.findings import PROBLEM, DataReport, Finding
-from fedcxr.report.data_page import STATES, age_words, layout_words, verdict
+from fedcxr.report.data_page import STATES, age_words, layout_words, notes_words, verdict
 from fedcxr.report.wording import MISSING, count, counted, duration, fixed, png_depth, size
 
 WIDTH = 80
@@ -45,7 +45,7 @@ def _head(console: Console, report: DataReport) -> None:
     )
     if report.images is not None and report.images.png_bits is not None:
         console.print(Text(f"  {png_depth(report.images.png_bits)}", style="dim"))
-    for note in report.notes:
+    for note in notes_words(report):
         console.print(Text(_filled(note, "  "), style="dim"))
     console.print(Text(verdict(report), style="bold green" if report.is_clean else "bold red"))
 

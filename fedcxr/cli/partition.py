@@ -92,11 +92,15 @@ def _show(plan: "PartitionPlan") -> None:
 
     from rich.console import Console
 
+    from fedcxr.report.test_set_words import notes_of
+
     Console(width=None if sys.stdout.isatty() else _WIDTH).print(_table(plan))
     head = json.loads((plan.folder / "plan.json").read_text("utf-8"))
     for name, split in (("validation", "val"), ("test", "test")):
         part = head["global"][split]
         print(f"Global {name}: {part['patients']:,} patients, {part['images']:,} images")
+    for note in notes_of(plan.test_set):
+        print(note)
     if plan.left_out_images:
         print(f"Left out: {plan.left_out_images:,} images of an official set that is not used")
     if plan.moved_patients:

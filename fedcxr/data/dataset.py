@@ -22,6 +22,7 @@ from fedcxr.config.data import DataConfig
 from fedcxr.config.task import PolicyConfig
 from fedcxr.data.cache.images import cache_of
 from fedcxr.data.cache.store import Cache
+from fedcxr.data.leaks import refuse_shared_patients
 from fedcxr.data.policies import policy_of, score_targets, train_targets
 from fedcxr.data.read import read_dataset
 from fedcxr.data.records import DataSet
@@ -120,12 +121,15 @@ class RadiographDataset(Dataset[Radiograph]):
         Raises:
             ConfigError: a label that the data set does not have.
             DataError: no data set, no such split, or too many unreadable files.
+            LeakError: a split is asked for, and a patient is in two of them.
         """
         data = data or DataConfig()
         dataset = read_dataset(
             root, views=data.views, labels=data.labels, label_table=data.label_table
         )
         tokens = Tokens(load_key())
+        if split is not None:
+            refuse_shared_patients(dataset, tokens)
         cache = cache_of(dataset, tokens, size_px=size_px, max_bad_fraction=data.max_bad_fraction)
         chosen = _of_split(dataset, split).where(lambda r: cache.has(tokens.image(r.path)))
         image_ids = [tokens.image(record.path) for record in chosen.records]

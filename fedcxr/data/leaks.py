@@ -1,22 +1,28 @@
 """Patients in two places: the one mistake that makes a test set worthless.
 
 `has_leak(train, valid, "PatientId")` answers for any two tables: pandas data frames, dictionaries
-of columns, NumPy structured arrays, or paths of CSV files. Identifiers are compared as text after
-`normal_id`, so that NIH's 13, "13", 13.0 and "00000013" are one patient. It compares identifiers
+of columns, NumPy structured arrays, or paths of CSV files. Identifiers are compared by `normal_id`
 alone: one person under two numbers is found, if at all, by the image itself (`quality/twins.py`).
 """
 
-import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Protocol
 
+from fedcxr.data.identity import by_number, normal_id
 from fedcxr.data.readers.tables import nearest, read_table_file
-from fedcxr.errors import RecordError, some
+from fedcxr.data.records import DataSet
+from fedcxr.data.tokens import Tokens
+from fedcxr.errors import LeakError, RecordError, some
+
+_SPLIT_WORDS = {
+    "train": "the official train set",
+    "val": "the official valid set",
+    "test": "the official test set",
+    "": "no official set",
+}
 
 
 class Columns(Protocol):
@@ -76,32 +82,29 @@ def split_overlaps(splits: Mapping[str, Iterable[object]]) -> tuple[Overlap, ...
     )
 
 
-def normal_id(cell: object) -> str:
-    """Return an identifier as text to compare: stripped, a whole number without padding.
+def refuse_shared_patients(dataset: DataSet, tokens: Tokens) -> None:
+    """Raise LeakError if a patient is in two of the official splits.
 
-    An empty cell, None and NaN are the empty text, which is nobody.
-
-    >>> [normal_id(cell) for cell in (13, 13.0, " 00000013 ", "patient013", None)]
-    ['13', '13', '13', 'patient013', '']
+    Args:
+        dataset: the records; those of no official split are one more set.
+        tokens: for the patients that the message names.
     """
-    if cell is None:
-        return ""
-    if isinstance(cell, Real) and not isinstance(cell, Integral):
-        # pandas reads whole numbers as floats where a cell of the column is empty
-        number = float(cell)
-        if math.isnan(number):
-            return ""
-        return str(int(number)) if number.is_integer() else str(number)
-    text = str(cell).strip()
-    if text.lower() in ("nan", "<na>", "nat"):
-        return ""
-    number_text = text.removesuffix(".0")
-    return str(int(number_text)) if number_text.isascii() and number_text.isdigit() else text
-
-
-def shown_patient(patient_id: str) -> str:
-    """Return a patient as messages show one: a hash, since CheXpert's paths are patient numbers."""
-    return "#" + hashlib.sha256(patient_id.encode()).hexdigest()[:8]
+    patients: dict[str, set[str]] = {split: set() for split in _SPLIT_WORDS}
+    for record in dataset.records:
+        patients[record.split].add(record.patient_id)
+    shared = [
+        f"{len(overlap.shared)} patients are in {_SPLIT_WORDS[overlap.first]} and in "
+        f"{_SPLIT_WORDS[overlap.second]}: "
+        f"{some([tokens.patient(patient) for patient in sorted(overlap.shared, key=by_number)])}"
+        for overlap in split_overlaps(patients)
+        if overlap.shared
+    ]
+    if shared:
+        raise LeakError(
+            f"{dataset.root}: {'; '.join(shared)} (keyed hashes). Fetch the official lists again, "
+            f"or remove them all to have the patients split anew; `fedcxr check-data` shows every "
+            f"pair."
+        )
 
 
 def _column(table: Columns | str | Path, column: str) -> Iterable[object]:
@@ -111,9 +114,15 @@ def _column(table: Columns | str | Path, column: str) -> Iterable[object]:
             raise _no_column(name, column, [*columns])
         return columns[column]
     try:
-        return table[column]
+        cells = table[column]
     except (KeyError, IndexError, ValueError, TypeError) as err:
         raise _no_column("the table", column, _column_names(table)) from err
+    if isinstance(cells, str | bytes) or getattr(cells, "ndim", 1) != 1:
+        raise RecordError(
+            f"the table's column {column!r} is no single column of cells: it is there twice, has "
+            f"two dimensions or is one text. Give one patient in each row."
+        )
+    return cells
 
 
 def _no_column(name: str, column: str, known: Sequence[str]) -> RecordError:

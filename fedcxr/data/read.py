@@ -108,6 +108,7 @@ def _read(source: _Source, label_table: str | None, column: str | None) -> DataS
 
 def _checked(dataset: DataSet, views: str) -> DataSet:
     """Return the data set with only the views asked for, if any are left."""
+    found = dataset.official
     if views == "frontal":
         dataset = dataset.where(lambda record: record.view == "frontal")
     if not dataset.records:
@@ -117,7 +118,12 @@ def _checked(dataset: DataSet, views: str) -> DataSet:
         )
     paths = {record.path for record in dataset.records}
     boxes = tuple(box for box in dataset.boxes if box.path in paths)
-    return replace(dataset, boxes=boxes, notes=_notes(dataset))
+    empty = [
+        f"{', '.join(one.files)} has no {views} image."
+        for one in found
+        if one not in dataset.official
+    ]
+    return replace(dataset, boxes=boxes, notes=(*_notes(dataset), *empty))
 
 
 def _notes(dataset: DataSet) -> tuple[str, ...]:

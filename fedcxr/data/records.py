@@ -1,16 +1,22 @@
 """One radiograph with its labels, and a data set as a list of them.
 
-A `Record` is what a reader makes of one row: patient and path as the source names them. It never
-leaves the machine that read it; what a run writes are `RecordTable` rows, whose identifiers are
-keyed tokens (`fedcxr/data/tokens.py`).
+A `Record` is what a reader makes of one row. It never leaves the machine that read it; what a run
+writes are `RecordTable` rows, whose identifiers are keyed tokens (`fedcxr/data/tokens.py`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+OfficialKind = Literal[
+    "chexpert-valid", "chexpert-test-2022", "nih-test-list", "nih-unlisted", "table"
+]
+"""CheXpert's two; NIH's list, or what its train list leaves out where that is the only one; and any
+other table whose name says the split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,7 @@ class Record:
     """One image and what is known of it."""
 
     patient_id: str
+    """As `normal_id` spells it (`fedcxr/data/identity.py`)."""
     study_id: str
     """Unique in the data set, not only within the patient."""
     path: str
@@ -53,6 +60,18 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class OfficialSet:
+    """Images that the data set itself holds out, read by its reader."""
+
+    split: Literal["val", "test"]
+    kind: OfficialKind
+    files: tuple[str, ...] = ()
+    """The tables or the list that name its images; none where a caller made the records."""
+    source: str = ""
+    """As the records have it."""
+
+
+@dataclass(frozen=True, slots=True)
 class DataSet:
     """A data set on disk, read but not decoded."""
 
@@ -64,6 +83,8 @@ class DataSet:
     boxes: tuple[Box, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader of the report must know: attribution, missing official lists, …"""
+    official: tuple[OfficialSet, ...] = ()
+    """The official val and test sets of which there are records."""
     roots: tuple[tuple[str, Path], ...] = ()
     """Of joined data sets: by the first component of the record paths, the folder it stands for."""
 
@@ -75,7 +96,9 @@ class DataSet:
     def where(self, keep: Callable[[Record], bool]) -> "DataSet":
         """Return the data set with only the records that `keep` says yes to."""
         records = tuple(record for record in self.records if keep(record))
-        return replace(self, records=records)
+        held = {(record.source, record.split) for record in records}
+        official = tuple(one for one in self.official if (one.source, one.split) in held)
+        return replace(self, records=records, official=official)
 
     def states(self) -> NDArray[np.int8]:
         """Return the (N, L) label states."""

@@ -26,7 +26,6 @@ from fedcxr.experiments.judged_pairs import PlacedArms, difference_entry
 from fedcxr.experiments.judged_sites import site_matrix
 from fedcxr.metrics.paired import PairedDraws, paired_bootstrap
 from fedcxr.metrics.studies import as_scored
-from fedcxr.report.published import split_words
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions, read_predictions
 from fedcxr.seeding import derive_seed
@@ -192,7 +191,7 @@ def _data(
         "val_images": len(val),
         "val_patients": len(set(val.patient_id)),
         "score_by": config.data.score_by,
-        "split": split_words(manifest["notes"], config.partition.folds),
+        "test_set": plan.test_set.to_json(),
         "partition": {
             "scheme": plan.scheme,
             "clients": len(plan.sites),

@@ -18,6 +18,7 @@ from fedcxr.data.quality.counts import WHOLE, Ages
 from fedcxr.data.quality.findings import DataReport, Finding, Picture
 from fedcxr.report import figures_data, wording
 from fedcxr.report.rendering import Fact, render_page
+from fedcxr.report.test_set_words import notes_of_official
 
 STATES = ("positive", "negative", "uncertain", "blank", "masked")
 _SEXES = {"F": "female", "M": "male"}
@@ -52,6 +53,7 @@ def render_data_page(report: DataReport) -> str:
         report=report,
         version=__version__,
         layout=layout_words(report.layout),
+        notes=notes_words(report),
         verdict=verdict(report),
         facts=_facts(report),
         problems=[_row(finding) for finding in report.problems],
@@ -76,6 +78,12 @@ def verdict(report: DataReport) -> str:
     if report.is_clean:
         return "Clean: no problem was found."
     return f"Not clean: {wording.counted(len(report.problems), 'problem', 'problems')}."
+
+
+def notes_words(report: DataReport) -> list[str]:
+    """Return the reader's notes, and what the data set itself holds out."""
+    told = [] if report.official is None else notes_of_official(report.official)
+    return [*report.notes, *told]
 
 
 def age_words(ages: Ages) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config
+from fedcxr.data.origin import TestSet
 from fedcxr.errors import ArtefactError, ConfigError
 from fedcxr.metrics.studies import as_scored
 from fedcxr.runs.folder import RunFolder
@@ -31,6 +32,7 @@ class RunView:
     rounds: tuple[Tree, ...]  # by round number, the last line of each round
     summary: Tree | None
     plan: Tree
+    test_set: TestSet | None  # where the test patients came from, None if the run does not say
     predictions: Predictions | None
     heat_maps: tuple[str, ...]  # relative POSIX paths of the PNG files
 
@@ -62,20 +64,39 @@ def read_run(folder: Path) -> RunView:
         ArtefactError: no manifest, or a file that is damaged.
     """
     run = RunFolder.open(folder)
+    manifest = run.read_json("manifest.json")
     config_path = folder / "config.yaml"
     return RunView(
         path=folder,
-        manifest=run.read_json("manifest.json"),
+        manifest=manifest,
         config_text=config_path.read_text("utf-8") if config_path.is_file() else "",
         config=_read_config(config_path),
         rounds=_read_rounds(run),
         summary=_read_if_there(run, "summary.json"),
         plan=_read_if_there(run, "partition/plan.json") or {},
+        test_set=read_test_set(manifest, folder / "manifest.json"),
         predictions=_read_predictions(folder / "predictions.npz"),
         heat_maps=tuple(
             path.relative_to(folder).as_posix() for path in sorted(folder.glob("gradcam/*.png"))
         ),
     )
+
+
+def read_test_set(tree: Tree, path: Path) -> TestSet | None:
+    """Return what `data.test_set` says of where the test patients came from, None if nothing.
+
+    Raises:
+        ArtefactError: it is there and says nothing that can be.
+    """
+    data = tree.get("data")
+    found = data.get("test_set") if isinstance(data, Mapping) else None
+    try:
+        return None if found is None else TestSet.from_json(found)
+    except ValueError as err:
+        raise ArtefactError(
+            f"{path}: data.test_set is no description of a test set. The file was changed after "
+            f"the run; restore it."
+        ) from err
 
 
 def _read_if_there(run: RunFolder, file: str) -> Tree | None:

@@ -8,7 +8,7 @@ from fedcxr.report import figures_labels, figures_learning, figures_sites, story
 from fedcxr.report.figures_svg import Drawing
 from fedcxr.report.gallery import cards
 from fedcxr.report.load import RunView, read_run
-from fedcxr.report.published import Beside, Own, beside, split_words
+from fedcxr.report.published import Beside, Own, beside
 from fedcxr.report.rendering import render_page
 
 _MAX_SITES_IN_TABLE = 12  # more than this and a figure shows what a table no longer can
@@ -94,13 +94,12 @@ def _labels(view: RunView) -> dict[str, Any]:
 def _papers(view: RunView) -> list[Beside]:
     """Return the published sources with what keeps them from being like with like."""
     summary, config = view.summary or {}, view.config
-    notes = [str(note) for note in (view.manifest.get("data") or {}).get("notes") or ()]
     return beside(
         Own(
             layout=str(view.plan.get("layout") or ""),
             labels=view.labels,
             is_synthetic=view.is_synthetic,
-            split=split_words(notes, config.partition.folds if config else None),
+            test_set=view.test_set,
             test_images=summary.get("test_images"),
             test_patients=summary.get("test_patients"),
             image_size=config.model.image_size if config else None,

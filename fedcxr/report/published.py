@@ -5,15 +5,13 @@ images that a run of ours holds out, and none was trained like it, so that every
 page is a rough one, and the page says for each source what differs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fedcxr.data.origin import OfficialPart, TestSet
+from fedcxr.data.records import OfficialKind
+from fedcxr.report.test_set_words import split_words
 from fedcxr.report.wording import as_number, counted
-
-OWN_SPLIT = "own random split of patients"
-
-_TEST_SET = "The test set is "
-"""How a reader's note begins that says which official set is held out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +25,10 @@ class Source:
     """Of the data set, as our readers name it."""
     data: str
     split: str
-    official_set: str
-    """What our readers call the set it was scored on; empty where it was a split of its own."""
+    official_set: OfficialKind | None
+    """What our readers call the set it was scored on; None where it was a split of its own."""
+    official_patients: int | None
+    """In that set."""
     notes: tuple[str, ...]
     image_size_px: int | None
     """None where it was not checked."""
@@ -47,7 +47,8 @@ CHEXPERT = Source(
     layout="chexpert",
     data="CheXpert",
     split="the official validation set: 200 studies labelled by radiologists",
-    official_set="the official valid set",
+    official_set="chexpert-valid",
+    official_patients=200,
     notes=(
         "For each label it is the best of five policies for uncertain labels, chosen on the very "
         "set it is scored on, which favours it.",
@@ -75,7 +76,8 @@ WANG = Source(
     layout="nih14",
     data="NIH ChestX-ray14",
     split="a random split of 70, 10 and 20 % of the data, other than NIH's published test list",
-    official_set="",
+    official_set=None,
+    official_patients=None,
     notes=("ResNet-50.",),
     image_size_px=None,
     by_study=False,
@@ -110,7 +112,8 @@ CHEXNET = Source(
         "a random split of 70, 10 and 20 % of the data without patients in common, other than "
         "NIH's published test list"
     ),
-    official_set="",
+    official_set=None,
+    official_patients=None,
     notes=("DenseNet-121.",),
     image_size_px=224,
     by_study=False,
@@ -143,7 +146,8 @@ class Own:
     layout: str
     labels: tuple[str, ...]
     is_synthetic: bool
-    split: str
+    test_set: TestSet | None
+    """None where it is not known."""
     test_images: object
     test_patients: object
     image_size: object
@@ -172,26 +176,16 @@ def beside(own: Own) -> list[Beside]:
     ]
 
 
-def split_words(notes: Iterable[str], folds: object = None) -> str:
-    """Return who is held out, from the notes of the data set's reader.
-
-    Args:
-        notes: of the data set.
-        folds: in how many parts the patients outside an official test set were cut, if they were.
-
-    >>> split_words(["The test set is valid.csv, the official valid set; it is never used."])
-    'valid.csv, the official valid set'
-    >>> split_words(["There is no valid.csv: the test set is drawn from the train patients."])
-    'own random split of patients'
-    """
-    if as_number(folds):
-        return f"one of {as_number(folds):.0f} equal parts of the patients, drawn at random"
-    told = [note.removeprefix(_TEST_SET) for note in notes if note.startswith(_TEST_SET)]
-    return "; ".join(text.split(";")[0].rstrip(".") for text in told) or OWN_SPLIT
-
-
 def _on_same_images(own: Own, source: Source) -> bool:
-    return not own.is_synthetic and bool(source.official_set) and source.official_set in own.split
+    """Return whether ours is the set that theirs was scored on, whole and nothing else."""
+    if own.is_synthetic or own.test_set is None or len(own.test_set.parts) > 1:
+        return False
+    (part,) = own.test_set.parts
+    return (
+        isinstance(part, OfficialPart)
+        and part.official.kind == source.official_set
+        and part.patients == source.official_patients
+    )
 
 
 def _unlike(own: Own, source: Source) -> list[str]:
@@ -203,9 +197,9 @@ def _unlike(own: Own, source: Source) -> list[str]:
         )
     images = counted(own.test_images, "image", "images")
     patients = counted(own.test_patients, "patient", "patients")
-    theirs = f"theirs is {source.split}; ours: {own.split or 'not told'}, {images} of {patients}"
+    ours = f"{split_words(own.test_set) or 'not told'}, {images} of {patients}"
     if not _on_same_images(own, source):
-        found.append(f"Other split: {theirs}.")
+        found.append(f"Other split: theirs is {source.split}; ours: {ours}.")
     size = as_number(own.image_size)
     if size is not None and source.image_size_px is not None and size != source.image_size_px:
         found.append(f"Other image size: {source.image_size_px} px there, {size:g} px here.")

@@ -4,8 +4,10 @@ from dataclasses import replace
 import pytest
 
 from fedcxr.config.partition import PartitionConfig
+from fedcxr.data.origin import DrawnPart, FoldPart, OfficialPart, TestSet
 from fedcxr.data.read import read_dataset
-from fedcxr.data.records import DataSet
+from fedcxr.data.records import DataSet, OfficialSet
+from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens
 from fedcxr.errors import ArtefactError, DataError, LeakError
 from partitions.plan import make_partition
@@ -109,6 +111,36 @@ def test_a_data_set_of_nothing_but_official_val_is_refused(tmp_path, make_datase
         make(make_dataset(20, split="val"), tmp_path / "plan")
 
 
+def test_a_plan_says_where_its_test_set_came_from(tmp_path, make_dataset, make_record):
+    drawn = make(make_dataset(40), tmp_path / "drawn").test_set
+    assert drawn == TestSet((DrawnPart("", 0.2, 8, 40),))  # 20 % of 40
+    valid = OfficialSet("test", "chexpert-valid", ("valid.csv",))
+    beside = OfficialSet("val", "table", ("dev.csv",))
+    records = [
+        *make_dataset(30, split="train").records,
+        *(make_record(patient, 0, split="test") for patient in range(100, 107)),
+        *(make_record(patient, 0, split="val") for patient in range(200, 203)),
+    ]
+    dataset = replace(make_dataset(records=records), official=(valid, beside))
+    official = make(dataset, tmp_path / "official").test_set
+    assert official == TestSet((OfficialPart(valid, 7),), (beside,))
+    fold = make(dataset, tmp_path / "fold", folds=3, fold=2).test_set
+    assert fold == TestSet((FoldPart(2, 3, 10, 30),), (beside, valid))
+    nameless = make(make_dataset(records=records), tmp_path / "nameless").test_set
+    assert nameless.parts == (OfficialPart(OfficialSet("test", "table"), 7),)
+
+
+def test_a_valid_table_without_rows_is_not_said_to_be_the_test_set(tmp_path):
+    root = write_synthetic(tmp_path / "data", patients=60, size_px=32)
+    header = (root / "valid.csv").read_text().splitlines()[0]
+    (root / "valid.csv").write_text(f"{header}\n")
+    dataset = read_dataset(root)
+    num = len({record.patient_id for record in dataset.records})
+    assert make(dataset, tmp_path / "plan").test_set == TestSet(
+        (DrawnPart("chexpert", 0.2, round(num / 5), num),)
+    )
+
+
 def test_plan_json_says_all_that_the_partition_depends_on(tmp_path, make_dataset):
     def parameters(name, **config):
         make(make_dataset(60), tmp_path / name, min_images=1, **config)
@@ -202,6 +234,8 @@ def test_joined_sources_are_sites_of_their_own_and_both_in_every_global_set(tmp_
         return {source: found.count(source) for source in set(found)}
 
     # NIH has 10 official test patients; of CheXpert's 40 a fifth are drawn. Val: 10 % of 70.
+    nih = OfficialSet("test", "table", (), "nih14")
+    assert plan.test_set.parts == (DrawnPart("chexpert", 0.2, 8, 40), OfficialPart(nih, 10))
     assert sources(plan.test_csv) == {"chexpert": 8, "nih14": 10}
     assert sources(plan.val_csv) == {"chexpert": 4, "nih14": 3}
     assert [site.holds for site in plan.sites] == ["chexpert", "chexpert", "nih14", "nih14"]
@@ -209,6 +243,15 @@ def test_joined_sources_are_sites_of_their_own_and_both_in_every_global_set(tmp_
         assert set(sources(plan.site_csv(site.site_id))) == {site.holds}
         masked = site.label_counts["Fracture"]["masked"]
         assert masked == (site.images if site.holds == "nih14" else 0)
+
+
+def test_a_patient_of_the_valid_set_that_is_left_out_may_not_be_in_train_either(
+    tmp_path, make_dataset, make_record
+):
+    test = [make_record(patient, 0, split="test") for patient in range(100, 110)]
+    records = [*make_dataset(30, split="train").records, *test, make_record(7, 9, split="val")]
+    with pytest.raises(LeakError, match="in the official train set and in the official valid set"):
+        make(make_dataset(records=records), tmp_path / "plan")
 
 
 def test_a_leaky_official_split_writes_nothing(tmp_path, make_dataset, make_record):

@@ -97,6 +97,27 @@ def climb_out(folder):
     path.write_text(json.dumps(head))
 
 
+def change_test_set(change):
+    def damage(folder):
+        path = folder / "plan.json"
+        head = json.loads(path.read_text())
+        change(head)
+        path.write_text(json.dumps(head))
+        sign_again(folder)
+
+    return damage
+
+
+lose_the_test_set = change_test_set(lambda head: head.pop("test_set"))
+word_the_test_set = change_test_set(lambda head: head.update(test_set="The test set is drawn."))
+count_more_patients = change_test_set(lambda head: head["test_set"]["parts"][0].update(patients=9))
+call_it_a_fold = change_test_set(
+    lambda head: head["test_set"].update(
+        parts=[{"origin": "fold", "fold": 0, "folds": 5, "patients": 8, "of_patients": 40}]
+    )
+)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -108,6 +129,10 @@ def climb_out(folder):
         (shrink_a_distance, "lacks or garbles the distance of a site"),
         (miscount_the_unlabelled, "the numbers of the global splits are not those of their files"),
         (take_the_servers_name, "lacks or garbles the name of a site"),
+        (lose_the_test_set, "lacks or garbles 'test_set'"),
+        (word_the_test_set, "lacks or garbles the test set"),
+        (count_more_patients, "lacks or garbles the number of test patients"),
+        (call_it_a_fold, "lacks or garbles the fold of the test set"),
         (climb_out, "does not name the files of its sites"),
     ],
 )
@@ -138,10 +163,12 @@ def test_a_site_that_the_plan_does_not_have_is_refused(plan):
         plan.site_csv("site-99")
 
 
-def test_a_plan_of_an_earlier_version_is_told_from_a_damaged_one(plan):
+@pytest.mark.parametrize("made", [1, 2])
+def test_a_plan_of_an_earlier_version_is_told_from_a_damaged_one(plan, made):
     path = plan.folder / "plan.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
-    with pytest.raises(ArtefactError, match=r"earlier version of fedcxr .*Partition anew"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": made}))
+    words = rf"earlier version of fedcxr \(format {made}; this one reads 3\)\. Partition anew"
+    with pytest.raises(ArtefactError, match=words):
         read_plan(plan.folder)
 
 

@@ -54,6 +54,7 @@ def test_the_held_out_files_are_the_same_bytes(plan, tmp_path):
         assert derived.val_csv.read_bytes() == plan.val_csv.read_bytes()
         assert derived.test_csv.read_bytes() == plan.test_csv.read_bytes()
         assert (derived.labels, derived.key_fingerprint) == (plan.labels, plan.key_fingerprint)
+        assert derived.test_set == plan.test_set
 
 
 def test_a_single_site_is_that_site_and_the_others_are_left_out(plan, tmp_path):

@@ -56,6 +56,21 @@ def test_a_copy_inside_train_is_left_out_of_every_site(tree):
     assert sum(map(len, held)) == len(train) - 1
 
 
+def test_the_notes_say_what_became_of_the_valid_set(tree):
+    used = "The test set is valid.csv, the official valid set; it is never used to choose."
+    assert used in prepare(resolve(tree)).notes
+    crossed = prepare(resolve(tree, **{"partition.folds": 4})).notes
+    assert used not in crossed
+    assert "Left out of the cross-validation: valid.csv, the official valid set." in crossed
+    assert any(note.startswith("The test set is fold 0 of 0 to 3: ") for note in crossed)
+    header = (tree / "valid.csv").read_text().splitlines()[0]
+    (tree / "valid.csv").write_text(f"{header}\n")
+    drawn = prepare(resolve(tree, seed=1)).notes  # another configuration: read anew
+    assert used not in drawn
+    assert "valid.csv has no rows." in drawn
+    assert any(note.startswith("The test set is drawn from the patients: ") for note in drawn)
+
+
 def test_a_training_image_with_the_bytes_of_a_test_image_stops_the_run(tree):
     copy(tree, of=frontal(tree, "test")[0], to=frontal(tree, "train")[0])
     with pytest.raises(LeakError, match="have the same bytes as training images: 1: "):

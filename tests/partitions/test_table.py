@@ -36,6 +36,18 @@ def test_the_header_is_the_contract_with_a_hospital(tmp_path, table):
     assert lines[6].endswith(",val,frontal,AP,F,50,1,")  # patient 3: Fracture not mentioned
 
 
+def test_a_hospital_s_patient_in_two_spellings_is_in_one_split_only(tmp_path, table):
+    paths = tuple(f"images/{i}.jpg" for i in table.image_id)
+    spelled = ("P7", "P8", "P9", "P10", "p07", "P11")  # the fifth is the first, and validates
+    own = replace(table, path=paths, patient_id=spelled)
+    write_table(own, tmp_path / "site.csv")
+    with pytest.raises(LeakError, match="1 patient is in two sets"):
+        read_table(tmp_path / "site.csv")
+    apart = ("P7", "P8", "P9", "P10", "p70", "P11")
+    write_table(replace(own, patient_id=apart), tmp_path / "site.csv")
+    assert read_table(tmp_path / "site.csv").patient_id == apart  # as the hospital spells them
+
+
 def test_a_label_that_the_source_does_not_have_is_written_as_na(tmp_path, table):
     states = table.states.copy()
     states[:2, 1] = -3

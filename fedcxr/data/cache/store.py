@@ -33,6 +33,8 @@ from fedcxr.data.cache.writer import (
     differing_rows,
     sha256_of,
 )
+from fedcxr.data.image_files import ending_hint
+from fedcxr.data.paths import Fence
 from fedcxr.errors import ArtefactError, DataError, some
 from fedcxr.home import home_folder
 
@@ -118,7 +120,7 @@ def build_cache(
         RunError: a decoding process died.
     """
     recipe, missing = recipe_of(items, root, size_px)
-    check_bad(missing, len(items), max_bad_fraction)
+    check_bad(missing, len(items), max_bad_fraction, root)
     digest = recipe.digest
     target = folder or home_folder() / "cache" / digest
     cache = _open_whole(target, digest, is_ours=folder is None)
@@ -138,19 +140,22 @@ def build_cache(
             watch=told,
         )
         cache = open_cache(target)
-    check_bad(cache.bad, len(items), max_bad_fraction)
+    check_bad(cache.bad, len(items), max_bad_fraction, root)
     return cache
 
 
-def check_bad(bad: Sequence[Bad], total: int, max_bad_fraction: float) -> None:
+def check_bad(
+    bad: Sequence[Bad], total: int, max_bad_fraction: float, root: Path | Mapping[str, Path]
+) -> None:
     """Raise DataError naming the first bad files if they are more than the fraction of `total`."""
     if len(bad) <= max_bad_fraction * total:
         return
     named = some([f"{path} ({reason})" for _, path, reason in bad])
+    hint = ending_hint([path for _, path, _ in bad], Fence(root))
     raise DataError(
         f"{len(bad)} of {total} image files cannot be read, and data.max_bad_fraction="
         f"{max_bad_fraction:g} allows {int(max_bad_fraction * total)}: {named}. Fetch them again, "
-        f"take their rows out of the table, or allow more."
+        f"take their rows out of the table, or allow more.{hint}"
     )
 
 

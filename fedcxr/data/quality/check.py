@@ -39,7 +39,7 @@ from fedcxr.data.quality.orientation import (
     view_findings,
 )
 from fedcxr.data.quality.outlines import LAYOUT as OUTLINES
-from fedcxr.data.quality.read import Reading, read_for_check
+from fedcxr.data.quality.read import FILES, Reading, read_for_check
 from fedcxr.data.quality.splits import compare_splits, split_of_images
 from fedcxr.data.quality.tables import table_findings
 from fedcxr.data.quality.twins import HASH_WORDS, find_twins, hash_squares
@@ -121,6 +121,7 @@ def _report(reading: Reading, seen: _Seen, start: float) -> DataReport:
         images=seen.images,
         disk=seen.disk,
         notes=dataset.notes,
+        official=None if dataset.layout in (FILES, OUTLINES) else dataset.official,
         seconds=time.perf_counter() - start,
     )
 
@@ -138,7 +139,7 @@ def _check_images(
     # The disk first: what was decoded just now would be read from the machine's memory.
     speed = measure_speed([r.path for r in records], dataset.files, disk_budget_s)
     looked = look_at(dataset, records, workers=workers, progress=progress)
-    findings = list(file_findings(looked, str(dataset.root)))
+    findings = list(file_findings(looked, dataset))
     if len(records) < everything:
         findings.append(_sampled(len(records), everything))
     if not looked.records:

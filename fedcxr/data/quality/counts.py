@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedcxr.data.labels import count_states
+from fedcxr.data.readers.split_names import split_order
 from fedcxr.data.records import DataSet, Record
 
 WHOLE = "all"
@@ -99,21 +100,6 @@ def count_labels(distinct: DataSet, dataset: DataSet) -> dict[str, dict[str, dic
         for split in split_order({record.split for record in dataset.records} - {""})
     }
     return {WHOLE: count_states(distinct.states(), distinct.labels), **by_split}
-
-
-def split_order(names: Iterable[str]) -> list[str]:
-    """Return the names of splits as people list them: train, validation, test, then others.
-
-    >>> split_order(["test", "other", "valid", "train"])
-    ['train', 'valid', 'test', 'other']
-    """
-    starts = ("train", "val", "test")
-
-    def place(name: str) -> tuple[int, str]:
-        at = [i for i, start in enumerate(starts) if name.lower().startswith(start)]
-        return (at[0] if at else len(starts), name)
-
-    return sorted(names, key=place)
 
 
 def _spread(counts: Iterable[int]) -> Spread:

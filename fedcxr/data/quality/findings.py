@@ -6,7 +6,7 @@ where the data are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fedcxr.data.quality.counts import People
 from fedcxr.data.quality.disk import Disk
 from fedcxr.data.quality.splits import Pair
+from fedcxr.data.records import OfficialSet
 
 PROBLEM, NOTICE = "problem", "notice"
 MAX_EXAMPLES = 10
@@ -89,6 +90,8 @@ class DataReport:
     images: Images | None
     disk: Disk | None
     notes: tuple[str, ...] = ()
+    official: tuple[OfficialSet, ...] | None = None
+    """The val and test sets that the data set itself holds out; None where no reader says so."""
     seconds: float = 0.0
 
     @property
@@ -129,6 +132,7 @@ class DataReport:
             "files": None if self.images is None else _images_to_json(self.images),
             "disk": None if self.disk is None else self.disk.to_json(),
             "notes": list(self.notes),
+            "official_sets": None if self.official is None else [asdict(o) for o in self.official],
             "seconds": round(self.seconds, 3),
         }
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import PngImagePlugin
 
 from fedcxr.data.cache.images import cache_of
+from fedcxr.data.image_files import ending_hint
 from fedcxr.data.images.jpeg import WholeJpeg
 from fedcxr.data.paths import Fence
 from fedcxr.data.quality.findings import NOTICE, PROBLEM, Finding, Images, finding_of
@@ -135,30 +136,34 @@ def look_at(
     )
 
 
-def file_findings(looked: Looked, root_words: str) -> tuple[Finding, ...]:
-    """Return what is wrong with the files as files.
-
-    Args:
-        looked: the images.
-        root_words: the data folder, for the messages.
-    """
+def file_findings(looked: Looked, dataset: DataSet) -> tuple[Finding, ...]:
+    """Return what is wrong with the files of the data set as files."""
     by_kind: dict[str, list[str]] = {kind: [] for kind in _KINDS}
     for path, reason in looked.bad:
         kind = _kind_of(reason)
         by_kind[kind].append(path if kind == "missing" else f"{path}: {reason}")
+    hint = ending_hint(by_kind["missing"], Fence(dataset.files))
     if looked.num_there == 0:
         return finding_of(
             "no-images",
             PROBLEM,
             by_kind["missing"] or [path for path, _ in looked.bad],
             "No image is here",
-            text=f"None of the {len(looked.bad):,} images that the tables name is in {root_words}.",
+            text=f"None of the {len(looked.bad):,} images that the tables name is in "
+            f"{dataset.root}.{hint}",
             mend="Put the images beside the tables, or give --labels-only to check the tables.",
         )
     return tuple(
         finding
         for kind, (title, text, mend) in _KINDS.items()
-        for finding in finding_of(kind, PROBLEM, by_kind[kind], title, text=text, mend=mend)
+        for finding in finding_of(
+            kind,
+            PROBLEM,
+            by_kind[kind],
+            title,
+            text=text + hint * (kind == "missing"),
+            mend=mend,
+        )
     )
 
 

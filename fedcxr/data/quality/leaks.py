@@ -113,5 +113,5 @@ def _in_two(group: str, splits: Sequence[Split]) -> int:
     for split in splits:
         if split.group == group:
             for patient in set(split.patients) - {""}:
-                places[patient].add(split.name)
+                places[patient].add(split.part or split.name)
     return sum(len(names) > 1 for names in places.values())

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.data.identity import by_number
 from fedcxr.data.quality.findings import (
     MAX_PICTURES,
     NOTICE,
@@ -188,7 +189,7 @@ def _means(squares: Floats, cells: int) -> Floats:
 
 def _folds(patients: Sequence[str]) -> NDArray[np.int64]:
     """Return the fold of each image, (N,), the same for all images of a patient."""
-    distinct = sorted(set(patients))
+    distinct = sorted(set(patients), key=by_number)
     drawn = derive_rng(0, "check-data", "folds").permutation(len(distinct)) % _FOLDS
     fold_of = dict(zip(distinct, drawn.tolist(), strict=True))
     return np.array([fold_of[patient] for patient in patients], dtype=np.int64)

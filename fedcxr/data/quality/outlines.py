@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedcxr.data.identity import normal_id
 from fedcxr.data.labels import NEGATIVE, POSITIVE
 from fedcxr.data.quality.findings import NOTICE, PROBLEM, Finding, finding_of
 from fedcxr.data.readers.chexlocalize import (
@@ -158,8 +159,8 @@ def _record(key: str, drawn: Mapping[str, bool], labels: Sequence[str]) -> Recor
         return None
     patient, study, view = match.groups()
     return Record(
-        patient_id=patient,
-        study_id=f"{patient}/{study}",
+        patient_id=normal_id(patient),
+        study_id=f"{normal_id(patient)}/{normal_id(study)}",
         path=f"{patient}/{study}/{view}.jpg",
         view="lateral" if "lateral" in view else "frontal",
         projection="",

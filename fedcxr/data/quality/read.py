@@ -5,13 +5,12 @@ and copies are found all the same.
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
-from fedcxr.data.leaks import normal_id
+from fedcxr.data.identity import normal_id, patient_in_name
+from fedcxr.data.image_files import SUFFIXES
 from fedcxr.data.quality.findings import PROBLEM, Finding
 from fedcxr.data.quality.outlines import outline_files, read_outlines, unknown_keys
 from fedcxr.data.quality.splits import (
@@ -25,9 +24,7 @@ from fedcxr.data.read import read_dataset
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.layouts import NIH14, NIH14_ONEHOT, recognise
 from fedcxr.data.readers.nih14 import entry_tables
-from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, image_folders
-from fedcxr.data.readers.nih14_onehot import IMAGE, PATIENT, read_onehot_tables, split_of
-from fedcxr.data.readers.tables import Table
+from fedcxr.data.readers.nih14_onehot import onehot_dataset, read_onehot_tables
 from fedcxr.data.records import DataSet, Record
 from fedcxr.errors import DataError, LeakError, RecordError
 
@@ -35,9 +32,6 @@ FILES = "files"
 """Layout of a data set whose tables could not be read."""
 
 _FOLLOW_UP = ("Follow-up #", "Follow_Up_#")
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
-_PATIENT = re.compile(r"(?:^|/)(?:(\d{8})_\d+\.\w+$|(patient\d+)/)")
-_ONEHOT_STATES = {"1": POSITIVE, "1.0": POSITIVE, "0": NEGATIVE, "0.0": NEGATIVE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +60,10 @@ def read_for_check(root: Path, split_files: Sequence[Path] = ()) -> Reading:
     folder, layout = place
     findings: list[Finding] = []
     try:
-        dataset = read_dataset(root, column=_visit_column(folder, layout))
+        dataset = _read(root, folder, layout)
     except DataError as err:
-        dataset, is_told = _without_reader(folder, layout, err)
-        if not is_told:
-            findings.append(_table_finding(err))
+        dataset = files_as_dataset(folder)
+        findings.append(_table_finding(err))
     splits = _own_splits(folder, dataset)
     try:
         splits += splits_in_folder(folder, dataset)
@@ -108,11 +101,14 @@ def _own_splits(folder: Path, dataset: DataSet) -> list[Split]:
     return tables_as_splits(folder) if is_by_file else official_splits(dataset)
 
 
-def _without_reader(folder: Path, layout: str, err: DataError) -> tuple[DataSet, bool]:
-    """Return the data set that its reader refused, and whether other findings tell why."""
-    if layout == NIH14_ONEHOT and isinstance(err, LeakError):
-        return _leaking_onehot(folder), True
-    return files_as_dataset(folder), False
+def _read(root: Path, folder: Path, layout: str) -> DataSet:
+    """Return the data set, one-hot tables also where they share patients: other findings tell."""
+    try:
+        return read_dataset(root, column=_visit_column(folder, layout))
+    except LeakError:
+        if layout != NIH14_ONEHOT:
+            raise
+        return onehot_dataset(folder, read_onehot_tables(folder))
 
 
 def files_as_dataset(folder: Path) -> DataSet:
@@ -122,11 +118,10 @@ def files_as_dataset(folder: Path) -> DataSet:
 
 
 def _record_of(path: str) -> Record:
-    match = _PATIENT.search(path)
-    patient = (match[1] or match[2]) if match else path
+    patient = patient_in_name(path)
     return Record(
-        patient_id=normal_id(patient),
-        study_id=path.rpartition("/")[0] if match and match[2] else path,
+        patient_id=patient or normal_id(path),
+        study_id=path.rpartition("/")[0] if patient.startswith("patient") else path,
         path=path,
         view="lateral" if "lateral" in path.rpartition("/")[2].lower() else "frontal",
         projection="",
@@ -141,40 +136,7 @@ def _image_files(folder: Path) -> Iterator[str]:
     for place, _, names in os.walk(folder):
         inside = Path(place).relative_to(folder).as_posix()
         start = "" if inside == "." else f"{inside}/"
-        yield from (start + name for name in names if name.lower().endswith(_SUFFIXES))
-
-
-def _leaking_onehot(folder: Path) -> DataSet:
-    """Return the one-hot tables as a data set although they share patients."""
-    folders = image_folders(folder, ("", "images-small"))
-    records: list[Record] = []
-    tables = read_onehot_tables(folder)
-    named = {name: table for name, table in tables.items() if split_of(name)}
-    for name, table in (named or tables).items():
-        records += _onehot_records(table, split_of(name), folders)
-    return DataSet(folder, NIH14_ONEHOT, NIH14_LABELS, tuple(records))
-
-
-def _onehot_records(table: Table, split: str, folders: dict[str, str]) -> list[Record]:
-    states = zip(
-        *(table.coded(label, _ONEHOT_STATES, "1 or 0").tolist() for label in NIH14_LABELS),
-        strict=True,
-    )
-    return [
-        Record(
-            patient_id=patient,
-            study_id=name.rpartition(".")[0],
-            path=f"{folders.get(name, DEFAULT_FOLDER)}/{name}".lstrip("/"),
-            view="frontal",
-            projection="",
-            sex="",
-            age=None,
-            split=split,
-            labels=labels,
-            source="nih14",
-        )
-        for patient, name, labels in zip(table[PATIENT], table[IMAGE], states, strict=True)
-    ]
+        yield from (start + name for name in names if name.lower().endswith(SUFFIXES))
 
 
 def _table_finding(err: DataError) -> Finding:

@@ -5,17 +5,16 @@ one CSV file a split (`train.csv`, `valid.csv`); the files named with `--splits`
 group must have no patient in common; splits of different groups overlap by nature.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from fedcxr.data.leaks import normal_id, shown_patient
-from fedcxr.data.quality.counts import split_order
+from fedcxr.data.identity import normal_id, normal_ids, patient_in_name, shown_patient
 from fedcxr.data.readers.csv_file import read_header
+from fedcxr.data.readers.split_names import split_order, splits_in_name
 from fedcxr.data.readers.tables import Table, nearest, read_table_file
 from fedcxr.data.records import DataSet, Record
 from fedcxr.errors import RecordError, some
@@ -27,10 +26,6 @@ GIVEN = "given splits"
 IMAGE_COLUMNS = ("Image Index", "Image_Index", "Image", "Path", "image", "path", "filename", "file")
 PATIENT_COLUMNS = ("Patient ID", "Patient_ID", "PatientId", "PatientID", "patient_id", "patient")
 SPLIT_COLUMN = "split"
-
-_SPLIT_NAMES = re.compile(r"(?:train|val|valid|test)(?:[-_ ].*)?", re.IGNORECASE)
-"""Names of files that are a split each: train-small.csv, valid.csv, test.csv."""
-_NUMBER_IN_NAME = re.compile(r"(?:^|/)(\d{8})_\d+\.\w+$|(?:^|/)(patient\d+)(?=/|_)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +40,8 @@ class Split:
     """Of each image, as `normal_id` spells it; empty where nobody knows."""
     rows: tuple[int, ...] = field(default=(), repr=False)
     """Of each image, as a spreadsheet counts; none if the split is no file of its own."""
+    part: str = ""
+    """Of tables, the split that the name says: two of one split may share patients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +105,23 @@ def splits_in_folder(folder: Path, dataset: DataSet | None) -> list[Split]:
 
 
 def tables_as_splits(folder: Path) -> list[Split]:
-    """Return train*, valid* and test*, tables or lists of names in a folder, as a split each.
+    """Return the tables and lists of a folder whose names say one split, as a split each.
 
-    For tables that could not be read as a data set: their patients can still be compared.
+    Also of tables that could not be read as a data set: their patients can still be compared.
     """
-    paths = [
-        path
-        for path in sorted([*folder.glob("*.csv"), *folder.glob("*_list.txt")])
-        if _SPLIT_NAMES.fullmatch(path.stem)
-    ]
-    lookup, found = _Lookup(None), []
-    for path in paths:
+    lookup, found = _Lookup(None), list[Split]()
+    for path in sorted([*folder.glob("*.csv"), *folder.glob("*_list.txt")]):
+        parts = splits_in_name(path.name)
+        if len(parts) != 1:
+            continue
         try:
             if path.suffix == ".txt":
-                found.append(_list(path, BY_TABLE, lookup))
+                split = _list(path, BY_TABLE, lookup)
             else:
-                found.append(_whole(read_table_file(path), BY_TABLE, path.stem, lookup))
+                split = _whole(read_table_file(path), BY_TABLE, path.stem, lookup)
         except RecordError:
             continue  # told already, by the reader
+        found.append(replace(split, part=next(iter(parts))))
     names = [split.name for split in found]
     return sorted(found, key=lambda split: split_order(names).index(split.name))
 
@@ -156,14 +152,19 @@ def compare_splits(splits: Sequence[Split]) -> list[Pair]:
     groups: dict[str, list[Split]] = defaultdict(list)
     for split in splits:
         groups[split.group].append(split)
-    return [_pair(one, two) for group in groups.values() for one, two in combinations(group, 2)]
+    return [
+        _pair(one, two)
+        for group in groups.values()
+        for one, two in combinations(group, 2)
+        if not one.part or one.part != two.part
+    ]
 
 
 def split_of_images(splits: Sequence[Split]) -> list[dict[str, str]]:
     """Return, for each group, the split of each image."""
     groups: dict[str, dict[str, str]] = defaultdict(dict)
     for split in splits:
-        groups[split.group].update(dict.fromkeys(split.images, split.name))
+        groups[split.group].update(dict.fromkeys(split.images, split.part or split.name))
     return list(groups.values())
 
 
@@ -220,8 +221,7 @@ class _Lookup:
         )
         if record is not None:
             return record.path, normal_id(record.patient_id)
-        match = _NUMBER_IN_NAME.search(cell)
-        return cell, normal_id(match[1] or match[2]) if match else ""
+        return cell, patient_in_name(cell)
 
 
 def _by_column(table: Table, group: str, lookup: _Lookup) -> list[Split]:
@@ -251,7 +251,8 @@ def _whole(
         found = [lookup.image(table.columns[image_column][row]) for row in chosen]
         images, patients = [image for image, _ in found], [patient for _, patient in found]
     if patient_column:
-        patients = [normal_id(table.columns[patient_column][row]) for row in chosen]
+        known = normal_ids(table.columns[patient_column])
+        patients = [known[table.columns[patient_column][row]] for row in chosen]
     return Split(group, name, tuple(images), tuple(patients), tuple(row + 2 for row in chosen))
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from fedcxr.data.identity import normal_id, patient_in_name, shown_patient
 from fedcxr.data.labels import (
     BLANK,
     MASKED,
@@ -19,15 +20,12 @@ from fedcxr.data.labels import (
     SUPPORT_DEVICES,
     UNCERTAIN,
 )
-from fedcxr.data.leaks import normal_id, shown_patient
-from fedcxr.data.quality.counts import split_order
 from fedcxr.data.quality.findings import NOTICE, PROBLEM, Finding, finding_of
+from fedcxr.data.readers.split_names import split_order
 from fedcxr.data.records import DataSet, Record
 
-"""A pacemaker is no pathology: CheXpert's labeler lets it stand beside No Finding."""
-
-_PATIENT_IN_PATH = re.compile(r"(?:^|/)(?:(\d{8})_\d+\.\w+$|(patient\d+)/)")
-_STUDY = re.compile(r"/study(\d+)$")
+_STUDY = re.compile(r"/study([0-9]{1,18})$")
+_VISIT = re.compile(r"[0-9]{1,18}")
 
 
 def table_findings(dataset: DataSet) -> tuple[Finding, ...]:
@@ -47,10 +45,8 @@ def table_findings(dataset: DataSet) -> tuple[Finding, ...]:
 
 def _wrong_patient(records: Sequence[Record]) -> tuple[Finding, ...]:
     def is_wrong(record: Record) -> bool:
-        match = _PATIENT_IN_PATH.search(record.path)
-        if match is None:
-            return False
-        return normal_id(match[1] or match[2]) != normal_id(record.patient_id.rpartition("/")[2])
+        named = patient_in_name(record.path)
+        return named not in ("", normal_id(record.patient_id.rpartition("/")[2]))
 
     return finding_of(
         "patient-mismatch",
@@ -239,7 +235,7 @@ def _visit(record: Record) -> int | None:
     CheXpert's studies are numbered so. NIH's files are not: its table has a column for it, which
     `quality/read.py` keeps as the attribute.
     """
-    if record.attribute.isdigit():
+    if _VISIT.fullmatch(record.attribute):
         return int(record.attribute)
     match = _STUDY.search(record.study_id)
     return int(match[1]) if match else None

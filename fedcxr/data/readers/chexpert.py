@@ -53,42 +53,37 @@ def read_chexpert(
     if tables.train is not None:
         records += read_images(tables.train, asked, split="train", folder="train")
     records += _read_held_out(tables, asked)
-    boxes = _read_boxes(folder / BOXES_CSV, tables.home, labels)
     return DataSet(
-        tables.home, "chexpert", tuple(labels), tuple(records), boxes, tuple(asked.notes)
+        root=tables.home,
+        layout="chexpert",
+        labels=tuple(labels),
+        records=tuple(records),
+        boxes=_read_boxes(folder / BOXES_CSV, tables.home, labels),
+        notes=tuple(asked.notes),
+        official=tuple(asked.official),
     )
 
 
 def _read_held_out(tables: Tables, asked: Asked) -> list[Record]:
-    """Return the records of the test set, and of the valid set beside it as `val`."""
-    only_test = tables.train is None and tables.valid is None
-    if tables.test is not None and (only_test or has_images(tables.test, tables.home, "test")):
-        records = read_evaluation(tables.test, asked, split="test", folder="test")
-        if tables.valid is None or tables.train is None:
-            asked.notes.append(f"The test set is {tables.test.name}, CheXpert's 2022 test set.")
-        else:
-            asked.notes.append(
-                "The test set is CheXpert's 2022 test set; its valid set is left out."
-            )
-        return records + _read_valid(tables, asked, "val")
-    if tables.test is not None:
-        asked.notes.append(f"{tables.test.name} is left out: there are no test images.")
-    if tables.valid is not None:
-        records = _read_valid(tables, asked, "test")
-        asked.notes.append(
-            f"The test set is {tables.valid.name}, the official valid set; it is never used to "
-            f"choose."
-        )
-        return records
-    asked.notes.append("There is no valid.csv: the test set is drawn from the train patients.")
-    return []
-
-
-def _read_valid(tables: Tables, asked: Asked, split: str) -> list[Record]:
+    """Return the records of the 2022 test set and of the valid set, which is `val` beside it."""
+    test = _read_test(tables, asked)
     if tables.valid is None:
-        return []
+        if not test:
+            asked.notes.append(f"There is no {VALID_CSVS[0]}.")
+        return test
     read = read_images if tables.valid.name == VALID_CSVS[0] else read_evaluation
-    return read(tables.valid, asked, split=split, folder="valid")
+    valid = read(tables.valid, asked, split="val" if test else "test", folder="valid")
+    return test + valid
+
+
+def _read_test(tables: Tables, asked: Asked) -> list[Record]:
+    if tables.test is None:
+        return []
+    only_test = tables.train is None and tables.valid is None
+    if only_test or has_images(tables.test, tables.home, "test"):
+        return read_evaluation(tables.test, asked, split="test", folder="test")
+    asked.notes.append(f"{tables.test.name} is left out: there are no test images.")
+    return []
 
 
 def _read_boxes(csv_path: Path, home: Path, labels: Sequence[str]) -> tuple[Box, ...]:

@@ -10,26 +10,29 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
+from fedcxr.data.image_files import only_paths
 from fedcxr.data.paths import check_relative
 from fedcxr.data.readers.tables import Table
 from fedcxr.errors import DataError, some
 
 _SPLIT = r"(?:(?:.*/)?(train|valid|val|test)/|(?:.*/)?)"
-IMAGE_PATH = re.compile(_SPLIT + r"(patient\d+)/(study\d+)/([^/]+)")
-STUDY_PATH = re.compile(_SPLIT + r"(patient\d+)/(study\d+)()/?")
+IMAGE_PATH = re.compile(_SPLIT + r"(patient[0-9]+)/(study[0-9]+)/([^/]+)")
+STUDY_PATH = re.compile(_SPLIT + r"(patient[0-9]+)/(study[0-9]+)()/?")
 """Both give the split's folder (or None), patient, study and image name."""
 
 Parts = tuple[str, str, str, str]
 """Of a path: split, patient, study, image name (empty where a row is a study)."""
 
-_SPLIT_FOLDERS = {
+SPLIT_FOLDERS = {
     "train": ("train",),
     "valid": ("valid", "val"),
     "val": ("val", "valid"),
     "test": ("test",),
 }
+"""By the split that a path names, the folders that its images may lie in."""
 BATCH = re.compile(r"CheXpert.*[ _-]batch[ _-]?\d+", re.IGNORECASE)
 """The name of a folder of the AIMI download, `CheXpert-v1.0 batch 2 (train 1)`."""
 
@@ -41,19 +44,19 @@ class Place:
     root: Path
     found: bool
     """Whether there is any such folder on disk."""
-    folder: str
-    """Of every patient that `by_patient` does not name."""
+    folders: Sequence[str]
+    """Of every patient that `by_patient` does not name; two where there are valid/ and val/."""
     by_patient: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The folders that hold the patient: one, or several that share out the studies."""
 
-    def path(self, patient: str, study: str, name: str) -> str:
-        """Return an image's path, POSIX, relative to the root."""
-        end = f"{patient}/{study}/{name}"
-        folders = self.by_patient.get(patient, (self.folder,))
-        paths = [f"{folder}/{end}" if folder else end for folder in folders]
+    def candidates(self, *end: str) -> list[str]:
+        """Return the paths that patient, study and name may mean: all that exist, or the first."""
+        tail = "/".join(filter(None, end))
+        folders = self.by_patient.get(end[0], self.folders)
+        paths = [f"{folder}/{tail}" if folder else tail for folder in folders]
         if len(paths) == 1:
-            return paths[0]
-        return next((path for path in paths if (self.root / path).is_file()), paths[0])
+            return paths
+        return [path for path in paths if (self.root / path).exists()] or paths[:1]
 
 
 def find_place(root: Path, split: str, csv_prefix: str = "") -> Place:
@@ -71,7 +74,7 @@ def find_place(root: Path, split: str, csv_prefix: str = "") -> Place:
     Raises:
         DataError: two trees that are no batches hold the split, or a folder cannot be listed.
     """
-    names = _SPLIT_FOLDERS[split]
+    names = SPLIT_FOLDERS[split]
     here = _with_split(root, [""], names)
     if here:
         return Place(root, True, here[0])
@@ -82,13 +85,14 @@ def find_place(root: Path, split: str, csv_prefix: str = "") -> Place:
         trees = _with_split(root, bases, names)
     if len(trees) > 1:
         raise DataError(
-            f"{root}: {split} images lie in {some(trees)}. Name the folder of one of them, "
-            f"with the table in it."
+            f"{root}: {split} images lie in {some([folders[0] for folders in trees])}. Name the "
+            f"folder of one of them, with the table in it."
         )
     if trees:
         return Place(root, True, trees[0])
     bases = batches or [*bases, ""]
-    return _pooled(root, split, [*_with_split(root, bases, names), *bases])
+    inside = chain.from_iterable(_with_split(root, bases, names))
+    return _pooled(root, split, [*inside, *bases])
 
 
 def split_paths(
@@ -121,11 +125,20 @@ def find_places(root: Path, table: Table, column: str, parts: Sequence[Parts]) -
 
 
 def place_images(places: Mapping[str, Place], parts: Sequence[Parts]) -> list[str]:
-    """Return the path of each image, POSIX, relative to the root."""
-    simple = {split: place.folder for split, place in places.items() if not place.by_patient}
+    """Return the path of each image, POSIX, relative to the root.
+
+    Raises:
+        DataError: an image is in two of the folders that it could lie in.
+    """
+    simple = {
+        split: place.folders[0]
+        for split, place in places.items()
+        if not place.by_patient and len(place.folders) == 1
+    }
     if len(simple) == len(places):  # a third of a second less for CheXpert's train.csv
         return [f"{simple[split]}/{p}/{study}/{name}" for split, p, study, name in parts]
-    return [places[split].path(p, study, name) for split, p, study, name in parts]
+    root = next(iter(places.values())).root
+    return only_paths(root, (places[split].candidates(*end) for split, *end in parts))
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -141,13 +154,11 @@ def subfolders(folder: Path) -> list[str]:
         raise DataError(f"{folder}: cannot be listed ({err.strerror}). Mend its rights.") from err
 
 
-def _with_split(root: Path, bases: Iterable[str], names: Sequence[str]) -> list[str]:
-    """Return the split's folder in each of the bases that has one."""
-    return [
-        next(place for place in places if (root / place).is_dir())
-        for places in ([f"{base}/{name}".lstrip("/") for name in names] for base in bases)
-        if any((root / place).is_dir() for place in places)
-    ]
+def _with_split(root: Path, bases: Iterable[str], names: Sequence[str]) -> list[list[str]]:
+    """Return, of each base that has any, the folders of the split."""
+    found = ([f"{base}/{name}".lstrip("/") for name in names] for base in bases)
+    there = ([place for place in places if (root / place).is_dir()] for places in found)
+    return [places for places in there if places]
 
 
 def _pooled(root: Path, split: str, holders: Iterable[str]) -> Place:
@@ -157,7 +168,7 @@ def _pooled(root: Path, split: str, holders: Iterable[str]) -> Place:
         for name in subfolders(root / holder):
             if name.startswith("patient"):
                 by_patient.setdefault(name, []).append(holder)
-    return Place(root, bool(by_patient), split, by_patient)
+    return Place(root, bool(by_patient), [split], by_patient)
 
 
 def _bases(root: Path) -> list[str]:
@@ -165,5 +176,5 @@ def _bases(root: Path) -> list[str]:
     return [
         f"{name}/{name}" if (root / name / name).is_dir() else name
         for name in subfolders(root)
-        if name not in _SPLIT_FOLDERS and not name.startswith((".", "patient"))
+        if name not in SPLIT_FOLDERS and not name.startswith((".", "patient"))
     ]

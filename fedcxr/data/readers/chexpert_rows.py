@@ -1,12 +1,16 @@
 """The rows of CheXpert's tables as records: a row an image, or in the test labels a row a study."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
+from typing import Literal
 
+from fedcxr.data.identity import normal_ids
+from fedcxr.data.image_files import SUFFIXES, only_paths
 from fedcxr.data.readers.chexpert_places import (
     IMAGE_PATH,
+    SPLIT_FOLDERS,
     STUDY_PATH,
     Parts,
     Place,
@@ -17,11 +21,15 @@ from fedcxr.data.readers.chexpert_places import (
 )
 from fedcxr.data.readers.chexpert_tables import ALIASES
 from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
-from fedcxr.data.records import Record
+from fedcxr.data.records import OfficialKind, OfficialSet, Record
+
+Split = Literal["train", "val", "test"]
 
 _DESCRIBED = ("Sex", "Age", "Frontal/Lateral", "AP/PA")
 _SEXES = {"Female": "F", "Male": "M", "Unknown": "", "": ""}
 _VIEWS = {"Frontal": "frontal", "Lateral": "lateral"}
+_KINDS: dict[str, OfficialKind] = {"valid": "chexpert-valid", "test": "chexpert-test-2022"}
+"""By folder."""
 _PROJECTIONS = {code: code for code in ("AP", "PA", "LL", "RL", "")}
 
 
@@ -36,9 +44,11 @@ class Asked:
     """The column to keep as the records' attribute."""
     notes: list[str] = field(default_factory=list)
     """Where what a reader of the report must know is added."""
+    official: list[OfficialSet] = field(default_factory=list)
+    """Where the sets that are held out are added."""
 
 
-def read_images(csv_path: Path, asked: Asked, *, split: str, folder: str) -> list[Record]:
+def read_images(csv_path: Path, asked: Asked, *, split: Split, folder: str) -> list[Record]:
     """Return a record per row of train.csv, valid.csv or a table of their shape.
 
     Args:
@@ -58,7 +68,7 @@ def read_images(csv_path: Path, asked: Asked, *, split: str, folder: str) -> lis
     return _image_records(table, asked, split, folder)
 
 
-def read_evaluation(csv_path: Path, asked: Asked, *, split: str, folder: str) -> list[Record]:
+def read_evaluation(csv_path: Path, asked: Asked, *, split: Split, folder: str) -> list[Record]:
     """Return the records of a table of the 2022 test set or of CheXlocalize.
 
     They are labelled by study (`Study`) or by image (`Path`), and most say nothing of the patient:
@@ -91,49 +101,60 @@ def has_images(csv_path: Path, home: Path, folder: str) -> bool:
     return any(match[2] in place.by_patient for match in matches if match is not None)
 
 
-def _study_records(table: Table, asked: Asked, split: str, folder: str) -> list[Record]:
+def _study_records(table: Table, asked: Asked, split: Split, folder: str) -> list[Record]:
     """Return a record per image on disk of each study."""
     example = f"…/{folder}/patient64741/study1"
     parts = split_paths(table, "Study", STUDY_PATH, folder, example)
+    _tell_of_set(table, parts, asked, split, folder)
     places = find_places(asked.home, table, "Study", parts)
+    views = [_views_of(asked.home, places[part[0]].candidates(*part[1:])) for part in parts]
+    paths = iter(only_paths(asked.home, chain.from_iterable(views)))
+    patients, studies = _identities(parts)
     states = map(tuple, table.states(asked.labels).tolist())
+    rows = zip(patients, studies, states, table.kept(asked.column), views, strict=True)
     records = [
         Record(
-            patient_id=part[1],
-            study_id=f"{part[1]}/{part[2]}",
+            patient_id=patient,
+            study_id=study,
             path=path,
             view=_view_of(path),
             projection="",
             sex="",
             age=None,
             split=split,
-            labels=row,
+            labels=labels,
             source=asked.source,
             attribute=cell,
         )
-        for part, row, cell in zip(parts, states, table.kept(asked.column), strict=True)
-        for path in _images_of(asked.home, places[part[0]].path(*part[1:]).rstrip("/"))
+        for patient, study, labels, cell, mine in rows
+        for path in islice(paths, len(mine))
     ]
     return without_duplicates(records, table.csv_path, asked.notes)
 
 
-def _images_of(home: Path, study: str) -> list[str]:
-    """Return the images of a study; one that is sure to be missed if there are none."""
-    found = sorted(p.name for p in (home / study).glob("view*") if p.suffix in (".jpg", ".png"))
-    return [f"{study}/{name}" for name in found or ["view1_frontal.jpg"]]
+def _views_of(home: Path, studies: Sequence[str]) -> list[list[str]]:
+    """Return for each view of a study the files that it may be; without any, one that is missed."""
+    found: dict[str, list[str]] = {}
+    for study in studies:
+        for path in sorted((home / study).glob("view*")):
+            if path.suffix.lower() in SUFFIXES:
+                found.setdefault(path.stem, []).append(f"{study}/{path.name}")
+    return [*found.values()] or [[f"{studies[0]}/view1_frontal.jpg"]]
 
 
-def _image_records(table: Table, asked: Asked, split: str, folder: str) -> list[Record]:
+def _image_records(table: Table, asked: Asked, split: Split, folder: str) -> list[Record]:
     """Return a record per row."""
     example = f"…/{folder}/patient00001/study1/view1_frontal.jpg"
     parts = split_paths(table, "Path", IMAGE_PATH, folder, example)
+    _tell_of_set(table, parts, asked, split, folder)
     places = find_places(asked.home, table, "Path", parts)
     _note_missing(table, places, parts, asked.notes)
+    patients, studies = _identities(parts)
     records = list(
         map(
             Record,
-            [part[1] for part in parts],
-            [f"{part[1]}/{part[2]}" for part in parts],
+            patients,
+            studies,
             place_images(places, parts),
             _views(table, parts),
             _named(table, "AP/PA", _PROJECTIONS, "AP, PA, LL, RL or blank"),
@@ -146,6 +167,34 @@ def _image_records(table: Table, asked: Asked, split: str, folder: str) -> list[
         )
     )
     return without_duplicates(records, table.csv_path, asked.notes)
+
+
+def _tell_of_set(
+    table: Table, parts: Sequence[Parts], asked: Asked, split: Split, folder: str
+) -> None:
+    """Add the official set that the rows are, if any, and a note where they are another's images.
+
+    A valid.csv that somebody cut out of train is not the set that radiologists read.
+    """
+    name = table.csv_path.name
+    if not parts:
+        asked.notes.append(f"{name} has no rows.")
+        return
+    elsewhere = sum(part[0] not in SPLIT_FOLDERS[folder] for part in parts)
+    if elsewhere:
+        asked.notes.append(
+            f"{name}: by their paths {elsewhere} of {len(parts)} rows are not of {folder}/."
+        )
+    if split != "train":
+        kind = "table" if elsewhere else _KINDS[folder]
+        asked.official.append(OfficialSet(split, kind, (name,), asked.source))
+
+
+def _identities(parts: Sequence[Parts]) -> tuple[list[str], list[str]]:
+    """Return the patient and the study of each path, as `normal_id` spells them."""
+    known = normal_ids(chain.from_iterable((part[1], part[2]) for part in parts))
+    patients = [known[part[1]] for part in parts]
+    return patients, [f"{known[part[1]]}/{known[part[2]]}" for part in parts]
 
 
 def _views(table: Table, parts: list[Parts]) -> Iterable[str]:

@@ -65,11 +65,16 @@ def find_tables(folder: Path, label_table: str | None = None) -> Tables:
             notes.append(f"The training labels are those of {label_table}, not of {TRAIN_CSV}.")
     else:
         train = _default_table(folder, notes)
-    return Tables(home, train, _first(folder, VALID_CSVS), _first(folder, TEST_CSVS), tuple(notes))
+    valid, test = (_first(folder, names, notes) for names in (VALID_CSVS, TEST_CSVS))
+    return Tables(home, train, valid, test, tuple(notes))
 
 
-def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+def _first(folder: Path, names: Sequence[str], notes: list[str]) -> Path | None:
+    """Return the first table that is there; others beside it are told of in the notes."""
+    there = [name for name in names if (folder / name).is_file()]
+    if len(there) > 1:
+        notes.append(f"The table is {there[0]}; {some(there[1:])} beside it is not read.")
+    return folder / there[0] if there else None
 
 
 def _named_table(folder: Path, home: Path, name: str) -> Path:

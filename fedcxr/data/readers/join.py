@@ -134,6 +134,7 @@ def join(
         records=tuple(records),
         boxes=tuple(boxes),
         notes=tuple(notes),
+        official=tuple(one for part in parts.values() for one in part.official),
         roots=tuple((source, part.root) for source, part in parts.items()),
     )
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.data.identity import normal_ids
 from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
 from fedcxr.data.paths import check_relative
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.nih14_boxes import read_boxes
-from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, image_folders, with_official_splits
+from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, find_images, with_official_splits
 from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
 from fedcxr.data.records import DataSet, Record
 from fedcxr.errors import RecordError, some
@@ -100,22 +101,17 @@ def read_nih14(
 
     Raises:
         RecordError: a table is missing, lacks a column or holds a cell that it may not.
-        DataError: a path leads out of the folder, or no entry is in the official lists.
+        DataError: a path leads out of the folder, an image is there twice, or no entry is in the
+            official lists.
         LeakError: an image is in both official lists.
     """
-    tables = entry_tables(folder)
-    if not tables:
-        raise RecordError(f"{folder}: no {ENTRY_GLOB} here. Give the folder with the table.")
-    table = read_table_file(tables[0], _ALIASES)
+    notes = [ATTRIBUTION]
+    table = _read_entries(folder, notes)
     kept = _ALIASES.get(column, column) if column else None
     table.require([*_COLUMNS, *([kept] if kept else [])])
-    notes = [ATTRIBUTION]
-    if len(tables) > 1:
-        others = some([path.name for path in tables[1:]])
-        notes.append(f"The table is {tables[0].name}; {others} beside it is not read.")
     names = table.columns["Image Index"]
     check_relative(names, table.csv_path, "Image Index")
-    folders = image_folders(folder)
+    folders = find_images(folder, names)
     records = list(
         map(
             Record,
@@ -133,23 +129,44 @@ def read_nih14(
         )
     )
     records = without_duplicates(records, table.csv_path, notes)
-    records = with_official_splits(folder, records, notes)
-    boxes = read_boxes(folder, labels, folders)
-    return DataSet(folder, "nih14", tuple(labels), tuple(records), boxes, tuple(notes))
+    records, official = with_official_splits(folder, records, notes)
+    return DataSet(
+        root=folder,
+        layout="nih14",
+        labels=tuple(labels),
+        records=tuple(records),
+        boxes=read_boxes(folder, labels, folders),
+        notes=tuple(notes),
+        official=official,
+    )
 
 
 def patient_numbers(table: Table, column: str) -> list[str]:
-    """Return patient numbers without padding: copies write 13 or 00000013.
+    """Return patient numbers as `normal_id` spells them: copies write 13, 13.0 or 00000013.
 
     Raises:
         RecordError: a cell is not a whole number of at most 18 digits.
     """
     cells = table.columns[column]
-    bad = [
-        i for i, cell in enumerate(cells) if not (cell.isascii() and cell.isdigit()) or cell[18:]
-    ]
-    table.refuse(bad, column, "a whole number")
-    return [str(int(cell)) for cell in cells]
+    known = normal_ids(cells)
+    is_number = {
+        cell: who.isascii() and who.isdigit() and not who[18:] for cell, who in known.items()
+    }
+    table.refuse(
+        [i for i, cell in enumerate(cells) if not is_number[cell]], column, "a whole number"
+    )
+    return [known[cell] for cell in cells]
+
+
+def _read_entries(folder: Path, notes: list[str]) -> Table:
+    """Return the table of entries; others beside it are told of in the notes."""
+    tables = entry_tables(folder)
+    if not tables:
+        raise RecordError(f"{folder}: no {ENTRY_GLOB} here. Give the folder with the table.")
+    if len(tables) > 1:
+        others = some([path.name for path in tables[1:]])
+        notes.append(f"The table is {tables[0].name}; {others} beside it is not read.")
+    return read_table_file(tables[0], _ALIASES)
 
 
 def _states(table: Table, labels: Sequence[str]) -> NDArray[np.int8]:

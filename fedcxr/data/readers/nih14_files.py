@@ -1,11 +1,13 @@
 """Where the images of ChestX-ray14 lie, and the official lists that split them."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fedcxr.data.records import Record
+from fedcxr.data.image_files import only_paths
+from fedcxr.data.records import OfficialSet, Record
 from fedcxr.errors import DataError, LeakError, RecordError
 
 TRAIN_LIST = "train_val_list.txt"
@@ -14,34 +16,43 @@ MAX_LIST_BYTES = 1 << 26
 """NIH's longer list has 1.5 MB."""
 
 DEFAULT_FOLDER = "images"
+_NUMBERED = re.compile(r"images_[0-9]+")
+"""The twelve folders of the download, images_001 to images_012."""
 _KAGGLE_FOLDERS = ("sample/sample/images", "sample/images")
 
 
-def image_folders(folder: Path, others: Sequence[str] = ()) -> dict[str, str]:
-    """Return the folder of each image name: images/, or images_001/images/ … as downloaded.
+def find_images(folder: Path, names: Iterable[str], others: Sequence[str] = ()) -> dict[str, str]:
+    """Return the folder of each image that is there: images/, or images_001/images/ and so on.
 
     Args:
         folder: the data set's.
-        others: more places to look in, after which `images` is still the first choice.
+        names: of the image files that are looked for; no other file matters.
+        others: more places to look in, after `images`.
 
     Raises:
-        DataError: a folder cannot be listed.
+        DataError: a folder cannot be listed, or a name is in two of them.
     """
+    wanted, places = set(names), dict[str, list[str]]()
     try:
-        parts = sorted(p.name for p in folder.glob("images_*") if p.is_dir())
-        places = [f"{part}/images" for part in parts] + parts + [*_KAGGLE_FOLDERS, *others]
-        return {
-            name: place
-            for place in [*places, "images/images", DEFAULT_FOLDER]
-            if (folder / place).is_dir()
-            for name in os.listdir(folder / place)
-        }
+        numbered = sorted(p.name for p in folder.glob("images_*") if _NUMBERED.fullmatch(p.name))
+        unpacked = [place for part in numbered for place in (f"{part}/images", part)]
+        for place in (DEFAULT_FOLDER, "images/images", *others, *unpacked, *_KAGGLE_FOLDERS):
+            if (folder / place).is_dir():
+                for name in wanted.intersection(os.listdir(folder / place)):
+                    places.setdefault(name, []).append(place)
     except OSError as err:
         raise DataError(f"{folder}: cannot be listed ({err.strerror}). Mend its rights.") from err
+    paths = ([f"{p}/{name}".lstrip("/") for p in places[name]] for name in sorted(places))
+    only_paths(folder, paths)
+    return {name: found[0] for name, found in places.items()}
 
 
-def with_official_splits(folder: Path, records: list[Record], notes: list[str]) -> list[Record]:
-    """Return the records with their official split; those in neither list are left out.
+def with_official_splits(
+    folder: Path, records: list[Record], notes: list[str]
+) -> tuple[list[Record], tuple[OfficialSet, ...]]:
+    """Return the records with their official split, and the official test set if there is one.
+
+    Those in neither list are left out.
 
     Raises:
         LeakError: an image is in both lists.
@@ -50,25 +61,29 @@ def with_official_splits(folder: Path, records: list[Record], notes: list[str]) 
     """
     train, test = _read_list(folder / TRAIN_LIST), _read_list(folder / TEST_LIST)
     if train is None and test is None:
-        notes.append("There are no official lists: the test set is drawn from the patients.")
-        return records
-    if train is not None and test is not None:
-        both = sorted(train & test)
-        if both:
-            raise LeakError(
-                f"{folder}: {len(both)} images are in {TRAIN_LIST} and in {TEST_LIST}. "
-                f"Fetch the lists again."
-            )
+        notes.append("There are no official lists.")
+        return records, ()
+    both = sorted((train or set()) & (test or set()))
+    if both:
+        raise LeakError(
+            f"{folder}: {len(both)} images are in {TRAIN_LIST} and in {TEST_LIST}. "
+            f"Fetch the lists again."
+        )
+    names = {record.path.rpartition("/")[2] for record in records}
+    if names.isdisjoint((train or set()) | (test or set())):
+        raise DataError(f"{folder}: no image of the table is in the official lists; remove them.")
     splits = [_split(record.path.rpartition("/")[2], train, test) for record in records]
     kept = [
         replace(record, split=split) for record, split in zip(records, splits, strict=True) if split
     ]
-    if not kept:
-        raise DataError(f"{folder}: no image of the table is in the official lists; remove them.")
     if len(kept) < len(records):
         notes.append(f"{len(records) - len(kept)} images in neither official list are left out.")
-    notes.append("The test set is NIH's official test list.")
-    return kept
+    if "test" not in splits:
+        notes.append("No image of the table is in the official test set.")
+        return kept, ()
+    if test is None:
+        return kept, (OfficialSet("test", "nih-unlisted", (TRAIN_LIST,), records[0].source),)
+    return kept, (OfficialSet("test", "nih-test-list", (TEST_LIST,), records[0].source),)
 
 
 def _split(name: str, train: set[str] | None, test: set[str] | None) -> str:

@@ -1,32 +1,35 @@
 """ChestX-ray14 as one-hot tables: `Image,Atelectasis,…,PatientId`, as courses hand it out.
 
-A file's name says its split (train-small.csv, valid-small.csv, test.csv), the columns stand in any
-order, and nothing is said of age, sex or projection. The tables in circulation share patients
+A file's name says its split (train-small.csv, nih_test.csv), the columns stand in any order, and
+nothing is said of age, sex or projection. The tables in circulation share patients
 between train and valid, so they are compared before they become one data set.
 
 Source: "AI for Medicine", DeepLearning.AI; the labels are Wang et al. 2017's (`nih14.py`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations, repeat
+from itertools import chain, repeat
 from pathlib import Path
+from typing import Literal
 
+from fedcxr.data.identity import by_number, shown_patient
 from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
-from fedcxr.data.leaks import shown_patient
+from fedcxr.data.leaks import split_overlaps
 from fedcxr.data.paths import check_relative
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.nih14 import ATTRIBUTION, patient_numbers
-from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, image_folders
+from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, find_images
+from fedcxr.data.readers.split_names import split_of, split_order
 from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
-from fedcxr.data.records import DataSet, Record
+from fedcxr.data.records import DataSet, OfficialSet, Record
 from fedcxr.errors import LeakError, RecordError, some
 
 IMAGE, PATIENT = "Image", "PatientId"
 
 _ALIASES = {"Pleural Thickening": "Pleural_Thickening"}
-_SPLITS = {"train": "train", "valid": "val", "val": "val", "dev": "val", "test": "test"}
 _STATES = {"1": POSITIVE, "1.0": POSITIVE, "0": NEGATIVE, "0.0": NEGATIVE}
-_FOLDERS = ("", "images-small")
+FOLDERS = ("", "images-small")
+"""Where the images may lie beside the places of the download."""
 
 
 def is_onehot_header(header: Collection[str]) -> bool:
@@ -36,9 +39,9 @@ def is_onehot_header(header: Collection[str]) -> bool:
 
 def onehot_tables(folder: Path) -> dict[str, Path]:
     """Return the one-hot tables in a folder by name, train before val, test and the rest."""
-    order = {"train": 0, "val": 1, "test": 2, "": 3}
-    found = [path for path in folder.glob("*.csv") if is_onehot_header(read_header(path))]
-    return {p.name: p for p in sorted(found, key=lambda p: (order[split_of(p.name)], p.name))}
+    paths = {path.name: path for path in folder.glob("*.csv")}
+    found = [name for name, path in paths.items() if is_onehot_header(read_header(path))]
+    return {name: paths[name] for name in split_order(found)}
 
 
 def read_onehot_tables(folder: Path) -> dict[str, Table]:
@@ -57,15 +60,6 @@ def read_onehot_tables(folder: Path) -> dict[str, Table]:
         columns = {**table.columns, PATIENT: tuple(patient_numbers(table, PATIENT))}
         tables[name] = Table(csv_path, columns, len(table))
     return tables
-
-
-def split_of(name: str) -> str:
-    """Return the split that a file's name begins with, or nothing.
-
-    >>> split_of("valid-small.csv"), split_of("nih.csv")
-    ('val', '')
-    """
-    return next((split for word, split in _SPLITS.items() if name.lower().startswith(word)), "")
 
 
 def read_onehot(
@@ -87,7 +81,8 @@ def read_onehot(
 
     Raises:
         RecordError: a table is missing, lacks a column or holds a cell that it may not.
-        DataError: a path leads out of the folder.
+        DataError: a path leads out of the folder, an image is there twice, or a table's name says
+            two splits.
         LeakError: a patient is in the tables of two splits.
     """
     tables = read_onehot_tables(folder)
@@ -96,21 +91,49 @@ def read_onehot(
             f"{folder}: no table with the columns {IMAGE}, {PATIENT} and findings is here. Give "
             f"the folder with the tables."
         )
-    notes = [ATTRIBUTION]
-    named = {name: table for name, table in tables.items() if split_of(name)}
-    if named and len(named) < len(tables):
-        left_out = some([name for name in tables if name not in named])
-        notes.append(f"{left_out}: left out, since the name does not say the split.")
-    chosen = named or tables
+    chosen = _chosen(tables)
     _refuse_leaks(folder, chosen)
-    folders = image_folders(folder, _FOLDERS)
+    _refuse_contradictions(folder, chosen)
+    return onehot_dataset(folder, tables, labels, source=source, column=column)
+
+
+def onehot_dataset(
+    folder: Path,
+    tables: Mapping[str, Table],
+    labels: Sequence[str] = NIH14_LABELS,
+    *,
+    source: str = "nih14",
+    column: str | None = None,
+) -> DataSet:
+    """Return the records of the tables, which are not compared: an image may be in two of them.
+
+    Takes and raises what `read_onehot` does; `tables` is what `read_onehot_tables` returns.
+    """
+    chosen, notes = _chosen(tables), [ATTRIBUTION]
+    if len(chosen) < len(tables):
+        left_out = some([name for name in tables if name not in chosen])
+        notes.append(f"{left_out}: left out, since the name does not say the split.")
+    names = chain.from_iterable(table[IMAGE] for table in chosen.values())
+    folders = find_images(folder, names, FOLDERS)
     records: list[Record] = []
-    for name, table in chosen.items():
-        own = _records(table, labels, folders, split=split_of(name), source=source, column=column)
+    for table in chosen.values():
+        split = split_of(table.csv_path)
+        own = _records(table, labels, folders, split=split, source=source, column=column)
         records += without_duplicates(own, table.csv_path, notes)
-    _refuse_contradictions(folder, records)
-    notes += _split_notes(records)
-    return DataSet(folder, "nih14-onehot", tuple(labels), tuple(records), (), tuple(notes))
+    return DataSet(
+        root=folder,
+        layout="nih14-onehot",
+        labels=tuple(labels),
+        records=tuple(records),
+        notes=tuple(notes),
+        official=_official(chosen, source),
+    )
+
+
+def _chosen(tables: Mapping[str, Table]) -> dict[str, Table]:
+    """Return the tables whose names say their split, or all where none does."""
+    named = {name: table for name, table in tables.items() if split_of(table.csv_path)}
+    return named or dict(tables)
 
 
 def _records(
@@ -144,33 +167,47 @@ def _records(
 
 
 def _refuse_leaks(folder: Path, tables: Mapping[str, Table]) -> None:
-    for (one, first), (other, second) in combinations(tables.items(), 2):
-        shared = sorted(set(first[PATIENT]) & set(second[PATIENT]), key=int)
-        if shared and split_of(one) != split_of(other):
-            images = len(set(first[IMAGE]) & set(second[IMAGE]))
-            hashed = [shown_patient(patient) for patient in shared]
-            raise LeakError(
-                f"{folder}: {len(shared)} patients and {images} images are in {one} and in "
-                f"{other}: {some(hashed)} (hashes). A model would be chosen or scored on patients "
-                f"that it was trained on. Move {other} to another folder, and its place is filled "
-                f"from whole patients of the other tables; `fedcxr check-data` shows every pair."
-            )
+    patients = {name: table[PATIENT] for name, table in tables.items()}
+    for overlap in split_overlaps(patients):
+        first, second = tables[overlap.first], tables[overlap.second]
+        if not overlap.shared or split_of(first.csv_path) == split_of(second.csv_path):
+            continue
+        images = len(set(first[IMAGE]) & set(second[IMAGE]))
+        hashed = [shown_patient(patient) for patient in sorted(overlap.shared, key=by_number)]
+        raise LeakError(
+            f"{folder}: {len(hashed)} patients and {images} images are in {overlap.first} and in "
+            f"{overlap.second}: {some(hashed)} (hashes). A model would be chosen or scored on "
+            f"patients that it was trained on. Move {overlap.second} to another folder, and its "
+            f"place is filled from whole patients of the other tables; `fedcxr check-data` shows "
+            f"every pair."
+        )
 
 
-def _refuse_contradictions(folder: Path, records: Sequence[Record]) -> None:
-    first: dict[str, Record] = {}
-    for record in records:
-        if first.setdefault(record.path, record) is not record:
-            raise RecordError(
-                f"{folder}: {record.path} is in two tables of the {record.split or 'same'} split. "
-                f"Keep one of the tables."
-            )
+def _refuse_contradictions(folder: Path, tables: Mapping[str, Table]) -> None:
+    first: dict[str, str] = {}
+    twice = [
+        (image, name)
+        for name, table in tables.items()
+        for image in table[IMAGE]
+        if first.setdefault(image, name) != name
+    ]
+    if twice:
+        image, name = twice[0]
+        raise RecordError(
+            f"{folder}: {len(twice)} images are in two tables: the first, {image}, is in "
+            f"{first[image]} and in {name}. Keep one row of each, with the right patient."
+        )
 
 
-def _split_notes(records: Sequence[Record]) -> list[str]:
-    splits = {record.split for record in records}
-    test = "that of the test table" if "test" in splits else "drawn from the patients"
-    notes = [f"The test set is {test}."]
-    if "val" in splits:
-        notes.append("The valid table is left out: validation patients are drawn from train.")
-    return notes
+def _official(tables: Mapping[str, Table], source: str) -> tuple[OfficialSet, ...]:
+    """Return the val and the test set that the tables are."""
+    files: dict[str, list[str]] = {}
+    for name, table in tables.items():
+        if len(table):
+            files.setdefault(split_of(table.csv_path), []).append(name)
+    splits: tuple[Literal["val", "test"], ...] = ("val", "test")
+    return tuple(
+        OfficialSet(split, "table", tuple(files[split]), source)
+        for split in splits
+        if split in files
+    )

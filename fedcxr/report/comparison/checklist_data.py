@@ -5,6 +5,7 @@ A sentence, or nothing where comparison.json does not tell it; the item is open 
 
 from fedcxr.report.comparison.load import Comparison, Tree, rows
 from fedcxr.report.comparison.wording import joined
+from fedcxr.report.test_set_words import split_words
 from fedcxr.report.wording import as_number, counted
 
 
@@ -40,12 +41,13 @@ def partition(comparison: Comparison) -> str:
     """Return how the data were split, and dealt to the sites."""
     data = comparison.part("data")
     plan = data.get("partition") or {}
-    if not data.get("split"):
+    split = split_words(comparison.origin)
+    if not split:
         return ""
     clients = plan.get("clients")
     sites = f"; {counted(clients, 'site', 'sites')} by {plan.get('scheme')}" if clients else ""
     digest = f" (digest {str(plan['digest'])[:12]})" if plan.get("digest") else ""
-    return f"Test set: {data['split']}{sites}{digest}."
+    return f"Test set: {split}{sites}{digest}."
 
 
 def disjoint(comparison: Comparison) -> str:
@@ -67,7 +69,7 @@ def sample_size(comparison: Comparison) -> str:
 def internal(comparison: Comparison) -> str:
     """Return on what the arms were tested."""
     size = _scored(comparison)
-    return f"{size}, {comparison.part('data').get('split') or 'held out'}." if size else ""
+    return f"{size}, {split_words(comparison.origin) or 'held out'}." if size else ""
 
 
 def numbers(comparison: Comparison) -> str:

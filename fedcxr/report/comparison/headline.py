@@ -7,6 +7,7 @@ from fedcxr.report.comparison.tables_details import number
 from fedcxr.report.comparison.tables_scores import pair_title
 from fedcxr.report.comparison.wording import level_words, signed, signed_interval
 from fedcxr.report.rendering import Fact
+from fedcxr.report.test_set_words import split_words
 from fedcxr.report.wording import as_number, count, counted, duration, fixed, interval
 
 
@@ -60,7 +61,7 @@ def settings(comparison: Comparison) -> list[Fact]:
     val = counted(data.get("val_images"), "image", "images")
     found = [
         Fact("Data", str(data.get("source") or "")),
-        Fact("Split", str(data.get("split") or "")),
+        Fact("Split", split_words(comparison.origin)),
         Fact("Validation set", val if data.get("val_images") is not None else ""),
         Fact("Scored by", str(data.get("score_by") or "")),
         Fact("Model", str(training.get("model") or "")),

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedcxr.data.origin import TestSet
 from fedcxr.errors import ArtefactError, some
 from fedcxr.report.comparison.shape import SHAPE, misfits
 from fedcxr.report.comparison.wording import unit_words
+from fedcxr.report.load import read_test_set
 from fedcxr.report.wording import as_number, counted
 from fedcxr.runs.folder import RunFolder
 
@@ -98,6 +100,8 @@ class Comparison:
     tree: Tree
     arms: tuple[Arm, ...]
     differences: tuple[Difference, ...]
+    origin: TestSet | None = None
+    """Where the test patients came from; None where the file does not tell."""
 
     def part(self, name: str) -> Tree:
         """Return `data`, `training`, `statistics` or `site_matrix`, empty if not there."""
@@ -204,7 +208,8 @@ def read_comparison(folder: Path) -> Comparison:
             f"again: `fedcxr compare`."
         )
     arms = _arms(tree, path)
-    return Comparison(path, tree, tuple(arms.values()), _differences(tree, arms, path))
+    differences = _differences(tree, arms, path)
+    return Comparison(path, tree, tuple(arms.values()), differences, read_test_set(tree, path))
 
 
 def rows(found: object) -> list[Tree]:

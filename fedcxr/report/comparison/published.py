@@ -14,7 +14,7 @@ def beside_comparison(comparison: Comparison) -> list[Beside]:
             layout=str(data.get("layout") or ""),
             labels=comparison.labels,
             is_synthetic=comparison.is_synthetic,
-            split=str(data.get("split") or ""),
+            test_set=comparison.origin,
             test_images=data.get("test_images"),
             test_patients=data.get("test_patients"),
             image_size=training.get("image_size"),

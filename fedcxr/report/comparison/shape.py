@@ -84,7 +84,7 @@ SHAPE: dict[str, Shape] = {
     "format": "number",
     **dict.fromkeys(("name", "created", "fedcxr"), "text"),
     "data": {
-        **dict.fromkeys(("source", "layout", "score_by", "split"), "text"),
+        **dict.fromkeys(("source", "layout", "score_by"), "text"),
         "synthetic": "flag",
         "labels": ["text"],
         **dict.fromkeys(("test_images", "test_patients"), "number"),

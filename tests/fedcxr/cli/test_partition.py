@@ -62,6 +62,7 @@ def test_it_writes_the_folder_prints_the_table_and_draws_it(tmp_path, dataset):
     assert "Global test: 12 patients, 24 images" in text
     # two sets at each of 3 sites, and the server's two: 8 · 7 / 2
     assert "Proven: no patient and no image is in two of 8 sets (28 pairs checked)" in text
+    assert "The test set is drawn from the patients: 12 of 60." in text
     assert f"Drawn: {out / 'partition.png'}" in text
 
 
@@ -111,6 +112,8 @@ def test_folds_without_a_fold_give_a_folder_each(tmp_path, dataset):
     tested = [p for plan in plans for p in set(read_table(plan.test_csv).patient_id)]
     assert len(tested) == len(set(tested)) == 60
     assert text.count("Use it: ") == 4
+    for fold in range(4):
+        assert f"The test set is fold {fold} of 0 to 3: 15 of 60 patients." in text
 
 
 def test_what_was_moved_and_left_out_is_told(tmp_path, dataset, make_dataset, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 
 from fedcxr.data.labels import BLANK, CHEXPERT_LABELS, NEGATIVE, POSITIVE, UNCERTAIN
 from fedcxr.data.read import read_dataset
+from fedcxr.data.records import OfficialSet
 from fedcxr.errors import ConfigError, DataError, RecordError
 
 HEADER = "Path,Sex,Age,Frontal/Lateral,AP/PA," + ",".join(CHEXPERT_LABELS)
@@ -42,7 +43,7 @@ def test_a_row_keeps_the_four_states_of_a_label_apart(tmp_path):
 
 def test_a_record_says_who_when_and_how(tmp_path):
     first, _, lateral, valid = read_dataset(make_tree(tmp_path)).records
-    assert (first.patient_id, first.study_id) == ("patient00001", "patient00001/study1")
+    assert (first.patient_id, first.study_id) == ("patient1", "patient1/study1")
     assert first.path == "train/patient00001/study1/view1_frontal.jpg"
     assert (first.view, first.projection, first.sex, first.age) == ("frontal", "AP", "F", 68)
     assert (lateral.view, lateral.projection) == ("lateral", "")
@@ -65,15 +66,61 @@ def test_full_resolution_paths_and_integer_labels_are_read(tmp_path):
     assert record.path == "train/patient00001/study1/view1_frontal.jpg"
 
 
-def test_the_notes_say_that_the_valid_set_is_the_test_set(tmp_path):
-    notes = " ".join(read_dataset(make_tree(tmp_path)).notes)
-    assert "test set is valid.csv, the official valid set" in notes
+def test_the_valid_set_is_the_official_test_set(tmp_path):
+    dataset = read_dataset(make_tree(tmp_path))
+    assert dataset.official == (OfficialSet("test", "chexpert-valid", ("valid.csv",), "chexpert"),)
 
 
 def test_without_a_valid_set_there_is_no_official_test_set(tmp_path):
     dataset = read_dataset(make_tree(tmp_path, valid=None))
     assert {record.split for record in dataset.records} == {"train"}
-    assert "no valid.csv" in " ".join(dataset.notes)
+    assert dataset.official == ()
+    assert "There is no valid.csv." in dataset.notes
+
+
+def test_a_valid_table_without_rows_is_no_official_test_set(tmp_path):
+    dataset = read_dataset(make_tree(tmp_path, valid=[]))
+    assert dataset.official == ()
+    assert "valid.csv has no rows." in dataset.notes
+
+
+def test_a_valid_set_of_lateral_views_is_none_under_frontal_views(tmp_path):
+    lateral = row("valid/patient64541/study1/view2_lateral.jpg", view="Lateral", projection="")
+    folder = make_tree(tmp_path, valid=[lateral])
+    assert len(read_dataset(folder).official) == 1
+    dataset = read_dataset(folder, views="frontal")
+    assert dataset.official == ()
+    assert "valid.csv has no frontal image." in dataset.notes
+
+
+def test_a_valid_table_cut_out_of_train_is_not_the_official_valid_set(tmp_path):
+    rows = [row("train/patient00003/study1/view1_frontal.jpg"), *VALID_ROWS]
+    dataset = read_dataset(make_tree(tmp_path, valid=rows))
+    assert dataset.official == (OfficialSet("test", "table", ("valid.csv",), "chexpert"),)
+    assert "valid.csv: by their paths 1 of 2 rows are not of valid/." in dataset.notes
+
+
+def test_valid_images_among_the_training_rows_are_told_of(tmp_path):
+    dataset = read_dataset(make_tree(tmp_path, train=[*TRAIN_ROWS, *VALID_ROWS], valid=None))
+    assert "train.csv: by their paths 1 of 4 rows are not of train/." in dataset.notes
+    assert dataset.records[3].path.startswith("valid/")
+    assert dataset.records[3].split == "train"
+
+
+def test_an_empty_table_of_2022_leaves_the_valid_set_to_be_tested_on(tmp_path):
+    folder = make_tree(tmp_path)
+    (folder / "test/patient64741/study1").mkdir(parents=True)
+    (folder / "groundtruth.csv").write_text(f"Study,{','.join(CHEXPERT_LABELS)}\n")
+    dataset = read_dataset(folder)
+    assert [one.kind for one in dataset.official] == ["chexpert-valid"]
+    assert "groundtruth.csv has no rows." in dataset.notes
+
+
+def test_a_second_table_of_the_same_set_is_told_of(tmp_path):
+    folder = make_tree(tmp_path)
+    (folder / "val_labels.csv").write_text("\n".join([HEADER, *VALID_ROWS]) + "\n")
+    dataset = read_dataset(folder)
+    assert "The table is valid.csv; val_labels.csv beside it is not read." in dataset.notes
 
 
 def test_the_2022_test_labels_take_the_place_of_the_valid_set(tmp_path):
@@ -92,6 +139,10 @@ def test_the_2022_test_labels_take_the_place_of_the_valid_set(tmp_path):
     assert {record.patient_id for record in test} == {"patient64741"}
     assert all(record.labels == (POSITIVE,) for record in test)
     assert [r.split for r in dataset.records if r.patient_id == "patient64541"] == ["val"]
+    assert dataset.official == (
+        OfficialSet("test", "chexpert-test-2022", ("groundtruth.csv",), "chexpert"),
+        OfficialSet("val", "chexpert-valid", ("valid.csv",), "chexpert"),
+    )
 
 
 def test_frontal_leaves_lateral_views_out(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from fedcxr.data.labels import BLANK, CHEXPERT_LABELS, NEGATIVE, POSITIVE, UNCERTAIN
 from fedcxr.data.paths import Fence
+from fedcxr.data.quality.check import check_data
 from fedcxr.data.read import read_dataset
 from fedcxr.errors import DataError, RecordError
 
@@ -63,7 +64,7 @@ def test_the_batches_of_the_download_are_one_data_set(tmp_path, inner, valid):
     first = dataset.records[0]
     assert first.path.startswith("CheXpert-v1.0 batch 2 (train 1)/")
     assert first.path.endswith(f"patient00001/{IMAGE}")
-    assert (first.patient_id, first.study_id) == ("patient00001", "patient00001/study1")
+    assert (first.patient_id, first.study_id) == ("patient1", "patient1/study1")
 
 
 def test_the_batch_with_the_tables_may_be_named_itself(tmp_path):
@@ -78,6 +79,35 @@ def test_where_a_patient_lies_in_two_batches_the_image_decides(tmp_path):
     write_table(tmp_path / FIRST_BATCH / "train.csv", images)
     batches = [r.path.partition("/")[0][14:21] for r in read_dataset(tmp_path).records[:3]]
     assert batches == ["batch 2", "batch 4", "batch 2"]  # the third is nowhere: the first batch
+
+
+def test_one_image_in_two_batches_is_refused_unless_it_is_one_file(tmp_path):
+    make_download(tmp_path)
+    first, fourth = (f"CheXpert-v1.0 batch {part}" for part in ("2 (train 1)", "4 (train 3)"))
+    (tmp_path / fourth / "patient00001/study1").mkdir(parents=True)
+    other = tmp_path / fourth / "patient00001" / IMAGE
+    other.hardlink_to(tmp_path / first / "patient00001" / IMAGE)
+    assert read_dataset(tmp_path).records[0].path == f"{first}/patient00001/{IMAGE}"
+    other.unlink()
+    other.touch()
+    with pytest.raises(DataError, match="1 image is there twice") as caught:
+        read_dataset(tmp_path)
+    assert f"{first}/patient00001/{IMAGE} or {fourth}/patient00001/{IMAGE}" in str(caught.value)
+
+
+@pytest.mark.parametrize("inside", ["", "CheXpert-v1.0-small/"])
+def test_one_image_in_valid_and_in_val_is_refused(tmp_path, inside):
+    write_table(tmp_path / "train.csv", [f"train/patient00001/{IMAGE}"])
+    images = [f"valid/patient6454{n}/{IMAGE}" for n in (1, 2)]
+    write_table(tmp_path / "valid.csv", images)
+    root = tmp_path / inside
+    touch(root / "valid/patient64541" / IMAGE, root / "val/patient64542" / IMAGE)
+    paths = [record.path for record in read_dataset(tmp_path).records if record.split == "test"]
+    assert paths == [f"{inside}valid/patient64541/{IMAGE}", f"{inside}val/patient64542/{IMAGE}"]
+    touch(root / "val/patient64541" / IMAGE)
+    words = rf"1 image is there twice.*{inside}valid/patient64541/.* or {inside}val/patient64541/"
+    with pytest.raises(DataError, match=words):
+        read_dataset(tmp_path)
 
 
 def test_patients_of_a_batch_that_was_not_fetched_are_counted(tmp_path):
@@ -172,6 +202,13 @@ def test_the_download_has_the_other_labels_above_its_batches(tmp_path):
     assert states == [(NEGATIVE,), (UNCERTAIN,), (POSITIVE,)] * 2
 
 
+def test_other_labels_of_the_train_images_are_no_split_of_their_own(tmp_path):
+    make_labelled(tmp_path)
+    (tmp_path / "train.csv").write_text((tmp_path / "train.csv").read_text().replace("0.0", "9"))
+    report = check_data(tmp_path, labels_only=True)  # train.csv cannot be read
+    assert [finding.kind for finding in report.problems] == ["table"]
+
+
 def test_without_train_csv_the_only_other_table_is_taken_and_said(tmp_path):
     make_labelled(tmp_path)
     (tmp_path / "train.csv").unlink()
@@ -261,6 +298,40 @@ def test_labels_by_study_are_those_of_each_of_its_images(tmp_path, name):
     assert {record.labels for record in test} == {(POSITIVE, NEGATIVE)}
 
 
+@pytest.mark.parametrize("name", ["view1_frontal.png", "view1_frontal.JPG", "view1_frontal.dcm"])
+def test_a_view_of_a_study_in_two_files_is_refused_unless_they_are_one(tmp_path, name):
+    write_table(tmp_path / "train.csv", [f"train/patient00001/{IMAGE}"])
+    make_studies(tmp_path / "groundtruth.csv", ["patient64741/study1"])
+    folder = tmp_path / "test/patient64741/study1"
+    touch(folder / "view1_frontal.jpg", folder / name)
+    with pytest.raises(
+        DataError, match=r"study1/view1_frontal\.\w+ or .*view1_frontal\.\w+\. Move"
+    ):
+        read_dataset(tmp_path)
+    (folder / name).unlink()
+    (folder / name).hardlink_to(folder / "view1_frontal.jpg")
+    assert sum(record.split == "test" for record in read_dataset(tmp_path).records) == 1
+
+
+def test_every_view_of_a_study_is_read_whatever_its_ending(tmp_path):
+    write_table(tmp_path / "train.csv", [f"train/patient00001/{IMAGE}"])
+    make_studies(tmp_path / "groundtruth.csv", ["patient64741/study1"])
+    folder = tmp_path / "test/patient64741/study1"
+    touch(*(folder / name for name in ("view1_frontal.jpeg", "view2_lateral.JPG", "view3.txt")))
+    test = [record for record in read_dataset(tmp_path).records if record.split == "test"]
+    assert [record.path[25:] for record in test] == ["view1_frontal.jpeg", "view2_lateral.JPG"]
+
+
+def test_a_study_of_the_test_labels_may_lie_in_the_patient_s_second_folder(tmp_path):
+    make_download(tmp_path)
+    make_studies(tmp_path / FIRST_BATCH / "groundtruth.csv", ["patient64741/study2"])
+    for part, study in ((5, 1), (6, 2)):
+        batch = tmp_path / f"CheXpert-v1.0 batch {part} (test)"
+        touch(batch / f"patient64741/study{study}/view1_frontal.jpg")
+    (test,) = [record for record in read_dataset(tmp_path).records if record.split == "test"]
+    assert test.path == "CheXpert-v1.0 batch 6 (test)/patient64741/study2/view1_frontal.jpg"
+
+
 def test_test_labels_without_test_images_are_left_out_and_that_is_said(tmp_path):
     write_table(tmp_path / "train.csv", [f"train/patient00001/{IMAGE}"])
     write_table(tmp_path / "valid.csv", [f"valid/patient64541/{IMAGE}"])
@@ -296,7 +367,10 @@ def test_the_images_of_chexlocalize_can_be_evaluated_on(tmp_path, prefix):
         assert (test.labels, val.labels) == ((POSITIVE, NEGATIVE), (NEGATIVE, POSITIVE))
         assert dataset.root == folder
         assert all_found(dataset)
-        assert "The test set is test_labels.csv, CheXpert's 2022 test set." in dataset.notes
+        assert [(one.split, one.kind, one.files) for one in dataset.official] == [
+            ("test", "chexpert-test-2022", ("test_labels.csv",)),
+            ("val", "chexpert-valid", ("val_labels.csv",)),
+        ]
 
 
 def test_valid_paths_are_found_in_the_folder_that_chexlocalize_calls_val(tmp_path):

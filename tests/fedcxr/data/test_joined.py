@@ -79,8 +79,8 @@ def test_joined_data_sets_have_the_labels_that_all_share_under_chexperts_names(r
 def test_names_begin_with_the_source_so_that_no_two_patients_are_taken_for_one(roots):
     chexpert, _, nih = read_dataset(roots).records
     assert (chexpert.source, nih.source) == ("chexpert", "nih14")
-    assert chexpert.patient_id == "chexpert/patient00001"
-    assert chexpert.study_id == "chexpert/patient00001/study1"
+    assert chexpert.patient_id == "chexpert/patient1"
+    assert chexpert.study_id == "chexpert/patient1/study1"
     assert chexpert.path == "chexpert/train/patient00001/study1/view1_frontal.jpg"
     assert (nih.patient_id, nih.study_id) == ("nih14/1", "nih14/00000001_000")
     assert nih.path == "nih14/images/00000001_000.png"
@@ -119,9 +119,10 @@ def test_boxes_come_along_under_their_new_names(roots):
 
 def test_the_notes_of_each_source_are_kept(roots):
     notes = read_dataset(roots).notes
-    assert "nih14: The test set is NIH's official test list." in notes
     assert any(note.startswith("nih14: Data provided by the NIH") for note in notes)
-    assert any(note.startswith("chexpert: There is no valid.csv") for note in notes)
+    assert "chexpert: There is no valid.csv." in notes
+    (test,) = read_dataset(roots).official
+    assert (test.source, test.split, test.kind) == ("nih14", "test", "nih-test-list")
 
 
 def test_one_folder_in_a_list_is_that_folder_alone(roots):
@@ -134,7 +135,7 @@ def test_two_of_one_kind_are_numbered(tmp_path, roots):
     other = make_chexpert(tmp_path / "b", age=20)
     dataset = read_dataset([roots[0], roots[1], other])
     assert [name for name, _ in dataset.roots] == ["chexpert", "nih14", "chexpert-2"]
-    assert dataset.records[-1].patient_id == "chexpert-2/patient00002"
+    assert dataset.records[-1].patient_id == "chexpert-2/patient2"
     assert dataset.records[-1].source == "chexpert-2"
     pair = read_dataset([roots[0], other])
     assert pair.labels == CHEXPERT_LABELS
@@ -226,7 +227,7 @@ def test_a_patient_is_known_alone_and_in_any_join(tmp_path):
     folders = [make_chexpert(tmp_path / "a"), make_nih(tmp_path / "b")]
     alone = read_dataset(folders[0]).records[0]
     joined = read_dataset(folders).records[0]
-    assert (alone.patient_id, joined.patient_id) == ("patient00001", "chexpert/patient00001")
+    assert (alone.patient_id, joined.patient_id) == ("patient1", "chexpert/patient1")
     assert names_of_patient(alone) == names_of_patient(joined)
     assert {alone.patient_id, joined.patient_id} <= names_of_patient(alone)
     assert not names_of_patient(alone) & names_of_patient(read_dataset(folders[1]).records[0])

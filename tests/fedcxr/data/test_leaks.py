@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,13 @@ from hypothesis import strategies as st
 from fedcxr.data.leaks import (
     Overlap,
     has_leak,
-    normal_id,
+    refuse_shared_patients,
     shared_patients,
-    shown_patient,
     split_overlaps,
 )
 from fedcxr.data.readers.tables import read_table_file
-from fedcxr.errors import RecordError
+from fedcxr.data.tokens import Tokens
+from fedcxr.errors import LeakError, RecordError
 
 
 @pytest.mark.parametrize(
@@ -52,24 +53,47 @@ def test_any_table_with_columns_will_do(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
-    [(13, "00000013"), (13, "13"), (13, 13.0), (np.int64(13), " 13 "), ("13.0", 13), ("a1", "a1 ")],
+    "ids",
+    [
+        pd.Series([2, None], dtype="Int64"),
+        pd.Series([2, 3], dtype="category"),
+        pd.Series(["00000002", None], dtype="string"),
+        pd.Series([b"2", 3.0, None, "x"], dtype=object),
+        np.array([b"00000002"], dtype="S8"),
+        np.array(["2"], dtype="U3"),
+        np.ma.masked_array([2, 5], mask=[False, True]),
+        np.array([2], dtype=np.float32),
+        np.array([2], dtype=np.uint8),
+        [np.int16(2)],
+    ],
 )
-def test_one_patient_may_be_written_in_several_ways(one, other):
-    assert normal_id(one) == normal_id(other) != ""
+def test_a_patient_is_found_in_a_column_of_any_type(ids):
+    assert shared_patients({"id": ids}, {"id": [2, "nan", ""]}, "id") == {"2"}
+
+
+def test_chexperts_patients_are_found_whatever_their_padding():
+    one, other = ({"Patient": [who]} for who in ("patient1", "patient00001"))
+    assert has_leak(one, other, "Patient")
+    assert not has_leak(one, {"Patient": ["patient00010"]}, "Patient")
+
+
+def test_an_empty_cell_is_no_common_patient():
+    for cell in (None, "", float("nan"), pd.NA, np.ma.masked, b""):
+        assert not has_leak({"id": [cell]}, {"id": [cell]}, "id")
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("patient013", "patient13"), (13, 130), ("1.5", "15"), ("1٣", "13")]
+    "table",
+    [
+        pd.DataFrame([[1, 2]], columns=["id", "id"]),  # frame["id"] is both columns
+        {"id": np.array([[1], [2]])},
+        {"id": "12"},
+        {"id": b"12"},
+    ],
 )
-def test_other_spellings_are_other_patients(one, other):
-    assert normal_id(one) != normal_id(other)
-
-
-@pytest.mark.parametrize("cell", [None, "", "  ", float("nan"), np.nan, pd.NA, pd.NaT])
-def test_an_empty_cell_is_nobody(cell):
-    assert normal_id(cell) == ""
-    assert not has_leak({"id": [cell]}, {"id": [cell]}, "id")
+def test_a_column_that_is_no_column_is_refused(table):
+    with pytest.raises(RecordError, match=r"column 'id' is no single column of cells"):
+        has_leak(table, {"id": [1]}, "id")
 
 
 def test_a_missing_column_is_named_with_the_nearest(tmp_path):
@@ -114,9 +138,28 @@ def test_overlaps_are_intersections(splits):
         )
 
 
-def test_a_patient_is_shown_as_a_hash():
-    assert shown_patient("patient00001").startswith("#")
-    assert "00001" not in shown_patient("patient00001")
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        ("train", "test", "the official train set and in the official test set"),
+        ("test", "train", "the official train set and in the official test set"),
+        ("val", "train", "the official train set and in the official valid set"),
+        ("val", "test", "the official valid set and in the official test set"),
+        ("test", "", "the official test set and in no official set"),
+    ],
+)
+def test_a_patient_in_two_official_sets_is_refused_by_a_keyed_hash(
+    make_dataset, make_record, key, one, other, words
+):
+    records = [make_record(patient, 0, split="train") for patient in (1, 2)]
+    dataset = make_dataset(records=[*records, make_record(3, 0, split=one)])
+    refuse_shared_patients(dataset, Tokens(key))
+    # in another spelling, as another list may have it
+    again = replace(make_record(3, 1, split=other), patient_id="Patient 3")
+    with pytest.raises(LeakError) as caught:
+        refuse_shared_patients(replace(dataset, records=(*dataset.records, again)), Tokens(key))
+    assert f"1 patients are in {words}: {Tokens(key).patient('patient3')}" in str(caught.value)
+    assert "patient3" not in str(caught.value)
 
 
 @pytest.mark.real

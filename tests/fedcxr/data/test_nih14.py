@@ -4,6 +4,7 @@ import pytest
 
 from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
 from fedcxr.data.read import read_dataset
+from fedcxr.data.records import OfficialSet
 from fedcxr.errors import DataError, LeakError, RecordError
 
 HEADER = (
@@ -80,6 +81,18 @@ def test_the_official_lists_are_kept_and_one_is_the_complement_of_the_other(
 ):
     dataset = read_dataset(make_tree(tmp_path, train=train, test=test))
     assert [record.split for record in dataset.records] == splits
+    kind, file = (
+        ("nih-test-list", "test_list.txt") if test else ("nih-unlisted", "train_val_list.txt")
+    )
+    expected = (OfficialSet("test", kind, (file,), "nih14"),) if train or test else ()
+    assert dataset.official == expected
+
+
+def test_a_test_list_of_other_images_is_no_official_test_set(tmp_path):
+    every = [row.partition(",")[0] for row in ROWS]
+    dataset = read_dataset(make_tree(tmp_path, train=every, test=["00000099_000.png"]))
+    assert dataset.official == ()
+    assert "No image of the table is in the official test set." in dataset.notes
 
 
 def test_images_in_neither_list_are_left_out_and_counted(tmp_path):
@@ -96,8 +109,11 @@ def test_an_image_in_both_lists_is_refused(tmp_path):
 
 
 def test_lists_of_other_images_are_refused(tmp_path):
-    with pytest.raises(DataError, match="no image of the table is in the official lists"):
-        read_dataset(make_tree(tmp_path, train=["a.png"], test=["b.png"]))
+    for number, lists in enumerate(
+        ({"train": ["a.png"], "test": ["b.png"]}, {"train": ["a.png"]}, {"test": ["b.png"]})
+    ):
+        with pytest.raises(DataError, match="no image of the table is in the official lists"):
+            read_dataset(make_tree(tmp_path / str(number), **lists))
 
 
 def test_images_lie_in_twelve_folders_as_downloaded(tmp_path):
@@ -111,6 +127,55 @@ def test_images_lie_in_twelve_folders_as_downloaded(tmp_path):
         "images_012/images/00000002_000.png",
         "images/00000002_001.png",  # nowhere on disk: the cache will say that it is missing
     ]
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_masks_of_the_same_names_in_a_folder_of_their_own_are_not_read(tmp_path):
+    folder = make_tree(tmp_path)
+    name = "00000001_000.png"
+    others = ("images_masks", "images_small", "images_001_masks/images", "masks")
+    touch(folder / "images_001/images" / name, *(folder / other / name for other in others))
+    assert read_dataset(folder).records[0].path == f"images_001/images/{name}"
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("images", "images_001/images"),
+        ("images_001/images", "images_001"),
+        ("images_001/images", "images_013"),
+        ("images", "images/images"),
+        ("images", "sample/images"),
+    ],
+)
+def test_one_name_in_two_folders_is_refused_with_both(tmp_path, places):
+    folder = make_tree(tmp_path)
+    names = ["00000001_000.png", "00000002_000.png"]
+    touch(*(folder / place / name for place in places for name in [*names, "Thumbs.db"]))
+    with pytest.raises(DataError) as caught:
+        read_dataset(folder)
+    assert "2 images are there twice, and which file is meant cannot be told: the first is " in (
+        str(caught.value)
+    )
+    for place in places:
+        assert f"{place}/{names[0]}" in str(caught.value)
+    assert caught.value.exit_code == 3
+    assert "Move the files that are not meant out of the data folder" in str(caught.value)
+
+
+def test_two_names_of_one_file_are_one_image(tmp_path):
+    folder = make_tree(tmp_path)
+    touch(folder / "images_001/images/00000001_000.png")
+    (folder / "images").rmdir()
+    (folder / "images").symlink_to("images_001/images")  # as if to please another program
+    (folder / "images_002").mkdir()
+    (folder / "images_002/00000001_000.png").hardlink_to(folder / "images/00000001_000.png")
+    assert read_dataset(folder).records[0].path == "images/00000001_000.png"
 
 
 @pytest.mark.parametrize(

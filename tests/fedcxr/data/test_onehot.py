@@ -4,6 +4,7 @@ from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
 from fedcxr.data.leaks import has_leak
 from fedcxr.data.read import read_dataset
 from fedcxr.data.readers.nih14_onehot import read_onehot, read_onehot_tables
+from fedcxr.data.records import OfficialSet
 from fedcxr.errors import ConfigError, DataError, LeakError, RecordError
 
 # As the course has them: the columns stand in another order in test.csv.
@@ -53,13 +54,18 @@ def test_a_record_says_what_little_the_tables_know(folder):
     assert (record.view, record.projection, record.sex, record.age) == ("frontal", "", "", None)
 
 
-def test_the_notes_credit_nih_and_name_the_test_set(folder):
-    notes = " ".join(read_dataset(folder).notes)
-    assert "NIH Clinical Center" in notes
-    assert "The test set is that of the test table." in notes
-    assert "The valid table is left out: validation patients are drawn from train." in notes
+def test_the_notes_credit_nih_and_the_held_out_tables_are_named(write, folder):
+    dataset = read_dataset(folder)
+    assert "NIH Clinical Center" in " ".join(dataset.notes)
+    assert dataset.official == (
+        OfficialSet("val", "table", ("valid-small.csv",), "nih14"),
+        OfficialSet("test", "table", ("test.csv",), "nih14"),
+    )
+    write("test.csv")  # a header and no rows
+    assert [one.split for one in read_dataset(folder).official] == ["val"]
     (folder / "test.csv").unlink()
-    assert "The test set is drawn from the patients." in " ".join(read_dataset(folder).notes)
+    (folder / "valid-small.csv").unlink()
+    assert read_dataset(folder).official == ()
 
 
 @pytest.mark.parametrize("place", ["", "images-small/", "images/"])
@@ -67,6 +73,15 @@ def test_images_lie_beside_the_tables_or_in_a_folder(folder, place):
     (folder / place).mkdir(exist_ok=True)
     (folder / f"{place}00000002_000.png").touch()
     assert read_dataset(folder).records[2].path == f"{place}00000002_000.png"
+
+
+def test_an_image_beside_the_tables_and_in_a_folder_is_refused(folder):
+    (folder / "images-small").mkdir()
+    for place in ("", "images-small/"):
+        (folder / f"{place}00000002_000.png").write_text(place)
+    words = r"1 image is there twice.*: the first is 00000002_000.png or images-small/00000002_000"
+    with pytest.raises(DataError, match=words):
+        read_dataset(folder)
 
 
 def test_a_patient_of_two_splits_is_refused_with_counts_and_hashes(write, folder):
@@ -100,6 +115,49 @@ def test_a_table_whose_name_says_no_split_is_left_out_beside_those_that_do(write
     dataset = read_dataset(folder)
     assert len(dataset.records) == 4
     assert "everything.csv: left out, since the name does not say the split." in dataset.notes
+
+
+@pytest.mark.parametrize(
+    "name", ["nih_test.csv", "my-test-small.csv", "2024 Test.csv", "nihTest.csv", "testing.csv"]
+)
+def test_a_table_named_test_somewhere_is_tested_on(write, folder, name):
+    (folder / "test.csv").rename(folder / name)
+    records = read_dataset(folder).records
+    assert [record.split for record in records] == ["train", "train", "val", "test"]
+    assert records[3].patient_id == "3"
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("nih_train_val.csv", "train"),
+        ("train-valid-small.csv", "train"),
+        ("dev.csv", "val"),
+        ("NIH_VALIDATION.csv", "val"),
+        ("latest.csv", ""),
+        ("contest-values.csv", ""),
+        ("detrain.csv", ""),
+    ],
+)
+def test_the_words_of_a_name_say_its_split(write, tmp_path, name, split):
+    write(name, ("a.png", "1", "Mass"))
+    assert read_dataset(tmp_path).records[0].split == split
+
+
+@pytest.mark.parametrize("name", ["train_test.csv", "test-valid.csv", "train_val_test.csv"])
+def test_a_name_that_says_two_splits_is_refused(write, folder, name):
+    write(name, ("a.png", "9", "Mass"))
+    with pytest.raises(DataError, match=rf"{name}: its name says .* and .*Rename it so that"):
+        read_dataset(folder)
+
+
+def test_one_image_under_two_patients_in_two_splits_is_refused(write, folder):
+    write("test.csv", ("00000001_000.png", "3", "Mass"), header=TEST_HEADER)
+    words = (
+        r"1 images are in two tables: the first, 00000001_000.png, is in train-small.csv and in te"
+    )
+    with pytest.raises(RecordError, match=words):
+        read_dataset(folder)
 
 
 def test_train_csv_with_these_columns_is_no_chexpert(write, tmp_path):
@@ -150,7 +208,9 @@ def test_wrong_images_and_patients_are_refused(write, folder, image, patient, wo
 
 def test_one_image_in_two_tables_of_a_split_is_refused(write, folder):
     write("train-more.csv", ("00000001_000.png", "1"))
-    with pytest.raises(RecordError, match=r"00000001_000.png is in two tables of the train split"):
+    with pytest.raises(
+        RecordError, match=r"1 images are in two tables: .* is in train-more.csv and in tr"
+    ):
         read_dataset(folder)
 
 

@@ -42,6 +42,7 @@ def test_the_json_keeps_its_shape(report):
                 "files",
                 "disk",
                 "notes",
+                "official_sets",
                 "seconds",
             ]
         )

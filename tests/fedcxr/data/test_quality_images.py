@@ -96,6 +96,18 @@ def test_every_way_to_lose_a_file_has_its_kind(copy):
     assert report.images.good == report.num_images - 6
 
 
+def test_a_missing_image_that_has_another_ending_is_told_of(copy):
+    one = frontals(copy)[0]
+    one.rename(one.with_suffix(".png"))
+    kinds, _ = kinds_of(copy)
+    told = f"In place of {name(copy, one)} there is {name(copy, one.with_suffix('.png'))}: correct"
+    assert told in kinds["missing"].text
+    for path in copy.rglob("*.jpg"):
+        path.rename(path.with_suffix(".jpeg"))
+    kinds, _ = kinds_of(copy)
+    assert told in kinds["no-images"].text
+
+
 def test_a_link_out_of_the_folder_is_named_and_not_followed(copy, tmp_path):
     secret = tmp_path / "secret.jpg"
     path = frontals(copy)[0]

@@ -287,6 +287,37 @@ def test_leaking_one_hot_tables_are_counted_and_not_refused(tmp_path):
     assert report.label_counts["train"]["Edema"]["negative"] == 3
 
 
+def test_leaking_one_hot_tables_with_images_in_two_places_are_a_finding(tmp_path):
+    folder = onehot(tmp_path, train=[1, 2, 3], valid=[3, 4])
+    for place in ("images", "images_001"):
+        (folder / place).mkdir()
+        (folder / place / "00000001_000.png").touch()
+    kinds, _ = kinds_of(folder)
+    assert "1 image is there twice" in kinds["table"].text
+    assert kinds["patients-shared"].count == 1
+
+
+def test_two_tables_of_one_split_may_share_patients(tmp_path):
+    folder = onehot(tmp_path, train_a=[1], train_b=[2], nih_test=[5])
+    for name in ("train_a", "train_b"):
+        rows = rows_of(folder / f"{name}.csv")
+        rows.append(
+            ["00000009_000.png" if name == "train_a" else "00000009_001.png", *rows[1][1:-1], 9]
+        )
+        write_rows(folder / f"{name}.csv", rows)
+    kinds, report = kinds_of(folder)
+    assert "patients-shared" not in kinds
+    assert [(p.first, p.second) for p in report.pairs] == [
+        ("train_a", "nih_test"),
+        ("train_b", "nih_test"),
+    ]
+
+
+def test_a_table_name_that_says_two_splits_is_a_finding(tmp_path):
+    kinds, _ = kinds_of(onehot(tmp_path, train_test=[1], valid=[2]))
+    assert "its name says test and train" in kinds["table"].text
+
+
 def test_disjoint_one_hot_tables_are_clean(tmp_path):
     _, report = kinds_of(onehot(tmp_path, train=[1, 2, 3], valid=[4], test=[5]))
     assert report.is_clean

@@ -102,7 +102,18 @@ def make_data(labels, layout, clients):
         "val_images": 450,
         "val_patients": 190,
         "score_by": "image",
-        "split": "own random split of patients",
+        "test_set": {
+            "parts": [
+                {
+                    "origin": "drawn",
+                    "source": layout,
+                    "fraction": 0.2,
+                    "patients": PATIENTS,
+                    "of_patients": 5 * PATIENTS,
+                }
+            ],
+            "left_out": [],
+        },
         "partition": {"scheme": "dirichlet", "clients": clients, "digest": "b3" * 32},
     }
 

@@ -3,7 +3,9 @@ import pytest
 from comparison_example import TOO_SMALL, make_comparison, put
 
 from fedcxr.data.labels import CHEXPERT_LABELS, NIH14_LABELS
-from fedcxr.report.comparison import answer, published
+from fedcxr.data.origin import DrawnPart, FoldPart, OfficialPart, TestSet
+from fedcxr.data.records import OfficialSet
+from fedcxr.report.comparison import answer, headline, published
 from fedcxr.report.comparison.checklist import CLAIM, CLAIM_ITEMS, TRIPOD_ITEMS, checklist
 from fedcxr.report.comparison.load import read_comparison
 from fedcxr.report.published import CHEXNET, CHEXPERT, SOURCES, WANG
@@ -150,14 +152,41 @@ def test_what_is_unlike_is_said_for_each_source(tmp_path):
         assert word not in told
 
 
-def test_the_official_valid_set_is_the_one_that_the_chexpert_paper_was_scored_on(tmp_path):
+VALID = OfficialSet("test", "chexpert-valid", ("valid.csv",), "chexpert")
+
+
+@pytest.mark.parametrize(
+    ("parts", "is_same"),
+    [
+        ([OfficialPart(VALID, 200)], True),
+        ([OfficialPart(VALID, 199)], False),  # a patient is missing: another set
+        ([OfficialPart(OfficialSet("test", "table", ("valid.csv",)), 200)], False),
+        ([OfficialPart(VALID, 200), DrawnPart("nih14", 0.2, 5, 25)], False),
+        ([FoldPart(0, 5, 200, 1000)], False),
+    ],
+)
+def test_the_official_valid_set_is_the_one_that_the_chexpert_paper_was_scored_on(
+    tmp_path, parts, is_same
+):
     tree = make_comparison(labels=LABELS)
-    tree["data"]["split"] = "valid.csv, the official valid set"
+    tree["data"]["test_set"] = TestSet(tuple(parts)).to_json()
     assert not published.beside_comparison(read(tmp_path, tree))[0].on_same_images  # synthetic
     tree["data"]["synthetic"] = False
     (found,) = published.beside_comparison(read(tmp_path, tree))
-    assert found.on_same_images
-    assert "Other split" not in " ".join(found.unlike)
+    assert found.on_same_images == is_same
+    assert ("Other split" in " ".join(found.unlike)) != is_same
+
+
+def test_a_comparison_that_does_not_say_where_its_test_set_is_from_says_so(tmp_path):
+    tree = make_comparison(labels=LABELS)
+    del tree["data"]["test_set"]
+    comparison = read(tmp_path, tree)
+    assert "ours: not told, 900 images" in " ".join(
+        published.beside_comparison(comparison)[0].unlike
+    )
+    assert "Split" not in [fact.name for fact in headline.settings(comparison)]
+    rows = {row[0]: row for row in checklist(comparison).only("guideline", CLAIM).rows}
+    assert rows["19"][2] == "open"
 
 
 def test_a_layout_without_papers_has_no_columns(tmp_path):

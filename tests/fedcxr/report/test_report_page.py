@@ -9,6 +9,8 @@ from fake_run import change, put_json, write_run
 from outline import Outline
 
 from fedcxr.data.labels import NIH14_LABELS
+from fedcxr.data.origin import OfficialPart, TestSet
+from fedcxr.data.records import OfficialSet
 from fedcxr.errors import ArtefactError
 from fedcxr.report.page import write_report
 
@@ -358,9 +360,20 @@ def test_a_run_stands_beside_the_paper_of_its_layout_and_says_what_differs(whole
     assert re.search(r"Atelectasis 0\.\d{3} 0\.\d\d–0\.\d\d 0\.858", text)
     nih = write_run(tmp_path / "nih", labels=NIH14_LABELS, undefined=(), gradcam=False)
     change(nih / "partition" / "plan.json", layout="nih14", source="/data")
-    notes = ["The test set is NIH's official test list."]
-    change(nih / "manifest.json", data={"layout": "nih14", "source": "/data", "notes": notes})
+    official = OfficialPart(OfficialSet("test", "nih-test-list", ("test_list.txt",), "nih14"), 60)
+    test_set = TestSet((official,)).to_json()
+    data = {"layout": "nih14", "source": "/data", "notes": [], "test_set": test_set}
+    change(nih / "manifest.json", data=data)
     told = Outline(report(nih)).text
     assert "AUROC beside Wang et al. 2017 and CheXNet" in told
     assert "ours: NIH's official test list, " in told
     assert "Other data" not in told
+
+
+def test_a_run_that_does_not_say_where_its_test_set_is_from_says_so(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    assert "ours: not told" in Outline(report(run)).text
+    data = {"layout": "chexpert", "test_set": {"parts": "The test set is valid.csv."}}
+    change(run / "manifest.json", data=data)
+    with pytest.raises(ArtefactError, match=r"manifest.json: data.test_set is no description"):
+        report(run)

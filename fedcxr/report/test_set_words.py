@@ -1,0 +1,89 @@
+"""Who the test patients are, in words: for the pages, a run's notes and the commands."""
+
+from collections.abc import Sequence
+
+from fedcxr.data.origin import DrawnPart, FoldPart, OfficialPart, TestSet
+from fedcxr.data.records import OfficialSet
+from fedcxr.report.wording import count
+
+OWN_SPLIT = "own random split of patients"
+
+_KINDS = {
+    "chexpert-valid": "{files}, the official valid set",
+    "chexpert-test-2022": "{files}, CheXpert's 2022 test set",
+    "nih-test-list": "NIH's official test list",
+    "nih-unlisted": "the images that {files} does not name",
+}
+_VAL_LEFT_OUT = "validation patients are drawn from the others"
+
+
+def notes_of(test_set: TestSet) -> list[str]:
+    """Return sentences that say where the test patients came from, and what was left out.
+
+    Those of joined data begin with the source.
+    """
+    sources = {one.source for one in (*test_set.parts, *test_set.left_out)} - {""}
+    is_joined = len(sources) > 1
+    told = [(part.source, _sentence(part)) for part in test_set.parts]
+    told += [(one.source, _left_out(one)) for one in test_set.left_out]
+    return [f"{source}: {text}" if is_joined and source else text for source, text in told]
+
+
+def notes_of_official(official: Sequence[OfficialSet]) -> list[str]:
+    """Return sentences that say what a run without folds would do with the official sets."""
+    told = [_tested(one) if one.split == "test" else _left_out(one) for one in official]
+    if any(one.split == "test" for one in official):
+        return told
+    return ["There is no official test set: a run draws its test patients.", *told]
+
+
+def split_words(test_set: TestSet | None) -> str:
+    """Return in a few words who is held out, nothing where it is not known.
+
+    >>> split_words(TestSet((OfficialPart(OfficialSet("test", "nih-test-list"), 3),)))
+    "NIH's official test list"
+    """
+    if test_set is None:
+        return ""
+    return "; ".join(dict.fromkeys(_few_words(part) for part in test_set.parts))
+
+
+def _few_words(part: OfficialPart | DrawnPart | FoldPart) -> str:
+    match part:
+        case OfficialPart():
+            return _name(part.official)
+        case DrawnPart():
+            return OWN_SPLIT
+        case FoldPart():
+            return f"one of {part.folds} equal parts of the patients, drawn at random"
+
+
+def _sentence(part: OfficialPart | DrawnPart | FoldPart) -> str:
+    match part:
+        case OfficialPart():
+            return _tested(part.official)
+        case DrawnPart():
+            drawn = f"{count(part.patients)} of {count(part.of_patients)}"
+            return f"The test set is drawn from the patients: {drawn}."
+        case FoldPart():
+            drawn = f"{count(part.patients)} of {count(part.of_patients)} patients"
+            return f"The test set is fold {part.fold} of 0 to {part.folds - 1}: {drawn}."
+
+
+def _tested(official: OfficialSet) -> str:
+    # the name of the valid set says otherwise
+    more = "; it is never used to choose" if official.kind == "chexpert-valid" else ""
+    return f"The test set is {_name(official)}{more}."
+
+
+def _left_out(official: OfficialSet) -> str:
+    if official.split == "test":
+        return f"Left out of the cross-validation: {_name(official)}."
+    return f"Left out: {_name(official)}; {_VAL_LEFT_OUT}."
+
+
+def _name(official: OfficialSet) -> str:
+    words = _KINDS.get(official.kind, "{files}")
+    if "{files}" in words and not official.files:
+        return f"the official {official.split} set"
+    return words.format(files=", ".join(official.files))

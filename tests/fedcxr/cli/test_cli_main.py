@@ -28,6 +28,7 @@ CODES = {
     "ArtefactError": 4,
     "NetworkError": 5,
     "RunError": 6,
+    "StorageError": 6,
     "QuorumError": 6,
     "StoppedError": 130,
 }

@@ -5,12 +5,16 @@ from typing import Annotated
 
 import typer
 
+from fedcxr.cli import options as o
 from fedcxr.collector import collector_paused
+from fedcxr.home import expanded
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
-    data: Annotated[Path, typer.Option(help="A data set's folder.")],
+    run: o.Run,
+    data: Annotated[
+        Path, typer.Option(help="A data set's folder.", metavar="DIR", parser=expanded)
+    ],
     split: Annotated[
         str, typer.Option(help="test: its official test images where it has them; all: every one.")
     ] = "test",
@@ -24,11 +28,16 @@ def evaluate(
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files.")],
-    out: Annotated[Path, typer.Option(help="Folder for predictions.csv and the overlays.")] = Path(
-        "predictions"
-    ),
+    run: o.Run,
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files.", metavar="IMAGE...", parser=expanded)
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for predictions.csv and the overlays.", metavar="DIR", parser=expanded
+        ),
+    ] = Path("predictions"),
     label: Annotated[
         str | None, typer.Option(help="Draw Grad-CAM for this label; default the most probable.")
     ] = None,

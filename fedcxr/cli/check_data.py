@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcxr.errors import ConfigError, DataError
+from fedcxr.home import expanded
 
 if TYPE_CHECKING:
     from fedcxr.data.quality.findings import DataReport
     from fedcxr.data.quality.images import Progress
 
+_PRINTED = Path("-")
+"""The file name that stands for stdout."""
+
 
 def check_data(
-    folder: Annotated[Path, typer.Argument(help="The data set's folder.", metavar="DIR")],
+    folder: Annotated[
+        Path, typer.Argument(help="The data set's folder.", metavar="DIR", parser=expanded)
+    ],
     labels_only: Annotated[
         bool, typer.Option("--labels-only", help="Look at the tables and at no image.")
     ] = False,
@@ -26,13 +32,26 @@ def check_data(
     ] = None,
     splits: Annotated[
         list[Path] | None,
-        typer.Option(help="A file of one split, CSV or image names; give it once for each."),
+        typer.Option(
+            help="A file of one split, CSV or image names; give it once for each.",
+            metavar="FILE",
+            parser=expanded,
+        ),
     ] = None,
     json_file: Annotated[
-        str | None, typer.Option("--json", help="Write the report here; - prints it instead.")
+        Path | None,
+        typer.Option(
+            "--json",
+            help="Write the report here; - prints it instead.",
+            metavar="FILE",
+            parser=expanded,
+        ),
     ] = None,
     html_file: Annotated[
-        Path | None, typer.Option("--html", help="Write the report here as a page.")
+        Path | None,
+        typer.Option(
+            "--html", help="Write the report here as a page.", metavar="FILE", parser=expanded
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Threads or processes that decode; default one a core.")
@@ -62,23 +81,23 @@ def check_data(
         raise typer.Exit(DataError.exit_code)
 
 
-def _write(report: "DataReport", json_file: str | None, html_file: Path | None) -> None:
+def _write(report: "DataReport", json_file: Path | None, html_file: Path | None) -> None:
     """Print the report, as JSON if that goes to the terminal, and write the files asked for."""
     from fedcxr.atomic import write_text_atomically
     from fedcxr.cli.data_text import print_report
 
     text = json.dumps(report.to_json(), indent=1, allow_nan=False) + "\n"
-    if json_file == "-":
+    if json_file == _PRINTED:
         print(text, end="")
     else:
         print_report(report)
-    if json_file not in (None, "-"):
-        write_text_atomically(Path(str(json_file)), text)
+        if json_file is not None:
+            write_text_atomically(json_file, text)
     if html_file is not None:
         from fedcxr.report.data_page import write_data_page
 
         written = write_data_page(report, html_file)
-        print(f"Page: {written}", file=sys.stderr if json_file == "-" else sys.stdout)
+        print(f"Page: {written}", file=sys.stderr if json_file == _PRINTED else sys.stdout)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from fedcxr.cli.signature import takes_flags
 from fedcxr.collector import collector_paused
 from fedcxr.engines.fork_server import fork_server
 from fedcxr.errors import ConfigError, StoppedError
+from fedcxr.home import expanded
 
 _TRAININGS = "fedcxr.experiments.trainings"
 _LINE_EVERY_S = 30.0
@@ -138,7 +139,7 @@ def _further(arms: list[str]) -> dict[str, Path]:
             raise ConfigError(f"--arm {text}: expected NAME=FILE, as in prox=prox.yaml.")
         if name in found:
             raise ConfigError(f"--arm {text}: there is an arm {name} already; choose another name.")
-        found[name] = Path(path)
+        found[name] = expanded(path)
     return found
 
 

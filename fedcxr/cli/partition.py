@@ -9,6 +9,7 @@ import typer
 from fedcxr.cli import options as o
 from fedcxr.cli.flags import config_from_flags
 from fedcxr.errors import ConfigError
+from fedcxr.home import expanded
 
 if TYPE_CHECKING:  # numpy and rich: too heavy for `fedcxr --help`
     from rich.table import Table
@@ -21,7 +22,9 @@ _WIDTH = 140
 
 
 def partition(
-    out: Annotated[Path, typer.Option(help="The partition folder to make.")],
+    out: Annotated[
+        Path, typer.Option(help="The partition folder to make.", metavar="DIR", parser=expanded)
+    ],
     data: Annotated[
         list[str] | None,
         typer.Argument(metavar="[DIR]...", help="CheXpert or NIH folder; several are joined."),

@@ -1,15 +1,15 @@
 """`fedcxr resume`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedcxr.cli import options as o
 from fedcxr.collector import collector_paused
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(help="A run's or a comparison's folder.")],
+    run: o.Run,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
 ) -> None:
     """Go on with what stopped, from its last finished round, to the same bits."""

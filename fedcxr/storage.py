@@ -42,15 +42,20 @@ def refused(path: Path, err: OSError) -> StorageError:
     return told
 
 
+def is_full(err: OSError) -> bool:
+    """Return whether there is no room left, on the disk or for this user."""
+    return err.errno in _FULL
+
+
 def mend(path: Path, err: OSError) -> str:
     """Return what to do when `path` cannot be written, as a sentence."""
     if err.errno in _TOO_LONG:
         return "Choose a shorter name."
     if is_in_home(path):
         there = f"fedcxr's home folder is {home_folder()}"
-        if err.errno in _FULL:
+        if is_full(err):
             return f"{there}: make room (see `fedcxr clean`), or set FEDCXR_HOME to another disk."
         return f"{there}: set FEDCXR_HOME to a folder that can be written."
-    if err.errno in _FULL:
+    if is_full(err):
         return "Make room, or name a folder on another disk."
     return "Name a folder that can be written."

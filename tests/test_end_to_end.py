@@ -194,7 +194,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, more):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_exits_130_and_keeps_what_it_has(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_run_exits_130_and_keeps_what_it_has(tmp_path, number):
     flags = ["--set", "server.rounds=50", "--set", "engine.workers=2"]
     process = subprocess.Popen(command(tmp_path, *flags), stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("*/rounds.jsonl")):
@@ -202,7 +203,7 @@ def test_an_interrupted_run_exits_130_and_keeps_what_it_has(tmp_path):
         time.sleep(0.05)
     run = next(tmp_path.iterdir())
     wait_for(run / "rounds.jsonl", '{"round": 1,')
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"fedcxr resume {run}" in told

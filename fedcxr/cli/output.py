@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
+from fedcxr.filenames import readable
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -50,18 +52,14 @@ def secure_output() -> None:
     sys.stdout = _secured(sys.stdout, 1, _tell_of)
 
 
-def plain_signs(err: UnicodeError) -> tuple[str, int]:
+def plain_signs(err: UnicodeError) -> tuple[str | bytes, int]:
     """Return what stands for the signs that cannot be encoded; an error handler of `codecs`."""
     if not isinstance(err, UnicodeEncodeError):
         raise err
-    text = err.object[err.start : err.end]
-    return "".join(_plain(sign, err.encoding) for sign in text), err.end
-
-
-def _plain(sign: str, encoding: str) -> str:
-    if "\ud800" <= sign <= "\udfff" and encoding.lower().startswith("utf"):
-        return "\ufffd"  # a byte of a file name
-    return _SIGNS.get(sign, "?")
+    signs = err.object[err.start : err.end]
+    if err.encoding == "utf-8":  # it lacks nothing but the bytes of file names
+        return readable(signs).encode(), err.end
+    return "".join(_SIGNS.get(sign, "?") for sign in signs), err.end
 
 
 def _open_if_closed(descriptor: int) -> None:

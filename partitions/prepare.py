@@ -26,6 +26,7 @@ from fedcxr.data.synthetic.write import embedded_dataset
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
 from fedcxr.errors import ArtefactError
 from fedcxr.home import home_folder
+from fedcxr.storage import writing
 from partitions.fit import check_fit
 from partitions.plan import PartitionPlan, make_partition, read_plan
 from partitions.plan_folder import FORMAT
@@ -55,6 +56,7 @@ def prepare(config: ExperimentConfig, progress: Progress | None = None) -> Prepa
         DataError: the data set is wrong or too many images are bad.
         LeakError: a patient would be in two places.
         ArtefactError: `partition.folder` is damaged or of other data.
+        StorageError: the home folder cannot be written.
     """
     return _prepare(config_key(config), progress)
 
@@ -87,6 +89,9 @@ def prepare_global(folder: Path, config: ExperimentConfig) -> Prepared:
 @lru_cache(maxsize=4)
 def _prepare(key_text: str, progress: Progress | None) -> Prepared:
     config = check_config(json.loads(key_text))
+    logs = home_folder() / "logs"
+    with writing(logs):  # here it can be said in words; a site that cannot log sends a bare code
+        logs.mkdir(parents=True, exist_ok=True)
     dataset = read_for(config)
     key = key_for(config)
     tokens = Tokens(key)

@@ -15,7 +15,8 @@ from fedcxr.config import load_config
 from fedcxr.data.synthetic.write import embedded_dataset
 from fedcxr.errors import ArtefactError, LeakError, NetworkError
 from fedcxr.experiments import resume, simulate
-from fedcxr.experiments.apply import evaluate_run, predict_images
+from fedcxr.experiments.apply import evaluate_run
+from fedcxr.experiments.predict import predict_images
 from fedcxr.home import home_folder
 from partitions.table import read_table
 
@@ -244,8 +245,9 @@ def test_one_disease_scored_by_study_over_all_views(tmp_path):
     assert run.summary["score_by"] == "study"
     # its model has an output for "uncertain", which is no probability of a label
     image = next((home_folder() / "synthetic").glob("*/*/valid/*/*/*.jpg"))
-    head, row = predict_images(run.path, [image], tmp_path / "out").read_text().splitlines()
-    assert head == "image,Pleural Effusion,gradcam_label,gradcam_file"
+    found = predict_images(run.path, [image], tmp_path / "out")
+    head, row = found.table.read_text().splitlines()
+    assert head == "image,Pleural Effusion,gradcam_label,gradcam_file,error"
     assert row.split(",")[2] == "Pleural Effusion"
 
 
@@ -262,11 +264,11 @@ def test_the_model_of_a_run_scores_other_data_without_its_own_patients(finished,
 
 def test_predict_writes_a_probability_for_each_label_and_an_overlay(finished, tmp_path):
     image = next((home_folder() / "synthetic").glob("*/*/valid/*/*/*.jpg"))
-    table = predict_images(finished.path, [image], tmp_path / "out")
-    head, row = table.read_text().splitlines()
+    found = predict_images(finished.path, [image], tmp_path / "out")
+    head, row = found.table.read_text().splitlines()
     assert head.split(",")[1:15] == list(finished.summary["auroc"])
     assert all(0 <= float(p) <= 1 for p in row.split(",")[1:15])
-    assert (tmp_path / "out" / row.split(",")[-1]).stat().st_size > 1000
+    assert (tmp_path / "out" / row.split(",")[-2]).stat().st_size > 1000
 
 
 @pytest.mark.real

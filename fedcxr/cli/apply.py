@@ -1,4 +1,4 @@
-"""`fedcxr evaluate` and `fedcxr predict`: using the global model of a finished run."""
+"""`fedcxr evaluate`: a finished run's model on other data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,25 +25,3 @@ def evaluate(
         from fedcxr.experiments.apply import evaluate_run
 
     print_scores(evaluate_run(run, data, split=split))
-
-
-def predict(
-    run: o.Run,
-    images: Annotated[
-        list[Path], typer.Argument(help="Image files.", metavar="IMAGE...", parser=expanded)
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            help="Folder for predictions.csv and the overlays.", metavar="DIR", parser=expanded
-        ),
-    ] = Path("predictions"),
-    label: Annotated[
-        str | None, typer.Option(help="Draw Grad-CAM for this label; default the most probable.")
-    ] = None,
-) -> None:
-    """Write each image's probability per label (CSV) and a Grad-CAM overlay (PNG)."""
-    with collector_paused():
-        from fedcxr.experiments.apply import predict_images
-
-    print(predict_images(run, images, out, label=label))

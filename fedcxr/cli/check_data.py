@@ -2,19 +2,17 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcxr.cli.bar import progress_bar
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.home import expanded
 
 if TYPE_CHECKING:
     from fedcxr.data.quality.findings import DataReport
-    from fedcxr.data.quality.images import Progress
 
 _PRINTED = Path("-")
 """The file name that stands for stdout."""
@@ -67,14 +65,14 @@ def check_data(
 
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers {workers}: give at least 1.")
-    with _progress() as progress:
+    with progress_bar("Reading the tables") as show:
         report = check(
             folder,
             labels_only=labels_only,
             sample=sample,
             splits=splits or (),
             workers=workers,
-            progress=progress,
+            progress=show and (lambda what, done, total: show(f"{what} images", done, total)),
         )
     _write(report, json_file, html_file)
     if not report.is_clean:
@@ -98,34 +96,3 @@ def _write(report: "DataReport", json_file: Path | None, html_file: Path | None)
 
         written = write_data_page(report, html_file)
         print(f"Page: {written}", file=sys.stderr if json_file == _PRINTED else sys.stdout)
-
-
-@contextmanager
-def _progress() -> "Iterator[Progress | None]":
-    """Yield what shows the progress on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task("Reading the tables", total=None)
-
-        def show(what: str, done: int, total: int) -> None:
-            bar.update(task, description=f"{what} images", completed=done, total=total or None)
-
-        yield show

@@ -14,11 +14,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedcxr import __version__
-from fedcxr.cli.apply import evaluate, predict
+from fedcxr.cli.apply import evaluate
 from fedcxr.cli.check_data import check_data
 from fedcxr.cli.compare import compare
 from fedcxr.cli.output import secure_output
 from fedcxr.cli.partition import partition
+from fedcxr.cli.predict import predict
 from fedcxr.cli.prepare import prepare
 from fedcxr.cli.report import report
 from fedcxr.cli.resume import resume

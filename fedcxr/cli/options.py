@@ -13,7 +13,8 @@ def _option(text: str, panel: str, *names: str) -> typer.models.OptionInfo:
     return found
 
 
-Run = Annotated[
+Run = Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN", parser=expanded)]
+RunOrComparison = Annotated[
     Path, typer.Argument(help="A run's or a comparison's folder.", metavar="RUN", parser=expanded)
 ]
 

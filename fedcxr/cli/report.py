@@ -4,7 +4,7 @@ from fedcxr.cli import options as o
 from fedcxr.collector import collector_paused
 
 
-def report(run: o.Run) -> None:
+def report(run: o.RunOrComparison) -> None:
     """Write a page again from the folder alone; a comparison's figures are computed anew."""
     with collector_paused():
         from fedcxr.experiments.compare import is_comparison, report_again

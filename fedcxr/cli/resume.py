@@ -9,7 +9,7 @@ from fedcxr.collector import collector_paused
 
 
 def resume(
-    run: o.Run,
+    run: o.RunOrComparison,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
 ) -> None:
     """Go on with what stopped, from its last finished round, to the same bits."""

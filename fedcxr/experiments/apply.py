@@ -1,7 +1,5 @@
-"""Using the global model of a finished run: on another data set, or on single images."""
+"""Using the global model of a finished run: opened, and scored on another data set."""
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,18 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config
 from fedcxr.cores import cores
 from fedcxr.data.cache.images import cache_of
-from fedcxr.data.images.decode import decode
 from fedcxr.data.read import read_dataset
 from fedcxr.data.readers.join import in_the_words_of, names_of_patient
 from fedcxr.data.records import DataSet
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
-from fedcxr.errors import ConfigError, DataError, ImageError, some
-from fedcxr.explain.overlay import write_overlay
+from fedcxr.errors import ConfigError, DataError, some
 from fedcxr.metrics.bootstrap import bootstrap_auroc
 from fedcxr.runs.folder import RunFolder
 from fedcxr.seeding import derive_seed
@@ -30,7 +25,6 @@ from partitions.plan import read_plan, tokenise
 from partitions.table import read_table
 from server.checkpoint import checkpoint_file, read_checkpoint
 from server.evaluate import GlobalModel, HeldOut, held_out, scored
-from server.explain import heat_maps
 from server.finish import score_table
 
 
@@ -132,41 +126,6 @@ def evaluate_run(path: Path, data: Path, *, split: str = "test") -> dict[str, An
     return scores
 
 
-def predict_images(path: Path, images: list[Path], out: Path, *, label: str | None = None) -> Path:
-    """Write `predictions.csv` (probabilities by label) and a Grad-CAM overlay of each image.
-
-    Raises:
-        ConfigError: an unknown label.
-        ImageError: an image that cannot be decoded; nothing is written then.
-    """
-    loaded = load_run(path)
-    labels = loaded.model.labels
-    if label is not None and label not in labels:
-        raise ConfigError(f"--label {label}: the model has {', '.join(labels)}.")
-    pixels = np.stack([_decode(image, loaded.config.model.image_size) for image in images])
-    names = np.array([str(image) for image in images])
-    data = HeldOut(
-        pixels,
-        np.arange(len(images)),
-        np.full((len(images), len(labels)), np.nan, np.float32),
-        names,
-        names,
-        names,
-    )
-    probs = loaded.model.predict(data)
-    chosen = [labels.index(label) if label else int(row.argmax()) for row in probs]
-    heat = heat_maps(loaded.model, data, range(len(images)), chosen)
-    out.mkdir(parents=True, exist_ok=True)
-    files = []
-    for number, (image, column) in enumerate(zip(images, chosen, strict=True)):
-        file = out / f"{number + 1:03d}-{image.stem}.png"
-        title = f"{labels[column]}: p = {probs[number, column]:.2f}"
-        write_overlay(file, pixels[number], heat[number], title=title, box=None)
-        files.append(file.name)
-    write_text_atomically(out / "predictions.csv", _csv(names, probs, labels, chosen, files))
-    return out / "predictions.csv"
-
-
 def _key_and_patients(loaded: LoadedRun) -> tuple[bytes, set[str]]:
     """Return the key of the run's tokens and the patients it learned from or chose its round on.
 
@@ -210,25 +169,3 @@ def _scores(
         "test_patients": len(set(images.patient_id.tolist())),
         "not_scored": [label for label in loaded.model.labels if label not in labels],
     }
-
-
-def _decode(image: Path, size_px: int) -> NDArray[np.uint8]:
-    try:
-        return decode(image, size_px)
-    except ImageError as err:
-        raise ImageError(f"{image}: {err}") from err
-
-
-def _csv(
-    names: NDArray[np.str_],
-    probs: NDArray[np.float32],
-    labels: tuple[str, ...],
-    chosen: list[int],
-    files: list[str],
-) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["image", *labels, "gradcam_label", "gradcam_file"])
-    for name, row, column, file in zip(names, probs, chosen, files, strict=True):
-        writer.writerow([name, *(f"{p:.6f}" for p in row), labels[column], file])
-    return buffer.getvalue()

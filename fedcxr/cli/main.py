@@ -16,6 +16,7 @@ import typer
 from fedcxr import __version__
 from fedcxr.cli.apply import evaluate
 from fedcxr.cli.check_data import check_data
+from fedcxr.cli.clean import clean
 from fedcxr.cli.compare import compare
 from fedcxr.cli.output import secure_output
 from fedcxr.cli.partition import partition
@@ -50,6 +51,7 @@ for verb in (
     prepare,
     partition,
     synth,
+    clean,
 ):
     cli.command()(verb)
 cli.add_typer(selftest, name="selftest")

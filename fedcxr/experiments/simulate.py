@@ -19,6 +19,7 @@ from fedcxr.engines.local import local_grid
 from fedcxr.engines.ray_address import check_reachable
 from fedcxr.models.registry import check_model
 from fedcxr.runs.folder import RunFolder
+from fedcxr.runs.registry import register_run
 from fedcxr.training.compiled import check_compile
 from fedcxr.training.device import check_gpus, resolve_device
 from partitions.plan import read_plan
@@ -162,7 +163,9 @@ def _new_job(config: ExperimentConfig, run: RunFolder, with_: Machinery) -> Job:
     begun = time.perf_counter()
     run.event("phase", name="prepare")
     ready = prepare(config, _Progress(run))
-    return start_job(config, run, ready, with_, prepare_seconds=time.perf_counter() - begun)
+    job = start_job(config, run, ready, with_, prepare_seconds=time.perf_counter() - begun)
+    register_run(run)
+    return job
 
 
 class _Progress:

@@ -9,6 +9,7 @@ FedCxrError                     6
 │   └── LeakError               3   a patient in two places
 ├── ArtefactError               4   a file that fedcxr wrote: checkpoint, cache, plan, run folder
 ├── NetworkError                5   a connection, a certificate, a key
+├── StorageError                6   a disk that is full or may not be written; also an OSError
 └── RunError                    6   the run itself
     ├── QuorumError             6   too few sites answered in time
     ├── DivergedError           6   a site's training left the finite numbers
@@ -58,6 +59,13 @@ class NetworkError(FedCxrError):
     """A connection, certificate or key was refused."""
 
     exit_code = 5
+
+
+class StorageError(FedCxrError, OSError):
+    """A file cannot be written; with the `errno` and `filename` of an OSError."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class RunError(FedCxrError):

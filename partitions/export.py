@@ -18,6 +18,8 @@ from fedcxr.data.paths import Fence
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import ArtefactError, some
+from fedcxr.filenames import shortened
+from fedcxr.storage import mend
 from partitions.plan_folder import (
     PLAN_JSON,
     TEST_CSV,
@@ -121,13 +123,13 @@ def _make_folder(out: Path, fill: Callable[[Path], None]) -> Path:
     """Make `out` whole or not at all."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ArtefactError(f"{out}: is there already. Name a new folder.")
-    building = out.parent / f".{out.name}-{uuid.uuid4().hex[:8]}"
+    building = out.parent / f".{shortened(out.name, 200)}-{uuid.uuid4().hex[:8]}"
     try:
         building.mkdir(parents=True)
         fill(building)
         building.rename(out)
     except OSError as err:
-        raise ArtefactError(f"{out}: cannot be written ({err.strerror}).") from err
+        raise ArtefactError(f"{out}: cannot be written ({err.strerror}). {mend(out, err)}") from err
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return out

@@ -10,6 +10,8 @@ from typing import Any
 from fedcxr.data.cache.writer import sha256_of
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import ArtefactError
+from fedcxr.filenames import shortened
+from fedcxr.storage import mend
 from partitions.patients import prove_disjoint
 from partitions.plan_folder import (
     PLAN_JSON,
@@ -42,7 +44,7 @@ def write_plan(
         LeakError: a patient or an image is in two sets.
         ArtefactError: `out` cannot be written.
     """
-    building = out.parent / f".{out.name}-{uuid.uuid4().hex[:8]}"
+    building = out.parent / f".{shortened(out.name, 200)}-{uuid.uuid4().hex[:8]}"
     try:
         for name, table in tables.items():
             (building / name).parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +59,9 @@ def write_plan(
                 raise
         return str(body["digest"])
     except OSError as err:
-        raise ArtefactError(f"{out}: the partition cannot be written ({err.strerror}).") from err
+        raise ArtefactError(
+            f"{out}: the partition cannot be written ({err.strerror}). {mend(out, err)}"
+        ) from err
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

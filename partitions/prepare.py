@@ -24,6 +24,7 @@ from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
 from fedcxr.errors import ArtefactError
 from fedcxr.home import home_folder
 from fedcxr.report.test_set_words import notes_of
+from fedcxr.storage import writing
 from partitions.changes import DataChanges, find_changes
 from partitions.fit import check_fit, check_key
 from partitions.plan import PartitionPlan, make_partition, read_plan
@@ -62,7 +63,11 @@ def prepare(config: ExperimentConfig, progress: Progress | None = None) -> Prepa
         DataError: the data set is wrong or too many images are bad.
         LeakError: a patient would be in two places.
         ArtefactError: `partition.folder` is damaged or of other data.
+        StorageError: the home folder cannot be written.
     """
+    logs = home_folder() / "logs"
+    with writing(logs):  # here it can be said in words; a site that cannot log sends a bare code
+        logs.mkdir(parents=True, exist_ok=True)
     read = read_for(config)
     tokens = Tokens(key_for(config))
     cache = cache_of(

@@ -11,6 +11,7 @@ from fedcxr.config.flower import config_from_run
 from fedcxr.cores import cores
 from fedcxr.errors import RunError
 from fedcxr.runs.folder import RunFolder
+from fedcxr.runs.registry import register_run
 from partitions.prepare import prepare, prepare_global
 from server.job import ComputePlan, Job
 from server.start import plan_compute, start_job
@@ -43,7 +44,9 @@ def job_from_context(grid: Grid, context: Context) -> Job:
         window = max(simulated.workers, cores()) + 1
         compute = ComputePlan("flwr run", simulated.workers, window, simulated.threads)
     run = RunFolder.create(Path(config.runs_dir), config.name)
-    return start_job(config, run, ready, compute, prepare_seconds=time.perf_counter() - begun)
+    job = start_job(config, run, ready, compute, prepare_seconds=time.perf_counter() - begun)
+    register_run(run, flower_run_id=str(context.run_id))
+    return job
 
 
 def _count_nodes(grid: Grid, config: ExperimentConfig) -> int:

@@ -184,6 +184,7 @@ def _manifest(job: Job) -> dict[str, Any]:
             "notes": list(prepared.notes),
             "test_set": plan.test_set.to_json(),
             "bad_images": prepared.bad_images,
+            "png_bits": prepared.png_bits,
         },
     }
 

@@ -16,7 +16,8 @@ from fedcxr.config import load_config
 from fedcxr.data.synthetic.write import embedded_dataset
 from fedcxr.errors import ArtefactError, LeakError, NetworkError
 from fedcxr.experiments import resume, simulate
-from fedcxr.experiments.apply import evaluate_run, predict_images
+from fedcxr.experiments.apply import evaluate_run
+from fedcxr.experiments.predict import predict_images
 from fedcxr.home import home_folder
 from partitions.table import read_table
 
@@ -209,7 +210,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, more):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_exits_130_and_keeps_what_it_has(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_run_exits_130_and_keeps_what_it_has(tmp_path, number):
     flags = ["--set", "server.rounds=50", "--set", "engine.workers=2"]
     process = subprocess.Popen(command(tmp_path, *flags), stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("*/rounds.jsonl")):
@@ -217,7 +219,7 @@ def test_an_interrupted_run_exits_130_and_keeps_what_it_has(tmp_path):
         time.sleep(0.05)
     run = next(tmp_path.iterdir())
     wait_for(run / "rounds.jsonl", '{"round": 1,')
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"fedcxr resume {run}" in told
@@ -258,8 +260,9 @@ def test_one_disease_scored_by_study_over_all_views(tmp_path):
     assert run.summary["score_by"] == "study"
     # its model has an output for "uncertain", which is no probability of a label
     image = next((home_folder() / "synthetic").glob("*/*/valid/*/*/*.jpg"))
-    head, row = predict_images(run.path, [image], tmp_path / "out").read_text().splitlines()
-    assert head == "image,Pleural Effusion,gradcam_label,gradcam_file"
+    found = predict_images(run.path, [image], tmp_path / "out")
+    head, row = found.table.read_text().splitlines()
+    assert head == "image,Pleural Effusion,gradcam_label,gradcam_file,error"
     assert row.split(",")[2] == "Pleural Effusion"
 
 
@@ -276,11 +279,11 @@ def test_the_model_of_a_run_scores_other_data_without_its_own_patients(finished,
 
 def test_predict_writes_a_probability_for_each_label_and_an_overlay(finished, tmp_path):
     image = next((home_folder() / "synthetic").glob("*/*/valid/*/*/*.jpg"))
-    table = predict_images(finished.path, [image], tmp_path / "out")
-    head, row = table.read_text().splitlines()
+    found = predict_images(finished.path, [image], tmp_path / "out")
+    head, row = found.table.read_text().splitlines()
     assert head.split(",")[1:15] == list(finished.summary["auroc"])
     assert all(0 <= float(p) <= 1 for p in row.split(",")[1:15])
-    assert (tmp_path / "out" / row.split(",")[-1]).stat().st_size > 1000
+    assert (tmp_path / "out" / row.split(",")[-2]).stat().st_size > 1000
 
 
 @pytest.mark.real

@@ -2,24 +2,27 @@
 
 import json
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedcxr.cli import options as o
 from fedcxr.cli.flags import COMPARE_KEYS, KEYS, config_from_flags
 from fedcxr.cli.signature import takes_flags
+from fedcxr.cli.trainings_display import TrainingsDisplay
 from fedcxr.collector import collector_paused
 from fedcxr.engines.fork_server import fork_server
 from fedcxr.errors import ConfigError, StoppedError
+from fedcxr.filenames import shell_command
+from fedcxr.home import expanded
+
+if TYPE_CHECKING:
+    from fedcxr.experiments.trainings import HowFar
 
 _TRAININGS = "fedcxr.experiments.trainings"
-_LINE_EVERY_S = 30.0
-"""Between two lines of progress where there is no terminal."""
 
 
 def compare(
@@ -66,68 +69,22 @@ def print_comparison(folder: Path) -> None:
 
 
 @contextmanager
-def telling(quiet: bool) -> Iterator[tuple[Any, Any]]:
+def telling(quiet: bool) -> "Iterator[tuple[Callable[[Path], None], Callable[[HowFar], None]]]":
     """Yield what a comparison is to call with its folder, and with how far it is."""
-    shown = _Shown(quiet)
+    folders: list[Path] = []
+    display = TrainingsDisplay(is_bar=sys.stderr.isatty())
     try:
-        yield shown.start, shown.tell
+        yield folders.append, (lambda how_far: None) if quiet else display.show
     except KeyboardInterrupt as err:
-        shown.close()
-        where = f"go on with: fedcxr resume {shown.folder}" if shown.folder else "Nothing is kept."
-        print(f"\nInterrupted. What was reached is kept; {where}", file=sys.stderr, flush=True)
+        display.close()
+        where = "Nothing is kept."
+        if folders:
+            command = shell_command(["fedcxr", "resume", folders[0]])
+            where = f"What was reached is kept; go on with: {command}"
+        print(f"\nInterrupted. {where}", file=sys.stderr, flush=True)
         raise typer.Exit(StoppedError.exit_code) from err
     finally:
-        shown.close()
-
-
-class _Shown:
-    """A bar over all trainings on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.folder: Path | None = None
-        self._quiet, self._begun, self._told = quiet, time.monotonic(), 0.0
-        self._first = 0.0
-        self._bar: Any = None
-
-    def start(self, folder: Path) -> None:
-        """Take note of the folder."""
-        self.folder = folder
-
-    def tell(self, how_far: Any) -> None:  # noqa: ANN401  # its class would import torch
-        """Show how far the trainings are, and the time left."""
-        if self._quiet:
-            return
-        now = time.monotonic()
-        if self._told == 0.0:
-            self._begun, self._first = now, how_far.images
-        share = how_far.images / max(how_far.total_images, 1)
-        new = how_far.images - self._first
-        left_s = (now - self._begun) * (how_far.total_images - how_far.images) / new if new else 0.0
-        left = f"{int(left_s // 60)}:{int(left_s % 60):02d} left" if new else ""
-        text = f"{how_far.trainings} of {how_far.total_trainings} trainings"
-        if sys.stderr.isatty():
-            self._draw(share, f"{text}, {left}" if left else text)
-        elif now - self._told >= _LINE_EVERY_S or share == 1.0:
-            self._told = now
-            print(f"{share:4.0%}  {text}  {left}".rstrip(), file=sys.stderr, flush=True)
-        self._told = self._told or now
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-
-    def _draw(self, share: float, text: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        if self._bar is None:
-            columns = (TextColumn("Training"), BarColumn(), TextColumn("{task.description}"))
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._bar.add_task("", total=1.0)
-            self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=share, description=text)
+        display.close()
 
 
 def _further(arms: list[str]) -> dict[str, Path]:
@@ -138,7 +95,7 @@ def _further(arms: list[str]) -> dict[str, Path]:
             raise ConfigError(f"--arm {text}: expected NAME=FILE, as in prox=prox.yaml.")
         if name in found:
             raise ConfigError(f"--arm {text}: there is an arm {name} already; choose another name.")
-        found[name] = Path(path)
+        found[name] = expanded(path)
     return found
 
 

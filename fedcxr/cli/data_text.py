@@ -69,7 +69,7 @@ def _labels(console: Console, report: DataReport) -> None:
     states = [state for state in STATES if any(c.get(state, 0) for c in whole.values())]
     table = _table("Labels", *states)
     for label, counts in whole.items():
-        table.add_row(label, *(count(counts[state]) for state in states))
+        table.add_row(Text(label), *(count(counts[state]) for state in states))
     console.print()
     console.print(table)
 

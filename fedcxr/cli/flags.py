@@ -7,6 +7,7 @@ from typing import Any
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import load_config
 from fedcxr.errors import ConfigError
+from fedcxr.home import expanded
 
 KEYS = {
     "name": "name",
@@ -85,11 +86,11 @@ def config_from_flags(
         if key in given:
             given[key] = [x.strip() for x in given[key].split(",") if x.strip()]
     if "data.root" in given:
-        roots = [str(Path(root).absolute()) for root in given["data.root"]]
+        roots = [str(expanded(root).absolute()) for root in given["data.root"]]
         given["data.root"] = roots[0] if len(roots) == 1 else roots
     for key in ("partition.folder", "partition.sites_file"):
         if key in given:
-            given[key] = str(Path(given[key]).absolute())
+            given[key] = str(expanded(given[key]).absolute())
     for flag, scheme in SCHEME_OF.items():
         if KEYS[flag] in given and given.setdefault("partition.scheme", scheme) != scheme:
             raise ConfigError(

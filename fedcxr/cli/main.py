@@ -3,21 +3,24 @@
 Verbs import torch and flwr only when they run, so that `--help` answers at once.
 """
 
-import contextlib
 import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from fedcxr import __version__
-from fedcxr.cli.apply import evaluate, predict
+from fedcxr.cli.apply import evaluate
 from fedcxr.cli.check_data import check_data
+from fedcxr.cli.clean import clean
 from fedcxr.cli.compare import compare
+from fedcxr.cli.output import secure_output
 from fedcxr.cli.partition import partition
+from fedcxr.cli.predict import predict
 from fedcxr.cli.prepare import prepare
 from fedcxr.cli.report import report
 from fedcxr.cli.resume import resume
@@ -26,6 +29,8 @@ from fedcxr.cli.simulate import simulate
 from fedcxr.cli.synth import synth
 from fedcxr.engines.fork_server import end_fork_server
 from fedcxr.errors import FedCxrError
+from fedcxr.home import is_in_home
+from fedcxr.storage import is_full, refused
 
 cli = typer.Typer(
     name="fedcxr",
@@ -46,6 +51,7 @@ for verb in (
     prepare,
     partition,
     synth,
+    clean,
 ):
     cli.command()(verb)
 cli.add_typer(selftest, name="selftest")
@@ -68,6 +74,7 @@ def options(
 
 def command() -> None:
     """Run the command line and leave at once: tearing torch down would take another second."""
+    secure_output()
     code: object = 0
     try:
         main()
@@ -75,8 +82,7 @@ def command() -> None:
         code = end.code
     if isinstance(code, str):
         print(code, file=sys.stderr)
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.flush()
+    sys.stdout.flush()
     sys.stderr.flush()
     end_fork_server()
     logging.shutdown()
@@ -87,29 +93,42 @@ def main() -> None:
     """Run the command line and exit with the codes of docs/guide.md."""
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, _terminated)
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], "--debug", *(a for a in sys.argv[1:] if a != "--debug")]
     try:
         cli(standalone_mode=True)
-    except BrokenPipeError:
-        sys.exit(0)
+    except SystemExit as end:
+        # click ends silently on any broken pipe, as if it were that of stdout, which has none here.
+        if debug or not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _fail(end.__context__)
     except Exception as err:
         if debug:
             raise
-        print(f"fedcxr: {_one_line(err)}", file=sys.stderr)
-        sys.exit(err.exit_code if isinstance(err, FedCxrError) else FedCxrError.exit_code)
+        _fail(err)
+
+
+def _fail(err: Exception) -> NoReturn:
+    print(f"fedcxr: {_one_line(err)}", file=sys.stderr)
+    sys.exit(err.exit_code if isinstance(err, FedCxrError) else FedCxrError.exit_code)
 
 
 def _one_line(err: Exception) -> str:
     if isinstance(err, FedCxrError):
         return str(err)
-    if isinstance(err, OSError):  # a full disk, a folder that may not be written
+    if isinstance(err, OSError):
+        if isinstance(err.filename, str) and (is_full(err) or is_in_home(Path(err.filename))):
+            return str(refused(Path(err.filename), err))
         where = f"{err.filename}: " if err.filename else ""
         return f"{where}{err.strerror or err}. Mend that and try again."
     return f"unexpected {type(err).__name__}: {err}. Run it again with --debug and report it."
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:
-    """End on SIGTERM as on Ctrl-C, so that workers are stopped and the manifest is right."""
+    """End on SIGTERM and SIGHUP as on Ctrl-C: workers are stopped, the manifest is right."""
+    if signum == signal.SIGHUP:  # the shell sends it and the kernel again, in the midst of the end
+        signal.signal(signum, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -5,11 +5,18 @@ from typing import Annotated
 
 import typer
 
+from fedcxr.home import expanded
+
 
 def _option(text: str, panel: str, *names: str) -> typer.models.OptionInfo:
     found: typer.models.OptionInfo = typer.Option(*names, help=text, rich_help_panel=panel)
     return found
 
+
+Run = Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN", parser=expanded)]
+RunOrComparison = Annotated[
+    Path, typer.Argument(help="A run's or a comparison's folder.", metavar="RUN", parser=expanded)
+]
 
 _DATA = "Data"
 _PARTITION = "Partition"
@@ -18,7 +25,9 @@ _COMPARISON = "Comparison"
 _ENGINE = "Engine"
 
 Preset = Annotated[str, typer.Option(help="quickstart, chexpert, chexpert-best or nih14.")]
-ConfigFile = Annotated[Path | None, typer.Option(help="A YAML file over the preset.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option(help="A YAML file over the preset.", metavar="FILE", parser=expanded)
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Any key: train.learning_rate=3e-4.")
 ]

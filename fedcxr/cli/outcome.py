@@ -11,6 +11,7 @@ import typer
 
 from fedcxr.cli.progress import Display, Follower, LiveDisplay, PlainDisplay
 from fedcxr.errors import RunError, StoppedError, some
+from fedcxr.filenames import shell_command
 from fedcxr.runs.folder import RunFolder
 
 
@@ -41,7 +42,8 @@ def _display() -> Display:
 
 def _what_is_left(started: list[RunFolder]) -> str:
     if started and any((started[0].path / "checkpoints").glob("round-*.safetensors")):
-        return f"What was reached is kept; go on with: fedcxr resume {started[0].path}"
+        command = shell_command(["fedcxr", "resume", started[0].path])
+        return f"What was reached is kept; go on with: {command}"
     return "Nothing was reached yet."
 
 

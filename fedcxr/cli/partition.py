@@ -1,6 +1,5 @@
 """`fedcxr partition`."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +8,8 @@ import typer
 from fedcxr.cli import options as o
 from fedcxr.cli.flags import config_from_flags
 from fedcxr.errors import ConfigError
+from fedcxr.filenames import shell_command
+from fedcxr.home import expanded
 
 if TYPE_CHECKING:  # numpy and rich: too heavy for `fedcxr --help`
     from rich.table import Table
@@ -21,7 +22,9 @@ _WIDTH = 140
 
 
 def partition(
-    out: Annotated[Path, typer.Option(help="The partition folder to make.")],
+    out: Annotated[
+        Path, typer.Option(help="The partition folder to make.", metavar="DIR", parser=expanded)
+    ],
     data: Annotated[
         list[str] | None,
         typer.Argument(metavar="[DIR]...", help="CheXpert or NIH folder; several are joined."),
@@ -163,4 +166,4 @@ def _command(config: "ExperimentConfig", plan: "PartitionPlan") -> str:
         words += ["--labels", ",".join(data.labels)]
     if data.label_table is not None:
         words += ["--label-table", data.label_table]
-    return shlex.join([*words, "--partition", str(plan.folder.absolute())])
+    return shell_command([*words, "--partition", plan.folder.absolute()])

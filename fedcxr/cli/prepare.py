@@ -1,6 +1,5 @@
 """`fedcxr prepare`: the image cache ahead of time, exactly the one that `fedcxr simulate` opens."""
 
-import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import typer
 
 from fedcxr.cli.flags import config_from_flags
 from fedcxr.errors import StoppedError
+from fedcxr.filenames import shell_command
 from fedcxr.report.wording import png_depth
 
 if TYPE_CHECKING:
@@ -231,4 +231,4 @@ def _command(dataset: "DataSet", config: "ExperimentConfig") -> str:
     allowed = config.data.max_bad_fraction
     if allowed != type(config.data)().max_bad_fraction:
         words += ["--set", f"data.max_bad_fraction={allowed:g}"]
-    return shlex.join(words)
+    return shell_command(words)

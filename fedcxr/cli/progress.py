@@ -136,7 +136,7 @@ class LiveDisplay:
         else:
             text = _line(event, clock)
             if text:
-                self._progress.console.print(text, highlight=False)
+                self._progress.console.print(text, highlight=False, markup=False)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -1,14 +1,10 @@
 """`fedcxr report`."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
+from fedcxr.cli import options as o
 from fedcxr.collector import collector_paused
 
 
-def report(run: Annotated[Path, typer.Argument(help="A run's or a comparison's folder.")]) -> None:
+def report(run: o.RunOrComparison) -> None:
     """Write a page again from the folder alone; a comparison's figures are computed anew."""
     with collector_paused():
         from fedcxr.experiments.compare import is_comparison, report_again

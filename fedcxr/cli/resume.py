@@ -1,15 +1,15 @@
 """`fedcxr resume`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedcxr.cli import options as o
 from fedcxr.collector import collector_paused
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(help="A run's or a comparison's folder.")],
+    run: o.RunOrComparison,
     settings: Annotated[
         list[str] | None,
         typer.Option(

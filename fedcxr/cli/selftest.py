@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedcxr.home import expanded
+
 if TYPE_CHECKING:  # numpy and rich: too heavy for `fedcxr --help`
     from rich.progress import Progress, TaskID
 
@@ -27,9 +29,14 @@ def stats(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default one for each core.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The result, JSON.")] = Path("self_test.json"),
+    out: Annotated[
+        Path, typer.Option(help="The result, JSON.", metavar="FILE", parser=expanded)
+    ] = Path("self_test.json"),
     page: Annotated[
-        Path | None, typer.Option(help="Write the tables into this Markdown file, too.")
+        Path | None,
+        typer.Option(
+            help="Write the tables into this Markdown file, too.", metavar="FILE", parser=expanded
+        ),
     ] = None,
     write_only: Annotated[
         bool, typer.Option("--write-only", help="Write the tables of the result as it is.")

@@ -6,9 +6,13 @@ from typing import Annotated
 
 import typer
 
+from fedcxr.home import expanded
+
 
 def synth(
-    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    out: Annotated[
+        Path, typer.Option(help="A new or empty folder.", metavar="DIR", parser=expanded)
+    ],
     patients: Annotated[int, typer.Option(help="A fifth of them are the test set.")] = 1600,
     size: Annotated[int, typer.Option(help="Side of the images, pixels.")] = 96,
     layout: Annotated[str, typer.Option(help="chexpert or nih14.")] = "chexpert",

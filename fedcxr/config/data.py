@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from fedcxr.config.paths import PathText
 from fedcxr.config.section import Section
 
 BlankPolicy = Literal["ignore", "zeros", "ones"]
@@ -21,7 +22,7 @@ class SyntheticConfig(Section):
 class DataConfig(Section):
     """The data set and how its labels become targets."""
 
-    root: str | tuple[str, ...] | None = None
+    root: PathText | tuple[PathText, ...] | None = None
     """Folder of CheXpert or NIH ChestX-ray14, or several to join; none = the synthetic data set."""
     synthetic: SyntheticConfig = SyntheticConfig()
     views: Literal["frontal", "all"] = "frontal"

@@ -8,6 +8,7 @@ from fedcxr.config.engine import EngineConfig
 from fedcxr.config.explain import ExplainConfig
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.partition import PartitionConfig
+from fedcxr.config.paths import PathText
 from fedcxr.config.section import Section
 from fedcxr.config.server import ServerConfig
 from fedcxr.config.train import TrainConfig
@@ -18,7 +19,7 @@ class ExperimentConfig(Section):
 
     name: str = Field(default="quickstart", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     seed: int = Field(default=0, ge=0)
-    runs_dir: str = "runs"
+    runs_dir: PathText = "runs"
     data: DataConfig = DataConfig()
     partition: PartitionConfig = PartitionConfig()
     model: ModelConfig = ModelConfig()

@@ -17,6 +17,8 @@ from pydantic_core import ErrorDetails
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import ConfigError
+from fedcxr.filenames import readable
+from fedcxr.home import expanded
 
 MAX_YAML_BYTES = 256 * 1024
 
@@ -41,7 +43,7 @@ def load_config(
     """
     tree = parse_yaml(preset_text(preset), f"preset {preset}")
     if file is not None:
-        tree = _overlay(tree, parse_yaml(_read_text(file), str(file)))
+        tree = _overlay(tree, parse_yaml(_read_text(expanded(file)), str(file)))
     for key, value in {**(overrides or {}), **parse_settings(settings)}.items():
         tree = _overlay(tree, _nest(key, value))
     return check_config(tree)
@@ -74,7 +76,7 @@ def read_config(path: Path) -> ExperimentConfig:
 
 def overlay_file(config: ExperimentConfig, path: Path) -> ExperimentConfig:
     """Return a configuration with a YAML file laid over it; `ConfigError` as from `load_config`."""
-    tree = parse_yaml(_read_text(path), str(path))
+    tree = parse_yaml(_read_text(expanded(path)), str(path))
     return check_config(_overlay(config.model_dump(mode="json"), tree))
 
 
@@ -185,6 +187,8 @@ def _read_text(path: Path) -> str:
 
 def _scalar(value: str, source: str) -> object:
     """Read one value; YAML 1.1 takes `3e-4` for text, a user means the number."""
+    if value != readable(value):
+        return value  # a file name that is no UTF-8, which YAML does not take
     try:
         return float(value) if "e" in value.lower() else parse_yaml(f"x: {value}", source)["x"]
     except ValueError:

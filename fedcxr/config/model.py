@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from fedcxr.config.paths import PathText
 from fedcxr.config.section import Section
 
 
@@ -11,7 +12,7 @@ class ModelConfig(Section):
     name: str = "densenet_small"
     image_size: int = Field(default=64, ge=32, le=1024)
     """Side of the square input, pixels."""
-    weights: str = "none"
+    weights: PathText = "none"
     """`none` (random, from the seed), `imagenet`, or a safetensors file."""
 
     def without_weights(self) -> "ModelConfig":

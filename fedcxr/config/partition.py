@@ -11,6 +11,7 @@ from pydantic import (
     model_validator,
 )
 
+from fedcxr.config.paths import PathText
 from fedcxr.config.section import Section
 
 Scheme = Literal[
@@ -24,7 +25,7 @@ ATTRIBUTES = ("projection", "view", "sex", "age_band")
 class PartitionConfig(Section):
     """Whole patients to global val and test, then to sites."""
 
-    folder: str | None = None
+    folder: PathText | None = None
     """A partition folder made before, used as it is."""
     clients: PositiveInt = Field(default=5, le=10_000)
     scheme: Scheme = "iid"
@@ -34,7 +35,7 @@ class PartitionConfig(Section):
     """Of the quantity scheme: site k holds patients in proportion to (k + 1) ** -exponent."""
     attribute: str = Field(default="projection", min_length=1, max_length=100)
     """Of the by-attribute scheme: projection (AP or PA), view, sex, age_band, or a column."""
-    sites_file: str | None = None
+    sites_file: PathText | None = None
     """Of the sites-file scheme: a CSV file with the columns patient_id and site."""
     min_images: NonNegativeInt = 0
     """Training images that every site must have."""

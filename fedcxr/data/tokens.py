@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedcxr.errors import ConfigError
-from fedcxr.home import home_folder
+from fedcxr.home import expanded, home_folder
+from fedcxr.storage import mend
 
 KEY_BYTES = 32
 TOKEN_HEX = 16
@@ -54,7 +55,9 @@ class Tokens:
         return self._token("fingerprint", "")[:8]
 
     def _token(self, kind: str, text: str) -> str:
-        message = f"{kind}\0{text}".encode()
+        message = f"{kind}\0{text}".encode(
+            "utf-8", "surrogateescape"
+        )  # file names may be any bytes
         return hmac.digest(self.key, message, "sha256").hex()[:TOKEN_HEX]
 
 
@@ -69,7 +72,7 @@ def load_key(path: Path | None = None, *, make: bool = True) -> bytes:
         ConfigError: the file cannot be read or made, or does not hold 32 bytes.
     """
     named = os.environ.get("FEDCXR_PATIENT_KEY")
-    key_path = path or (Path(named) if named else home_folder() / "patient.key")
+    key_path = path or (expanded(named) if named else home_folder() / "patient.key")
     try:
         if make and not key_path.exists():
             _make_key(key_path)
@@ -77,8 +80,8 @@ def load_key(path: Path | None = None, *, make: bool = True) -> bytes:
         is_open = bool(key_path.stat().st_mode & 0o077)
     except OSError as err:
         raise ConfigError(
-            f"{key_path}: the patient key cannot be read or made ({err.strerror}). Set "
-            f"FEDCXR_PATIENT_KEY to a file of your own."
+            f"{key_path}: the patient key cannot be read or made ({err.strerror}). "
+            f"{mend(key_path, err)} Or set FEDCXR_PATIENT_KEY to a file of your own."
         ) from err
     if len(key) != KEY_BYTES:
         raise ConfigError(

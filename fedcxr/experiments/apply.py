@@ -1,7 +1,5 @@
-"""Using the global model of a finished run: on another data set, or on single images."""
+"""Using the global model of a finished run: opened, and scored on another data set."""
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,19 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config
 from fedcxr.cores import cores
 from fedcxr.data.cache.images import cache_of
-from fedcxr.data.images.decode import decode
+from fedcxr.data.images.png_depth import FULL_BITS
 from fedcxr.data.read import read_dataset
 from fedcxr.data.readers.join import in_the_words_of
 from fedcxr.data.records import DataSet
 from fedcxr.data.tokens import Tokens, load_key
-from fedcxr.errors import ArtefactError, ConfigError, DataError, ImageError, some
+from fedcxr.errors import ArtefactError, ConfigError, DataError, some
 from fedcxr.experiments.known_patients import known_patients
-from fedcxr.explain.overlay import write_overlay
 from fedcxr.metrics.bootstrap import bootstrap_auroc
 from fedcxr.runs.folder import RunFolder
 from fedcxr.seeding import derive_seed
@@ -30,7 +26,6 @@ from fedcxr.training.precision import Precision
 from partitions.plan import tokenise
 from server.checkpoint import checkpoint_file, read_checkpoint
 from server.evaluate import GlobalModel, HeldOut, held_out, scored
-from server.explain import heat_maps
 from server.finish import score_table
 
 
@@ -41,6 +36,8 @@ class LoadedRun:
     run: RunFolder
     config: ExperimentConfig
     model: GlobalModel
+    png_bits: int
+    """By which its 16-bit PNG files were scaled; of a run without such files all 16."""
 
 
 def load_run(path: Path) -> LoadedRun:
@@ -66,7 +63,8 @@ def load_run(path: Path) -> LoadedRun:
     )
     file = checkpoint_file(path / "checkpoints", summary["best_round"])
     model.load(read_checkpoint(file, model.spec, manifest["config_digest"]).parameters)
-    return LoadedRun(run, config, model)
+    png_bits = manifest["data"]["png_bits"] or FULL_BITS
+    return LoadedRun(run, config, model, png_bits)
 
 
 def evaluate_run(
@@ -145,41 +143,6 @@ def _read_other(loaded: LoadedRun, data: Path, split: str) -> tuple[DataSet, lis
     return dataset, shared
 
 
-def predict_images(path: Path, images: list[Path], out: Path, *, label: str | None = None) -> Path:
-    """Write `predictions.csv` (probabilities by label) and a Grad-CAM overlay of each image.
-
-    Raises:
-        ConfigError: an unknown label.
-        ImageError: an image that cannot be decoded; nothing is written then.
-    """
-    loaded = load_run(path)
-    labels = loaded.model.labels
-    if label is not None and label not in labels:
-        raise ConfigError(f"--label {label}: the model has {', '.join(labels)}.")
-    pixels = np.stack([_decode(image, loaded.config.model.image_size) for image in images])
-    names = np.array([str(image) for image in images])
-    data = HeldOut(
-        pixels,
-        np.arange(len(images)),
-        np.full((len(images), len(labels)), np.nan, np.float32),
-        names,
-        names,
-        names,
-    )
-    probs = loaded.model.predict(data)
-    chosen = [labels.index(label) if label else int(row.argmax()) for row in probs]
-    heat = heat_maps(loaded.model, data, range(len(images)), chosen)
-    out.mkdir(parents=True, exist_ok=True)
-    files = []
-    for number, (image, column) in enumerate(zip(images, chosen, strict=True)):
-        file = out / f"{number + 1:03d}-{image.stem}.png"
-        title = f"{labels[column]}: p = {probs[number, column]:.2f}"
-        write_overlay(file, pixels[number], heat[number], title=title, box=None)
-        files.append(file.name)
-    write_text_atomically(out / "predictions.csv", _csv(names, probs, labels, chosen, files))
-    return out / "predictions.csv"
-
-
 def _scores(
     loaded: LoadedRun, images: HeldOut, probs: NDArray[np.float32], labels: list[str]
 ) -> dict[str, Any]:
@@ -200,25 +163,3 @@ def _scores(
         "test_patients": len(set(images.patient_id.tolist())),
         "not_scored": [label for label in loaded.model.labels if label not in labels],
     }
-
-
-def _decode(image: Path, size_px: int) -> NDArray[np.uint8]:
-    try:
-        return decode(image, size_px)
-    except ImageError as err:
-        raise ImageError(f"{image}: {err}") from err
-
-
-def _csv(
-    names: NDArray[np.str_],
-    probs: NDArray[np.float32],
-    labels: tuple[str, ...],
-    chosen: list[int],
-    files: list[str],
-) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["image", *labels, "gradcam_label", "gradcam_file"])
-    for name, row, column, file in zip(names, probs, chosen, files, strict=True):
-        writer.writerow([name, *(f"{p:.6f}" for p in row), labels[column], file])
-    return buffer.getvalue()

@@ -19,6 +19,7 @@ from fedcxr.engines.local import local_grid
 from fedcxr.engines.ray_address import check_reachable
 from fedcxr.models.registry import check_model
 from fedcxr.runs.folder import RunFolder
+from fedcxr.runs.registry import register_run
 from fedcxr.training.compiled import check_compile
 from fedcxr.training.device import check_gpus, resolve_device
 from partitions.plan import read_plan
@@ -26,7 +27,7 @@ from partitions.prepare import prepare
 from partitions.sites_file import site_names
 from server.app import build_app
 from server.job import ComputePlan, Job
-from server.reopen import read_stopped_run, reopen_job
+from server.reopen import StoppedRun, read_stopped_run, reopen_job
 from server.start import plan_compute, start_job
 
 PROGRESS_EVERY_S = 0.5
@@ -105,11 +106,7 @@ def resume(
     run = RunFolder.open(path)
     if on_start:
         on_start(run)
-    return _execute(
-        stopped.config,
-        run,
-        lambda compute: reopen_job(path, prepare(stopped.config), stopped, compute),
-    )
+    return _execute(stopped.config, run, partial(_stopped_job, stopped, run))
 
 
 def with_sites_of_plan(config: ExperimentConfig) -> ExperimentConfig:
@@ -181,7 +178,15 @@ def _new_job(config: ExperimentConfig, run: RunFolder, compute: ComputePlan) -> 
     begun = time.perf_counter()
     run.event("phase", name="prepare")
     ready = prepare(config, _Progress(run))
-    return start_job(config, run, ready, compute, prepare_seconds=time.perf_counter() - begun)
+    job = start_job(config, run, ready, compute, prepare_seconds=time.perf_counter() - begun)
+    register_run(run)
+    return job
+
+
+def _stopped_job(stopped: StoppedRun, run: RunFolder, compute: ComputePlan) -> Job:
+    job = reopen_job(run.path, prepare(stopped.config), stopped, compute)
+    register_run(run)  # its cache may be another one now
+    return job
 
 
 class _Progress:

@@ -43,6 +43,7 @@ def write_overlay(
     width, height = 2 * _PANEL_PX + _GAP_PX, _PANEL_PX + _TITLE_PX
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
+    title = title.replace("$", r"\$")  # a label with two of them is a name, not a formula
     figure.text(
         0.5, 1 - _TITLE_PX / 2 / height, title, ha="center", va="center", fontsize=10, wrap=True
     )

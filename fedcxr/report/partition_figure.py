@@ -23,6 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fedcxr.atomic import write_bytes_atomically
+from fedcxr.filenames import readable
 from fedcxr.report.figures_svg import MUTED, styled
 from fedcxr.report.partition_panels import (
     MOST_NUMBERED,
@@ -208,7 +209,7 @@ def _title(plan: Mapping[str, Any]) -> str:
     if "folds" in parameters:
         shown.append(f"fold {parameters['fold']} of 0 to {parameters['folds'] - 1}")
     sites = counted(len(plan["sites"]), "site", "sites")
-    words = [str(plan["source"]), f"{plan['scheme']}", *shown, sites, f"seed {plan['seed']}"]
+    words = [readable(plan["source"]), f"{plan['scheme']}", *shown, sites, f"seed {plan['seed']}"]
     return " · ".join(shorten(word, 40) for word in words)
 
 

@@ -9,19 +9,22 @@ cut off by a crash is dropped when they are read.
 """
 
 import contextlib
-import fcntl
 import json
 import math
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from fedcxr.atomic import write_text_atomically
+from fedcxr.atomic import append_line, write_text_atomically
 from fedcxr.errors import ArtefactError
+from fedcxr.filenames import in_json
+from fedcxr.locks import take_lock
+from fedcxr.storage import writing
+
+LOCK_FILE = ".lock"
 
 _LOCK_POLL_S = 0.05
 
@@ -40,8 +43,9 @@ class RunFolder:
     @classmethod
     def at(cls, path: Path) -> "RunFolder":
         """Return the folder `path`, made ready for a run."""
-        for part in ("checkpoints", "gradcam"):
-            (path / part).mkdir(parents=True)
+        with writing(path):
+            for part in ("checkpoints", "gradcam"):
+                (path / part).mkdir(parents=True)
         return cls(path)
 
     @classmethod
@@ -67,11 +71,14 @@ class RunFolder:
             wait_s: longest wait for a process that holds it.
 
         Raises:
-            ArtefactError: another process holds it.
+            ArtefactError: another process holds it, or the disk knows no locks.
+            StorageError: the folder cannot be written.
         """
         end = time.monotonic() + wait_s
-        with (self.path / ".lock").open("w") as file:
-            while not _taken(file):
+        with writing(self.path):
+            file = (self.path / LOCK_FILE).open("w")
+        with file:
+            while not take_lock(file.fileno(), self.path):
                 if time.monotonic() >= end:
                     raise ArtefactError(
                         f"{self.path}: another process is writing this run. Wait for it or stop it."
@@ -97,8 +104,7 @@ class RunFolder:
 
     def write_json(self, file: str, tree: dict[str, Any]) -> None:
         """Write a JSON file whole; numbers that are not finite become null."""
-        text = json.dumps(_finite(tree), indent=2, ensure_ascii=False, allow_nan=False)
-        write_text_atomically(self.path / file, text + "\n")
+        write_text_atomically(self.path / file, _json(tree, indent=2) + "\n")
 
     def update_manifest(self, **fields: object) -> None:
         """Change some fields of the manifest."""
@@ -106,17 +112,12 @@ class RunFolder:
 
     def append(self, file: str, line: dict[str, Any]) -> None:
         """Append one JSON line and have it on disk before returning."""
-        text = json.dumps(_finite(line), ensure_ascii=False, allow_nan=False) + "\n"
-        with (self.path / file).open("a", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
+        append_line(self.path / file, _json(line), sync=True)
 
     def event(self, kind: str, **fields: object) -> None:
         """Append to the event log, which the progress display follows; not synced to disk."""
-        line = json.dumps(_finite({"event": kind, "time": time.time(), **fields}))
-        with (self.path / "events.jsonl").open("a", encoding="utf-8") as out:
-            out.write(line + "\n")
+        line = _json({"event": kind, "time": time.time(), **fields})
+        append_line(self.path / "events.jsonl", line, sync=False)
 
     def read_lines(self, file: str) -> list[dict[str, Any]]:
         """Return the whole lines of a log, empty if it is not there."""
@@ -130,8 +131,7 @@ class RunFolder:
 
     def replace_lines(self, file: str, lines: list[dict[str, Any]]) -> None:
         """Write a log anew, whole."""
-        text = "".join(json.dumps(_finite(line), ensure_ascii=False) + "\n" for line in lines)
-        write_text_atomically(self.path / file, text)
+        write_text_atomically(self.path / file, "".join(_json(line) + "\n" for line in lines))
 
 
 def new_folder(runs_dir: Path, name: str) -> Path:
@@ -143,21 +143,15 @@ def new_folder(runs_dir: Path, name: str) -> Path:
     stem = f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
         path = runs_dir / (stem + suffix)
-        try:
+        with contextlib.suppress(FileExistsError), writing(path):
             path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return path
+            return path
     raise ArtefactError(f"{runs_dir}: too many runs named {stem}. Choose another --name.")
 
 
-def _taken(file: IO[str]) -> bool:
-    """Return whether an open file could be locked; it is free again once closed."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _json(tree: Mapping[str, Any], indent: int | None = None) -> str:
+    """Return JSON that UTF-8 can hold, whatever file names are in it."""
+    return in_json(json.dumps(_finite(tree), indent=indent, ensure_ascii=False, allow_nan=False))
 
 
 def _finite(value: object) -> object:

@@ -5,8 +5,6 @@ holder, however that ends. The holder writes its progress into the file. It is r
 lock: who gets the lock of a removed file tries again.
 """
 
-import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedcxr.errors import ArtefactError
+from fedcxr.locks import take_lock
 
 POLL_S = 0.2
 PATIENCE_S = 600.0
@@ -89,16 +88,8 @@ def _acquire(
 
 def _try(handle: int, path: Path) -> bool:
     """Return whether the lock was free and the file is still the one at `path`."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not take_lock(handle, path):
         return False
-    except OSError as err:
-        if err.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
-            raise
-        raise ArtefactError(
-            f"{path}: this disk knows no file locks ({err.strerror}). Set FEDCXR_HOME to another."
-        ) from err
     ours = os.fstat(handle)
     try:
         there = path.stat()

@@ -35,6 +35,7 @@ from fedcxr.data.synthetic.signs import draw_strokes
 from fedcxr.errors import ConfigError
 from fedcxr.home import home_folder
 from fedcxr.seeding import derive_rng
+from fedcxr.storage import writing
 
 JPEG_QUALITY = 92
 BATCH_PIXELS = 16 * 96 * 96
@@ -72,6 +73,7 @@ def write_synthetic(
 
     Raises:
         ConfigError: a value out of range, or a root that already holds something.
+        StorageError: the disk is full or the folder cannot be written.
     """
     _check(patients=patients, size_px=size_px, layout=layout, seed=seed, num_sites=num_sites)
     plan = plan_data_set(layout, patients=patients, size_px=size_px, seed=seed, num_sites=num_sites)
@@ -80,9 +82,10 @@ def write_synthetic(
         raise ConfigError(
             f"{files.root}: the folder is not empty. Name another with --out or empty it first."
         )
-    files.root.mkdir(parents=True, exist_ok=True)
-    masks = _draw_all(plan, files, workers or cores(), progress)
-    files.write_tables(plan, masks)
+    with writing(files.root):
+        files.root.mkdir(parents=True, exist_ok=True)
+        masks = _draw_all(plan, files, workers or cores(), progress)
+        files.write_tables(plan, masks)
     return files.root
 
 

@@ -7,6 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from fedcxr.cli import check_data as verb
+from fedcxr.cli.bar import progress_bar
 from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.errors import ConfigError, DataError
 
@@ -133,9 +134,11 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
 
 def test_progress_is_shown_on_a_terminal_alone(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: False)
-    with verb._progress() as show:
+    with progress_bar("Reading") as show:
         assert show is None
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with verb._progress() as show:
-        show("Decoding", 1, 2)
-    assert capsys.readouterr().out == ""
+    with progress_bar("Reading") as show:
+        show("Decoding images", 1, 2)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Decoding images" in told.err

@@ -1,5 +1,6 @@
 """What the user sees: exit codes, one line of what is wrong, and no traceback."""
 
+import errno
 import importlib
 import inspect
 import logging
@@ -28,6 +29,7 @@ CODES = {
     "ArtefactError": 4,
     "NetworkError": 5,
     "RunError": 6,
+    "StorageError": 6,
     "QuorumError": 6,
     "DivergedError": 6,
     "StoppedError": 130,
@@ -50,7 +52,8 @@ SUMMARY = {
 @pytest.fixture
 def run_main(monkeypatch, capsys, tmp_path):
     """Run the command in this process and return its exit code, stdout and stderr."""
-    before = signal.getsignal(signal.SIGTERM), logging.getLogger("flwr").level
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    level = logging.getLogger("flwr").level
     monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
     monkeypatch.chdir(tmp_path)
 
@@ -62,8 +65,9 @@ def run_main(monkeypatch, capsys, tmp_path):
         return caught.value.code or 0, told.out, told.err
 
     yield run
-    signal.signal(signal.SIGTERM, before[0])
-    logging.getLogger("flwr").setLevel(before[1])
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    logging.getLogger("flwr").setLevel(level)
 
 
 @pytest.fixture
@@ -190,24 +194,50 @@ def test_an_error_that_nobody_foresaw_is_one_line_too(run_main, simulation):
     assert "Traceback" not in err
 
 
-def test_sigterm_ends_a_run_as_ctrl_c_does(run_main):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup_end_a_run_as_ctrl_c_does(run_main, number):
     run_main("--version")
-    assert signal.getsignal(signal.SIGTERM) is _terminated
+    assert signal.getsignal(number) is _terminated
     with pytest.raises(KeyboardInterrupt):
-        _terminated(signal.SIGTERM, None)
+        _terminated(number, None)
 
 
-def test_a_full_disk_is_one_line(run_main, simulation):
-    simulation(OSError(28, "No space left on device", "/runs/x"))
+def test_a_second_sighup_does_not_disturb_the_end(run_main):
+    # The kernel sends one to the foreground, and the shell another to its jobs.
+    run_main("--version")
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
+
+
+def test_a_sighup_that_nohup_ignores_stays_ignored(run_main):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    run_main("--version")
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_line_with_what_to_do(run_main, simulation, number):
+    simulation(OSError(number, os.strerror(number), "/runs/x"))
     code, _, err = run_main("simulate")
     assert code == 6
-    assert "fedcxr: /runs/x: No space left on device. Mend that and try again." in err
+    assert f"fedcxr: /runs/x: cannot be written ({os.strerror(number)}). Make room, or" in err
     assert "Traceback" not in err
 
 
-def test_a_reader_that_went_away_is_told_nothing(run_main, simulation):
+def test_what_cannot_be_reached_in_the_home_folder_names_it(run_main, simulation, fedcxr_home):
+    simulation(PermissionError(13, "Permission denied", str(fedcxr_home / "logs")))
+    code, _, err = run_main("simulate")
+    assert code == 6
+    assert f"{fedcxr_home}/logs: " in err
+    assert "set FEDCXR_HOME to a folder that can be written." in err
+
+
+def test_a_broken_pipe_to_a_worker_is_not_taken_for_one_of_the_output(run_main, simulation):
     simulation(BrokenPipeError(32, "Broken pipe"))
-    assert run_main("simulate", "--quiet")[1:] == ("", "")
+    code, _, err = run_main("simulate", "--quiet")
+    assert code == 6
+    assert "fedcxr: Broken pipe" in err
 
 
 def test_a_finished_run_prints_its_figure_and_its_page(run_main, simulation, tmp_path):

@@ -2,6 +2,7 @@ import importlib
 import inspect
 
 import pytest
+from typer.testing import CliRunner
 
 from fedcxr.cli.flags import KEYS, config_from_flags
 from fedcxr.cli.main import cli
@@ -130,3 +131,46 @@ def test_the_command_line_is_what_the_run_gets(monkeypatch, tmp_path, capsys):
     )
     assert (config.server.batch_norm, config.train.augment.flip) == ("local", 0.0)
     assert "Global macro AUROC: not defined" in capsys.readouterr().out
+
+
+def test_a_tilde_is_expanded_before_a_path_is_made_absolute(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    config = resolve(data=["~/a", "~/b"], partition="~/P", sites_file="~/s.csv")
+    assert config.data.roots == ("/home/ada/a", "/home/ada/b")
+    assert config.partition.folder == "/home/ada/P"
+    assert config.partition.sites_file == "/home/ada/s.csv"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report", "~/none"],
+        ["resume", "~/none"],
+        ["evaluate", "~/none", "--data", "d"],
+        ["predict", "~/none", "a.png"],
+        ["check-data", "~/none"],
+        ["simulate", "--config=~/none"],
+        ["compare", "--arm=mine=~/none"],
+        ["selftest", "stats", "--write-only", "--out=~/none"],
+    ],
+    ids=" ".join,
+)
+def test_a_tilde_that_the_shell_left_is_expanded_in_every_verb(arguments, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "ada"))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, arguments)
+    assert f"{tmp_path}/ada/none" in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_below_a_tilde_goes_there(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "ada"))
+    monkeypatch.chdir(tmp_path)
+    given = ["synth", "--out=~/data", "--patients", "6", "--size", "32"]
+    assert CliRunner().invoke(cli, given).exit_code == 0
+    given = ["check-data", "~/data", "--labels-only", "--json=~/a.json", "--html=~/a.html"]
+    assert CliRunner().invoke(cli, given).exit_code in (0, 3)
+    given = ["partition", "--out=~/P", "--clients=2", "~/data"]
+    CliRunner().invoke(cli, given)
+    assert {"data", "a.json", "a.html"} <= {path.name for path in (tmp_path / "ada").iterdir()}
+    assert [path.name for path in tmp_path.iterdir()] == ["ada"]

@@ -1,4 +1,5 @@
 import datetime
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,6 +10,7 @@ from fedcxr.config.flower import config_from_run, config_key
 from fedcxr.config.load import (
     MAX_YAML_BYTES,
     check_config,
+    overlay_file,
     parse_yaml,
     preset_names,
     read_config,
@@ -383,3 +385,69 @@ def test_gpus_by_number_are_of_the_local_engine():
     )
     with pytest.raises(ConfigError, match="client_gpus is of the local engine; with Ray set gpus"):
         load_config(overrides={"engine.kind": "ray", "engine.client_gpus": ["0"]})
+
+
+PATHS = {
+    "runs_dir": "~/runs",
+    "data.root": ["~/cxr", "/abs"],
+    "partition.scheme": "sites-file",
+    "partition.sites_file": "~/sites.csv",
+    "partition.folder": "~/P",
+    "model.weights": "~/w.safetensors",
+}
+
+
+def test_a_tilde_is_expanded_in_every_path_from_wherever_it_comes(written, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/ada")
+    text = """
+runs_dir: ~/runs
+data: {root: [~/cxr, /abs]}
+partition: {scheme: sites-file, sites_file: ~/sites.csv, folder: ~/P}
+model: {weights: ~/w.safetensors}
+"""
+    ways = (
+        load_config(file=written(text)),
+        load_config(overrides=PATHS),
+        load_config(settings=[f"{key}={value}" for key, value in PATHS.items()]),
+    )
+    for config in ways:
+        assert config.runs_dir == "/home/ada/runs"
+        assert config.data.roots == ("/home/ada/cxr", "/abs")
+        assert config.partition.sites_file == "/home/ada/sites.csv"
+        assert config.partition.folder == "/home/ada/P"
+        assert config.model.weights == "/home/ada/w.safetensors"
+    # written into the run, it does not depend on whose HOME it is any more
+    monkeypatch.setenv("HOME", "/home/grace")
+    (tmp_path / "config.yaml").write_text(to_yaml(ways[0]))
+    assert read_config(tmp_path / "config.yaml") == ways[0]
+
+
+def test_names_that_only_hold_a_tilde_stay_as_they_are():
+    config = load_config(overrides={"runs_dir": "a~b/~", "data.root": "./~"})
+    assert (config.runs_dir, config.data.root) == ("a~b/~", "./~")
+    assert load_config().model.weights == "none"
+
+
+def test_a_tilde_of_nobody_is_refused_with_its_key():
+    told = refused(overrides={"data.root": "~no-such-user/cxr", "seed": -1})
+    assert "data.root" in told
+    assert "there is no user 'no-such-user'" in told
+    assert "seed = -1" in told
+
+
+def test_a_configuration_file_is_found_below_a_tilde(written, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written("seed: 7")
+    assert load_config(file=Path("~/mine.yaml")).seed == 7
+    assert overlay_file(load_config(), Path("~/mine.yaml")).seed == 7
+
+
+@pytest.mark.parametrize("name", ["Kl\udce4ren", "two\nlines", "[b]'\"#: {", "x" * 250])
+def test_a_path_of_any_name_comes_back_from_the_file_that_a_run_writes(tmp_path, name):
+    config = load_config(overrides={"data.root": f"/data/{name}", "runs_dir": name})
+    (tmp_path / "config.yaml").write_text(to_yaml(config), "utf-8")
+    assert read_config(tmp_path / "config.yaml") == config
+
+
+def test_set_takes_a_path_that_is_no_utf8():
+    assert load_config(settings=["data.root=/data/Kl\udce4ren"]).data.root == "/data/Kl\udce4ren"

@@ -72,3 +72,26 @@ def test_a_key_that_others_can_read_is_warned_of(tmp_path, caplog):
     (tmp_path / "patient.key").chmod(0o644)
     load_key(tmp_path / "patient.key")
     assert "chmod 600" in caplog.text
+
+
+def test_a_file_name_that_is_no_utf8_has_a_token():
+    # of its bytes: those of a name in UTF-8 are what they always were
+    expected = hmac.new(KEY, b"image\0a/Kl\xe4ren.png", hashlib.sha256).hexdigest()[:16]
+    assert Tokens(KEY).image("a/Kl\udce4ren.png") == expected
+
+
+def test_a_tilde_in_the_variable_of_the_key_is_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FEDCXR_PATIENT_KEY", "~/own.key")
+    assert load_key() == (tmp_path / "own.key").read_bytes()
+
+
+def test_a_home_folder_that_cannot_be_made_is_named_with_its_variable(tmp_path, monkeypatch):
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("FEDCXR_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("pathlib.Path.mkdir", forbidden)
+    words = rf"home/patient\.key: .*home folder is {tmp_path}/home: set FEDCXR_HOME .*PATIENT_KEY"
+    with pytest.raises(ConfigError, match=words):
+        load_key()

@@ -50,3 +50,9 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
     for name in ("a.png", "b.png"):
         write_overlay(tmp_path / name, film(), hot_corner(), title="Edema")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_label_with_dollar_signs_is_a_name_and_no_formula(tmp_path):
+    # as a formula "$\x$" cannot be read at all
+    write_overlay(tmp_path / "a.png", film(), hot_corner(), title=r"cost $\x$")
+    assert (tmp_path / "a.png").stat().st_size > 1000

@@ -140,3 +140,9 @@ def test_the_svg_says_what_is_drawn_and_keeps_odd_names_as_they_are(tmp_path):
         assert words in said
     for words in ("浮腫", "global validation 5,678 images of 1,234 patients", "images", "patients"):
         assert words in said
+
+
+@pytest.mark.parametrize("name", ["Thorax-Kl\udce4ren", "two\nlines", "[bold]$x$<&>'\""])
+def test_a_data_set_of_any_name_is_drawn(tmp_path, name):
+    _, svg = write_partition_figure(make_plan(3, source=name), tmp_path)
+    svg.read_text("utf-8")

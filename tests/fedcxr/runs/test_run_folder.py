@@ -1,12 +1,15 @@
 import contextlib
+import errno
+import fcntl
 import json
 import math
+import os
 import threading
 import time
 
 import pytest
 
-from fedcxr.errors import ArtefactError
+from fedcxr.errors import ArtefactError, StorageError
 from fedcxr.runs import RunFolder
 
 
@@ -162,3 +165,50 @@ def test_a_run_that_failed_is_free_again(run):
         raise ValueError("broken")
     with run.lock():
         pass
+
+
+def test_a_disk_without_locks_is_not_called_another_process(run, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    words = rf"^{run.path}: this disk knows no file locks .*--runs-dir"
+    with pytest.raises(ArtefactError, match=words), run.lock(wait_s=5.0):
+        pass
+
+
+LATIN = "/data/Thorax-Kl\udce4ren"
+
+
+def test_names_that_are_no_utf8_are_kept_in_files_that_are(run):
+    run.write_json("manifest.json", {"command": ["fedcxr", LATIN], "site": "Hôpital"})
+    run.append("rounds.jsonl", {"data": LATIN})
+    run.event("preparing", data=LATIN)
+    for file in ("manifest.json", "rounds.jsonl", "events.jsonl"):
+        (run.path / file).read_bytes().decode("utf-8")
+    assert run.read_json("manifest.json") == {"command": ["fedcxr", LATIN], "site": "Hôpital"}
+    assert [line["data"] for line in run.read_lines("rounds.jsonl")] == [LATIN]
+    assert [line["data"] for line in run.read_lines("events.jsonl")] == [LATIN]
+    run.replace_lines("rounds.jsonl", [{"data": LATIN}])
+    assert run.read_lines("rounds.jsonl") == [{"data": LATIN}]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_names_the_log_and_leaves_no_half_line(run, monkeypatch, number):
+    run.append("rounds.jsonl", {"round": 1})
+
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StorageError, match=r"rounds\.jsonl: cannot be written .*Make room"):
+        run.append("rounds.jsonl", {"round": 2})
+    assert (run.path / "rounds.jsonl").read_bytes() == b'{"round": 1}\n'
+
+
+def test_a_runs_folder_of_any_name_can_be_used(tmp_path):
+    for name in ("Kl\udce4ren", "two\nlines", "[bold]'\"", "x" * 250):
+        run = RunFolder.create(tmp_path / name, "trial")
+        run.write_json("manifest.json", {"status": "running"})
+        with run.lock():
+            assert RunFolder.open(run.path) == run

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from fedcxr.cli import options as o
 from fedcxr.collector import collector_paused
 
 
@@ -14,13 +15,14 @@ def evaluate(
     split: Annotated[
         str, typer.Option(help="test: its official test images where it has them; all: every one.")
     ] = "test",
+    follow_links: o.FollowLinks = None,
 ) -> None:
     """Score a finished run's global model on other data: the same tables."""
     with collector_paused():
         from fedcxr.cli.outcome import print_scores
         from fedcxr.experiments.apply import evaluate_run
 
-    print_scores(evaluate_run(run, data, split=split))
+    print_scores(evaluate_run(run, data, split=split, follow_links=bool(follow_links)))
 
 
 def predict(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcxr.cli import options as o
 from fedcxr.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def check_data(
         list[Path] | None,
         typer.Option(help="A file of one split, CSV or image names; give it once for each."),
     ] = None,
+    follow_links: o.FollowLinks = None,
     json_file: Annotated[
         str | None, typer.Option("--json", help="Write the report here; - prints it instead.")
     ] = None,
@@ -54,6 +56,7 @@ def check_data(
             labels_only=labels_only,
             sample=sample,
             splits=splits or (),
+            follow_links=bool(follow_links),
             workers=workers,
             progress=progress,
         )

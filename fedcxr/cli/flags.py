@@ -18,6 +18,7 @@ KEYS = {
     "score_by": "data.score_by",
     "uncertain": "data.uncertain",
     "label_table": "data.label_table",
+    "follow_links": "data.follow_links",
     "partition": "partition.folder",
     "clients": "partition.clients",
     "scheme": "partition.scheme",

@@ -44,6 +44,8 @@ class DataConfig(Section):
     blank: BlankPolicy = "zeros"
     """What a label that the report does not mention becomes; `zeros` as in the CheXpert paper."""
     blank_by_label: dict[str, BlankPolicy] = Field(default_factory=dict)
+    follow_links: bool = False
+    """Follow symbolic links that lead out of the folder, such as that of a linked images folder."""
     max_bad_fraction: float = Field(default=0.001, ge=0.0, lt=1.0)
     """Stop when more than this fraction of the image files cannot be read."""
 

@@ -75,13 +75,16 @@ def load_run(path: Path) -> LoadedRun:
     return LoadedRun(run, config, model)
 
 
-def evaluate_run(path: Path, data: Path, *, split: str = "test") -> dict[str, Any]:
+def evaluate_run(
+    path: Path, data: Path, *, split: str = "test", follow_links: bool = False
+) -> dict[str, Any]:
     """Return the scores of a run's model on another data set, and keep them in the run folder.
 
     Args:
         path: the run folder.
         data: a data set in any layout that fedcxr reads; the labels that both know are scored.
         split: `test` (the official test images where there are any) or `all`.
+        follow_links: let links lead out of the data set's folder.
 
     Raises:
         DataError: the data set and the model have no label in common, or no image is left.
@@ -89,7 +92,7 @@ def evaluate_run(path: Path, data: Path, *, split: str = "test") -> dict[str, An
     if split not in ("test", "all"):
         raise ConfigError(f"--split {split}: expected test or all.")
     loaded = load_run(path)
-    dataset = read_dataset(data, views=loaded.config.data.views)
+    dataset = read_dataset(data, views=loaded.config.data.views, follow_links=follow_links)
     dataset = in_the_words_of(loaded.model.labels, dataset)
     if split == "test" and any(record.split == "test" for record in dataset.records):
         dataset = dataset.where(lambda record: record.split == "test")

@@ -83,7 +83,8 @@ def evaluate_run(
     Args:
         path: the run folder.
         data: a data set in any layout that fedcxr reads; the labels that both know are scored.
-        split: `test` (the official test images where there are any) or `all`.
+        split: `test` or `all`; where there are no official test images, `test` is all, and the
+            scores say so.
         follow_links: let links lead out of the data set's folder.
 
     Raises:
@@ -94,8 +95,7 @@ def evaluate_run(
     loaded = load_run(path)
     dataset = read_dataset(data, views=loaded.config.data.views, follow_links=follow_links)
     dataset = in_the_words_of(loaded.model.labels, dataset)
-    if split == "test" and any(record.split == "test" for record in dataset.records):
-        dataset = dataset.where(lambda record: record.split == "test")
+    dataset, split = _of_split(dataset, split)
     shared = [label for label in loaded.model.labels if label in dataset.labels]
     if not shared:
         raise DataError(
@@ -181,6 +181,14 @@ def _key_and_patients(loaded: LoadedRun) -> tuple[bytes, set[str]]:
     files = [plan.val_csv, *(plan.site_csv(site.site_id) for site in plan.sites)]
     known = {patient for file in files if file.exists() for patient in read_table(file).patient_id}
     return SYNTHETIC_KEY if synthetic else load_key(), known
+
+
+def _of_split(dataset: DataSet, split: str) -> tuple[DataSet, str]:
+    """Return the images to score and what they are: without official test images all of them."""
+    chosen = dataset.where(lambda record: record.split == "test")
+    if split == "test" and chosen.records:
+        return chosen, "test"
+    return dataset, "all"
 
 
 def _strangers(dataset: DataSet, tokens: Tokens, known: set[str]) -> set[str]:

@@ -156,6 +156,7 @@ def read_for(config: ExperimentConfig) -> DataSet:
         labels=data.labels,
         label_table=data.label_table,
         column=partition.attribute if own_column else None,
+        follow_links=data.follow_links,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -275,6 +276,12 @@ def test_the_model_of_a_run_scores_other_data_without_its_own_patients(finished,
     everything = evaluate_run(finished.path, data, split="all")
     assert everything["left_out_images"] > 0
     assert everything["test_patients"] == scores["test_patients"]
+    assert (scores["split"], everything["split"]) == ("test", "all")
+    alone = Path(shutil.copytree(data, tmp_path / "alone"))
+    (alone / "train.csv").write_bytes((alone / "valid.csv").read_bytes())
+    (alone / "valid.csv").unlink()
+    # without an official test set every image is scored, and that is what is said
+    assert evaluate_run(finished.path, alone)["split"] == "all"
 
 
 def test_predict_writes_a_probability_for_each_label_and_an_overlay(finished, tmp_path):

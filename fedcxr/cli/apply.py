@@ -26,10 +26,19 @@ def evaluate(
             "checked.",
         ),
     ] = False,
+    follow_links: o.FollowLinks = None,
 ) -> None:
     """Score a finished run's global model on other data: the same tables."""
     with collector_paused():
         from fedcxr.cli.outcome import print_scores
         from fedcxr.experiments.apply import evaluate_run
 
-    print_scores(evaluate_run(run, data, split=split, other_patients=other_patients))
+    print_scores(
+        evaluate_run(
+            run,
+            data,
+            split=split,
+            other_patients=other_patients,
+            follow_links=bool(follow_links),
+        )
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcxr.cli import options as o
 from fedcxr.cli.bar import progress_bar
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.home import expanded
@@ -36,6 +37,7 @@ def check_data(
             parser=expanded,
         ),
     ] = None,
+    follow_links: o.FollowLinks = None,
     json_file: Annotated[
         Path | None,
         typer.Option(
@@ -71,6 +73,7 @@ def check_data(
             labels_only=labels_only,
             sample=sample,
             splits=splits or (),
+            follow_links=bool(follow_links),
             workers=workers,
             progress=show and (lambda what, done, total: show(f"{what} images", done, total)),
         )

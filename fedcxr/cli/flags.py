@@ -20,6 +20,7 @@ KEYS = {
     "uncertain": "data.uncertain",
     "label_table": "data.label_table",
     "accept_changed_data": "data.accept_changed_data",
+    "follow_links": "data.follow_links",
     "partition": "partition.folder",
     "clients": "partition.clients",
     "scheme": "partition.scheme",

@@ -48,6 +48,10 @@ Uncertain = Annotated[
     _option("-1 becomes: ignore, zeros, ones, smoothed, multi_class, self_trained.", _DATA),
 ]
 LabelTable = Annotated[str | None, _option("train_cheXbert.csv in place of train.csv.", _DATA)]
+FollowLinks = Annotated[
+    bool | None,
+    _option("Links may lead out of the folder.", _DATA, "--follow-links/--no-follow-links"),
+]
 
 AcceptChangedData = Annotated[
     bool | None,

@@ -36,6 +36,7 @@ def partition(
     views: o.Views = None,
     labels: o.Labels = None,
     label_table: o.LabelTable = None,
+    follow_links: o.FollowLinks = None,
     clients: o.Clients = None,
     scheme: o.Scheme = None,
     alpha: o.Alpha = None,
@@ -166,4 +167,6 @@ def _command(config: "ExperimentConfig", plan: "PartitionPlan") -> str:
         words += ["--labels", ",".join(data.labels)]
     if data.label_table is not None:
         words += ["--label-table", data.label_table]
+    if data.follow_links:
+        words.append("--follow-links")
     return shell_command([*words, "--partition", plan.folder.absolute()])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcxr.cli import options as o
 from fedcxr.cli.flags import config_from_flags
 from fedcxr.errors import StoppedError
 from fedcxr.filenames import shell_command
@@ -43,6 +44,7 @@ def prepare(
     label_table: Annotated[
         str | None, typer.Option(help="As the run's: train_cheXbert.csv for train.csv.")
     ] = None,
+    follow_links: o.FollowLinks = None,
     max_bad_fraction: Annotated[
         float | None, typer.Option(help="Unreadable files that are let pass; default 0.001.")
     ] = None,
@@ -56,6 +58,7 @@ def prepare(
     """
     settings = [] if max_bad_fraction is None else [f"data.max_bad_fraction={max_bad_fraction}"]
     flags = {"data": data, "views": views, "image_size": size, "label_table": label_table}
+    flags["follow_links"] = follow_links
     config = config_from_flags(flags, preset="quickstart", file=None, settings=settings)
 
     display = _display()
@@ -228,6 +231,8 @@ def _command(dataset: "DataSet", config: "ExperimentConfig") -> str:
     words += ["--views", config.data.views, "--image-size", str(config.model.image_size)]
     if config.data.label_table is not None:
         words += ["--label-table", config.data.label_table]
+    if config.data.follow_links:
+        words.append("--follow-links")
     allowed = config.data.max_bad_fraction
     if allowed != type(config.data)().max_bad_fraction:
         words += ["--set", f"data.max_bad_fraction={allowed:g}"]

@@ -17,6 +17,7 @@ from fedcxr.config.load import by_key
 OPERATING = (
     "data.root",  # the images are known by what they are, not by where they lie
     "data.accept_changed_data",
+    "data.follow_links",
     "data.max_bad_fraction",
     "server.quorum",
     "server.deadline_s",

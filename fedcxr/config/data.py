@@ -48,6 +48,8 @@ class DataConfig(Section):
     accept_changed_data: bool = False
     """Take data that are not as they were when the partition was made, or the run began: today's
     labels and pixels, everybody in the set they were in. Holds for one start."""
+    follow_links: bool = False
+    """Follow symbolic links that lead out of the folder, such as that of a linked images folder."""
     max_bad_fraction: float = Field(default=0.001, ge=0.0, lt=1.0)
     """Stop when more than this fraction of the image files cannot be read."""
 

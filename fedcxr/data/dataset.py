@@ -125,7 +125,11 @@ class RadiographDataset(Dataset[Radiograph]):
         """
         data = data or DataConfig()
         dataset = read_dataset(
-            root, views=data.views, labels=data.labels, label_table=data.label_table
+            root,
+            views=data.views,
+            labels=data.labels,
+            label_table=data.label_table,
+            follow_links=data.follow_links,
         )
         tokens = Tokens(load_key())
         if split is not None:

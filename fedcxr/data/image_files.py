@@ -57,11 +57,11 @@ def ending_hint(paths: Sequence[str], fence: Fence) -> str:
         The sentence with a blank before it, or nothing.
     """
     for path in paths[:_LOOKED_UP]:
-        stem = path.rpartition(".")[0]
+        stem, _ = os.path.splitext(path)
         if fence.stat(path) is not None:
             continue
         for suffix in (*SUFFIXES, *map(str.upper, SUFFIXES)):
-            if stem and fence.stat(stem + suffix) is not None:
+            if fence.stat(stem + suffix) is not None:
                 return (
                     f" In place of {path} there is {stem + suffix}: correct the endings in the "
                     f"table, or those of the files."

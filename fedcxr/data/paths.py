@@ -1,15 +1,20 @@
 """The fence around a data root: a table may name only files inside it.
 
 A path in a CSV file is foreign text. `check_relative` judges the text alone and costs nothing;
-`Fence` looks at the disk, where a symbolic link can still lead out.
+`Fence` looks at the disk, where a symbolic link can still lead out. Data sets of hundreds of
+gigabytes are linked and not copied, so a user may say that links are followed.
 """
 
+import errno
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from fedcxr.errors import DataError, some
+
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 def check_relative(paths: Sequence[str], csv_path: Path, column: str) -> None:
@@ -30,13 +35,38 @@ def check_relative(paths: Sequence[str], csv_path: Path, column: str) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Roots(Mapping[str, Path]):
+    """The folders of a data set, and whether links may lead out of them.
+
+    A mapping, so that it goes wherever plain folders go.
+    """
+
+    folders: Mapping[str, Path]
+    """By the first component of the record paths; one alone has no name."""
+    follow_links: bool = False
+
+    def __getitem__(self, name: str) -> Path:
+        return self.folders[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.folders)
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+
 class Fence:
     """Looks up files under one root, or under several, and refuses those that lie elsewhere."""
 
     def __init__(self, root: Path | Mapping[str, Path]) -> None:
-        """Fence a root, or several, each named by the first component of the paths into it."""
-        roots = {"": root} if isinstance(root, Path) else root
-        self._yards = {name: _Yard(folder) for name, folder in roots.items()}
+        """Fence a root, or several, each named by the first component of the paths into it.
+
+        Links out of it are refused, unless `Roots` say that they are followed.
+        """
+        roots = root if isinstance(root, Roots) else None
+        folders = {"": root} if isinstance(root, Path) else root
+        self._yards = {name: _Yard(folder, roots) for name, folder in folders.items()}
 
     def file(self, path: str) -> Path:
         """Return where the path leads; judge it with `stat` before opening it."""
@@ -67,8 +97,10 @@ class Fence:
 class _Yard:
     """One root. One `lstat` a file and one a folder: no path is resolved for itself."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, roots: Roots | None) -> None:
         self._root = os.path.realpath(root)
+        self._roots = roots
+        self._follows_links = roots is not None and roots.follow_links
         self._safe_folders: dict[str, bool] = {"": True}
 
     def file(self, path: str) -> Path:
@@ -76,17 +108,23 @@ class _Yard:
 
     def stat(self, path: str) -> os.stat_result | None:
         full = os.path.join(self._root, path)
-        folder = path.rpartition("/")[0]
-        if not _is_relative(path) or not self._is_safe(folder):
-            raise self._error(path)
+        if not _is_relative(path):
+            raise DataError(
+                f"{path}: leads out of the data folder {self._root} (by '..' or an absolute path). "
+                f"Name the file by its path in the data folder."
+            )
+        if not self._follows_links and not self._is_safe(path.rpartition("/")[0]):
+            raise self._link_error(path)
         try:
             found = os.lstat(full)
             if stat.S_ISLNK(found.st_mode):
-                if not self._holds(full):
-                    raise self._error(path)
+                if not self._follows_links and not self._holds(full):
+                    raise self._link_error(path)
                 found = os.stat(full)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        except OSError as err:
+            if err.errno in _NO_FILE:
+                return None
+            raise
         return found if stat.S_ISREG(found.st_mode) else None
 
     def _is_safe(self, folder: str) -> bool:
@@ -102,10 +140,14 @@ class _Yard:
     def _holds(self, full: str) -> bool:
         return os.path.realpath(full).startswith(self._root.rstrip("/") + "/")
 
-    def _error(self, path: str) -> DataError:
+    def _link_error(self, path: str) -> DataError:
+        mend = "Copy the file into the data folder"
+        if self._roots is not None:
+            mend = (
+                "Let such links be followed (data.follow_links, --follow-links), or copy the file"
+            )
         return DataError(
-            f"{path}: leads out of the data folder {self._root} (by '..', an absolute path or a "
-            f"symbolic link). Copy the file into the data folder."
+            f"{path}: leads out of the data folder {self._root} by a symbolic link. {mend}."
         )
 
 

@@ -32,6 +32,7 @@ def read_dataset(
     labels: Sequence[str] | None = None,
     label_table: str | None = None,
     column: str | None = None,
+    follow_links: bool = False,
 ) -> DataSet:
     """Return the records of the data set in `root`, or of several joined, in their tables' order.
 
@@ -47,6 +48,7 @@ def read_dataset(
         label_table: CheXpert's table of training labels, such as `train_cheXbert.csv`;
             none = train.csv.
         column: a column of the source's table to keep as the records' attribute.
+        follow_links: let links lead out of the folders, when the images are opened.
 
     Raises:
         ConfigError: a label that the layout does not have, a folder named twice, or a label table
@@ -61,10 +63,11 @@ def read_dataset(
         with paused_collector():
             part = _read(source, label_table, column)
         parts[source.name] = _checked(part, views)
-    if len(parts) == 1:
-        return parts[sources[0].name]
-    with paused_collector():
-        return join(parts, {source.name: source.labels for source in sources}, wanted)
+    (dataset, *others) = parts.values()
+    if others:
+        with paused_collector():
+            dataset = join(parts, {source.name: source.labels for source in sources}, wanted)
+    return replace(dataset, follow_links=follow_links)
 
 
 def _sources(

@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.data.paths import Roots
+
 OfficialKind = Literal[
     "chexpert-valid", "chexpert-test-2022", "nih-test-list", "nih-unlisted", "table"
 ]
@@ -88,10 +90,13 @@ class DataSet:
     roots: tuple[tuple[str, Path], ...] = ()
     """Of joined data sets: by the first component of the record paths, the folder it stands for."""
 
+    follow_links: bool = False
+    """Whether links may lead out of the folders."""
+
     @property
-    def files(self) -> "Path | dict[str, Path]":
+    def files(self) -> Roots:
         """Return where the record paths lead, as `Fence` takes it."""
-        return dict(self.roots) or self.root
+        return Roots(dict(self.roots) or {"": self.root}, self.follow_links)
 
     def where(self, keep: Callable[[Record], bool]) -> "DataSet":
         """Return the data set with only the records that `keep` says yes to."""

@@ -68,7 +68,12 @@ def load_run(path: Path) -> LoadedRun:
 
 
 def evaluate_run(
-    path: Path, data: Path, *, split: str = "test", other_patients: bool = False
+    path: Path,
+    data: Path,
+    *,
+    split: str = "test",
+    other_patients: bool = False,
+    follow_links: bool = False,
 ) -> dict[str, Any]:
     """Return the scores of a run's model on another data set, and keep them in the run folder.
 
@@ -78,8 +83,10 @@ def evaluate_run(
     Args:
         path: the run folder.
         data: a data set in any layout that fedcxr reads; the labels that both know are scored.
-        split: `test` (the official test images where there are any) or `all`.
+        split: `test` or `all`; where there are no official test images, `test` is all, and the
+            scores say so.
         other_patients: the user's word that none of the data's patients was in the run.
+        follow_links: let links lead out of the data set's folder.
 
     Raises:
         ArtefactError: the run's patients cannot be recognised, and nobody says that these are
@@ -89,7 +96,9 @@ def evaluate_run(
     if split not in ("test", "all"):
         raise ConfigError(f"--split {split}: expected test or all.")
     loaded = load_run(path)
-    dataset, shared = _read_other(loaded, data, split)
+    dataset = read_dataset(data, views=loaded.config.data.views, follow_links=follow_links)
+    dataset, split = _of_split(in_the_words_of(loaded.model.labels, dataset), split)
+    shared = _shared_labels(loaded, dataset)
     known = known_patients(path)
     if not known.is_complete and not other_patients:
         raise ArtefactError(
@@ -128,19 +137,22 @@ def evaluate_run(
     return scores
 
 
-def _read_other(loaded: LoadedRun, data: Path, split: str) -> tuple[DataSet, list[str]]:
-    """Return another data set in the words of the model, and the labels that both have."""
-    dataset = read_dataset(data, views=loaded.config.data.views)
-    dataset = in_the_words_of(loaded.model.labels, dataset)
-    if split == "test" and any(record.split == "test" for record in dataset.records):
-        dataset = dataset.where(lambda record: record.split == "test")
+def _of_split(dataset: DataSet, split: str) -> tuple[DataSet, str]:
+    """Return the images to score and what they are: without official test images all of them."""
+    chosen = dataset.where(lambda record: record.split == "test")
+    if split == "test" and chosen.records:
+        return chosen, "test"
+    return dataset, "all"
+
+
+def _shared_labels(loaded: LoadedRun, dataset: DataSet) -> list[str]:
     shared = [label for label in loaded.model.labels if label in dataset.labels]
     if not shared:
         raise DataError(
-            f"{data}: none of the model's labels ({some(list(loaded.model.labels))}) "
+            f"{dataset.root}: none of the model's labels ({some(list(loaded.model.labels))}) "
             f"is among its labels ({some(list(dataset.labels))})."
         )
-    return dataset, shared
+    return shared
 
 
 def _scores(

@@ -62,6 +62,7 @@ def check_data(
     labels_only: bool = False,
     sample: int | None = None,
     splits: Sequence[Path] = (),
+    follow_links: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
     disk_budget_s: float = BUDGET_S,
@@ -73,6 +74,7 @@ def check_data(
         labels_only: look at no image.
         sample: look at this many images, drawn at random; none = all.
         splits: more splits to compare, a file each (`quality/splits.py`).
+        follow_links: look at images that links outside the folder lead to.
         workers: that decode; none = one a core.
         progress: told what is being done, how much of it is done, and the total.
         disk_budget_s: time to spend on measuring the disk, and as much on decoding.
@@ -85,7 +87,7 @@ def check_data(
     if sample is not None and sample < 1:
         raise ConfigError(f"--sample {sample}: give at least 1 image, or leave it out for all.")
     start = time.perf_counter()
-    reading = read_for_check(root, splits)
+    reading = read_for_check(root, splits, follow_links=follow_links)
     workers = workers or cores()
     if reading.dataset.layout == OUTLINES:
         seen = _Seen(())

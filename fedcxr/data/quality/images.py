@@ -99,7 +99,7 @@ def look_at(
         try:
             stat = fence.stat(record.path)
         except DataError:
-            bad[record.path] = "leads out of the data folder"
+            bad[record.path] = "leads out of the data folder by a link; --follow-links allows that"
         except OSError as err:
             bad[record.path] = f"cannot be read: {err.strerror}"
         else:

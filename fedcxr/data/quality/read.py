@@ -6,7 +6,7 @@ and copies are found all the same.
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedcxr.data.identity import normal_id, patient_in_name
@@ -43,12 +43,15 @@ class Reading:
     findings: tuple[Finding, ...]
 
 
-def read_for_check(root: Path, split_files: Sequence[Path] = ()) -> Reading:
+def read_for_check(
+    root: Path, split_files: Sequence[Path] = (), *, follow_links: bool = False
+) -> Reading:
     """Return the data set in `root`, its splits, and what is wrong with its tables.
 
     Args:
         root: as `read_dataset` takes it.
         split_files: more splits, as `given_splits` takes them.
+        follow_links: as `read_dataset` takes it.
 
     Raises:
         DataError: no data set is recognised, or a split file cannot be read.
@@ -64,6 +67,7 @@ def read_for_check(root: Path, split_files: Sequence[Path] = ()) -> Reading:
     except DataError as err:
         dataset = files_as_dataset(folder)
         findings.append(_table_finding(err))
+    dataset = replace(dataset, follow_links=follow_links)
     splits = _own_splits(folder, dataset)
     try:
         splits += splits_in_folder(folder, dataset)

@@ -226,7 +226,7 @@ class _Lookup:
 
 def _by_column(table: Table, group: str, lookup: _Lookup) -> list[Split]:
     """Return a split for each value of the column `split`."""
-    cells = table.columns[SPLIT_COLUMN]
+    cells = [cell.strip().lower() for cell in table.columns[SPLIT_COLUMN]]
     return [
         _whole(table, group, name, lookup, [i for i, cell in enumerate(cells) if cell == name])
         for name in split_order(set(cells) - {""})

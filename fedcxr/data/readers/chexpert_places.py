@@ -19,7 +19,7 @@ from fedcxr.data.readers.tables import Table
 from fedcxr.errors import DataError, some
 
 _SPLIT = r"(?:(?:.*/)?(train|valid|val|test)/|(?:.*/)?)"
-IMAGE_PATH = re.compile(_SPLIT + r"(patient[0-9]+)/(study[0-9]+)/([^/]+)")
+IMAGE_PATH = re.compile(_SPLIT + r"(patient[0-9]+)/(study[0-9]+)/([^/]*[^/\s])")
 STUDY_PATH = re.compile(_SPLIT + r"(patient[0-9]+)/(study[0-9]+)()/?")
 """Both give the split's folder (or None), patient, study and image name."""
 

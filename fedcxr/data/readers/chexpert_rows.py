@@ -129,7 +129,8 @@ def _study_records(table: Table, asked: Asked, split: Split, folder: str) -> lis
         for patient, study, labels, cell, mine in rows
         for path in islice(paths, len(mine))
     ]
-    return without_duplicates(records, table.csv_path, asked.notes)
+    of_row = [row for row, mine in enumerate(views, start=2) for _ in mine]
+    return without_duplicates(records, table.csv_path, asked.notes, of_row)
 
 
 def _views_of(home: Path, studies: Sequence[str]) -> list[list[str]]:

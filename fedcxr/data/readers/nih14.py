@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 
 from fedcxr.data.identity import normal_ids
 from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
-from fedcxr.data.paths import check_relative
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.nih14_boxes import read_boxes
-from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, find_images, with_official_splits
+from fedcxr.data.readers.nih14_files import (
+    DEFAULT_FOLDER,
+    find_images,
+    image_names,
+    with_official_splits,
+)
 from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
 from fedcxr.data.records import DataSet, Record
 from fedcxr.errors import RecordError, some
@@ -109,8 +113,7 @@ def read_nih14(
     table = _read_entries(folder, notes)
     kept = _ALIASES.get(column, column) if column else None
     table.require([*_COLUMNS, *([kept] if kept else [])])
-    names = table.columns["Image Index"]
-    check_relative(names, table.csv_path, "Image Index")
+    names = image_names(table, "Image Index")
     folders = find_images(folder, names)
     records = list(
         map(

@@ -10,7 +10,7 @@ from fedcxr.data.labels import NIH14_LABELS
 from fedcxr.data.paths import check_relative
 from fedcxr.data.readers.tables import read_table_file
 from fedcxr.data.records import Box
-from fedcxr.errors import some
+from fedcxr.errors import DataError, some
 
 FRAME_PX = 1024.0
 """Side of the square frame in which the boxes are given, whatever the size of the files here."""
@@ -38,12 +38,15 @@ def read_boxes(folder: Path, labels: Sequence[str], folders: Mapping[str, str]) 
 
     Raises:
         RecordError: a column is missing, or a cell holds what it may not.
-        DataError: a name leads out of the folder.
+        DataError: a name leads out of the folder, or there are two different lists.
     """
     lists = sorted(p for p in folder.glob("*.csv") if p.stem.lower().startswith(_NAME))
     if not lists:
         return ()
-    table = read_table_file(lists[0], _ALIASES)
+    table, *others = [read_table_file(csv_path, _ALIASES) for csv_path in lists]
+    if any(other.columns != table.columns for other in others):
+        both = " and ".join(csv_path.name for csv_path in lists)
+        raise DataError(f"{folder}: {both} are different lists of boxes. Keep one.")
     table.require(["Image Index", "Finding Label", *_SIDES])
     names = table.columns["Image Index"]
     check_relative(names, table.csv_path, "Image Index")

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedcxr.data.image_files import only_paths
+from fedcxr.data.paths import check_relative
+from fedcxr.data.readers.tables import Table
 from fedcxr.data.records import OfficialSet, Record
 from fedcxr.errors import DataError, LeakError, RecordError
 
@@ -19,6 +21,20 @@ DEFAULT_FOLDER = "images"
 _NUMBERED = re.compile(r"images_[0-9]+")
 """The twelve folders of the download, images_001 to images_012."""
 _KAGGLE_FOLDERS = ("sample/sample/images", "sample/images")
+
+
+def image_names(table: Table, column: str) -> Sequence[str]:
+    """Return the names of a table's image files.
+
+    Raises:
+        DataError: a name leads out of the folder.
+        RecordError: a name has a folder before it, or a blank at an end.
+    """
+    names = table[column]
+    check_relative(names, table.csv_path, column)
+    bad = [i for i, name in enumerate(names) if "/" in name or name != name.strip()]
+    table.refuse(bad, column, "a file's name without folders, such as 00000001_000.png")
+    return names
 
 
 def find_images(folder: Path, names: Iterable[str], others: Sequence[str] = ()) -> dict[str, str]:
@@ -96,12 +112,14 @@ def _split(name: str, train: set[str] | None, test: set[str] | None) -> str:
 
 
 def _read_list(path: Path) -> set[str] | None:
+    """Return the image names of a list, without folders before them."""
     if not path.is_file():
         return None
     try:
         if path.stat().st_size > MAX_LIST_BYTES:
             raise RecordError(f"{path}: larger than 64 MiB; this is no list of images.")
-        return set(path.read_text(encoding="utf-8-sig").split())
+        words = path.read_text(encoding="utf-8-sig").split()
+        return {re.split(r"[/\\]", word)[-1] for word in words}
     except UnicodeDecodeError as err:
         raise RecordError(f"{path}: not UTF-8 text. Fetch it again.") from err
     except OSError as err:

@@ -15,10 +15,9 @@ from typing import Literal
 from fedcxr.data.identity import by_number, shown_patient
 from fedcxr.data.labels import NEGATIVE, NIH14_LABELS, POSITIVE
 from fedcxr.data.leaks import split_overlaps
-from fedcxr.data.paths import check_relative
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.nih14 import ATTRIBUTION, patient_numbers
-from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, find_images
+from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, find_images, image_names
 from fedcxr.data.readers.split_names import split_of, split_order
 from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
 from fedcxr.data.records import DataSet, OfficialSet, Record
@@ -56,7 +55,7 @@ def read_onehot_tables(folder: Path) -> dict[str, Table]:
     tables = {}
     for name, csv_path in onehot_tables(folder).items():
         table = read_table_file(csv_path, _ALIASES)
-        check_relative(table[IMAGE], csv_path, IMAGE)
+        image_names(table, IMAGE)
         columns = {**table.columns, PATIENT: tuple(patient_numbers(table, PATIENT))}
         tables[name] = Table(csv_path, columns, len(table))
     return tables

@@ -7,6 +7,7 @@ is row 1. What a CSV file has to be is in `fedcxr/data/readers/csv_file.py`.
 
 import difflib
 import gc
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ STATE_CELLS = {
 }
 """Every way in which a copy of CheXpert writes a label."""
 
+# not all that `float` reads: 1_0 is no number, nor are digits of other scripts
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -54,9 +58,14 @@ class Table:
         return self.columns.get(column or "", repeat("", self.num_rows))
 
     def require(self, names: Iterable[str]) -> None:
-        """Raise RecordError naming the columns that are missing, each with the nearest present."""
+        """Raise RecordError naming the columns that are missing, each with the nearest present.
+
+        Also where one differs from another in letter case or blanks alone: either may be meant.
+        """
+        names = list(names)
         missing = [name for name in names if name not in self.columns]
         if not missing:
+            self._refuse_twins(names)
             return
         described = [f"{name!r}{nearest(name, self.columns)}" for name in missing]
         only = next(iter(self.columns), "") if len(self.columns) == 1 else ""
@@ -69,6 +78,20 @@ class Table:
             f"{self.csv_path}: row 1: missing column{'s' * (len(missing) > 1)} "
             f"{some(described)}. Rename the column in the header, or fetch the file again."
         )
+
+    def _refuse_twins(self, names: Sequence[str]) -> None:
+        spelled: dict[str, list[str]] = {}
+        for name in self.columns:
+            spelled.setdefault("".join(name.split()).casefold(), []).append(name)
+        twins = [
+            same for same in spelled.values() if len(same) > 1 and not set(names).isdisjoint(same)
+        ]
+        if twins:
+            raise RecordError(
+                f"{self.csv_path}: row 1: columns {' and '.join(map(repr, twins[0]))} differ in "
+                f"letter case or blanks alone, and which is meant cannot be told. Remove or rename "
+                f"one."
+            )
 
     def refuse(self, bad: Sequence[int], column: str, expected: str) -> None:
         """Raise RecordError naming the rows at positions `bad` of `column`, if there are any."""
@@ -174,8 +197,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {words}?)" if words else ""
 
 
-def without_duplicates(records: list[Record], csv_path: Path, notes: list[str]) -> list[Record]:
-    """Return the records with each image once; rows that repeat one exactly are counted in notes.
+def without_duplicates(
+    records: list[Record], csv_path: Path, notes: list[str], rows: Sequence[int] | None = None
+) -> list[Record]:
+    """Return the records with each image once; those that repeat one exactly are counted in notes.
+
+    Args:
+        records: of the table.
+        csv_path: the table, for messages.
+        notes: where the repeated ones are counted.
+        rows: (N,) the row of each record, as a spreadsheet counts; none = one a record.
 
     Raises:
         RecordError: two rows give the same image different values.
@@ -184,9 +215,11 @@ def without_duplicates(records: list[Record], csv_path: Path, notes: list[str]) 
     for record in records:
         kept = first.setdefault(record.path, record)
         if kept is not record and kept != record:
-            rows = [str(i + 2) for i, other in enumerate(records) if other.path == record.path]
+            numbers = rows or range(2, len(records) + 2)
+            twice = zip(numbers, records, strict=True)
+            shown = [str(row) for row, other in twice if other.path == record.path]
             raise RecordError(
-                f"{csv_path}: rows {some(rows)} are the same image with different values. "
+                f"{csv_path}: rows {some(shown)} are the same image with different values. "
                 f"Keep the right one."
             )
     if len(first) < len(records):
@@ -195,10 +228,7 @@ def without_duplicates(records: list[Record], csv_path: Path, notes: list[str]) 
 
 
 def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return float("nan")
+    return float(cell) if _NUMBER.fullmatch(cell) else float("nan")
 
 
 def _age(cell: str) -> int | None:

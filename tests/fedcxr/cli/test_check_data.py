@@ -52,6 +52,15 @@ def test_unclean_data_exit_with_3_and_say_why(damaged):
     assert "To mend: Fetch the rest of the download" in done.output
 
 
+def test_links_out_of_the_folder_are_followed_where_that_is_asked_for(tree, tmp_path):
+    copy = Path(shutil.copytree(tree, tmp_path / tree.name))
+    (copy / "train").rename(tmp_path / "large-disk")
+    (copy / "train").symlink_to(tmp_path / "large-disk")
+    assert check(copy, "--workers", 1).exit_code == 3
+    done = check(copy, "--workers", 1, "--follow-links")
+    assert done.exit_code == 0, done.output
+
+
 def test_text_fits_80_columns(damaged):
     lines = check(damaged, "--workers", 1).output.splitlines()
     # a path is not broken: it is to be copied

@@ -90,6 +90,9 @@ def test_the_command_that_it_tells_is_one_that_simulate_takes(tmp_path, dataset)
         "fedcxr", "simulate", "--data", str(tmp_path / "data"), "--views", "frontal",
         "--labels", "Edema,Lung Opacity", "--partition", str(out),
     ]  # fmt: skip
+    text = run(tmp_path / "data", "--follow-links", "--out", tmp_path / "linked")
+    assert "--follow-links --partition" in text
+    assert dataset[-1].data.follow_links
     text = run("--patients", 77, "--out", tmp_path / "other")
     assert "fedcxr simulate --set data.synthetic.patients=77 --views frontal" in text
     assert dataset[-1].data.synthetic.patients == 77

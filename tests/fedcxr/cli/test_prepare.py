@@ -106,6 +106,21 @@ def test_without_views_it_is_the_cache_of_a_plain_simulate(run, dataset, home):
     assert prepare_run(config).cache == folder
 
 
+def test_a_linked_images_folder_is_read_where_that_is_asked_for(run, dataset, home, tmp_path):
+    (dataset / "train").rename(tmp_path / "large-disk")
+    (dataset / "train").symlink_to(tmp_path / "large-disk")
+    code, _, told = run(dataset, "--size", 32)
+    assert code == 3
+    assert "data.follow_links, --follow-links" in told
+    code, told, _ = run(dataset, "--size", 32, "--follow-links")
+    assert code == 0
+    assert shlex.split(command_of(told))[-1] == "--follow-links"
+    flags = {"data": [str(dataset)], "image_size": 32, "follow_links": True}
+    config = config_from_flags(flags, preset="quickstart", file=None, settings=[])
+    (folder,) = (home / "cache").iterdir()
+    assert prepare_run(config, lambda *_: pytest.fail("decoded again")).cache == folder
+
+
 def test_it_says_what_it_made_and_the_second_time_that_it_was_there(run, dataset):
     code, out, err = run(dataset, "--size", "40", "--workers", "2")
     assert code == 0

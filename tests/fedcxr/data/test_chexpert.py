@@ -205,9 +205,12 @@ def test_a_path_that_would_leave_the_folder_is_refused(tmp_path, path):
         read_dataset(make_tree(tmp_path, [line]))
 
 
-def test_a_path_of_another_shape_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "path", ["images/one.jpg", "train/patient00001/study1/view1_frontal.jpg ", "patient١/study1/x"]
+)
+def test_a_path_of_another_shape_is_refused(tmp_path, path):
     with pytest.raises(RecordError, match=r"wrong 'Path'.*expected like"):
-        read_dataset(make_tree(tmp_path, [row("images/one.jpg")]))
+        read_dataset(make_tree(tmp_path, [row(path)]))
 
 
 @pytest.mark.parametrize(

@@ -313,6 +313,19 @@ def test_a_view_of_a_study_in_two_files_is_refused_unless_they_are_one(tmp_path,
     assert sum(record.split == "test" for record in read_dataset(tmp_path).records) == 1
 
 
+def test_a_study_that_is_labelled_twice_is_refused_with_its_rows(tmp_path):
+    write_table(tmp_path / "train.csv", [f"train/patient00001/{IMAGE}"])
+    folder = tmp_path / "test/patient64741"
+    touch(*(folder / f"study{n}/view{v}_frontal.jpg" for n in (1, 2) for v in (1, 2)))
+    path = tmp_path / "groundtruth.csv"
+    make_studies(path, ["patient64741/study1", "patient64741/study2", "patient64741/study2"])
+    assert "groundtruth.csv: 2 repeated rows left out." in read_dataset(tmp_path).notes
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([*rows[:-1], rows[-1].replace(",1", ",0")]))
+    with pytest.raises(RecordError, match=r"groundtruth.csv: rows 3, 4 are the same image"):
+        read_dataset(tmp_path)
+
+
 def test_every_view_of_a_study_is_read_whatever_its_ending(tmp_path):
     write_table(tmp_path / "train.csv", [f"train/patient00001/{IMAGE}"])
     make_studies(tmp_path / "groundtruth.csv", ["patient64741/study1"])

@@ -158,6 +158,16 @@ def test_official_splits_that_share_a_patient_are_refused_as_every_command_does(
         prepare(load_config(overrides={"data.root": str(root), "model.image_size": 32}))
 
 
+def test_linked_images_are_read_where_the_settings_say_so(folder, tmp_path):
+    root = Path(shutil.copytree(folder, tmp_path / "linked"))
+    (root / "train").rename(tmp_path / "large-disk")
+    (root / "train").symlink_to(tmp_path / "large-disk")
+    with pytest.raises(DataError, match=r"data\.follow_links"):
+        RadiographDataset.from_folder(root, size_px=32)
+    data = DataConfig(follow_links=True)
+    assert len(RadiographDataset.from_folder(root, size_px=32, data=data)) == 4
+
+
 def test_nothing_names_a_patient_of_the_source(train):
     told = repr((train.image_ids, train.patient_ids, list(train)))
     assert not re.search(r"patient[0-9]", told)

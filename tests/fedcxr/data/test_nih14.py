@@ -95,6 +95,50 @@ def test_a_test_list_of_other_images_is_no_official_test_set(tmp_path):
     assert "No image of the table is in the official test set." in dataset.notes
 
 
+@pytest.mark.parametrize(
+    "spell",
+    [
+        "\r\n".join,
+        lambda names: "\ufeff" + "\n".join(names),
+        lambda names: "\n".join([*names, *names, "", " "]),
+        lambda names: "\n".join(f"  {name}\t" for name in names),
+        lambda names: "\n".join(f"images_001/images/{name}" for name in names),
+        lambda names: "\n".join(f"C:\\nih\\images\\{name}" for name in names),
+    ],
+)
+def test_a_list_is_read_however_it_was_saved(tmp_path, spell):
+    folder = make_tree(tmp_path)
+    train = ["00000002_000.png", "00000002_001.png"]
+    (folder / "train_val_list.txt").write_text(spell(train), newline="")
+    (folder / "test_list.txt").write_text(spell(["00000001_000.png"]), newline="")
+    dataset = read_dataset(folder)
+    assert [record.split for record in dataset.records] == ["test", "train", "train"]
+    assert not any("left out" in note for note in dataset.notes)
+
+
+def test_one_image_under_two_patients_is_refused(tmp_path):
+    rows = [*ROWS, ROWS[0].replace(",0,1,", ",0,7,")]
+    with pytest.raises(RecordError, match="rows 2, 5 are the same image with different values"):
+        read_dataset(make_tree(tmp_path, rows))
+
+
+@pytest.mark.parametrize("name", ["images_001/00000003_000.png", "00000003_000.png "])
+def test_a_name_with_a_folder_before_it_or_a_blank_behind_is_refused(tmp_path, name):
+    rows = [*ROWS, f"{name},No Finding,0,3,50,F,PA,1,1,1,1"]
+    with pytest.raises(RecordError, match=r"wrong 'Image Index' \(row 5\).*without folders"):
+        read_dataset(make_tree(tmp_path, rows))
+
+
+@pytest.mark.parametrize("spelling", ["2.0", " 2 ", "00000002.0", "2\u00a0"])
+def test_a_patient_number_may_have_come_through_a_float(tmp_path, spelling):
+    rows = [ROWS[0], ROWS[1].replace(",00000002,", f",{spelling},"), ROWS[2]]
+    assert [r.patient_id for r in read_dataset(make_tree(tmp_path, rows)).records] == [
+        "1",
+        "2",
+        "2",
+    ]
+
+
 def test_images_in_neither_list_are_left_out_and_counted(tmp_path):
     folder = make_tree(tmp_path, train=["00000001_000.png"], test=["00000002_000.png"])
     dataset = read_dataset(folder)
@@ -228,6 +272,19 @@ def test_boxes_are_fractions_of_the_1024_frame_and_spelled_as_the_labels(tmp_pat
     assert (first.x, first.y, first.width, first.height) == (0.25, 0.5, 0.125, 0.0625)
     assert second.label == "Cardiomegaly"
     assert len(read_dataset(folder, labels=["Cardiomegaly"]).boxes) == 1
+
+
+def test_two_different_lists_of_boxes_are_refused(tmp_path):
+    folder = make_tree(tmp_path)
+    head, mass = "Image Index,Finding Label,x,y,w,h", "00000001_000.png,Mass,1,1,1,1"
+    for name in ("BBox_List_2017.csv", "BBox_List_2017 (1).csv"):
+        (folder / name).write_text(f"{head}\n{mass}\n")
+    assert len(read_dataset(folder).boxes) == 1
+    (folder / "BBox_List_2017 (1).csv").write_text(f"{head}\n{mass.replace('Mass', 'Nodule')}\n")
+    with pytest.raises(
+        DataError, match=r"BBox_List_2017 \(1\).csv and BBox_List_2017.csv are diff"
+    ):
+        read_dataset(folder)
 
 
 def test_a_box_outside_the_frame_is_refused(tmp_path):

@@ -114,7 +114,12 @@ def test_a_link_out_of_the_folder_is_named_and_not_followed(copy, tmp_path):
     path.rename(secret)
     path.symlink_to(secret)
     kinds, _ = kinds_of(copy)
-    assert kinds["unreadable"].examples == (f"{name(copy, path)}: leads out of the data folder",)
+    assert kinds["unreadable"].examples == (
+        f"{name(copy, path)}: leads out of the data folder by a link; --follow-links allows that",
+    )
+    kinds, report = kinds_of(copy, follow_links=True)
+    assert "unreadable" not in kinds
+    assert report.images.good == report.num_images
 
 
 def test_tables_without_any_image_are_said_to_be_so(copy):

@@ -215,6 +215,19 @@ def test_a_file_with_a_split_column_is_compared(copy):
     assert "my_split.csv" in kinds["table"].text
 
 
+def test_the_values_of_a_split_column_may_differ_in_case_and_blanks(tmp_path):
+    write_rows(
+        tmp_path / "mine.csv",
+        [["PatientId", "split"], ["1", "train"], ["1", "Train "], ["2", "TEST"]],
+    )
+    (pair,) = compare_splits(given_splits([tmp_path / "mine.csv"], None))
+    assert (pair.first, pair.second, pair.shared_patients) == ("train", "test", 0)
+
+
+def test_a_visit_number_that_is_no_ascii_digit_is_no_visit():
+    assert "age-goes-back" not in found(image(1, attribute="²"), image(1, 2, attribute="1"))
+
+
 def test_given_files_are_a_split_each(copy, tmp_path):
     names = [row[0] for row in rows_of(copy / "train.csv")[1:]]
     one, two, three = (tmp_path / name for name in ("one.csv", "two.txt", "three.csv"))

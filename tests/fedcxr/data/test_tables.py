@@ -69,6 +69,15 @@ def test_a_column_that_is_there_twice_is_refused(table):
         table("No_Finding,No Finding\n1,1\n", {"No_Finding": "No Finding"})
 
 
+@pytest.mark.parametrize("twin", ["edema", "EDEMA", "No  Finding", "no finding", "NoFinding"])
+def test_columns_that_differ_in_case_or_blanks_alone_are_refused(table, twin):
+    read = table(f"Edema,No Finding,Notes,notes,{twin}\n1,0,a,b,0\n")
+    with pytest.raises(RecordError, match=r"row 1: columns .* differ in letter case or blanks"):
+        read.require(["Edema", "No Finding"])
+    # of columns that nobody asks for, any may be there
+    table("Edema,Notes,notes\n1,a,b\n").require(["Edema"])
+
+
 def test_a_label_is_one_zero_minus_one_or_blank(table):
     text = "Edema,n\n" + "".join(
         f"{cell},x\n" for cell in ("1", "1.0", "0", "0.0", "-1", "-1.0", "")
@@ -100,7 +109,7 @@ def test_ages_are_whole_years(table):
 
 def test_numbers_are_within_their_limits(table):
     assert table("x\n0\n0.5\n1\n").numbers("x", 0, 1) == [0, 0.5, 1]
-    for cell in ("1.1", "nan", "inf", "x", ""):
+    for cell in ("1.1", "nan", "inf", "x", "", "1_0", "٠", " 1"):
         with pytest.raises(RecordError, match="a number from 0 to 1"):
             table(f"x,n\n{cell},1\n").numbers("x", 0, 1)
 
@@ -126,8 +135,11 @@ def test_repeated_rows_are_counted_and_contradictions_refused(tmp_path):
     kept = without_duplicates([record("a"), record("b"), record("a")], tmp_path / "t.csv", notes)
     assert [r.path for r in kept] == ["a", "b"]
     assert notes == ["t.csv: 1 repeated rows left out."]
+    different = [record("a"), record("b"), record("a", (1,))]
     with pytest.raises(RecordError, match="rows 2, 4 are the same image with different values"):
-        without_duplicates([record("a"), record("b"), record("a", (1,))], tmp_path / "t.csv", [])
+        without_duplicates(different, tmp_path / "t.csv", [])
+    with pytest.raises(RecordError, match="rows 2, 3 are the same image with different values"):
+        without_duplicates(different, tmp_path / "t.csv", [], rows=[2, 2, 3])
 
 
 def test_the_collector_is_left_as_it_was():

@@ -65,7 +65,7 @@ def append_line(path: Path, line: str, *, sync: bool) -> None:
                 written += file.write(data[written:])
             if sync:
                 os.fsync(file.fileno())
-        except BaseException:
+        except OSError:
             if os.fstat(file.fileno()).st_size == before + written:  # nobody else has appended
                 file.truncate(before)
             raise

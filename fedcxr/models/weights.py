@@ -17,10 +17,11 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from fedcxr.errors import ArtefactError, NetworkError, some
+from fedcxr.errors import ArtefactError, ConfigError, NetworkError, StorageError, some
 from fedcxr.models.base import CxrModel, Family, StartingWeights, sum_channels
 from fedcxr.models.vit import fit_positions
 from fedcxr.parameters import FORMAT, ParameterSpec, load_parameters
+from fedcxr.storage import writing
 from fedcxr.tensor_file import read_tensor_file
 
 _OLD_DENSE_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
@@ -49,7 +50,9 @@ def load_weights(
             not known, and the head stays as it is.
 
     Raises:
+        ConfigError: nobody knows where downloaded weights are kept.
         NetworkError: the download cannot be reached.
+        StorageError: the download cannot be written.
         ArtefactError: the file is damaged, of another format or another model.
     """
     theirs: Sequence[str] = ()
@@ -171,14 +174,22 @@ def _download(family: Family) -> dict[str, Tensor]:
     chosen = getattr(torchvision.models, family.weights).IMAGENET1K_V1
     name = PurePosixPath(chosen.url).name
     cached = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if cached.parts[0].startswith("~"):
+        raise ConfigError(
+            f"{cached}: the home directory is not known. Set HOME, or TORCH_HOME to the folder for "
+            f"downloaded weights."
+        )
     instead = (
         f"Put the file {name} (from torchvision) at {cached}, give a safetensors file "
         f"(--weights FILE), or start from random weights (--weights none)."
     )
     try:
-        state: dict[str, Tensor] = chosen.get_state_dict(
-            progress=False, check_hash=True, weights_only=True
-        )
+        with writing(cached):
+            state: dict[str, Tensor] = chosen.get_state_dict(
+                progress=False, check_hash=True, weights_only=True
+            )
+    except StorageError as err:
+        raise StorageError(f"{err} TORCH_HOME names the folder of downloaded weights.") from err
     except (urllib.error.URLError, TimeoutError, ConnectionError) as err:
         raise NetworkError(f"{name}: the ImageNet weights cannot be fetched. {instead}") from err
     except Exception as err:  # a half file or another one: torch raises many kinds

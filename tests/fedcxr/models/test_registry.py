@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import urllib.error
 
 import pytest
@@ -8,7 +10,7 @@ import torchvision
 
 from fedcxr.config.model import ModelConfig
 from fedcxr.data.labels import CHEXPERT_LABELS, NIH14_IN_CHEXPERT, NIH14_LABELS, synonym_of
-from fedcxr.errors import ArtefactError, ConfigError, NetworkError
+from fedcxr.errors import ArtefactError, ConfigError, NetworkError, StorageError
 from fedcxr.models.base import deepest_map, one_channel
 from fedcxr.models.registry import MODEL_NAMES, build_model
 from fedcxr.parameters import extract, save_parameters, spec_of
@@ -268,3 +270,22 @@ def test_the_map_to_explain_is_the_deepest_of_seven_cells_or_the_finest():
     assert [deepest_map(size, maps) for size in (320, 224, 223, 112, 64, 32)] == [
         "last", "last", "middle", "middle", "fine", "fine",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_download_that_the_disk_refuses_is_not_called_damaged(tmp_path, monkeypatch, number):
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(StorageError, match=r"densenet121-a639ec97\.pth: cannot be.*TORCH_HOME"):
+        build_model(ModelConfig(name="densenet121", weights="imagenet"), num_labels=2, seed=0)
+
+
+def test_without_a_home_no_folder_called_tilde_is_made_for_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: "~/.cache/torch/hub")  # as torch says then
+    with pytest.raises(ConfigError, match="Set HOME, or TORCH_HOME"):
+        build_model(ModelConfig(name="densenet121", weights="imagenet"), num_labels=2, seed=0)
+    assert list(tmp_path.iterdir()) == []

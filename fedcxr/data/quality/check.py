@@ -22,13 +22,13 @@ from fedcxr.data.quality.disk import BUDGET_S, Disk, disk_of, measure_speed
 from fedcxr.data.quality.findings import NOTICE, DataReport, Finding, Images, sorted_findings
 from fedcxr.data.quality.images import (
     BLANK_STD,
-    Looked,
+    DecodedImages,
     Progress,
     blank_findings,
     blocks,
     chosen_images,
+    decode_images,
     file_findings,
-    look_at,
     read_headers,
 )
 from fedcxr.data.quality.leaks import split_findings
@@ -137,40 +137,40 @@ def _check_images(
     everything = len({record.path for record in dataset.records})
     # The disk first: what was decoded just now would be read from the machine's memory.
     speed = measure_speed([r.path for r in records], dataset.files, disk_budget_s)
-    looked = look_at(dataset, records, workers=workers, progress=progress)
-    findings = list(file_findings(looked, str(dataset.root)))
+    decoded = decode_images(dataset, records, workers=workers, progress=progress)
+    findings = list(file_findings(decoded, str(dataset.root)))
     if len(records) < everything:
         findings.append(_sampled(len(records), everything))
-    if not looked.records:
+    if not decoded.records:
         return _Seen(tuple(findings))
     if progress is not None:
-        progress("Comparing", 0, len(looked.records))
-    findings += _picture_findings(looked, reading)
-    images, wrong_types = read_headers(looked, dataset)
-    disk = disk_of(speed, num_images=everything, mean_bytes=looked.mean_bytes, cores=workers)
+        progress("Comparing", 0, len(decoded.records))
+    findings += _picture_findings(decoded, reading)
+    images, wrong_types = read_headers(decoded, dataset)
+    disk = disk_of(speed, num_images=everything, mean_bytes=decoded.mean_bytes, cores=workers)
     return _Seen((*findings, *wrong_types, *_no_room(disk)), images, disk)
 
 
-def _picture_findings(looked: Looked, reading: Reading) -> list[Finding]:
+def _picture_findings(decoded: DecodedImages, reading: Reading) -> list[Finding]:
     """Return what the pixels show: blank, copied, turned."""
-    num = len(looked.records)
+    num = len(decoded.records)
     spread = np.empty(num, dtype=np.float32)
     hashes = np.empty((num, HASH_WORDS), dtype=np.uint64)
     maps = np.empty((num, *MAPS_SHAPE), dtype=np.float16)  # half of what an image needs in all
     start = 0
-    for squares in blocks(looked):
+    for squares in blocks(decoded):
         rows = slice(start, start + len(squares))
         spread[rows] = squares.std(axis=(1, 2))
         hashes[rows] = hash_squares(squares)
         maps[rows] = orientation_maps(squares)
         start += len(squares)
     blank = spread < BLANK_STD
-    twins, is_cut = find_twins(looked, hashes, blank)
+    twins, is_cut = find_twins(decoded, hashes, blank)
     return [
-        *blank_findings(looked, spread),
-        *copy_findings(looked, split_of_images(reading.splits), twins, is_cut=is_cut),
-        *turned_findings(looked, maps, blank),
-        *view_findings(looked, maps, blank),
+        *blank_findings(decoded, spread),
+        *copy_findings(decoded, split_of_images(reading.splits), twins, is_cut=is_cut),
+        *turned_findings(decoded, maps, blank),
+        *view_findings(decoded, maps, blank),
     ]
 
 

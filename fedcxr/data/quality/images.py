@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class DecodedImages:
     """The images of a check, those that can be decoded with their pixels."""
 
     records: tuple[Record, ...] = field(repr=False)
@@ -87,9 +87,9 @@ def chosen_images(dataset: DataSet, sample: int | None) -> list[Record]:
     return [records[i] for i in np.sort(drawn)]
 
 
-def look_at(
+def decode_images(
     dataset: DataSet, records: Sequence[Record], *, workers: int, progress: Progress | None
-) -> Looked:
+) -> DecodedImages:
     """Return the images of the records, decoded; what cannot be is in `bad` with its reason."""
     fence = Fence(dataset.files)
     bad: dict[str, str] = {}
@@ -109,7 +109,7 @@ def look_at(
     there = [record for record in records if record.path not in bad]
     if not there:
         none = np.zeros((0, SIDE_PX, SIDE_PX), dtype=np.uint8)
-        return Looked((), none, np.zeros(0, dtype=np.int64), (), tuple(bad.items()), 0.0, 0)
+        return DecodedImages((), none, np.zeros(0, dtype=np.int64), (), tuple(bad.items()), 0.0, 0)
     tokens = Tokens(load_key())
     ids = [tokens.image(record.path) for record in there]
     cache = cache_of(
@@ -123,7 +123,7 @@ def look_at(
     bad |= {path: reason for _, path, reason in cache.bad}
     good = [(one, record) for one, record in zip(ids, there, strict=True) if cache.has(one)]
     contents = cache.contents()
-    return Looked(
+    return DecodedImages(
         records=tuple(record for _, record in good),
         squares=cache.images,
         row=cache.rows([one for one, _ in good]),
@@ -135,24 +135,24 @@ def look_at(
     )
 
 
-def file_findings(looked: Looked, root_words: str) -> tuple[Finding, ...]:
+def file_findings(decoded: DecodedImages, root_words: str) -> tuple[Finding, ...]:
     """Return what is wrong with the files as files.
 
     Args:
-        looked: the images.
+        decoded: the images.
         root_words: the data folder, for the messages.
     """
     by_kind: dict[str, list[str]] = {kind: [] for kind in _KINDS}
-    for path, reason in looked.bad:
+    for path, reason in decoded.bad:
         kind = _kind_of(reason)
         by_kind[kind].append(path if kind == "missing" else f"{path}: {reason}")
-    if looked.num_there == 0:
+    if decoded.num_there == 0:
         return finding_of(
             "no-images",
             PROBLEM,
-            by_kind["missing"] or [path for path, _ in looked.bad],
+            by_kind["missing"] or [path for path, _ in decoded.bad],
             "No image is here",
-            text=f"None of the {len(looked.bad):,} images that the tables name is in {root_words}.",
+            text=f"None of the {decoded.num_all:,} images that the tables name is in {root_words}.",
             mend="Put the images beside the tables, or give --labels-only to check the tables.",
         )
     return tuple(
@@ -162,30 +162,33 @@ def file_findings(looked: Looked, root_words: str) -> tuple[Finding, ...]:
     )
 
 
-def blank_findings(looked: Looked, spread: NDArray[np.float32]) -> tuple[Finding, ...]:
+def blank_findings(decoded: DecodedImages, spread: NDArray[np.float32]) -> tuple[Finding, ...]:
     """Return the images that are one shade all over; `spread` is (M,) of grey levels."""
     blank = np.flatnonzero(spread < BLANK_STD)
     return finding_of(
         "blank-image",
         PROBLEM,
-        [f"{looked.records[i].path}: grey level {looked.square(int(i)).mean():.0f}" for i in blank],
+        [
+            f"{decoded.records[i].path}: grey level {decoded.square(int(i)).mean():.0f}"
+            for i in blank
+        ],
         "Blank images",
         text="The whole image is one shade: the export went wrong.",
         mend="Fetch these files again, or take their rows out of the table.",
     )
 
 
-def blocks(looked: Looked) -> Iterator[NDArray[np.float32]]:
+def blocks(decoded: DecodedImages) -> Iterator[NDArray[np.float32]]:
     """Yield the squares in the order of the records, (B, 64, 64) at a time, to bound memory."""
-    for start in range(0, len(looked.row), _BLOCK):
-        yield looked.pixels(np.arange(start, min(start + _BLOCK, len(looked.row))))
+    for start in range(0, len(decoded.row), _BLOCK):
+        yield decoded.pixels(np.arange(start, min(start + _BLOCK, len(decoded.row))))
 
 
-def read_headers(looked: Looked, dataset: DataSet) -> tuple[Images, tuple[Finding, ...]]:
+def read_headers(decoded: DecodedImages, dataset: DataSet) -> tuple[Images, tuple[Finding, ...]]:
     """Return sizes and types from the headers of some files, and names that contradict the type."""
-    step = max(1, -(-len(looked.records) // MAX_HEADERS))
+    step = max(1, -(-len(decoded.records) // MAX_HEADERS))
     fence, shapes, wrong = Fence(dataset.files), Counter[str](), list[str]()
-    chosen = looked.records[::step]
+    chosen = decoded.records[::step]
     for record in chosen:
         shape, kind = _header(fence.file(record.path))
         shapes[shape] += 1
@@ -193,11 +196,11 @@ def read_headers(looked: Looked, dataset: DataSet) -> tuple[Images, tuple[Findin
         if expected != kind:
             wrong.append(f"{record.path}: {kind}")
     images = Images(
-        looked_at=looked.num_all,
-        good=len(looked.records),
+        looked_at=decoded.num_all,
+        good=len(decoded.records),
         shapes=dict(shapes.most_common()),
         from_headers=len(chosen),
-        png_bits=looked.png_bits,
+        png_bits=decoded.png_bits,
     )
     return images, finding_of(
         "wrong-suffix",

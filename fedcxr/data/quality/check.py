@@ -16,10 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from fedcxr.cores import cores
+from fedcxr.data.quality.brightness import (
+    NUM_LEVELS,
+    cut_findings,
+    cut_short,
+    exposure_findings,
+    find_negatives,
+    negative_findings,
+    picture_levels,
+)
 from fedcxr.data.quality.copies import copy_findings
 from fedcxr.data.quality.counts import count_labels, count_people
 from fedcxr.data.quality.disk import BUDGET_S, Disk, disk_of, measure_speed
 from fedcxr.data.quality.findings import NOTICE, DataReport, Finding, Images, sorted_findings
+from fedcxr.data.quality.headers import read_headers
 from fedcxr.data.quality.images import (
     BLANK_STD,
     DecodedImages,
@@ -29,7 +39,6 @@ from fedcxr.data.quality.images import (
     chosen_images,
     decode_images,
     file_findings,
-    read_headers,
 )
 from fedcxr.data.quality.leaks import split_findings
 from fedcxr.data.quality.orientation import (
@@ -146,31 +155,39 @@ def _check_images(
     if progress is not None:
         progress("Comparing", 0, len(decoded.records))
     findings += _picture_findings(decoded, reading)
-    images, wrong_types = read_headers(decoded, dataset)
+    images, header_findings = read_headers(decoded, dataset)
     disk = disk_of(speed, num_images=everything, mean_bytes=decoded.mean_bytes, cores=workers)
-    return _Seen((*findings, *wrong_types, *_no_room(disk)), images, disk)
+    return _Seen((*findings, *header_findings, *_no_room(disk)), images, disk)
 
 
 def _picture_findings(decoded: DecodedImages, reading: Reading) -> list[Finding]:
-    """Return what the pixels show: blank, copied, turned."""
+    """Return what the pixels show: blank, cut, dark, bright, inverted, copied, turned."""
     num = len(decoded.records)
     spread = np.empty(num, dtype=np.float32)
     hashes = np.empty((num, HASH_WORDS), dtype=np.uint64)
+    levels = np.empty((num, NUM_LEVELS), dtype=np.float32)
     maps = np.empty((num, *MAPS_SHAPE), dtype=np.float16)  # half of what an image needs in all
     start = 0
     for squares in blocks(decoded):
         rows = slice(start, start + len(squares))
         spread[rows] = squares.std(axis=(1, 2))
         hashes[rows] = hash_squares(squares)
+        levels[rows] = picture_levels(squares)
         maps[rows] = orientation_maps(squares)
         start += len(squares)
     blank = spread < BLANK_STD
+    cut, negative = cut_short(levels, blank), find_negatives(decoded, maps, blank)
+    # A part of a picture, or its negative, looks turned or of another view by what it lacks.
+    odd = blank | cut | negative
     twins, is_cut = find_twins(decoded, hashes, blank)
     return [
         *blank_findings(decoded, spread),
+        *exposure_findings(decoded, levels, blank),
+        *negative_findings(decoded, negative),
+        *cut_findings(decoded, cut),
         *copy_findings(decoded, split_of_images(reading.splits), twins, is_cut=is_cut),
-        *turned_findings(decoded, maps, blank),
-        *view_findings(decoded, maps, blank),
+        *turned_findings(decoded, maps, odd),
+        *view_findings(decoded, maps, odd),
     ]
 
 

@@ -6,31 +6,24 @@ checks need of the pixels (`quality/twins.py`, `quality/orientation.py`) is meas
 over that cache.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import PngImagePlugin
 
 from fedcxr.data.cache.images import cache_of
-from fedcxr.data.images.jpeg import WholeJpeg
 from fedcxr.data.paths import Fence
-from fedcxr.data.quality.findings import NOTICE, PROBLEM, Finding, Images, finding_of
+from fedcxr.data.quality.findings import PROBLEM, Finding, finding_of
 from fedcxr.data.records import DataSet, Record
 from fedcxr.data.tokens import Tokens, load_key
 from fedcxr.errors import DataError
 from fedcxr.seeding import derive_rng
 
 SIDE_PX = 64
-MAX_HEADERS = 2000
-"""Files whose header is read, spread over all, for sizes and types."""
 BLANK_STD = 1.0
 """Grey levels: the darkest and flattest radiograph of the samples has 19."""
 
-_SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".dcm": "DICOM", ".dicom": "DICOM"}
 _BLOCK = 2048
 
 Progress = Callable[[str, int, int], None]
@@ -184,34 +177,6 @@ def blocks(decoded: DecodedImages) -> Iterator[NDArray[np.float32]]:
         yield decoded.pixels(np.arange(start, min(start + _BLOCK, len(decoded.row))))
 
 
-def read_headers(decoded: DecodedImages, dataset: DataSet) -> tuple[Images, tuple[Finding, ...]]:
-    """Return sizes and types from the headers of some files, and names that contradict the type."""
-    step = max(1, -(-len(decoded.records) // MAX_HEADERS))
-    fence, shapes, wrong = Fence(dataset.files), Counter[str](), list[str]()
-    chosen = decoded.records[::step]
-    for record in chosen:
-        shape, kind = _header(fence.file(record.path))
-        shapes[shape] += 1
-        expected = _SUFFIXES.get(Path(record.path).suffix.lower())
-        if expected != kind:
-            wrong.append(f"{record.path}: {kind}")
-    images = Images(
-        looked_at=decoded.num_all,
-        good=len(decoded.records),
-        shapes=dict(shapes.most_common()),
-        from_headers=len(chosen),
-        png_bits=decoded.png_bits,
-    )
-    return images, finding_of(
-        "wrong-suffix",
-        NOTICE,
-        wrong,
-        "Names that contradict the type",
-        text="The file's ending says another type than its content; it is decoded by its content.",
-        mend="Nothing here; other programs may stumble over it.",
-    )
-
-
 _KINDS = {
     "missing": (
         "Missing images",
@@ -244,17 +209,3 @@ def _kind_of(reason: str) -> str:
     if reason.startswith(("a web page", "neither ")):
         return "not-an-image"
     return "unreadable"
-
-
-def _header(path: Path) -> tuple[str, str]:
-    """Return `width × height mode type`, and the type, of an image that was decoded before."""
-    with path.open("rb") as file:
-        start = file.read(132)
-        file.seek(0)
-        if start.startswith(b"\xff\xd8"):
-            jpeg = WholeJpeg(file)
-            return f"{jpeg.width} × {jpeg.height} {jpeg.mode} JPEG", "JPEG"
-        if start.startswith(b"\x89PNG"):
-            png = PngImagePlugin.PngImageFile(file)
-            return f"{png.width} × {png.height} {png.mode} PNG", "PNG"
-    return "DICOM", "DICOM"

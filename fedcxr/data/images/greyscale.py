@@ -82,10 +82,10 @@ def to_grey(stored: NDArray[np.integer], display: Display) -> NDArray[np.uint8]:
     detectors fill a small part of what their 12 to 16 bits could hold, and the file names no better
     one. Black is the value that 0.5 % of the pixels lie below, white that which 0.5 % lie above.
     From the lowest to the highest, one hot pixel or a marker that is burnt in would make all the
-    rest dim. Measured on 16 radiographs as 12-bit detector data: either leaves 0.56 of the contrast
-    of the chest, and with a half per cent left out it is 1.06 to 1.10 (markers of up to 0.4 % of
-    the picture), for at most 1 % of the chest at either end of the greys. A bright border around
-    the exposed field is larger than any such share: it keeps 0.6.
+    rest dim. Measured on 16 radiographs as 12-bit detector data: either leaves 0.56 to 0.60 of the
+    contrast of the chest; with half a per cent left out it is 1.06 to 1.10 (markers of up to 0.4 %
+    of the picture), and 1 % of the chest is black or white. A bright border around the exposed
+    field is larger than any such share: 0.6 either way.
 
     Args:
         stored: (H, W) of 8- or 16-bit integers, signed or not.

@@ -19,6 +19,23 @@ _PRINTED = Path("-")
 """The file name that stands for stdout."""
 
 
+_JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        help="Write the report here; - prints it instead.",
+        metavar="FILE",
+        parser=expanded,
+    ),
+]
+_HtmlFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", help="Write the report here as a page.", metavar="FILE", parser=expanded
+    ),
+]
+
+
 def check_data(
     folder: Annotated[
         Path, typer.Argument(help="The data set's folder.", metavar="DIR", parser=expanded)
@@ -38,21 +55,8 @@ def check_data(
         ),
     ] = None,
     follow_links: o.FollowLinks = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            help="Write the report here; - prints it instead.",
-            metavar="FILE",
-            parser=expanded,
-        ),
-    ] = None,
-    html_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--html", help="Write the report here as a page.", metavar="FILE", parser=expanded
-        ),
-    ] = None,
+    json_file: _JsonFile = None,
+    html_file: _HtmlFile = None,
     workers: Annotated[
         int | None, typer.Option(help="Threads or processes that decode; default one a core.")
     ] = None,

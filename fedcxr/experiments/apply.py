@@ -16,7 +16,7 @@ from fedcxr.data.read import read_dataset
 from fedcxr.data.readers.join import in_the_words_of
 from fedcxr.data.records import DataSet
 from fedcxr.data.tokens import Tokens, load_key
-from fedcxr.errors import ArtefactError, ConfigError, DataError, some
+from fedcxr.errors import ConfigError, DataError, some
 from fedcxr.experiments.known_patients import known_patients
 from fedcxr.metrics.bootstrap import bootstrap_auroc
 from fedcxr.runs.folder import RunFolder
@@ -100,11 +100,8 @@ def evaluate_run(
     dataset, split = _of_split(in_the_words_of(loaded.model.labels, dataset), split)
     shared = _shared_labels(loaded, dataset)
     known = known_patients(path)
-    if not known.is_complete and not other_patients:
-        raise ArtefactError(
-            f"{path}: {known.reason}, so patients that the model was trained on would be scored "
-            "without a word. If the data are of other patients, say so with --other-patients."
-        )
+    if not other_patients:
+        known.demand_all(path)
     tokens = Tokens(known.key or load_key())
     fresh = known.without_them(dataset)
     cache = cache_of(

@@ -12,7 +12,7 @@ from typing import Any
 from fedcxr.data.readers.join import names_of_patient
 from fedcxr.data.records import DataSet
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
-from fedcxr.errors import ConfigError
+from fedcxr.errors import ArtefactError, ConfigError
 from partitions.plan import read_plan
 from partitions.table import read_table
 
@@ -27,10 +27,13 @@ class KnownPatients:
     reason: str | None
     """Why not all of them can be recognised; none = all can."""
 
-    @property
-    def is_complete(self) -> bool:
-        """Return whether every one of them can be recognised."""
-        return self.reason is None
+    def demand_all(self, run: Path) -> None:
+        """Raise ArtefactError unless every one of them can be recognised."""
+        if self.reason is not None:
+            raise ArtefactError(
+                f"{run}: {self.reason}, so patients that the model was trained on would be scored "
+                "without a word. If the data are of other patients, say so with --other-patients."
+            )
 
     def without_them(self, dataset: DataSet) -> DataSet:
         """Return the records of a data set whose patient is none of those that can be known."""

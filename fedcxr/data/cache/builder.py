@@ -128,8 +128,8 @@ def build(
     except OSError as err:
         raise ArtefactError(
             f"{target}: the cache cannot be written ({err.strerror}); it needs "
-            f"{len(recipe.items) * recipe.row_bytes / 1e9:.2f} GB. Make room or set FEDCXR_HOME, "
-            f"and start again."
+            f"{len(recipe.items) * recipe.row_bytes / 1e9:.2f} GB. Make room on this disk (in your "
+            f"quota, if that is full) or set FEDCXR_HOME to another, and start again."
         ) from err
 
 

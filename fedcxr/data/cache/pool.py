@@ -147,9 +147,15 @@ class _Worker:
 
 
 def _start(job: Job) -> _Worker:
+    try:
+        complaints = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
+    except OSError as err:
+        raise RunError(
+            f"A decoding process cannot have a temporary file ({err.strerror}). Make room in the "
+            f"folder for temporary files, or set TMPDIR to another."
+        ) from err
     ours, theirs = socket.socketpair()
     ours.settimeout(STALL_S)
-    complaints = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
     command = [sys.executable, "-P", "-m", "fedcxr.data.cache.worker"]
     command += [str(job.images), str(job.size_px), str(job.png_bits)]
     # One thread each: a pool of numpy's would be started for nothing in every process.

@@ -79,7 +79,8 @@ class Cache:
     def contents(self) -> Mapping[str, str]:
         """Return the digest of each decoded image's file, by token, as the file was read.
 
-        BLAKE2b of 128 bits, in hex: the same for two images exactly if their files are.
+        BLAKE2b of 128 bits, in hex: the same for two images exactly if their files are. It has no
+        key: beside a token it tells whoever has the files which is meant, so it stays in the cache.
         """
         return {image_id: content for _, image_id, _, content in _rows_of(self.folder / INDEX)}
 

@@ -39,7 +39,7 @@ MAX_PIXELS = 64_000_000
 
 MAX_FILE_BYTES = 256_000_000
 
-DECODER = f"square-bilinear-2+dicom-1+pillow-{PIL.__version__}"
+DECODER = f"square-bilinear-2+dicom-2+pillow-{PIL.__version__}"
 """Names the arithmetic of this module, of `greyscale.py` and of Pillow; another decoder makes
 another cache. pydicom has no number in it: it only unpacks what is stored."""
 

@@ -51,7 +51,8 @@ def decode_dicom(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
 
     - Modality table, or rescale slope and intercept; then the first VOI table, or else the first
       window (LINEAR, LINEAR_EXACT or SIGMOID), whose range becomes 0 to 255.
-    - Without either, the image's own lowest to highest value (see `greyscale.to_grey`).
+    - Without either, the range of the image's own values, but for their ends (see
+      `greyscale.to_grey`).
     - MONOCHROME1 is inverted after that. Padding (Pixel Padding Value) is black and in no range.
     - RGB and YBR become luma (ITU-R 601), as in a JPEG or PNG file; windows are for grey only.
 

@@ -25,6 +25,9 @@ _BLOCK = 1 << 20
 _DARK = 16
 """A VOI table said to be of 16 bits with 12-bit entries would give a black picture."""
 
+_LEFT_OUT = 200
+"""One in so many pixels at either end of the values, where the file states no range."""
+
 WindowFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
 
@@ -75,10 +78,14 @@ def to_grey(stored: NDArray[np.integer], display: Display) -> NDArray[np.uint8]:
     """Return the picture, 255 = white.
 
     Padding is black, whatever the window: it lies outside of the image, like the transparent part
-    of a PNG. Without window or VOI table the lowest value of the image becomes black and the
-    highest white, padding left out: detectors fill a small part of the range that their 12 to 16
-    bits could hold, so scaling from all of it would give a dark square, and the file names no
-    better range.
+    of a PNG. Without window or VOI table the image's own values give the range, padding left out:
+    detectors fill a small part of what their 12 to 16 bits could hold, and the file names no better
+    one. Black is the value that 0.5 % of the pixels lie below, white that which 0.5 % lie above.
+    From the lowest to the highest, one hot pixel or a marker that is burnt in would make all the
+    rest dim. Measured on 16 radiographs as 12-bit detector data: either leaves 0.56 to 0.60 of the
+    contrast of the chest; with half a per cent left out it is 1.06 to 1.10 (markers of up to 0.4 %
+    of the picture), and 1 % of the chest is black or white. A bright border around the exposed
+    field is larger than any such share: 0.6 either way.
 
     Args:
         stored: (H, W) of 8- or 16-bit integers, signed or not.
@@ -88,7 +95,9 @@ def to_grey(stored: NDArray[np.integer], display: Display) -> NDArray[np.uint8]:
         ImageError: a slope, width or table that has no meaning, a window beside the values of the
             image, or the same value everywhere and no window.
 
-    Source: Johnson et al. 2019, MIMIC-CXR-JPG, who scale from lowest to highest as well.
+    Source: the shares are our choice, by the measurement; DCMTK's dcm2img has the same way of
+    windowing (option --histogram-window). Johnson et al. 2019 (MIMIC-CXR-JPG) scale from lowest to
+    highest.
     """
     bits = 8 * stored.dtype.itemsize
     patterns = stored.astype(stored.dtype.newbyteorder("="), copy=False).view(f"u{bits // 8}")
@@ -99,7 +108,9 @@ def to_grey(stored: NDArray[np.integer], display: Display) -> NDArray[np.uint8]:
     if display.padding is not None:
         padded = (values >= display.padding[0]) & (values <= display.padding[1])
     if display.voi is None:
-        bright = _whole_range(modal, _present(patterns, values.size) & ~padded)
+        counts = _counts(patterns, values.size)
+        counts[padded] = 0
+        bright = _common_range(modal, counts)
     elif isinstance(display.voi, Window):
         bright = _windowed(modal, display.voi)
     else:
@@ -168,19 +179,32 @@ def _windowed(values: NDArray[np.float64], window: Window) -> NDArray[np.float64
     return (steps + 0.5).clip(0, 1)
 
 
-def _whole_range(values: NDArray[np.float64], used: NDArray[np.bool_]) -> NDArray[np.float64]:
-    if not used.any():
+def _common_range(values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the brightness from 0 to 1, from the range of the image's own values.
+
+    Args:
+        values: (V,) that a pixel can have, in any order.
+        counts: (V,) how many pixels have it.
+    """
+    total = int(counts.sum())
+    if total == 0:
         raise ImageError("DICOM image of nothing but padding")
-    low, high = float(values[used].min()), float(values[used].max())
-    if low == high:
-        raise ImageError("DICOM image with the same value everywhere and no window")
-    return ((values - low) / (high - low)).clip(0, 1)
+    order = np.argsort(values, kind="stable")
+    up_to = counts[order].cumsum()  # pixels of this value and of all lower ones
+    # Half a per cent left out at either end; nothing, if all between them is one value.
+    for left_out in ((total - 1) // _LEFT_OUT, 0):
+        ends = np.searchsorted(up_to, [left_out, total - 1 - left_out], side="right")
+        low, high = values[order[ends]]
+        if low < high:
+            bright: NDArray[np.float64] = ((values - low) / (high - low)).clip(0, 1)
+            return bright
+    raise ImageError("DICOM image with the same value everywhere and no window")
 
 
-def _present(patterns: NDArray[np.unsignedinteger], number: int) -> NDArray[np.bool_]:
-    """Return which of the values occur in the image."""
-    seen = np.zeros(number, dtype=bool)
+def _counts(patterns: NDArray[np.unsignedinteger], number: int) -> NDArray[np.int64]:
+    """Return how many pixels have each of the values."""
+    counts = np.zeros(number, dtype=np.int64)
     flat = patterns.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
-        seen[flat[start : start + _BLOCK]] = True
-    return seen
+        counts += np.bincount(flat[start : start + _BLOCK], minlength=number)
+    return counts

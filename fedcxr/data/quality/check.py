@@ -16,20 +16,29 @@ from pathlib import Path
 import numpy as np
 
 from fedcxr.cores import cores
+from fedcxr.data.quality.brightness import (
+    NUM_LEVELS,
+    cut_findings,
+    cut_short,
+    exposure_findings,
+    find_negatives,
+    negative_findings,
+    picture_levels,
+)
 from fedcxr.data.quality.copies import copy_findings
 from fedcxr.data.quality.counts import count_labels, count_people
 from fedcxr.data.quality.disk import BUDGET_S, Disk, disk_of, measure_speed
 from fedcxr.data.quality.findings import NOTICE, DataReport, Finding, Images, sorted_findings
+from fedcxr.data.quality.headers import read_headers
 from fedcxr.data.quality.images import (
     BLANK_STD,
-    Looked,
+    DecodedImages,
     Progress,
     blank_findings,
     blocks,
     chosen_images,
+    decode_images,
     file_findings,
-    look_at,
-    read_headers,
 )
 from fedcxr.data.quality.leaks import split_findings
 from fedcxr.data.quality.orientation import (
@@ -140,40 +149,48 @@ def _check_images(
     everything = len({record.path for record in dataset.records})
     # The disk first: what was decoded just now would be read from the machine's memory.
     speed = measure_speed([r.path for r in records], dataset.files, disk_budget_s)
-    looked = look_at(dataset, records, workers=workers, progress=progress)
-    findings = list(file_findings(looked, dataset))
+    decoded = decode_images(dataset, records, workers=workers, progress=progress)
+    findings = list(file_findings(decoded, dataset))
     if len(records) < everything:
         findings.append(_sampled(len(records), everything))
-    if not looked.records:
+    if not decoded.records:
         return _Seen(tuple(findings))
     if progress is not None:
-        progress("Comparing", 0, len(looked.records))
-    findings += _picture_findings(looked, reading)
-    images, wrong_types = read_headers(looked, dataset)
-    disk = disk_of(speed, num_images=everything, mean_bytes=looked.mean_bytes, cores=workers)
-    return _Seen((*findings, *wrong_types, *_no_room(disk)), images, disk)
+        progress("Comparing", 0, len(decoded.records))
+    findings += _picture_findings(decoded, reading)
+    images, header_findings = read_headers(decoded, dataset)
+    disk = disk_of(speed, num_images=everything, mean_bytes=decoded.mean_bytes, cores=workers)
+    return _Seen((*findings, *header_findings, *_no_room(disk)), images, disk)
 
 
-def _picture_findings(looked: Looked, reading: Reading) -> list[Finding]:
-    """Return what the pixels show: blank, copied, turned."""
-    num = len(looked.records)
+def _picture_findings(decoded: DecodedImages, reading: Reading) -> list[Finding]:
+    """Return what the pixels show: blank, cut, dark, bright, inverted, copied, turned."""
+    num = len(decoded.records)
     spread = np.empty(num, dtype=np.float32)
     hashes = np.empty((num, HASH_WORDS), dtype=np.uint64)
+    levels = np.empty((num, NUM_LEVELS), dtype=np.float32)
     maps = np.empty((num, *MAPS_SHAPE), dtype=np.float16)  # half of what an image needs in all
     start = 0
-    for squares in blocks(looked):
+    for squares in blocks(decoded):
         rows = slice(start, start + len(squares))
         spread[rows] = squares.std(axis=(1, 2))
         hashes[rows] = hash_squares(squares)
+        levels[rows] = picture_levels(squares)
         maps[rows] = orientation_maps(squares)
         start += len(squares)
     blank = spread < BLANK_STD
-    twins, is_cut = find_twins(looked, hashes, blank)
+    cut, negative = cut_short(levels, blank), find_negatives(decoded, maps, blank)
+    # A part of a picture, or its negative, looks turned or of another view by what it lacks.
+    odd = blank | cut | negative
+    twins, is_cut = find_twins(decoded, hashes, blank)
     return [
-        *blank_findings(looked, spread),
-        *copy_findings(looked, split_of_images(reading.splits), twins, is_cut=is_cut),
-        *turned_findings(looked, maps, blank),
-        *view_findings(looked, maps, blank),
+        *blank_findings(decoded, spread),
+        *exposure_findings(decoded, levels, blank),
+        *negative_findings(decoded, negative),
+        *cut_findings(decoded, cut),
+        *copy_findings(decoded, split_of_images(reading.splits), twins, is_cut=is_cut),
+        *turned_findings(decoded, maps, odd),
+        *view_findings(decoded, maps, odd),
     ]
 
 

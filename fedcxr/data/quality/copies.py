@@ -7,7 +7,6 @@ made by patient.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from fedcxr.data.quality.findings import (
     MAX_PICTURES,
@@ -17,7 +16,7 @@ from fedcxr.data.quality.findings import (
     Picture,
     finding_of,
 )
-from fedcxr.data.quality.images import Looked
+from fedcxr.data.quality.images import DecodedImages
 from fedcxr.data.quality.twins import MAX_PAIRS, SAME_CORRELATION, Twin, same_bytes
 
 ACROSS_SPLITS, ACROSS_PATIENTS, WITHIN = "across-splits", "across-patients", "within"
@@ -34,12 +33,16 @@ _WHERE = {
 
 
 def copy_findings(
-    looked: Looked, splits: Sequence[Mapping[str, str]], twins: Sequence[Twin], *, is_cut: bool
+    decoded: DecodedImages,
+    splits: Sequence[Mapping[str, str]],
+    twins: Sequence[Twin],
+    *,
+    is_cut: bool,
 ) -> tuple[Finding, ...]:
     """Return the files with the same bytes and the pictures that look the same.
 
     Args:
-        looked: the images.
+        decoded: the images.
         splits: for each group of splits, the split of each path that is in one.
         twins: the pairs of pictures that look the same or alike.
         is_cut: whether there are more pairs than `twins` holds.
@@ -48,79 +51,86 @@ def copy_findings(
     alike = [twin for twin in twins if twin.correlation < SAME_CORRELATION]
     cut = f" There are more than {MAX_PAIRS:,} such pairs; not all were judged." if is_cut else ""
     return (
-        *_byte_findings(looked, splits),
-        *_twin_findings(looked, splits, same, cut),
-        *_alike_findings(looked, alike),
+        *_byte_findings(decoded, splits),
+        *_twin_findings(decoded, splits, same, cut),
+        *_alike_findings(decoded, alike),
     )
 
 
-def _byte_findings(looked: Looked, splits: Sequence[Mapping[str, str]]) -> tuple[Finding, ...]:
+def _byte_findings(
+    decoded: DecodedImages, splits: Sequence[Mapping[str, str]]
+) -> tuple[Finding, ...]:
     groups: dict[str, list[list[int]]] = defaultdict(list)
-    for group in same_bytes(looked):
-        groups[_where(looked, splits, group)].append(group)
+    for group in same_bytes(decoded):
+        groups[_where(decoded, splits, group)].append(group)
     return tuple(
-        replace(finding, pictures=_pictures(looked, groups[where]))
+        finding
         for where, (words, severity, text) in _WHERE.items()
         for finding in finding_of(
             f"same-file-{where}",
             severity,
-            [" = ".join(looked.records[i].path for i in group[:4]) for group in groups[where]],
+            [" = ".join(decoded.records[i].path for i in group[:4]) for group in groups[where]],
             f"Same file {words}",
             text=f"Files with the same bytes. {text}",
             mend="Keep one row of each, with the right patient.",
+            pictures=_pictures(decoded, groups[where]),
         )
     )
 
 
 def _twin_findings(
-    looked: Looked, splits: Sequence[Mapping[str, str]], twins: Sequence[Twin], cut: str
+    decoded: DecodedImages, splits: Sequence[Mapping[str, str]], twins: Sequence[Twin], cut: str
 ) -> tuple[Finding, ...]:
     pairs: dict[str, list[Twin]] = defaultdict(list)
     for twin in twins:
-        pairs[_where(looked, splits, [twin.first, twin.second])].append(twin)
+        pairs[_where(decoded, splits, [twin.first, twin.second])].append(twin)
     return tuple(
-        replace(finding, pictures=_pictures(looked, [[t.first, t.second] for t in pairs[where]]))
+        finding
         for where, (words, severity, text) in _WHERE.items()
         for finding in finding_of(
             f"near-duplicate-{where}",
             severity,
-            [_named(looked, twin) for twin in pairs[where]],
+            [_named(decoded, twin) for twin in pairs[where]],
             f"Same picture {words}",
             text=f"Pairs of one radiograph saved twice: resized, recompressed or brightened. "
             f"{text}{cut}",
             mend="Look at each pair; keep one row, with the right patient.",
+            pictures=_pictures(decoded, [[t.first, t.second] for t in pairs[where]]),
         )
     )
 
 
-def _alike_findings(looked: Looked, twins: Sequence[Twin]) -> tuple[Finding, ...]:
-    found = finding_of(
+def _alike_findings(decoded: DecodedImages, twins: Sequence[Twin]) -> tuple[Finding, ...]:
+    return finding_of(
         "look-alike",
         NOTICE,
-        [_named(looked, twin) for twin in twins],
+        [_named(decoded, twin) for twin in twins],
         "Pairs that look very much alike",
         text="Perhaps one radiograph cropped or retouched, perhaps two of one patient in one pose.",
         mend="Look at each pair.",
+        pictures=_pictures(decoded, [[twin.first, twin.second] for twin in twins]),
     )
-    pictures = _pictures(looked, [[twin.first, twin.second] for twin in twins])
-    return tuple(replace(finding, pictures=pictures) for finding in found)
 
 
-def _where(looked: Looked, splits: Sequence[Mapping[str, str]], group: Sequence[int]) -> str:
-    records = [looked.records[i] for i in group]
+def _where(
+    decoded: DecodedImages, splits: Sequence[Mapping[str, str]], group: Sequence[int]
+) -> str:
+    records = [decoded.records[i] for i in group]
     for split_of in splits:
         if len({split_of[r.path] for r in records if r.path in split_of}) > 1:
             return ACROSS_SPLITS
     return ACROSS_PATIENTS if len({r.patient_id for r in records}) > 1 else WITHIN
 
 
-def _named(looked: Looked, twin: Twin) -> str:
-    one, two = looked.records[twin.first].path, looked.records[twin.second].path
+def _named(decoded: DecodedImages, twin: Twin) -> str:
+    one, two = decoded.records[twin.first].path, decoded.records[twin.second].path
     return f"{one} ~ {two} (correlation {twin.correlation:.3f})"
 
 
-def _pictures(looked: Looked, groups: Sequence[Sequence[int]]) -> tuple[tuple[Picture, ...], ...]:
+def _pictures(
+    decoded: DecodedImages, groups: Sequence[Sequence[int]]
+) -> tuple[tuple[Picture, ...], ...]:
     return tuple(
-        tuple(Picture(looked.records[i].path, looked.square(i)) for i in group[:2])
+        tuple(Picture(decoded.records[i].path, decoded.square(i)) for i in group[:2])
         for group in groups[:MAX_PICTURES]
     )

@@ -138,7 +138,14 @@ class DataReport:
 
 
 def finding_of(
-    kind: str, severity: str, items: Sequence[str], title: str, *, text: str, mend: str
+    kind: str,
+    severity: str,
+    items: Sequence[str],
+    title: str,
+    *,
+    text: str,
+    mend: str,
+    pictures: tuple[tuple[Picture, ...], ...] = (),
 ) -> tuple[Finding, ...]:
     """Return the finding that counts `items` and shows the first of them, none if there are none.
 
@@ -147,7 +154,8 @@ def finding_of(
     """
     if not items:
         return ()
-    return (Finding(kind, severity, len(items), title, text, mend, tuple(items[:MAX_EXAMPLES])),)
+    shown = tuple(items[:MAX_EXAMPLES])
+    return (Finding(kind, severity, len(items), title, text, mend, shown, pictures),)
 
 
 def sorted_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -6,32 +6,25 @@ checks need of the pixels (`quality/twins.py`, `quality/orientation.py`) is meas
 over that cache.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import PngImagePlugin
 
 from fedcxr.data.cache.images import cache_of
 from fedcxr.data.image_files import ending_hint
-from fedcxr.data.images.jpeg import WholeJpeg
 from fedcxr.data.paths import Fence
-from fedcxr.data.quality.findings import NOTICE, PROBLEM, Finding, Images, finding_of
+from fedcxr.data.quality.findings import PROBLEM, Finding, finding_of
 from fedcxr.data.records import DataSet, Record
 from fedcxr.data.tokens import Tokens, load_key
 from fedcxr.errors import DataError
 from fedcxr.seeding import derive_rng
 
 SIDE_PX = 64
-MAX_HEADERS = 2000
-"""Files whose header is read, spread over all, for sizes and types."""
 BLANK_STD = 1.0
 """Grey levels: the darkest and flattest radiograph of the samples has 19."""
 
-_SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".dcm": "DICOM", ".dicom": "DICOM"}
 _BLOCK = 2048
 
 Progress = Callable[[str, int, int], None]
@@ -39,7 +32,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class DecodedImages:
     """The images of a check, those that can be decoded with their pixels."""
 
     records: tuple[Record, ...] = field(repr=False)
@@ -88,9 +81,9 @@ def chosen_images(dataset: DataSet, sample: int | None) -> list[Record]:
     return [records[i] for i in np.sort(drawn)]
 
 
-def look_at(
+def decode_images(
     dataset: DataSet, records: Sequence[Record], *, workers: int, progress: Progress | None
-) -> Looked:
+) -> DecodedImages:
     """Return the images of the records, decoded; what cannot be is in `bad` with its reason."""
     fence = Fence(dataset.files)
     bad: dict[str, str] = {}
@@ -110,7 +103,7 @@ def look_at(
     there = [record for record in records if record.path not in bad]
     if not there:
         none = np.zeros((0, SIDE_PX, SIDE_PX), dtype=np.uint8)
-        return Looked((), none, np.zeros(0, dtype=np.int64), (), tuple(bad.items()), 0.0, 0)
+        return DecodedImages((), none, np.zeros(0, dtype=np.int64), (), tuple(bad.items()), 0.0, 0)
     tokens = Tokens(load_key())
     ids = [tokens.image(record.path) for record in there]
     cache = cache_of(
@@ -124,7 +117,7 @@ def look_at(
     bad |= {path: reason for _, path, reason in cache.bad}
     good = [(one, record) for one, record in zip(ids, there, strict=True) if cache.has(one)]
     contents = cache.contents()
-    return Looked(
+    return DecodedImages(
         records=tuple(record for _, record in good),
         squares=cache.images,
         row=cache.rows([one for one, _ in good]),
@@ -136,20 +129,20 @@ def look_at(
     )
 
 
-def file_findings(looked: Looked, dataset: DataSet) -> tuple[Finding, ...]:
+def file_findings(decoded: DecodedImages, dataset: DataSet) -> tuple[Finding, ...]:
     """Return what is wrong with the files of the data set as files."""
     by_kind: dict[str, list[str]] = {kind: [] for kind in _KINDS}
-    for path, reason in looked.bad:
+    for path, reason in decoded.bad:
         kind = _kind_of(reason)
         by_kind[kind].append(path if kind == "missing" else f"{path}: {reason}")
     hint = ending_hint(by_kind["missing"], Fence(dataset.files))
-    if looked.num_there == 0:
+    if decoded.num_there == 0:
         return finding_of(
             "no-images",
             PROBLEM,
-            by_kind["missing"] or [path for path, _ in looked.bad],
+            by_kind["missing"] or [path for path, _ in decoded.bad],
             "No image is here",
-            text=f"None of the {len(looked.bad):,} images that the tables name is in "
+            text=f"None of the {decoded.num_all:,} images that the tables name is in "
             f"{dataset.root}.{hint}",
             mend="Put the images beside the tables, or give --labels-only to check the tables.",
         )
@@ -167,51 +160,26 @@ def file_findings(looked: Looked, dataset: DataSet) -> tuple[Finding, ...]:
     )
 
 
-def blank_findings(looked: Looked, spread: NDArray[np.float32]) -> tuple[Finding, ...]:
+def blank_findings(decoded: DecodedImages, spread: NDArray[np.float32]) -> tuple[Finding, ...]:
     """Return the images that are one shade all over; `spread` is (M,) of grey levels."""
     blank = np.flatnonzero(spread < BLANK_STD)
     return finding_of(
         "blank-image",
         PROBLEM,
-        [f"{looked.records[i].path}: grey level {looked.square(int(i)).mean():.0f}" for i in blank],
+        [
+            f"{decoded.records[i].path}: grey level {decoded.square(int(i)).mean():.0f}"
+            for i in blank
+        ],
         "Blank images",
         text="The whole image is one shade: the export went wrong.",
         mend="Fetch these files again, or take their rows out of the table.",
     )
 
 
-def blocks(looked: Looked) -> Iterator[NDArray[np.float32]]:
+def blocks(decoded: DecodedImages) -> Iterator[NDArray[np.float32]]:
     """Yield the squares in the order of the records, (B, 64, 64) at a time, to bound memory."""
-    for start in range(0, len(looked.row), _BLOCK):
-        yield looked.pixels(np.arange(start, min(start + _BLOCK, len(looked.row))))
-
-
-def read_headers(looked: Looked, dataset: DataSet) -> tuple[Images, tuple[Finding, ...]]:
-    """Return sizes and types from the headers of some files, and names that contradict the type."""
-    step = max(1, -(-len(looked.records) // MAX_HEADERS))
-    fence, shapes, wrong = Fence(dataset.files), Counter[str](), list[str]()
-    chosen = looked.records[::step]
-    for record in chosen:
-        shape, kind = _header(fence.file(record.path))
-        shapes[shape] += 1
-        expected = _SUFFIXES.get(Path(record.path).suffix.lower())
-        if expected != kind:
-            wrong.append(f"{record.path}: {kind}")
-    images = Images(
-        looked_at=looked.num_all,
-        good=len(looked.records),
-        shapes=dict(shapes.most_common()),
-        from_headers=len(chosen),
-        png_bits=looked.png_bits,
-    )
-    return images, finding_of(
-        "wrong-suffix",
-        NOTICE,
-        wrong,
-        "Names that contradict the type",
-        text="The file's ending says another type than its content; it is decoded by its content.",
-        mend="Nothing here; other programs may stumble over it.",
-    )
+    for start in range(0, len(decoded.row), _BLOCK):
+        yield decoded.pixels(np.arange(start, min(start + _BLOCK, len(decoded.row))))
 
 
 _KINDS = {
@@ -246,17 +214,3 @@ def _kind_of(reason: str) -> str:
     if reason.startswith(("a web page", "neither ")):
         return "not-an-image"
     return "unreadable"
-
-
-def _header(path: Path) -> tuple[str, str]:
-    """Return `width × height mode type`, and the type, of an image that was decoded before."""
-    with path.open("rb") as file:
-        start = file.read(132)
-        file.seek(0)
-        if start.startswith(b"\xff\xd8"):
-            jpeg = WholeJpeg(file)
-            return f"{jpeg.width} × {jpeg.height} {jpeg.mode} JPEG", "JPEG"
-        if start.startswith(b"\x89PNG"):
-            png = PngImagePlugin.PngImageFile(file)
-            return f"{png.width} × {png.height} {png.mode} PNG", "PNG"
-    return "DICOM", "DICOM"

@@ -13,7 +13,6 @@ look mirrored. The views were tried on synthetic images alone.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from fedcxr.data.quality.findings import (
     Picture,
     finding_of,
 )
-from fedcxr.data.quality.images import SIDE_PX, Looked
+from fedcxr.data.quality.images import SIDE_PX, DecodedImages
 from fedcxr.seeding import derive_rng
 
 MIN_IMAGES = 20
@@ -69,54 +68,63 @@ def orientation_maps(squares: Floats) -> Floats:
     return np.stack(maps, axis=1)
 
 
-def turned_findings(looked: Looked, maps: Floats, skip: NDArray[np.bool_]) -> tuple[Finding, ...]:
+def turned_findings(
+    decoded: DecodedImages, maps: Floats, skip: NDArray[np.bool_]
+) -> tuple[Finding, ...]:
     """Return the frontal images that lie turned; `skip` (M,) are those without a picture."""
-    frontal = np.array([record.view == "frontal" for record in looked.records], dtype=bool)
+    frontal = np.array([record.view == "frontal" for record in decoded.records], dtype=bool)
     positions = np.flatnonzero(frontal & ~skip)
     if len(positions) < MIN_IMAGES:
         return ()
-    patients = [looked.records[i].patient_id for i in positions]
+    patients = [decoded.records[i].patient_id for i in positions]
     scores = turn_scores(maps[positions], patients)
     best = scores.argmax(axis=1)
     margin = scores[np.arange(len(best)), best] - scores[:, 0]
     turned = [(int(positions[i]), int(best[i])) for i in np.flatnonzero(margin > TURNED_MARGIN)]
-    found = finding_of(
+    return finding_of(
         "rotated",
         PROBLEM,
-        [f"{looked.records[i].path}: by {_WORDS[turn]}" for i, turn in turned],
+        [f"{decoded.records[i].path}: by {_WORDS[turn]}" for i, turn in turned],
         "Rotated images",
         text="The radiograph lies on its side or on its head.",
         mend="Look at them; turn the files back, or take their rows out of the table.",
+        pictures=tuple(
+            (Picture(f"{decoded.records[i].path} · by {_WORDS[turn]}", decoded.square(i)),)
+            for i, turn in turned[:MAX_PICTURES]
+        ),
     )
-    pictures = tuple(
-        (Picture(f"{looked.records[i].path} · by {_WORDS[turn]}", looked.square(i)),)
-        for i, turn in turned[:MAX_PICTURES]
-    )
-    return tuple(_with_pictures(finding, pictures) for finding in found)
 
 
-def view_findings(looked: Looked, maps: Floats, skip: NDArray[np.bool_]) -> tuple[Finding, ...]:
+def view_findings(
+    decoded: DecodedImages, maps: Floats, skip: NDArray[np.bool_]
+) -> tuple[Finding, ...]:
     """Return the images that look like the other view than the table says."""
-    is_lateral = np.array([record.view == "lateral" for record in looked.records], dtype=bool)
+    is_lateral = np.array([record.view == "lateral" for record in decoded.records], dtype=bool)
     positions = np.flatnonzero(~skip)
     lateral = is_lateral[positions]
     if min(lateral.sum(), (~lateral).sum()) < MIN_IMAGES:
         return ()
-    score = view_scores(maps[positions], lateral, [looked.records[i].patient_id for i in positions])
+    score = view_scores(
+        maps[positions], lateral, [decoded.records[i].patient_id for i in positions]
+    )
     wrong = positions[np.where(lateral, -score, score) > VIEW_MARGIN]
-    found = finding_of(
+    return finding_of(
         "view-looks-wrong",
         NOTICE,
-        [f"{looked.records[i].path} (table: {looked.records[i].view})" for i in wrong],
+        [f"{decoded.records[i].path} (table: {decoded.records[i].view})" for i in wrong],
         "Images that look like the other view",
         text="Learned from this data set, the picture looks frontal and is called lateral, or so.",
         mend="Look at them and correct the view in the table if it is wrong.",
+        pictures=tuple(
+            (
+                Picture(
+                    f"{decoded.records[i].path} · table: {decoded.records[i].view}",
+                    decoded.square(i),
+                ),
+            )
+            for i in wrong[:MAX_PICTURES]
+        ),
     )
-    pictures = tuple(
-        (Picture(f"{looked.records[i].path} · table: {looked.records[i].view}", looked.square(i)),)
-        for i in wrong[:MAX_PICTURES]
-    )
-    return tuple(_with_pictures(finding, pictures) for finding in found)
 
 
 def turn_scores(maps: Floats, patients: Sequence[str]) -> NDArray[np.float64]:
@@ -200,7 +208,3 @@ def _some(positions: NDArray[np.int64]) -> NDArray[np.int64]:
     if len(positions) <= _MAX_LEARNED:
         return positions
     return positions[np.linspace(0, len(positions) - 1, _MAX_LEARNED).astype(np.int64)]
-
-
-def _with_pictures(finding: Finding, pictures: tuple[tuple[Picture, ...], ...]) -> Finding:
-    return replace(finding, pictures=pictures)

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.data.quality.images import SIDE_PX, Looked
+from fedcxr.data.quality.images import SIDE_PX, DecodedImages
 from fedcxr.seeding import derive_rng
 
 NEAR_BITS = 32
@@ -59,10 +59,10 @@ class Twin:
     """Of the medium and short wavelengths; 1 for the same pixels."""
 
 
-def same_bytes(looked: Looked) -> list[list[int]]:
+def same_bytes(decoded: DecodedImages) -> list[list[int]]:
     """Return the groups of positions whose files have the same bytes."""
     groups: dict[str, list[int]] = defaultdict(list)
-    for position, digest in enumerate(looked.digests):
+    for position, digest in enumerate(decoded.digests):
         groups[digest].append(position)
     return [group for group in groups.values() if len(group) > 1]
 
@@ -74,26 +74,26 @@ def hash_squares(squares: NDArray[np.float32]) -> NDArray[np.uint64]:
 
 
 def find_twins(
-    looked: Looked, hashes: NDArray[np.uint64], skip: NDArray[np.bool_]
+    decoded: DecodedImages, hashes: NDArray[np.uint64], skip: NDArray[np.bool_]
 ) -> tuple[list[Twin], bool]:
     """Return the pairs that look the same or alike, and whether there were more than MAX_PAIRS.
 
     Of files with the same bytes only the first takes part.
 
     Args:
-        looked: the images.
+        decoded: the images.
         hashes: (M, 4) from `hash_squares`.
         skip: (M,) images without a picture, whose signs are noise.
     """
     left_out = skip.copy()
-    for group in same_bytes(looked):
+    for group in same_bytes(decoded):
         left_out[group[1:]] = True
     positions = np.flatnonzero(~left_out)
     pairs, is_cut = _near_pairs(hashes[positions])
     twins = []
     for start in range(0, len(pairs), _PICTURES):
         chunk = positions[pairs[start : start + _PICTURES]]
-        correlation = _detail_correlation(looked, chunk)
+        correlation = _detail_correlation(decoded, chunk)
         twins += [
             Twin(int(one), int(two), round(float(value), 4))
             for (one, two), value in zip(chunk, correlation, strict=True)
@@ -142,10 +142,10 @@ def _equal_keys(
         alive = alive[ordered[alive] == ordered[alive + offset]]
 
 
-def _detail_correlation(looked: Looked, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+def _detail_correlation(decoded: DecodedImages, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return how the detail of the two images of each pair correlates, (P,)."""
     one, two = (
-        _coefficients(looked.pixels(pairs[:, side]))[:, _DETAIL].astype(np.float64)
+        _coefficients(decoded.pixels(pairs[:, side]))[:, _DETAIL].astype(np.float64)
         for side in (0, 1)
     )
     # The cosines are orthonormal: a sum over coefficients is a sum over the filtered pixels.

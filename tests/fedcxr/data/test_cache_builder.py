@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -462,6 +463,62 @@ def test_a_full_disk_is_told_with_what_is_needed(pictures, target, whole, notice
     assert beside(target) == ([".building-cache"] if notices_late else [])
     build(pictures, target)
     assert bytes_of(target) == whole
+
+
+FULL = pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT], ids=["disk", "quota"])
+
+
+def complaint_when_full(number, target):
+    return (
+        rf"{target}: the cache cannot be written \({os.strerror(number)}\); it needs .* Make room "
+        r"on this disk \(in your quota, if that is full\) or set FEDCXR_HOME to another"
+    )
+
+
+@FULL
+@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite", "fsync", "mkdir"])
+def test_a_full_disk_and_a_full_quota_are_told_wherever_they_are_met(
+    pictures, whole, target, monkeypatch, number, call
+):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(ArtefactError, match=complaint_when_full(number, target)):
+        build(pictures, target)
+    monkeypatch.undo()
+    build(pictures, target)
+    assert bytes_of(target) == whole
+
+
+@FULL
+def test_what_a_decoding_process_cannot_write_is_told_too(pictures, target, monkeypatch, number):
+    refused = json.dumps({"errno": number, "why": os.strerror(number)}).encode() + b"\n"
+
+    class FullProcess(socket.socket):
+        """Answers whatever it is asked that there is no room."""
+
+        def recv(self, *_):
+            return refused
+
+    monkeypatch.setattr(pool, "PROCESSES_PAY_S", -1.0)
+    monkeypatch.setattr(socket, "socket", FullProcess)
+    with pytest.raises(ArtefactError, match=complaint_when_full(number, target)):
+        build(pictures, target)
+
+
+@FULL
+def test_a_full_folder_for_temporary_files_is_not_taken_for_the_cache(
+    pictures, target, monkeypatch, number
+):
+    def refuse():
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(pool, "PROCESSES_PAY_S", -1.0)
+    monkeypatch.setattr(pool.tempfile, "TemporaryFile", refuse)
+    words = rf"temporary file \({os.strerror(number)}\). Make room .* or set TMPDIR to another"
+    with pytest.raises(RunError, match=words):
+        build(pictures, target)
 
 
 class FullFile:

@@ -69,8 +69,22 @@ def test_the_first_of_several_windows_is_used():
 
 
 def test_without_a_window_the_image_goes_from_its_lowest_to_its_highest_value():
-    # 1000 → 0, 1300 → 255, 100 / 300 · 255 = 85
+    # 1000 → 0, 1300 → 255, 100 / 300 · 255 = 85; half a per cent of four pixels is none
     assert grey(dicom_bytes(STEPS + 1000)) == [[0, 85], [170, 255]]
+
+
+def test_hot_pixels_and_a_burnt_in_marker_do_not_make_the_rest_dim():
+    rng = np.random.default_rng(0)
+    chest = rng.integers(400, 2600, (200, 200)).astype(np.uint16)
+    clean = decode_bytes(dicom_bytes(chest, bits_stored=12), 200).astype(int)
+    marked = chest.copy()
+    marked[5:17, 5:17] = 4095  # 0.4 % of the picture
+    marked[100, 100], marked[150, 20], marked[30, 120] = 4095, 4095, 0
+    found = decode_bytes(dicom_bytes(marked, bits_stored=12), 200).astype(int)
+    untouched = marked == chest
+    # from lowest to highest a grey would be 0.54 of what it is, up to 117 levels away
+    assert np.abs(found - clean)[untouched].max() <= 2
+    assert (found[5:17, 5:17] == 255).all()
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
@@ -240,10 +254,11 @@ def test_run_lengths_give_the_pixels_that_were_packed(shape):
 
 
 def test_jpeg_2000_without_loss_gives_the_pixels_that_were_packed():
-    for pixels in (RAMP, RAMP.astype(np.uint16) * 257):
+    wide = {"WindowCenter": 32767.5, "WindowWidth": 65535, "VOILUTFunction": "LINEAR_EXACT"}
+    for pixels, window in ((RAMP, AS_IT_IS), (RAMP.astype(np.uint16) * 257, wide)):
         frame = image_bytes(pixels, "JPEG2000", no_jp2=True, irreversible=False)
-        found = decode_bytes(dicom_bytes(pixels, syntax=JPEG2000Lossless, frame=frame), 16)
-        np.testing.assert_array_equal(found, RAMP)
+        data = dicom_bytes(pixels, syntax=JPEG2000Lossless, frame=frame, **window)
+        np.testing.assert_array_equal(decode_bytes(data, 16), RAMP)
 
 
 def test_a_jpeg_inside_gives_what_it_gives_by_itself():
@@ -321,7 +336,7 @@ def test_a_dicom_file_is_known_by_its_bytes_not_its_name(tmp_path):
 def test_a_few_bytes_after_the_pixels_are_no_pixels():
     odd = np.array([[0, 100, 200]], dtype=np.uint8)
     assert grey(dicom_bytes(odd)) == grey(dicom_bytes(odd.astype(np.uint16)))
-    padded = dicom_bytes(RAMP, PixelData=RAMP.tobytes() + bytes(14))
+    padded = dicom_bytes(RAMP, PixelData=RAMP.tobytes() + bytes(14), **AS_IT_IS)
     assert grey(padded, 16) == RAMP.tolist()
     with pytest.raises(ImageError, match="272 bytes of pixels, but 16 × 16 pixels fill 256"):
         decode_bytes(dicom_bytes(RAMP, PixelData=RAMP.tobytes() + bytes(16)), 16)

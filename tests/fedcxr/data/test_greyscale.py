@@ -21,6 +21,37 @@ def test_the_range_of_a_large_image_is_that_of_all_its_parts():
     assert to_grey(stored, Display())[::1099, ::999].tolist() == [[0, 128], [128, 255]]
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int16, np.uint8])
+@pytest.mark.parametrize("size", [(7, 9), (20, 30), (61, 50)])
+@pytest.mark.parametrize("modality", [Rescale(), Rescale(-2.5, 40)])
+def test_without_a_window_half_a_per_cent_is_left_out_at_either_end(kind, size, modality):
+    # NumPy's percentiles: the next value below, and the next above
+    rng = np.random.default_rng(size[0])
+    stored = rng.gamma(3, 12, size).astype(kind)
+    values = stored * modality.slope + modality.intercept
+    low = np.percentile(values, 0.5, method="lower")
+    high = np.percentile(values, 99.5, method="higher")
+    expected = np.floor(((values - low) / (high - low)).clip(0, 1) * 255 + 0.5)
+    np.testing.assert_array_equal(to_grey(stored, Display(modality)), expected)
+
+
+def test_padding_is_in_no_share_of_the_pixels():
+    stored = np.full((100, 100), 7, dtype=np.uint16)
+    stored[:10] = np.arange(1000).reshape(10, 100) + 10  # a tenth is the image
+    found = to_grey(stored, Display(padding=(0, 7)))
+    # of 1000 pixels 4 are left out at either end: 14 becomes black, 1005 white
+    expected = np.floor(((stored[:10] - 14.0) / (1005 - 14)).clip(0, 1) * 255 + 0.5)
+    np.testing.assert_array_equal(found[:10], expected)
+    assert not found[10:].any()
+
+
+def test_a_picture_of_two_values_is_black_and_white_however_few_have_the_other():
+    stored = np.full((100, 100), 500, dtype=np.uint16)
+    stored[50, 50] = 501
+    found = to_grey(stored, Display())
+    assert (found[50, 50], int(found.sum())) == (255, 255)
+
+
 @pytest.mark.parametrize("order", "<>")
 def test_the_order_of_the_bytes_changes_nothing(order):
     stored = np.array([[0, 100], [200, 255]], dtype=f"{order}i2")

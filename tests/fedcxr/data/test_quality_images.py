@@ -13,7 +13,7 @@ from scipy.fft import dctn
 from fedcxr.data.images.decode import decode, decode_bytes
 from fedcxr.data.quality.check import check_data
 from fedcxr.data.quality.disk import disk_of, measure_speed
-from fedcxr.data.quality.images import Looked
+from fedcxr.data.quality.images import DecodedImages
 from fedcxr.data.quality.orientation import (
     TURNED_MARGIN,
     orientation_maps,
@@ -246,12 +246,12 @@ def test_a_sample_looks_at_that_many(copy):
         check_data(copy, sample=0)
 
 
-def looked_of(squares, patients, *, views=None, digests=None):
+def decoded_of(squares, patients, *, views=None, digests=None):
     records = tuple(
         Record(who, f"{who}/{i}", f"{i}.png", (views or {}).get(i, "frontal"), "", "", None, "", ())
         for i, who in enumerate(patients)
     )
-    return Looked(
+    return DecodedImages(
         records=records,
         squares=squares,
         row=np.arange(len(squares)),
@@ -272,9 +272,9 @@ def test_lateral_images_called_frontal_look_wrong(tmp_path):
     maps = orientation_maps(squares.astype(np.float32))
     patients = [record.patient_id for record in records]
     none = np.zeros(len(records), dtype=bool)
-    assert view_findings(looked_of(squares, patients, views=views), maps, none) == ()
+    assert view_findings(decoded_of(squares, patients, views=views), maps, none) == ()
     views[laterals[0]] = "frontal"
-    (finding,) = view_findings(looked_of(squares, patients, views=views), maps, none)
+    (finding,) = view_findings(decoded_of(squares, patients, views=views), maps, none)
     assert finding.severity == "notice"
     assert finding.examples == (f"{laterals[0]}.png (table: frontal)",)
 
@@ -307,20 +307,20 @@ def test_hashes_that_differ_in_up_to_11_signs_always_share_a_band(seed, flips):
 def test_a_thousand_copies_of_one_picture_do_not_fill_the_memory(monkeypatch):
     monkeypatch.setattr("fedcxr.data.quality.twins.MAX_PAIRS", 100)
     one = np.random.default_rng(0).integers(0, 256, (1, 64, 64)).astype(np.uint8)
-    looked = looked_of(np.repeat(one, 50, axis=0), ["a"] * 50)
-    hashes = hash_squares(looked.squares.astype(np.float32))
-    twins, is_cut = find_twins(looked, hashes, np.zeros(50, dtype=bool))
+    decoded = decoded_of(np.repeat(one, 50, axis=0), ["a"] * 50)
+    hashes = hash_squares(decoded.squares.astype(np.float32))
+    twins, is_cut = find_twins(decoded, hashes, np.zeros(50, dtype=bool))
     assert (len(twins), is_cut) == (100, True)
     # the same bytes are one picture to begin with
-    same = replace(looked, digests=("x",) * 50)
+    same = replace(decoded, digests=("x",) * 50)
     assert find_twins(same, hashes, np.zeros(50, dtype=bool)) == ([], False)
     assert same_bytes(same) == [list(range(50))]
 
 
 def test_no_images_have_no_twins():
-    looked = looked_of(np.zeros((0, 64, 64), dtype=np.uint8), [])
+    decoded = decoded_of(np.zeros((0, 64, 64), dtype=np.uint8), [])
     hashes = np.zeros((0, 4), dtype=np.uint64)
-    assert find_twins(looked, hashes, np.zeros(0, dtype=bool)) == ([], False)
+    assert find_twins(decoded, hashes, np.zeros(0, dtype=bool)) == ([], False)
 
 
 def test_too_few_images_are_not_judged_by_how_they_lie(tmp_path):
@@ -394,10 +394,10 @@ def test_copies_of_real_images_are_found_and_nothing_else(sample_data, folder):
     pictures = [Image.open(path).convert("RGB").convert("L") for path in paths[::every]]
     made = np.stack([copy(picture) for picture in pictures for copy in COPIES.values()])
     everything = np.concatenate([squares, made])
-    looked = looked_of(everything, [*patients, *("copy" for _ in made)])
+    decoded = decoded_of(everything, [*patients, *("copy" for _ in made)])
     hashes = hash_squares(everything.astype(np.float32))
     skip = np.zeros(len(everything), dtype=bool)
-    twins, _ = find_twins(looked, hashes, skip)
+    twins, _ = find_twins(decoded, hashes, skip)
     originals = {(t.first, t.second) for t in twins if t.correlation >= SAME_CORRELATION}
     expected = {
         (every * i, len(squares) + len(COPIES) * i + k)
@@ -413,7 +413,7 @@ def test_copies_of_real_images_are_found_and_nothing_else(sample_data, folder):
         origin(t.first, len(squares), every) == origin(t.second, len(squares), every) for t in twins
     )
     skip[len(squares) :] = True
-    assert find_twins(looked, hashes, skip) == ([], False)
+    assert find_twins(decoded, hashes, skip) == ([], False)
 
 
 def origin(position, num_originals, every):

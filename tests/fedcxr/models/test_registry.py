@@ -280,12 +280,12 @@ def test_a_download_that_the_disk_refuses_is_not_called_damaged(tmp_path, monkey
     monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(StorageError, match=r"densenet121-a639ec97\.pth: cannot be.*TORCH_HOME"):
-        build_model(ModelConfig(name="densenet121", weights="imagenet"), num_labels=2, seed=0)
+        build_model(ModelConfig(name="densenet121", weights="imagenet"), num_outputs=2, seed=0)
 
 
 def test_without_a_home_no_folder_called_tilde_is_made_for_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: "~/.cache/torch/hub")  # as torch says then
     with pytest.raises(ConfigError, match="Set HOME, or TORCH_HOME"):
-        build_model(ModelConfig(name="densenet121", weights="imagenet"), num_labels=2, seed=0)
+        build_model(ModelConfig(name="densenet121", weights="imagenet"), num_outputs=2, seed=0)
     assert list(tmp_path.iterdir()) == []

@@ -104,19 +104,12 @@ def evaluate_run(
         known.demand_all(path)
     tokens = Tokens(known.key or load_key())
     fresh = known.without_them(dataset)
-    cache = cache_of(
-        fresh,
-        tokens,
-        size_px=loaded.config.model.image_size,
-        max_bad_fraction=loaded.config.data.max_bad_fraction,
-    )
-    table = tokenise(fresh, tokens, ["test"] * len(fresh.records))
-    images = held_out(table, cache, loaded.config, shared)
-    if len(images.rows) == 0:
+    if not fresh.records:
         raise DataError(
-            f"{data}: no image is left; {len(dataset.records) - len(fresh.records)} are of "
-            "patients that the run trained or chose its round on. Try --split all or --views all."
+            f"{data}: no image is left; {len(dataset.records)} are of patients that the run "
+            "trained or chose its round on. Try --split all or --views all."
         )
+    images, cache_digest = _decoded(loaded, fresh, tokens, shared)
     columns = [loaded.model.labels.index(label) for label in shared]
     probs = loaded.model.predict(images)[:, columns]
     scores = _scores(loaded, images, probs, shared)
@@ -129,9 +122,23 @@ def evaluate_run(
     }
     (path / "evaluations").mkdir(exist_ok=True)
     loaded.run.write_json(
-        f"evaluations/{dataset.root.name}-{split}-{cache.digest[:8]}.json", scores
+        f"evaluations/{dataset.root.name}-{split}-{cache_digest[:8]}.json", scores
     )
     return scores
+
+
+def _decoded(
+    loaded: LoadedRun, dataset: DataSet, tokens: Tokens, labels: list[str]
+) -> tuple[HeldOut, str]:
+    """Return the images of a data set with their truth, and the digest of their cache."""
+    cache = cache_of(
+        dataset,
+        tokens,
+        size_px=loaded.config.model.image_size,
+        max_bad_fraction=loaded.config.data.max_bad_fraction,
+    )
+    table = tokenise(dataset, tokens, ["test"] * len(dataset.records))
+    return held_out(table, cache, loaded.config, labels), cache.digest
 
 
 def _of_split(dataset: DataSet, split: str) -> tuple[DataSet, str]:

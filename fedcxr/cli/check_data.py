@@ -41,10 +41,7 @@ def check_data(
     json_file: Annotated[
         Path | None,
         typer.Option(
-            "--json",
-            help="Write the report here; - prints it instead.",
-            metavar="FILE",
-            parser=expanded,
+            "--json", help="Write the report here; - prints it.", metavar="FILE", parser=expanded
         ),
     ] = None,
     html_file: Annotated[

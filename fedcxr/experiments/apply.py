@@ -17,7 +17,7 @@ from fedcxr.data.readers.join import in_the_words_of
 from fedcxr.data.records import DataSet
 from fedcxr.data.tokens import Tokens, load_key
 from fedcxr.errors import ArtefactError, ConfigError, DataError, some
-from fedcxr.experiments.known_patients import known_patients
+from fedcxr.experiments.known_patients import KnownPatients, known_patients
 from fedcxr.metrics.bootstrap import bootstrap_auroc
 from fedcxr.runs.folder import RunFolder
 from fedcxr.seeding import derive_seed
@@ -83,14 +83,12 @@ def evaluate_run(
     Args:
         path: the run folder.
         data: a data set in any layout that fedcxr reads; the labels that both know are scored.
-        split: `test` or `all`; where there are no official test images, `test` is all, and the
-            scores say so.
+        split: `test` or `all`; without official test images it is all, and the scores say so.
         other_patients: the user's word that none of the data's patients was in the run.
         follow_links: let links lead out of the data set's folder.
 
     Raises:
-        ArtefactError: the run's patients cannot be recognised, and nobody says that these are
-            others.
+        ArtefactError: the run's patients cannot be recognised, nor are these said to be others.
         DataError: the data set and the model have no label in common, or no image is left.
     """
     if split not in ("test", "all"):
@@ -99,12 +97,7 @@ def evaluate_run(
     dataset = read_dataset(data, views=loaded.config.data.views, follow_links=follow_links)
     dataset, split = _of_split(in_the_words_of(loaded.model.labels, dataset), split)
     shared = _shared_labels(loaded, dataset)
-    known = known_patients(path)
-    if not known.is_complete and not other_patients:
-        raise ArtefactError(
-            f"{path}: {known.reason}, so patients that the model was trained on would be scored "
-            "without a word. If the data are of other patients, say so with --other-patients."
-        )
+    known = _known_patients(path, are_others=other_patients)
     tokens = Tokens(known.key or load_key())
     fresh = known.without_them(dataset)
     cache = cache_of(
@@ -115,26 +108,36 @@ def evaluate_run(
     )
     table = tokenise(fresh, tokens, ["test"] * len(fresh.records))
     images = held_out(table, cache, loaded.config, shared)
+    left_out = len(dataset.records) - len(fresh.records)
     if len(images.rows) == 0:
         raise DataError(
-            f"{data}: no image is left; {len(dataset.records) - len(fresh.records)} are of "
-            "patients that the run trained or chose its round on. Try --split all or --views all."
+            f"{data}: no image is left; {left_out} are of patients that the run trained or chose "
+            "its round on. Try --split all or --views all."
         )
     columns = [loaded.model.labels.index(label) for label in shared]
     probs = loaded.model.predict(images)[:, columns]
-    scores = _scores(loaded, images, probs, shared)
     scores = {
         "data": dataset.root.name,
         "split": split,
-        "left_out_images": len(dataset.records) - len(fresh.records),
+        "left_out_images": left_out,
         "patients": {**known.to_json(), "said_to_be_others": other_patients},
-        **scores,
+        **_scores(loaded, images, probs, shared),
     }
     (path / "evaluations").mkdir(exist_ok=True)
-    loaded.run.write_json(
-        f"evaluations/{dataset.root.name}-{split}-{cache.digest[:8]}.json", scores
-    )
+    name = f"{dataset.root.name}-{split}-{cache.digest[:8]}.json"
+    loaded.run.write_json(f"evaluations/{name}", scores)
     return scores
+
+
+def _known_patients(path: Path, *, are_others: bool) -> KnownPatients:
+    """Return a run's patients if all can be recognised, or the data are said to be of others."""
+    known = known_patients(path)
+    if not known.is_complete and not are_others:
+        raise ArtefactError(
+            f"{path}: {known.reason}, so patients that the model was trained on would be scored "
+            "without a word. If the data are of other patients, say so with --other-patients."
+        )
+    return known
 
 
 def _of_split(dataset: DataSet, split: str) -> tuple[DataSet, str]:

@@ -143,11 +143,11 @@ def file_findings(looked: Looked, dataset: DataSet) -> tuple[Finding, ...]:
         kind = _kind_of(reason)
         by_kind[kind].append(path if kind == "missing" else f"{path}: {reason}")
     hint = ending_hint(by_kind["missing"], Fence(dataset.files))
-    if looked.num_there == 0:
+    if looked.num_there == 0 and len(by_kind["missing"]) == len(looked.bad):
         return finding_of(
             "no-images",
             PROBLEM,
-            by_kind["missing"] or [path for path, _ in looked.bad],
+            by_kind["missing"],
             "No image is here",
             text=f"None of the {len(looked.bad):,} images that the tables name is in "
             f"{dataset.root}.{hint}",

@@ -83,14 +83,12 @@ def evaluate_run(
     Args:
         path: the run folder.
         data: a data set in any layout that fedcxr reads; the labels that both know are scored.
-        split: `test` or `all`; where there are no official test images, `test` is all, and the
-            scores say so.
+        split: `test` or `all`; without official test images it is all, and the scores say so.
         other_patients: the user's word that none of the data's patients was in the run.
         follow_links: let links lead out of the data set's folder.
 
     Raises:
-        ArtefactError: the run's patients cannot be recognised, and nobody says that these are
-            others.
+        ArtefactError: the run's patients cannot be recognised, nor are these said to be others.
         DataError: the data set and the model have no label in common, or no image is left.
     """
     if split not in ("test", "all"):
@@ -112,13 +110,12 @@ def evaluate_run(
     images, cache_digest = _decoded(loaded, fresh, tokens, shared)
     columns = [loaded.model.labels.index(label) for label in shared]
     probs = loaded.model.predict(images)[:, columns]
-    scores = _scores(loaded, images, probs, shared)
     scores = {
         "data": dataset.root.name,
         "split": split,
         "left_out_images": len(dataset.records) - len(fresh.records),
         "patients": {**known.to_json(), "said_to_be_others": other_patients},
-        **scores,
+        **_scores(loaded, images, probs, shared),
     }
     (path / "evaluations").mkdir(exist_ok=True)
     loaded.run.write_json(

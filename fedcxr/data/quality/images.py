@@ -136,11 +136,11 @@ def file_findings(decoded: DecodedImages, dataset: DataSet) -> tuple[Finding, ..
         kind = _kind_of(reason)
         by_kind[kind].append(path if kind == "missing" else f"{path}: {reason}")
     hint = ending_hint(by_kind["missing"], Fence(dataset.files))
-    if decoded.num_there == 0:
+    if decoded.num_there == 0 and len(by_kind["missing"]) == len(decoded.bad):
         return finding_of(
             "no-images",
             PROBLEM,
-            by_kind["missing"] or [path for path, _ in decoded.bad],
+            by_kind["missing"],
             "No image is here",
             text=f"None of the {decoded.num_all:,} images that the tables name is in "
             f"{dataset.root}.{hint}",

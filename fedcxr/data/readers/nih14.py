@@ -26,7 +26,7 @@ from fedcxr.data.readers.nih14_files import (
 )
 from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
 from fedcxr.data.records import DataSet, Record
-from fedcxr.errors import RecordError, some
+from fedcxr.errors import DataError, RecordError, some
 
 ENTRY_GLOB = "Data_Entry_2017*.csv"
 SAMPLE_CSV = "sample_labels.csv"
@@ -105,8 +105,8 @@ def read_nih14(
 
     Raises:
         RecordError: a table is missing, lacks a column or holds a cell that it may not.
-        DataError: a path leads out of the folder, an image is there twice, or no entry is in the
-            official lists.
+        DataError: a path leads out of the folder, an image is there twice, no entry is in the
+            official lists, or it cannot be told which table is meant.
         LeakError: an image is in both official lists.
     """
     notes = [ATTRIBUTION]
@@ -168,6 +168,11 @@ def _read_entries(folder: Path, notes: list[str]) -> Table:
         raise RecordError(f"{folder}: no {ENTRY_GLOB} here. Give the folder with the table.")
     if len(tables) > 1:
         others = some([path.name for path in tables[1:]])
+        if not (tables[0].match(ENTRY_GLOB) or tables[0].name == SAMPLE_CSV):
+            raise DataError(
+                f"{folder}: {tables[0].name} and {others} are tables of entries, and which is "
+                f"meant cannot be told. Join them, or move those that are not meant elsewhere."
+            )
         notes.append(f"The table is {tables[0].name}; {others} beside it is not read.")
     return read_table_file(tables[0], _ALIASES)
 

@@ -121,6 +121,12 @@ def test_the_corrected_table_is_read_and_the_other_is_named(tmp_path, read):
     ) in dataset.notes
 
 
+def test_of_two_tables_without_an_official_name_none_is_taken(tmp_path, read):
+    (tmp_path / "test.csv").write_text(f"{NIH}\n{ROW}\n")
+    with pytest.raises(DataError, match=r"test.csv and train.csv are tables of entries, and which"):
+        read(NIH, ROW, name="train.csv")
+
+
 @pytest.mark.parametrize(
     "place", ["images", "sample/images", "sample/sample/images", "images_003/images", "images_003"]
 )

@@ -122,6 +122,17 @@ def test_a_link_out_of_the_folder_is_named_and_not_followed(copy, tmp_path):
     assert report.images.good == report.num_images
 
 
+def test_a_linked_images_folder_is_not_called_absent(copy, tmp_path):
+    for name in ("train", "valid"):
+        (copy / name).rename(tmp_path / name)
+        (copy / name).symlink_to(tmp_path / name)
+    kinds, report = kinds_of(copy)
+    assert "no-images" not in kinds
+    assert kinds["unreadable"].count == report.num_images
+    assert kinds["unreadable"].examples[0].endswith("by a link; --follow-links allows that")
+    assert kinds_of(copy, follow_links=True)[1].is_clean
+
+
 def test_tables_without_any_image_are_said_to_be_so(copy):
     for path in copy.rglob("*.jpg"):
         path.unlink()

@@ -196,6 +196,7 @@ def _data(
             "scheme": plan.scheme,
             "clients": len(plan.sites),
             "digest": plan.digest,
+            "pairs_compared": plan.proof.pairs_checked if plan.proof else 0,
         },
     }
 

@@ -110,7 +110,7 @@ def _papers(view: RunView) -> list[Beside]:
 
 
 def _sites(view: RunView) -> dict[str, Any]:
-    sites = tables.site_rows(view.sites, (view.summary or {}).get("site_scores") or ())
+    sites = tables.site_rows(view.sites, view.summary)
     parts = tables.global_rows(view.plan)
     labels = [label for label in view.labels if any(site.label_counts for site in sites)]
     few = len(sites) <= _MAX_SITES_IN_TABLE
@@ -124,6 +124,7 @@ def _sites(view: RunView) -> dict[str, Any]:
     return {
         "sites": sites,
         "site_scored": any(site.val_auroc is not None for site in sites),
+        "took_part": any(site.took_part for site in sites),
         "parts": parts,
         "counted_labels": labels,
         "count_columns": columns if few else [],

@@ -40,6 +40,7 @@ class SiteRow:
     val_images: int | None
     label_counts: Mapping[str, Mapping[str, int]]
     val_auroc: float | None = None  # macro, of the final model on the site's own val patients
+    took_part: str = ""  # in how many of the rounds that it was asked in; empty if not told
 
     def positives(self, label: str) -> int | None:
         """Return the number of images with the label, None if not told or nowhere labelled."""
@@ -117,11 +118,20 @@ def label_rows(summary: Tree) -> list[LabelRow]:
     return sorted(rows, key=lambda row: -1.0 if row.value is None else -1.0 - row.value)
 
 
-def site_rows(sites: Sequence[Tree], scores: Sequence[Tree] = ()) -> list[SiteRow]:
-    """Return the sites in their order, with the score each reports of its own patients, if any."""
+def site_rows(sites: Sequence[Tree], summary: Tree | None = None) -> list[SiteRow]:
+    """Return the sites in their order.
+
+    Args:
+        sites: what each holds.
+        summary: of a finished run; it has the score that each site reports of its own patients, and
+            in how many rounds it took part.
+    """
+    told = summary or {}
+    scores = told.get("site_scores") or ()
     aurocs = {str(score.get("site_id")): score.get("val_macro_auroc") for score in scores}
+    rounds = told.get("participation") or {}
     return [
-        _site_row(name, site, as_number(aurocs.get(name)))
+        _site_row(name, site, as_number(aurocs.get(name)), _took_part(rounds.get(name)))
         for site in sites
         for name in [str(site.get("site_id", "?"))]
     ]
@@ -222,7 +232,13 @@ def best_round(view: RunView) -> int | None:
     return -max(scored)[1] if scored else None
 
 
-def _site_row(name: str, site: Tree, val_auroc: float | None = None) -> SiteRow:
+def _took_part(found: Tree | None) -> str:
+    return f"{found.get('counted')} of {found.get('asked')}" if found else ""
+
+
+def _site_row(
+    name: str, site: Tree, val_auroc: float | None = None, took_part: str = ""
+) -> SiteRow:
     return SiteRow(
         name=name,
         patients=site.get("patients"),
@@ -231,4 +247,5 @@ def _site_row(name: str, site: Tree, val_auroc: float | None = None) -> SiteRow:
         val_images=site.get("val_images"),
         label_counts=site.get("label_counts") or {},
         val_auroc=val_auroc,
+        took_part=took_part,
     )

@@ -52,8 +52,13 @@ def partition(comparison: Comparison) -> str:
 
 def disjoint(comparison: Comparison) -> str:
     """Return at which level the splits are apart."""
-    del comparison
-    return "Patients: no patient is in two sites or splits, proven for every pair."
+    pairs = as_number((comparison.part("data").get("partition") or {}).get("pairs_compared"))
+    if not pairs:
+        return ""
+    return (
+        "Patients and images: none is in two sites or splits, found by comparing "
+        f"{counted(pairs, 'pair', 'pairs')} of sets."
+    )
 
 
 def sample_size(comparison: Comparison) -> str:

@@ -114,7 +114,12 @@ def make_data(labels, layout, clients):
             ],
             "left_out": [],
         },
-        "partition": {"scheme": "dirichlet", "clients": clients, "digest": "b3" * 32},
+        "partition": {
+            "scheme": "dirichlet",
+            "clients": clients,
+            "digest": "b3" * 32,
+            "pairs_compared": 66,
+        },
     }
 
 

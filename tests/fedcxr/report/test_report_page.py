@@ -220,6 +220,20 @@ def test_what_nobody_could_compare_is_not_called_proven(tmp_path):
     assert f"Patients apart not verifiable {why}" in Outline(report(run)).text
 
 
+def test_the_sites_table_says_in_how_many_rounds_each_took_part(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=2, labels=["Edema"], rounds=4)
+    assert "Rounds: in how many" not in Outline(report(run)).text
+    taken = {
+        "site-00": {"asked": 4, "counted": 4, "missing": [], "refused": [], "skipped": []},
+        "site-01": {"asked": 4, "counted": 1, "missing": [2, 3, 4], "refused": [], "skipped": []},
+    }
+    change(run / "summary.json", participation=taken)
+    page = report(run)
+    assert "Rounds: in how many of those that it was asked in" in Outline(page).text
+    rows = re.findall(r'<th scope="row">(site-0\d)</th>.*?(\d of 4)</td>', page)
+    assert rows == [("site-00", "4 of 4"), ("site-01", "1 of 4")]
+
+
 def test_scores_by_study_and_real_data_are_stated(tmp_path):
     run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
     change(run / "summary.json", score_by="study")

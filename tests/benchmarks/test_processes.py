@@ -52,7 +52,8 @@ def test_what_a_command_of_a_command_starts_is_known_by_both_homes(tmp_path, mon
 
 
 def test_a_command_is_stopped_as_by_the_user_so_that_it_can_tidy_up(tmp_path):
-    tidies = "import time, pathlib\ntry: print('on', flush=True); time.sleep(600)\n"
+    tidies = "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    tidies += "try: print('on', flush=True); time.sleep(600)\n"
     tidies += "except KeyboardInterrupt: print('tidy')"
     log = tmp_path / "log"
     with started([sys.executable, "-c", tidies], tmp_path, log):

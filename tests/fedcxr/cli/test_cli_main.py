@@ -196,6 +196,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_too(run_main, simulation):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_sigterm_and_sighup_end_a_run_as_ctrl_c_does(run_main, number):
+    signal.signal(number, signal.SIG_DFL)  # whatever the shell that runs the tests has set
     run_main("--version")
     assert signal.getsignal(number) is _terminated
     with pytest.raises(KeyboardInterrupt):
@@ -204,6 +205,7 @@ def test_sigterm_and_sighup_end_a_run_as_ctrl_c_does(run_main, number):
 
 def test_a_second_sighup_does_not_disturb_the_end(run_main):
     # The kernel sends one to the foreground, and the shell another to its jobs.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     run_main("--version")
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGHUP)

@@ -41,8 +41,8 @@ WAITING, CHECKING, DECODING, VERIFYING = "waiting", "checking", "decoding", "ver
 """The phases: another process builds it; what an interrupted one left is looked at; the images are
 decoded; what was written is read back."""
 
-_MOST_SAMPLED = 16
-"""Files looked at beforehand for the depth of 16-bit PNG files, at most one in 256."""
+_MOST_SAMPLED, _ONE_IN = 16, 256
+"""Files looked at beforehand for the depth of 16-bit PNG files, and how rare they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ def _decode(
 def _sampled_bits(recipe: Recipe, fence: Fence) -> int:
     """Return the depth of the 16-bit PNG files among a few, evenly spread; 0 if there are none."""
     total, found = len(recipe.items), 0
-    number = min(_MOST_SAMPLED, 1 + total // _MOST_SAMPLED**2)
+    number = min(_MOST_SAMPLED, 1 + total // _ONE_IN)
     for row in np.linspace(0, total - 1, number).astype(int).tolist():
         path = fence.file(recipe.items[row][1])
         try:

@@ -18,6 +18,7 @@ from fedcxr.data.records import DataSet
 from fedcxr.data.tokens import Tokens, load_key
 from fedcxr.errors import ConfigError, DataError, some
 from fedcxr.experiments.known_patients import known_patients
+from fedcxr.filenames import shortened
 from fedcxr.metrics.bootstrap import bootstrap_auroc
 from fedcxr.runs.folder import RunFolder
 from fedcxr.seeding import derive_seed
@@ -118,9 +119,8 @@ def evaluate_run(
         **_scores(loaded, images, probs, shared),
     }
     (path / "evaluations").mkdir(exist_ok=True)
-    loaded.run.write_json(
-        f"evaluations/{dataset.root.name}-{split}-{cache_digest[:8]}.json", scores
-    )
+    name = f"{shortened(dataset.root.name, 200)}-{split}-{cache_digest[:8]}.json"
+    loaded.run.write_json(f"evaluations/{name}", scores)
     return scores
 
 

@@ -23,7 +23,9 @@ LABELS = ("Edema", "=Fracture")
 def model():
     config = load_config(overrides={"model.image_size": 32})
     precision = Precision("fp32", False, "a test")
-    return GlobalModel(config, LABELS, precision=precision, device="cpu", threads=1)
+    return GlobalModel(
+        config, LABELS, network=config.model, precision=precision, device="cpu", threads=1
+    )
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def run(model, monkeypatch, tmp_path):
 
     whole = GlobalModel.predict
     monkeypatch.setattr(GlobalModel, "predict", asked)
-    loaded = LoadedRun(RunFolder(tmp_path), model.config, model)
+    loaded = LoadedRun(RunFolder(tmp_path), model.config, model, png_bits=16)
     monkeypatch.setattr(predict, "load_run", lambda path: loaded)
     return sizes
 

@@ -23,8 +23,8 @@ $(STAMP): pyproject.toml constraints.txt
 simulate: env  ## Run a federation of 5 simulated hospitals on synthetic data
 	$(BIN)/fedcxr simulate --clients 5
 
-test: env  ## Run the tests
-	$(BIN)/python -m pytest -q
+test: env  ## Run the tests, two files at a time
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 check: env  ## Lint, types, import contract
 	$(BIN)/ruff format --check .

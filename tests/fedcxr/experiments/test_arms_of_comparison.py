@@ -28,7 +28,9 @@ def plan(tmp_path, make_dataset):
 
 def configured(**overrides):
     keys = {key.replace("__", "."): value for key, value in overrides.items()}
-    return load_config(overrides={"train.batch_size": 4, "train.local_epochs": 2, **keys})
+    return load_config(
+        overrides={"train.batch_size": 4, "train.local_epochs": 2, "server.rounds": 12, **keys}
+    )
 
 
 @pytest.fixture

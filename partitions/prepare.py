@@ -23,7 +23,7 @@ from fedcxr.data.synthetic.write import embedded_dataset
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
 from fedcxr.errors import ArtefactError
 from fedcxr.home import home_folder
-from fedcxr.report.test_set_words import notes_of
+from fedcxr.report.origin_words import notes_of
 from fedcxr.storage import writing
 from partitions.changes import DataChanges, find_changes
 from partitions.fit import check_fit, check_key

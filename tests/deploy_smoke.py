@@ -59,7 +59,7 @@ def main() -> None:
         with processes(folder, environment) as port:
             run_app(folder, environment, port)
         check(folder, time.monotonic() - start)
-    except (subprocess.SubprocessError, AssertionError, TimeoutError):
+    except (subprocess.SubprocessError, AssertionError, OSError):
         for log in sorted(folder.glob("*.log")):
             print(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
         raise

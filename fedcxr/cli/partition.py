@@ -96,7 +96,7 @@ def _show(plan: "PartitionPlan") -> None:
 
     from rich.console import Console
 
-    from fedcxr.report.test_set_words import notes_of
+    from fedcxr.report.origin_words import notes_of
 
     Console(width=None if sys.stdout.isatty() else _WIDTH).print(_table(plan))
     head = json.loads((plan.folder / "plan.json").read_text("utf-8"))

@@ -1,7 +1,7 @@
 """Where a partition took its test patients from: official sets, draws, or a fold.
 
 Facts and no sentences: the partition records them in plan.json, a run in its manifest, and whoever
-shows them words them (`fedcxr/report/test_set_words.py`).
+shows them words them (`fedcxr/report/origin_words.py`).
 """
 
 import json

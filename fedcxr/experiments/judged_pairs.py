@@ -12,7 +12,7 @@ from fedcxr.experiments.arms import Training
 from fedcxr.experiments.judged_arm import macro_by_seed, undefined_among
 from fedcxr.experiments.judged_model import in_unit, told
 from fedcxr.metrics.delong import TTest
-from fedcxr.metrics.macro_test import Placed
+from fedcxr.metrics.macro_difference import Placed
 from fedcxr.metrics.non_inferiority import holm, power_note, verdict
 from fedcxr.metrics.paired import ArmScores, PairedDraws, difference
 from fedcxr.metrics.regime import load_regime

@@ -3,7 +3,7 @@
 The spread of the placements gives the variance of their mean, the AUROC. `clustered` first sums
 the placements of one patient, since images of one patient are alike.
 
-Not for average precision, which has no placements, or a mean over labels: see `macro_test`.
+Not for average precision, which has no placements, or a mean over labels: see `macro_difference`.
 
 Source: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, 837-845; Obuchowski 1997, Biometrics
 53, 567-578 (clustered); Brunner and Munzel 2000, Biometrical Journal 42, 17-25 (degrees of

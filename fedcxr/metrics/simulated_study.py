@@ -22,7 +22,7 @@ from fedcxr.metrics.areas import ratio
 from fedcxr.metrics.auroc import FloatArray, Interval
 from fedcxr.metrics.bca import bca, percentile
 from fedcxr.metrics.delong import clustered_test
-from fedcxr.metrics.macro_test import macro_test
+from fedcxr.metrics.macro_difference import macro_test
 from fedcxr.metrics.non_inferiority import decide
 from fedcxr.metrics.regime import Cell
 from fedcxr.seeding import derive_rng

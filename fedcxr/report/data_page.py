@@ -17,8 +17,8 @@ from fedcxr.atomic import write_text_atomically
 from fedcxr.data.quality.counts import WHOLE, Ages
 from fedcxr.data.quality.findings import DataReport, Finding, Picture
 from fedcxr.report import figures_data, wording
+from fedcxr.report.origin_words import notes_of_official
 from fedcxr.report.rendering import Fact, render_page
-from fedcxr.report.test_set_words import notes_of_official
 
 STATES = ("positive", "negative", "uncertain", "blank", "masked")
 _SEXES = {"F": "female", "M": "male"}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fedcxr.data.origin import OfficialPart, TestSet
 from fedcxr.data.records import OfficialKind
-from fedcxr.report.test_set_words import split_words
+from fedcxr.report.origin_words import split_words
 from fedcxr.report.wording import as_number, counted
 
 

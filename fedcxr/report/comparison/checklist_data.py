@@ -5,7 +5,7 @@ A sentence, or nothing where comparison.json does not tell it; the item is open 
 
 from fedcxr.report.comparison.load import Comparison, Tree, rows
 from fedcxr.report.comparison.wording import joined
-from fedcxr.report.test_set_words import split_words
+from fedcxr.report.origin_words import split_words
 from fedcxr.report.wording import as_number, counted
 
 

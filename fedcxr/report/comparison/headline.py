@@ -6,8 +6,8 @@ from fedcxr.report.comparison.load import Comparison
 from fedcxr.report.comparison.tables_details import number
 from fedcxr.report.comparison.tables_scores import pair_title
 from fedcxr.report.comparison.wording import level_words, signed, signed_interval
+from fedcxr.report.origin_words import split_words
 from fedcxr.report.rendering import Fact
-from fedcxr.report.test_set_words import split_words
 from fedcxr.report.wording import as_number, count, counted, duration, fixed, interval
 
 

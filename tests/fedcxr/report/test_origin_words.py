@@ -2,7 +2,7 @@ import pytest
 
 from fedcxr.data.origin import DrawnPart, FoldPart, OfficialPart, TestSet
 from fedcxr.data.records import OfficialSet
-from fedcxr.report.test_set_words import notes_of, notes_of_official, split_words
+from fedcxr.report.origin_words import notes_of, notes_of_official, split_words
 
 VALID = OfficialSet("test", "chexpert-valid", ("valid.csv",), "chexpert")
 LIST = OfficialSet("test", "nih-test-list", ("test_list.txt",), "nih14")

@@ -9,7 +9,7 @@ from fedcxr.errors import RunError
 from fedcxr.metrics.auroc import auroc
 from fedcxr.metrics.delong import clustered_test
 from fedcxr.metrics.jackknife import jackknife_auroc
-from fedcxr.metrics.macro_test import macro_test
+from fedcxr.metrics.macro_difference import macro_test
 
 
 def make_case(seed=0, *, num_patients=30, labels=3, mixed=False, images=6):

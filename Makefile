@@ -23,8 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 simulate: env  ## Run a federation of 5 simulated hospitals on synthetic data
 	$(BIN)/fedcxr simulate --clients 5
 
-test: env  ## Run the tests, two files at a time
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+test: env  ## Run the tests, two files at a time, then those that measure
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
+	$(BIN)/python -m pytest -q -m alone
 
 check: env  ## Lint, types, import contract
 	$(BIN)/ruff format --check .

@@ -159,6 +159,7 @@ def test_the_minimum_is_met_or_refused_and_nobody_is_lost(drawn, min_images, min
     np.testing.assert_array_equal(found, meet(site_of, table, num_sites, **options))
 
 
+@pytest.mark.alone
 def test_it_ends_soon_however_much_is_asked():
     # 3,000 patients on one site of 60, and a minimum that all but cannot be met
     rng = np.random.default_rng(0)

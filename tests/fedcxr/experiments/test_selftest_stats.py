@@ -138,6 +138,7 @@ def test_a_true_margin_is_covered_about_as_often_as_the_interval_says():
     assert all(0.88 < share <= 0.995 for share in covered.values())
 
 
+@pytest.mark.alone
 def test_a_study_of_40_positives_and_200_negatives_takes_a_few_milliseconds():
     cell = Cell(40, 200, 1.0, False, 0.0, 1)
     count_outcomes(cell, Design(), range(2))

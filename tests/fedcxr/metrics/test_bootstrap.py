@@ -162,6 +162,7 @@ def test_bad_arguments_are_refused():
         bootstrap_auroc(target, probs, ["a"], patient, resamples=5, seed=0)
 
 
+@pytest.mark.alone
 def test_a_thousand_resamples_of_600_images_and_14_labels_take_under_two_seconds():
     labels = [f"label {n}" for n in range(14)]
     target, probs, patient = make_case(num=600, num_patients=250, num_labels=14)

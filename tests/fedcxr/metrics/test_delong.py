@@ -221,6 +221,7 @@ def test_bad_arguments_are_refused():
         clustered(target, scores, patient)
 
 
+@pytest.mark.alone
 def test_25_000_images_take_under_half_a_second():
     rng = np.random.default_rng(0)
     patient = rng.integers(0, 9000, 25_000)

@@ -99,6 +99,7 @@ def test_what_does_not_agree_is_refused():
         jackknife_average_precision([0, 1], [0.1, np.nan], [0, 1])
 
 
+@pytest.mark.alone
 def test_nine_thousand_patients_of_25000_images_take_a_tenth_of_a_second():
     rng = np.random.default_rng(0)
     target = (rng.random(25_000) < 0.15).astype(float)

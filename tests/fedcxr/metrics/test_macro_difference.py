@@ -154,6 +154,7 @@ def test_bad_arguments_are_refused():
         macro_test(target, scores, patient)
 
 
+@pytest.mark.alone
 def test_25_000_images_of_14_labels_and_six_models_take_under_four_seconds():
     rng = np.random.default_rng(0)
     patient = rng.integers(0, 9000, 25_000)

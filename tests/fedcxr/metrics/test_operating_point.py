@@ -197,6 +197,7 @@ def test_bad_arguments_are_refused():
         apply_all(target, probs, patient, [cut] * 2, **DRAWS)
 
 
+@pytest.mark.alone
 def test_25000_images_14_labels_3_points_and_2000_resamples_take_under_ten_seconds():
     target, probs, patient = make_case(num=25_000, num_patients=12_000, num_labels=14)
     cuts = [thresholds(target[:5000, c], probs[:5000, c]) for c in range(14)]

@@ -277,6 +277,7 @@ def test_bad_arguments_are_refused():
         difference(found, "x", "x", columns=[0], level=0)
 
 
+@pytest.mark.alone
 def test_two_thousand_resamples_of_2500_images_14_labels_and_6_models_take_under_four_seconds():
     target, arms, patient = make_case(num=2500, num_patients=900, num_labels=14, seeds=3)
     start = time.process_time()

@@ -235,6 +235,7 @@ def test_bad_arguments_are_refused():
         find(target, probs, groups, patient)
 
 
+@pytest.mark.alone
 def test_ten_groups_of_5000_images_and_500_resamples_take_under_five_seconds():
     target, probs, groups, patient = make_case(num=5000, num_patients=2500)
     ages = np.random.default_rng(1).integers(0, 100, 2500)

@@ -100,6 +100,7 @@ def test_the_same_folder_gives_the_same_page(whole_run, whole_page):
     assert report(whole_run) == whole_page
 
 
+@pytest.mark.alone
 def test_a_report_is_written_fast(whole_run):
     start = time.process_time()
     write_report(whole_run)

@@ -14,10 +14,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedcxr import __version__
-from fedcxr.cli.apply import evaluate
 from fedcxr.cli.check_data import check_data
 from fedcxr.cli.clean import clean
 from fedcxr.cli.compare import compare
+from fedcxr.cli.evaluate import evaluate
 from fedcxr.cli.output import secure_output
 from fedcxr.cli.partition import partition
 from fedcxr.cli.predict import predict

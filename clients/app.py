@@ -8,19 +8,20 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from clients.egress import at_the_door, site_reply, skipped
+from clients.egress import Outgoing, at_the_door, site_reply, skipped
 from clients.evaluate import evaluate_order, site_counts, site_moments
 from clients.locate import locate_from_context, locate_in_run
 from clients.log import keep_log
+from clients.memory import memory_of
 from clients.site import Site, SiteLocation, open_site
 from clients.train import train_order
-from clients.update import encode_update
 from clients.worker import worker_for
 from fedcxr import __version__
+from fedcxr.chain import SiteSide
 from fedcxr.config.task import SiteTask, parse_task
 from fedcxr.home import home_folder
 from fedcxr.runs.versions import code_digest, versions
-from fedcxr.wire import Order, unpack_order, unpack_parameters
+from fedcxr.wire import Order, unpack_order, vectors_in
 
 Locate = Callable[[Context], SiteLocation]
 
@@ -44,11 +45,12 @@ def simulated_app(run_path: str) -> ClientApp:
 
 
 def train(locate: Locate, message: Message, context: Context) -> Message:
-    """Answer an order to train with the site's parameters."""
+    """Answer an order to train with the site's update."""
     order, task, location, site = _open(locate, message, context)
-    parameters = unpack_parameters(message.content)
     worker = worker_for(task, order.threads)
-    result = train_order(location, site, task, order, parameters=parameters, worker=worker)
+    schema = worker.schema(task)
+    vectors = vectors_in(message.content, schema.order)
+    result = train_order(location, site, task, order, vectors=vectors, worker=worker)
     if result.num_examples == 0:
         return skipped(message, order, site.site_id, result.reason or "")
     numbers = {
@@ -58,23 +60,18 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
         "images-seen": result.images_seen,
         "seconds": result.seconds,
     }
-    sent = encode_update(
-        location.state,
-        task,
-        order.round_num,
-        given=parameters,
-        trained=result.parameters,
-        spec=worker.spec,
-    )
-    return site_reply(message, order, site_id=site.site_id, numbers=numbers, parameters=sent)
+    memory = memory_of(location.state, task.run, order.round_num)
+    place = SiteSide(result.given, memory)
+    sent = Outgoing(schema.chain.apply(result.vectors, schema.shared.spec, place), schema.reply)
+    return site_reply(message, order, site_id=site.site_id, numbers=numbers, outgoing=sent)
 
 
 def evaluate(locate: Locate, message: Message, context: Context) -> Message:
     """Answer an order to evaluate with the site's own scores."""
     order, task, location, site = _open(locate, message, context)
-    parameters = unpack_parameters(message.content)
     worker = worker_for(task, order.threads)
-    numbers = evaluate_order(location, site, task, order, parameters=parameters, worker=worker)
+    vectors = vectors_in(message.content, worker.schema(task).model)
+    numbers = evaluate_order(location, site, task, order, vectors=vectors, worker=worker)
     return site_reply(message, order, site_id=site.site_id, numbers=numbers)
 
 
@@ -90,7 +87,8 @@ def card(locate: Locate, message: Message, context: Context) -> Message:
         "fedcxr-version": __version__,
         "torch-version": versions()["torch"],
     }
-    own = replace(order, spec_digest=worker_for(task, order.threads).spec.digest)
+    digest = worker_for(task, order.threads).schema(task).digest
+    own = replace(order, schema_digest=digest)
     return site_reply(message, own, site_id=site.site_id, numbers=numbers, texts=texts)
 
 

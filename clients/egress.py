@@ -9,13 +9,13 @@ import logging
 import math
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import wraps
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from clients.worker import release
-from fedcxr.codecs import DTYPES, Encoded
 from fedcxr.errors import (
     ArtefactError,
     ConfigError,
@@ -24,25 +24,24 @@ from fedcxr.errors import (
     FedCxrError,
     RunError,
 )
-from fedcxr.parameters import Parameters
 from fedcxr.training import loop as training
 from fedcxr.training.memory import is_out_of_memory
+from fedcxr.vectors import Declared, Vectors, problem_of
 from fedcxr.wire import (
     CARD,
     CARD_TEXT_KEYS,
     FAILED,
     OK,
     OUT_OF_MEMORY,
-    PARAMETERS,
     RECEIPT,
     RESULT,
     RESULT_KEYS,
     SKIPPED,
+    VECTORS,
     Order,
     Receipt,
-    pack_parameters,
     pack_receipt,
-    pack_update,
+    pack_vectors,
 )
 
 log = logging.getLogger(__name__)
@@ -61,6 +60,14 @@ SENTENCES = frozenset({"", UNEXPECTED, *REASONS.values(), *training.REASONS})
 """Every reason that may leave a site."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Vectors on their way out, and what the run declares."""
+
+    vectors: Vectors = field(repr=False)
+    declared: Declared
+
+
 def site_reply(
     message: Message,
     order: Order | None,
@@ -70,7 +77,7 @@ def site_reply(
     reason: str = "",
     numbers: Mapping[str, float] | None = None,
     texts: Mapping[str, str | list[str]] | None = None,
-    parameters: Parameters | Encoded | None = None,
+    outgoing: Outgoing | None = None,
 ) -> Message:
     """Return the reply, after checking all that it lets out.
 
@@ -94,8 +101,8 @@ def site_reply(
     )
     if texts:
         content[CARD] = ConfigRecord(dict(texts))
-    if parameters is not None:
-        content[PARAMETERS] = _checked(parameters)
+    if outgoing is not None:
+        content[VECTORS] = _checked(outgoing)
     return Message(content, reply_to=message)
 
 
@@ -130,24 +137,20 @@ def skipped(message: Message, order: Order, site_id: str, reason: str) -> Messag
     return site_reply(message, order, site_id=site_id, code=SKIPPED, reason=reason)
 
 
-def _checked(parameters: Parameters | Encoded) -> ArrayRecord:
-    """Return the record of what was trained, if nothing else is in it and all of it is finite."""
-    if isinstance(parameters, Parameters):
-        floats, record = [parameters.vector], pack_parameters(parameters)
-    else:
-        dtypes = {name: array.dtype.str for name, array in parameters.arrays.items()}
-        if dtypes != DTYPES.get(parameters.codec):
-            raise RunError(f"not on the list of what may leave a site: {sorted(dtypes)}")
-        floats = [array for array in parameters.arrays.values() if array.dtype.kind == "f"]
-        record = pack_update(parameters)
-    if not all(np.isfinite(array).all() for array in floats):
+def _checked(outgoing: Outgoing) -> ArrayRecord:
+    """Return the record of the vectors, if they are those declared and all of them are finite."""
+    problem = problem_of(outgoing.vectors, outgoing.declared)
+    if problem:
+        raise RunError(f"not on the list of what may leave a site: {problem}")
+    floats = [vector for vector in outgoing.vectors.values() if vector.dtype.kind == "f"]
+    if not all(np.isfinite(vector).all() for vector in floats):
         raise RunError("parameters that are not finite may not leave a site")
-    return record
+    return pack_vectors(outgoing.vectors)
 
 
 def _receipt(order: Order | None, site_id: str, code: str, reason: str) -> Receipt:
     if order is None:
         return Receipt("", 0, "", "", site_id, code, reason)
     return Receipt(
-        order.run, order.round_num, order.nonce, order.spec_digest, site_id, code, reason
+        order.run, order.round_num, order.nonce, order.schema_digest, site_id, code, reason
     )

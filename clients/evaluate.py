@@ -1,18 +1,19 @@
 """What a site reports of a model on its own validation patients, and of its own pixels."""
 
 import math
-from dataclasses import replace
 
+from clients.memory import memory_of
 from clients.site import Site, SiteLocation
-from clients.train import start_from
+from clients.train import sent_parameters, start_from
 from clients.worker import Worker
 from fedcxr.config.task import SiteTask
 from fedcxr.metrics.auroc import macro, score_labels
 from fedcxr.metrics.curves import bce
-from fedcxr.parameters import Parameters, load_into
+from fedcxr.parameters import load_into
 from fedcxr.training.batches import pixel_moments
 from fedcxr.training.predict import predict
 from fedcxr.training.transforms import Normalization
+from fedcxr.vectors import Vectors
 from fedcxr.wire import Order
 
 
@@ -22,17 +23,18 @@ def evaluate_order(
     task: SiteTask,
     order: Order,
     *,
-    parameters: Parameters,
+    vectors: Vectors,
     worker: Worker,
 ) -> dict[str, float]:
     """Return the site's loss and macro AUROC on its val images; what is not defined is left out.
 
-    Under `batch_norm: local` the model has the site's own statistics of this round or before.
+    What is private to the site is its own, of this round or before.
     """
     if len(site.val.rows) == 0:
         return {"num-examples": 0}
-    later = replace(order, round_num=order.round_num + 1)
-    load_into(worker.model, worker.spec, start_from(location, task, later, parameters, worker.spec))
+    memory = memory_of(location.state, task.run, order.round_num + 1)
+    start = start_from(memory, worker.schema(task), order, sent_parameters(vectors))
+    load_into(worker.model, worker.spec, start)
     probs = predict(
         worker.model,
         site.images,

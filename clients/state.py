@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 from fedcxr.errors import ArtefactError
-from fedcxr.parameters import Parameters, ParameterSpec, load_parameters, save_parameters
 from fedcxr.tensor_file import read_tensor_file, write_tensor_file
 from fedcxr.training.adam import Moments
 
@@ -19,30 +18,6 @@ KEPT_GENERATIONS = 2
 
 Kind = Literal["round", "lost", "adam"]
 """The site's own model, what its updates have lost, or Adam's moments; files are named after it."""
-
-
-def read_state(folder: Path, run: str, round_num: int, kind: Kind = "round") -> Parameters | None:
-    """Return what the site kept from the newest round before `round_num`, None if it never did.
-
-    Raises:
-        ArtefactError: it kept later rounds only; the server went back further than two rounds.
-    """
-    file = _newest_before(folder / run, round_num, kind)
-    return None if file is None else load_parameters(file)[0]
-
-
-def write_state(
-    folder: Path,
-    run: str,
-    round_num: int,
-    parameters: Parameters,
-    spec: ParameterSpec,
-    kind: Kind = "round",
-) -> None:
-    """Write the generation of `round_num` atomically, then drop all but the newest two."""
-    file = _new_file(folder / run, round_num, kind)
-    save_parameters(file, parameters, spec, {"round": str(round_num)})
-    _drop_old(folder / run, round_num, kind)
 
 
 def read_moments(folder: Path, run: str, round_num: int) -> Moments | None:

@@ -1,40 +1,51 @@
-"""One order at one site: parameters in, local training, parameters out."""
+"""One order at one site: the server's vectors in, local training, the site's own out."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from clients.memory import ALGORITHM, PRIVATE, SiteMemory, memory_of
 from clients.self_training import filled_target
 from clients.site import Site, SiteLocation
-from clients.state import read_moments, read_state, write_moments, write_state
+from clients.state import read_moments, write_moments
 from clients.worker import Worker
+from fedcxr.algorithms.protocol import LocalResult, LocalStep
+from fedcxr.chain import UPDATE
 from fedcxr.config.task import SiteTask
 from fedcxr.data.policies import columns_with
 from fedcxr.errors import RunError
-from fedcxr.parameters import Parameters, ParameterSpec, extract, load_into
+from fedcxr.parameters import Parameters, extract, load_into
+from fedcxr.schema import COUNTERS, KNOWN, VECTOR, WireSchema
 from fedcxr.seeding import derive_seed
 from fedcxr.training.adam import moments_of
 from fedcxr.training.loop import TrainResult, train_site
 from fedcxr.training.transforms import Normalization
+from fedcxr.vectors import Vectors
 from fedcxr.wire import Order
 
 
 @dataclass(frozen=True, slots=True)
-class LocalResult:
-    """What one site hands back after local training."""
+class Trained:
+    """What local training made, before the chain."""
 
-    parameters: Parameters
     num_examples: int
     """Weight in the mean: real images trained on; 0 = the site had too few to train."""
     train_loss: float
-    """Mean cross-entropy per known label, nats."""
+    """Mean loss per known label."""
     num_steps: int
     images_seen: int
     seconds: float
     reason: str | None = None
     """Why the site trained on nothing; names no patient and no file."""
+    vectors: Vectors = field(default_factory=dict, repr=False)
+    """As the schema's `made` declares; empty where nothing was trained."""
+    given: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), repr=False)
+    """(P,) the shared values that the server sent."""
 
 
 def train_order(
@@ -43,22 +54,27 @@ def train_order(
     task: SiteTask,
     order: Order,
     *,
-    parameters: Parameters,
+    vectors: Vectors,
     worker: Worker,
-) -> LocalResult:
-    """Train at the site from the server's parameters and return the site's own.
+) -> Trained:
+    """Train at the site from what the server sent and return what the site has for it.
 
     Raises:
-        RunError: the parameters are not of this model, or the loss left the finite numbers.
+        RunError: the order is of another model, or the loss left the finite numbers.
     """
     start = time.perf_counter()
+    schema, spec = worker.schema(task), worker.spec
+    memory = memory_of(location.state, task.run, order.round_num)
+    given = sent_parameters(vectors)
+    load_into(worker.model, spec, start_from(memory, schema, order, given))
+    target = filled_target(location, site, task, order, worker)
+    own = _algorithm_vectors(memory, schema, vectors)
     keeps = task.train.moments == "keep"
-    load_into(worker.model, worker.spec, start_from(location, task, order, parameters, worker.spec))
     result = train_site(
         worker.model,
         site.images,
         site.train.rows,
-        filled_target(location, site, task, order, worker),
+        target,
         config=task.train,
         learning_rate=order.learning_rate,
         normalization=Normalization(task.train.normalization, task.train.mean, task.train.std),
@@ -69,54 +85,100 @@ def train_order(
         freeze_batch_norm=task.batch_norm == "frozen",
         full_batch=worker.full_batch,
         moments=read_moments(location.state, task.run, order.round_num) if keeps else None,
+        correct=_correction(worker, schema, given, own),
     )
-    if keeps and result.num_examples > 0:
+    if result.num_examples == 0:
+        return _trained(result, start)
+    if keeps:
         write_moments(location.state, task.run, order.round_num, moments_of(worker.model))
-    return _local_result(location, task, order, parameters, worker, result, start)
+    after = extract(worker.model, spec)
+    if schema.shared.private:
+        memory.write(PRIVATE, _named(schema.shared.take_private(after)))
+    before, after = schema.shared.take(given), schema.shared.take(after)
+    with np.errstate(over="ignore", invalid="ignore"):  # the door out refuses it, in words
+        update = after.vector - before.vector
+    made = {UPDATE: update, COUNTERS: after.counters}
+    if schema.rules.finish is not None:
+        steps = LocalResult(update[: schema.size], order.learning_rate, result.num_steps, own)
+        sent, kept = schema.rules.finish(schema.parameters, steps)
+        memory.write(ALGORITHM, kept)
+        made |= sent
+    if schema.num_known:
+        made[KNOWN] = (~np.isnan(target)).sum(axis=0, dtype=np.int64)
+    return _trained(result, start, made, before.vector)
+
+
+def sent_parameters(vectors: Vectors) -> Parameters:
+    """Return the model that an order carries."""
+    return Parameters(vectors[VECTOR], vectors[COUNTERS])
 
 
 def start_from(
-    location: SiteLocation,
-    task: SiteTask,
-    order: Order,
-    parameters: Parameters,
-    spec: ParameterSpec,
+    memory: SiteMemory, schema: WireSchema, order: Order, given: Parameters
 ) -> Parameters:
-    """Return what training starts from: the server's, under `local` with the site's own buffers."""
-    if order.spec_digest != spec.digest:
+    """Return what training starts from: the server's values, and the site's own private ones."""
+    if order.schema_digest != schema.digest:
         raise RunError("the server's model is not this site's; both must run the same version")
-    if task.batch_norm != "local":
-        return parameters
-    kept = read_state(location.state, task.run, order.round_num)
-    return parameters if kept is None else _with_buffers(parameters, kept, spec)
+    kept = memory.read(PRIVATE) if schema.shared.private else None
+    return given if kept is None else schema.shared.put_private(sent_parameters(kept), given)
 
 
-def _local_result(
-    location: SiteLocation,
-    task: SiteTask,
-    order: Order,
-    parameters: Parameters,
-    worker: Worker,
+def _named(parameters: Parameters) -> Vectors:
+    return {VECTOR: parameters.vector, COUNTERS: parameters.counters}
+
+
+def _trained(
     result: TrainResult,
     start: float,
-) -> LocalResult:
-    trained = extract(worker.model, worker.spec)
-    if task.batch_norm == "local" and result.num_examples > 0:
-        write_state(location.state, task.run, order.round_num, trained, worker.spec)
-        trained = _with_buffers(trained, parameters, worker.spec)
-    return LocalResult(
-        trained,
+    vectors: Vectors | None = None,
+    given: NDArray[np.float32] | None = None,
+) -> Trained:
+    return Trained(
         result.num_examples,
         result.train_loss,
         result.num_steps,
         result.images_seen,
         time.perf_counter() - start,
         result.reason,
+        vectors or {},
+        np.empty(0, np.float32) if given is None else given,
     )
 
 
-def _with_buffers(parameters: Parameters, buffers: Parameters, spec: ParameterSpec) -> Parameters:
-    vector: NDArray[np.float32] = np.concatenate(
-        [parameters.vector[: spec.num_trainable], buffers.vector[spec.num_trainable :]]
+def _algorithm_vectors(memory: SiteMemory, schema: WireSchema, sent: Vectors) -> Vectors:
+    """Return what the algorithm's order and the site's memory hold, zeros before its first."""
+    rules = schema.rules
+    kept = memory.read(ALGORITHM) if rules.kept else None
+    empty = {name: np.zeros(schema.size, np.float32) for name in rules.kept}
+    return {**{name: sent[name] for name in rules.to_sites}, **(empty if kept is None else kept)}
+
+
+def _correction(
+    worker: Worker, schema: WireSchema, given: Parameters, vectors: Vectors
+) -> Callable[[], None] | None:
+    """Return what adds the algorithm's term to the gradients of a step; none if it has none."""
+    correct = schema.rules.correct
+    if correct is None:
+        return None
+    named = worker.model.named_parameters()
+    weights = [tensor for name, tensor in named if name not in schema.shared.private]
+    sent = schema.shared.take(given).vector[: schema.size]
+    step = LocalStep(
+        weights,
+        _in_shapes(sent, weights, worker.device),
+        {name: _in_shapes(vector, weights, worker.device) for name, vector in vectors.items()},
     )
-    return Parameters(vector, buffers.counters.copy())
+    parameters = schema.parameters
+
+    def add_term() -> None:
+        with torch.no_grad():
+            correct(parameters, step)
+
+    return add_term
+
+
+def _in_shapes(vector: NDArray[np.float32], like: Sequence[Tensor], device: str) -> list[Tensor]:
+    """Return a vector as tensors of these shapes, on the device."""
+    flat = torch.from_numpy(vector if vector.flags.writeable else vector.copy()).to(device)
+    pieces = torch.split(flat, [tensor.numel() for tensor in like])
+    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]

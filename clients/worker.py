@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from fedcxr.config.model import ModelConfig
-from fedcxr.config.task import SiteTask
+from fedcxr.config.task import SiteTask, parse_task
 from fedcxr.data.policies import num_outputs
 from fedcxr.models.registry import build_model
 from fedcxr.parameters import ParameterSpec, spec_of
+from fedcxr.schema import WireSchema, schema_of
 from fedcxr.training.compiled import Forward, compile_network
 from fedcxr.training.device import worker_device
 from fedcxr.training.precision import Precision, arrange
@@ -33,6 +34,10 @@ class Worker:
     full_batch: Forward | None = None
     """The model's forward pass, compiled for full batches; none = not asked for."""
 
+    def schema(self, task: SiteTask) -> WireSchema:
+        """Return what the task has this model's server and sites exchange."""
+        return _schema(task.to_text(), self.spec)
+
 
 def worker_for(task: SiteTask, threads: int) -> Worker:
     """Return this process's model for `task`, ready to compute with that many threads."""
@@ -48,6 +53,11 @@ def release() -> None:
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         torch.cuda.empty_cache()
+
+
+@lru_cache(maxsize=4)
+def _schema(task_text: str, spec: ParameterSpec) -> WireSchema:
+    return schema_of(parse_task(task_text), spec)
 
 
 @lru_cache(maxsize=1)

@@ -13,24 +13,18 @@ Stich et al. 2018, "Sparsified SGD with memory" (top-k).
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.config.server import CodecName
+from fedcxr.errors import RunError
 from fedcxr.parameters import ParameterSpec
 
-CodecName = Literal["none", "fp16", "int8", "topk"]
 Arrays = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float32]
-
-DTYPES: Mapping[CodecName, Mapping[str, str]] = {
-    "fp16": {"halves": "<f2"},
-    "int8": {"steps": "|i1", "scales": "<f4"},
-    "topk": {"indices": "<i4", "values": "<f4", "buffers": "<f2"},
-}
-"""The arrays of an encoded update, by codec; the counters travel beside them as they are."""
 
 MOST_STEPS = 127
 _LARGEST_HALF = 65504.0
@@ -45,35 +39,28 @@ class Codec:
     topk: float = 1.0
     """Codec `topk`: share of the trainable numbers that is sent."""
 
-    def lengths(self, spec: ParameterSpec) -> dict[str, int]:
-        """Return how many numbers each array of an update holds.
+    def arrays(self, spec: ParameterSpec) -> dict[str, tuple[str, int]]:
+        """Return dtype and length of each array of an encoded update.
 
         >>> spec = ParameterSpec(("w", "bn.running_var"), ((3, 7), (2,)), ("trainable", "buffer"))
-        >>> Codec("int8").lengths(spec), Codec("topk", 0.1).lengths(spec)
-        ({'steps': 23, 'scales': 2}, {'indices': 3, 'values': 3, 'buffers': 2})
+        >>> Codec("int8").arrays(spec)
+        {'steps': ('|i1', 23), 'scales': ('<f4', 2)}
+        >>> Codec("topk", 0.1).arrays(spec)
+        {'indices': ('<i4', 3), 'values': ('<f4', 3), 'buffers': ('<f2', 2)}
         """
         if self.name == "fp16":
-            return {"halves": spec.num_float}
+            return {"halves": ("<f2", spec.num_float)}
         if self.name == "int8":
-            return {"steps": spec.num_float, "scales": len(_tensors(spec))}
+            return {"steps": ("|i1", spec.num_float), "scales": ("<f4", len(_tensors(spec)))}
         if self.name == "topk":
             sent = max(1, math.ceil(self.topk * spec.num_trainable - 1e-9))
             buffers = spec.num_float - spec.num_trainable
-            return {"indices": sent, "values": sent, "buffers": buffers}
+            return {"indices": ("<i4", sent), "values": ("<f4", sent), "buffers": ("<f2", buffers)}
         return {}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
-    """An update on its way."""
-
-    codec: CodecName
-    arrays: Arrays = field(repr=False)
-    counters: NDArray[np.int64] = field(repr=False)
-
-
 def encode(codec: Codec, wanted: Floats, given: Floats, spec: ParameterSpec) -> Arrays:
-    """Return the update as the arrays that `DTYPES` names.
+    """Return the update as the arrays that `Codec.arrays` declares.
 
     Args:
         codec: any but `none`.
@@ -85,7 +72,7 @@ def encode(codec: Codec, wanted: Floats, given: Floats, spec: ParameterSpec) -> 
         return {"halves": _halves(wanted, given, spec)}
     if codec.name == "int8":
         return _encode_int8(wanted, given, spec)
-    indices = _largest(wanted[: spec.num_trainable], codec.lengths(spec)["indices"])
+    indices = _largest(wanted[: spec.num_trainable], codec.arrays(spec)["indices"][1])
     # Buffers go whole: each round moves all of them, and statistics that stay behind the weights
     # spoil the model. Ranked with the weights they would take every place: variances move by whole
     # numbers. As float16 they are 1 % of densenet121's update.
@@ -93,12 +80,25 @@ def encode(codec: Codec, wanted: Floats, given: Floats, spec: ParameterSpec) -> 
     return {"indices": indices, "values": wanted[indices], "buffers": buffers}
 
 
-def decode(encoded: Encoded, spec: ParameterSpec, out: Floats) -> None:
+def check_arrays(arrays: Arrays, spec: ParameterSpec) -> None:
+    """Raise `RunError` unless arrays of the declared lengths can be decoded as they stand."""
+    scales = arrays.get("scales")
+    if scales is not None and not (np.isfinite(scales) & (scales >= 0)).all():
+        raise RunError("a scale of the update is negative or not finite")
+    indices = arrays.get("indices")
+    if indices is None:
+        return
+    if not 0 <= indices[0] <= indices[-1] < spec.num_trainable:
+        raise RunError(f"the update's indices are not from 0 to {spec.num_trainable - 1}")
+    if (indices[1:] <= indices[:-1]).any():
+        raise RunError("the update's indices do not rise")
+
+
+def decode(codec: Codec, arrays: Arrays, spec: ParameterSpec, out: Floats) -> None:
     """Write the update into `out`, (P,); the arrays must have been checked."""
-    arrays = encoded.arrays
-    if encoded.codec == "fp16":
+    if codec.name == "fp16":
         out[:] = arrays["halves"]
-    elif encoded.codec == "int8":
+    elif codec.name == "int8":
         for part, scale in zip(_tensors(spec), arrays["scales"], strict=True):
             np.multiply(arrays["steps"][part], scale, out=out[part])
     else:

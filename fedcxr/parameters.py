@@ -9,6 +9,7 @@ The order is canonical (NCHW) whatever the model's memory layout: values are cop
 import hashlib
 import json
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -27,6 +28,7 @@ from fedcxr.tensor_file import read_tensor_file, write_tensor_file
 Kind = Literal["trainable", "buffer", "counter"]
 
 FORMAT = "fedcxr-parameters-1"
+_BESIDE = "beside."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +176,11 @@ def check_fits(parameters: Parameters, spec: ParameterSpec) -> None:
 
 
 def save_parameters(
-    path: Path, parameters: Parameters, spec: ParameterSpec, metadata: dict[str, str]
+    path: Path,
+    parameters: Parameters,
+    spec: ParameterSpec,
+    metadata: dict[str, str],
+    vectors: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> None:
     """Write parameters, their spec and the caller's metadata as safetensors, atomically.
 
@@ -183,14 +189,17 @@ def save_parameters(
         parameters: what `extract` returned.
         spec: their layout.
         metadata: anything to keep beside them; keys starting with `fedcxr.` are reserved.
+        vectors: other vectors to keep beside them, by name.
     """
     check_fits(parameters, spec)
+    vectors = vectors or {}
     kept = {**metadata, "fedcxr.format": FORMAT, "fedcxr.spec": spec.to_json()}
-    tensors = {
-        "vector": torch.from_numpy(np.ascontiguousarray(parameters.vector)),
-        "counters": torch.from_numpy(np.ascontiguousarray(parameters.counters)),
+    arrays = {"vector": parameters.vector, "counters": parameters.counters} | {
+        _BESIDE + name: vector for name, vector in vectors.items()
     }
-    write_tensor_file(path, tensors, {**kept, "fedcxr.sha256": _file_digest(parameters, kept)})
+    tensors = {n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in arrays.items()}
+    digest = _file_digest(parameters, kept, vectors)
+    write_tensor_file(path, tensors, {**kept, "fedcxr.sha256": digest})
 
 
 def load_parameters(path: Path) -> tuple[Parameters, dict[str, str]]:
@@ -199,6 +208,14 @@ def load_parameters(path: Path) -> tuple[Parameters, dict[str, str]]:
     Raises:
         ArtefactError: not safetensors, not written by fedcxr, truncated, or changed since.
     """
+    parameters, metadata, _ = load_with_vectors(path)
+    return parameters, metadata
+
+
+def load_with_vectors(
+    path: Path,
+) -> tuple[Parameters, dict[str, str], dict[str, NDArray[np.float32]]]:
+    """Return what `load_parameters` does, and the vectors kept beside the parameters by name."""
     tensors, metadata = read_tensor_file(path)
     if metadata.get("fedcxr.format") != FORMAT:
         raise ArtefactError(
@@ -210,12 +227,15 @@ def load_parameters(path: Path) -> tuple[Parameters, dict[str, str]]:
         check_fits(parameters, ParameterSpec.from_json(metadata["fedcxr.spec"]))
     except (KeyError, ValueError, IndexError, TypeError) as err:
         raise ArtefactError(f"{path}: damaged checkpoint. Use an earlier one.") from err
+    beside = {
+        n.removeprefix(_BESIDE): t.numpy() for n, t in tensors.items() if n.startswith(_BESIDE)
+    }
     kept = {key: value for key, value in metadata.items() if key != "fedcxr.sha256"}
-    if metadata.get("fedcxr.sha256") != _file_digest(parameters, kept):
+    if metadata.get("fedcxr.sha256") != _file_digest(parameters, kept, beside):
         raise ArtefactError(
             f"{path}: the sha256 is not the one it was written with: damaged. Use an earlier one."
         )
-    return parameters, metadata
+    return parameters, metadata, beside
 
 
 def describe_difference(ours: ParameterSpec, theirs: ParameterSpec) -> str:
@@ -234,9 +254,13 @@ def describe_difference(ours: ParameterSpec, theirs: ParameterSpec) -> str:
     return some(found, limit=5)
 
 
-def _file_digest(parameters: Parameters, metadata: dict[str, str]) -> str:
+def _file_digest(
+    parameters: Parameters, metadata: dict[str, str], vectors: Mapping[str, NDArray[np.float32]]
+) -> str:
     """Return the digest of values and metadata together, so that neither can change unseen."""
     text = json.dumps(metadata, sort_keys=True) + parameters.sha256()
+    for name, vector in sorted(vectors.items()):
+        text += name + hashlib.sha256(np.ascontiguousarray(vector).data).hexdigest()
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,11 +1,10 @@
 """What crosses between server and site, and the only place that knows Flower's records.
 
-Keys are written once, here. Arrays travel as one float32 and one int64 vector: the 727 arrays of a
-DenseNet's state dict cost 28 s a round in deployment, the same bytes as one array 10 s.
+Keys are written once, here. Values travel as a few long vectors with declared names: the 727 arrays
+of a DenseNet's state dict cost 28 s a round in deployment, the same bytes as one array 10 s.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +12,11 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from fedcxr.codecs import DTYPES, CodecName, Encoded
 from fedcxr.errors import RunError
 from fedcxr.packing import pack_array, unpack_array
-from fedcxr.parameters import Parameters
+from fedcxr.vectors import Declared, Vectors
 
-PARAMETERS = "parameters"
-VECTOR = "vector"
-COUNTERS = "counters"
+VECTORS = "vectors"
 ORDER = "order"
 RECEIPT = "receipt"
 RESULT = "result"
@@ -69,7 +65,7 @@ class Order:
     run: str
     round_num: int
     nonce: str
-    spec_digest: str
+    schema_digest: str
     task: str
     """`SiteTask` as JSON."""
     learning_rate: float
@@ -84,7 +80,7 @@ class Receipt:
     run: str
     round_num: int
     nonce: str
-    spec_digest: str
+    schema_digest: str
     site_id: str
     code: str
     """`ok`, `skipped`, `failed` or `out-of-memory`."""
@@ -92,54 +88,50 @@ class Receipt:
     """A fixed sentence; empty when `ok`."""
 
 
-def pack_parameters(parameters: Parameters) -> ArrayRecord:
-    """Return the record of one parameter vector; share it between messages, don't rebuild it."""
-    return _pack({VECTOR: parameters.vector, COUNTERS: parameters.counters})
+def pack_vectors(vectors: Vectors) -> ArrayRecord:
+    """Return the record of vectors; share it between messages, don't rebuild it."""
+    record = ArrayRecord()
+    for name, vector in vectors.items():
+        record[name] = pack_array(vector)  # ArrayRecord(dict) would copy the bytes
+    return record
 
 
-def unpack_parameters(content: RecordDict) -> Parameters:
-    """Return the parameters in `content`, without a copy where Flower's bytes allow it.
+def vectors_in(content: RecordDict, declared: Declared) -> dict[str, NDArray[Any]]:
+    """Return the vectors in a message, without a copy where Flower's bytes allow it.
 
     Raises:
-        RunError: there is none, or an array of another dtype, shape or byte order.
+        RunError: there are none, others than declared, or one of another dtype or length.
     """
-    return unpack_vectors(arrays_in(content))
+    return unpack_vectors(arrays_in(content), declared)
 
 
 def arrays_in(content: RecordDict) -> ArrayRecord:
     """Return the only record of arrays in `content`; `RunError` if there is none, or another."""
     arrays = [key for key, record in content.items() if isinstance(record, ArrayRecord)]
-    record = content.get(PARAMETERS)
-    if not isinstance(record, ArrayRecord) or arrays != [PARAMETERS]:
-        raise RunError("the reply does not hold exactly one record of arrays")
+    record = content.get(VECTORS)
+    if not isinstance(record, ArrayRecord) or arrays != [VECTORS]:
+        raise RunError("the message does not hold exactly one record of arrays")
     return record
 
 
-def unpack_vectors(record: ArrayRecord) -> Parameters:
-    """Return the parameters in a record of arrays; `RunError` if they are not two vectors."""
-    if set(record) != {VECTOR, COUNTERS}:
-        raise RunError("the record does not hold exactly the arrays 'vector' and 'counters'")
-    vector = unpack_array(record[VECTOR], "<f4")
-    counters = unpack_array(record[COUNTERS], "<i8")
-    return Parameters(vector.view(np.float32), counters.view(np.int64))
-
-
-def pack_update(update: Encoded) -> ArrayRecord:
-    """Return the record of an encoded update."""
-    return _pack({**update.arrays, COUNTERS: update.counters})
-
-
-def unpack_update(content: RecordDict, codec: CodecName) -> Encoded:
-    """Return the update in `content`, in place; its lengths and values are not yet checked.
-
-    Raises:
-        RunError: its arrays are not those of the codec, in name, dtype or shape.
-    """
-    record, dtypes = arrays_in(content), DTYPES[codec]
-    if set(record) != {*dtypes, COUNTERS}:
-        raise RunError(f"the record does not hold exactly the arrays of the codec {codec}")
-    arrays = {name: unpack_array(record[name], dtype) for name, dtype in dtypes.items()}
-    return Encoded(codec, arrays, unpack_array(record[COUNTERS], "<i8").view(np.int64))
+def unpack_vectors(record: ArrayRecord, declared: Declared) -> dict[str, NDArray[Any]]:
+    """Return the vectors in a record; `RunError` if they are not those declared."""
+    if set(record) != set(declared):
+        undeclared = sorted(set(record) - set(declared))
+        missing = sorted(set(declared) - set(record))
+        what = (
+            f"'{undeclared[0][:40]}' is not declared"
+            if undeclared
+            else f"'{missing[0]}' is missing"
+        )
+        raise RunError(f"the record's vectors are not those declared: {what}")
+    vectors = {}
+    for name, spec in declared.items():
+        vector = unpack_array(record[name], spec.dtype)
+        if len(vector) != spec.length:
+            raise RunError(f"'{name}' has {len(vector)} numbers, expected {spec.length}")
+        vectors[name] = vector.view(np.dtype(spec.dtype))
+    return vectors
 
 
 def payload_bytes(record: ArrayRecord) -> int:
@@ -154,7 +146,7 @@ def pack_order(order: Order) -> ConfigRecord:
             "run": order.run,
             "round": order.round_num,
             "nonce": order.nonce,
-            "spec-digest": order.spec_digest,
+            "schema-digest": order.schema_digest,
             "task": order.task,
             "learning-rate": order.learning_rate,
             "threads": order.threads,
@@ -171,7 +163,7 @@ def unpack_order(message: Message) -> Order:
         run=_text(record, "run"),
         round_num=_whole(record, "round"),
         nonce=_text(record, "nonce"),
-        spec_digest=_text(record, "spec-digest"),
+        schema_digest=_text(record, "schema-digest"),
         task=_text(record, "task"),
         learning_rate=_number(record, "learning-rate"),
         threads=max(1, min(_whole(record, "threads"), MAX_THREADS)),
@@ -185,7 +177,7 @@ def pack_receipt(receipt: Receipt) -> ConfigRecord:
             "run": receipt.run,
             "round": receipt.round_num,
             "nonce": receipt.nonce,
-            "spec-digest": receipt.spec_digest,
+            "schema-digest": receipt.schema_digest,
             "site-id": receipt.site_id,
             "code": receipt.code,
             "reason": receipt.reason,
@@ -202,7 +194,7 @@ def unpack_receipt(content: RecordDict) -> Receipt:
         run=_text(record, "run"),
         round_num=_whole(record, "round"),
         nonce=_text(record, "nonce"),
-        spec_digest=_text(record, "spec-digest"),
+        schema_digest=_text(record, "schema-digest"),
         site_id=_text(record, "site-id"),
         code=_text(record, "code"),
         reason=_text(record, "reason"),
@@ -232,13 +224,6 @@ def unpack_card_texts(content: RecordDict) -> dict[str, str | list[str]]:
             raise RunError(f"the card's '{key[:40]}' is not a known text")
         texts[key] = [str(x)[:200] for x in lines] if isinstance(value, list) else str(value)[:200]
     return texts
-
-
-def _pack(arrays: Mapping[str, NDArray[Any]]) -> ArrayRecord:
-    record = ArrayRecord()
-    for name, array in arrays.items():
-        record[name] = pack_array(array)  # ArrayRecord(dict) would copy the bytes
-    return record
 
 
 def _text(record: ConfigRecord, key: str) -> str:

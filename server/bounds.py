@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fedcxr.parameters import Parameters, ParameterSpec
+from fedcxr.codecs import Floats
+from fedcxr.parameters import ParameterSpec
 
 _SLICE = 1 << 18
 _DIGITS = 6
@@ -61,44 +61,31 @@ class UpdateBound:
         )
 
 
-def norms_of(
-    vector: NDArray[np.float32], given: NDArray[np.float32], spec: ParameterSpec
-) -> Norms | None:
-    """Return the lengths of an update; None where a value of it is not finite.
-
-    Args:
-        vector: (P,) what the site sent.
-        given: (P,) what it was sent; finite.
-        spec: the layout of both.
-    """
+def norms_of(update: Floats, spec: ParameterSpec) -> Norms | None:
+    """Return the lengths of an update, (P,); None where a value of it is not finite."""
     end = spec.num_trainable
-    parts = (slice(0, end), slice(end, spec.num_float))
-    trained, buffers = (_length(vector[part], given[part]) for part in parts)
+    trained, buffers = _length(update[:end]), _length(update[end:])
     return None if trained is None or buffers is None else Norms(trained, buffers)
 
 
-def clipped(
-    parameters: Parameters, given: Parameters, norms: Norms, limit: Norms, spec: ParameterSpec
-) -> Parameters:
-    """Return the parameters with the update shortened to the limit, its direction kept.
+def clipped(update: Floats, norms: Norms, limit: Norms, spec: ParameterSpec) -> Floats:
+    """Return the update shortened to the limit, its direction kept.
 
     Args:
-        parameters: what the site sent.
-        given: what it was sent.
+        update: (P,) what the site sent.
         norms: of the update.
         limit: of its two parts.
-        spec: the layout of both.
+        spec: the layout.
     """
-    vector = parameters.vector.copy()
+    short = update.copy()
     end = spec.num_trainable
     for part, length, most in (
         (slice(0, end), norms.trained, limit.trained),
         (slice(end, spec.num_float), norms.buffers, limit.buffers),
     ):
         if length > most:
-            update = vector[part].astype(np.float64) - given.vector[part]
-            vector[part] = given.vector[part] + update * (most / length)
-    return Parameters(vector, parameters.counters)
+            short[part] = update[part].astype(np.float64) * (most / length)
+    return short
 
 
 def median_norms(accepted: Sequence[Norms]) -> Norms:
@@ -109,16 +96,15 @@ def median_norms(accepted: Sequence[Norms]) -> Norms:
     )
 
 
-def _length(vector: NDArray[np.float32], given: NDArray[np.float32]) -> float | None:
+def _length(values: Floats) -> float | None:
     total = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(vector), _SLICE):
-            part = slice(start, start + _SLICE)
-            difference = vector[part] - given[part]
-            total += float(np.dot(difference, difference))
+        for start in range(0, len(values), _SLICE):
+            part = values[start : start + _SLICE]
+            total += float(np.dot(part, part))
     if not math.isfinite(total):  # a value that is not finite, or too large for float32
-        if not np.isfinite(vector).all():
+        if not np.isfinite(values).all():
             return None
-        difference64 = vector.astype(np.float64) - given
-        total = float(np.dot(difference64, difference64))
+        wide = values.astype(np.float64)
+        total = float(np.dot(wide, wide))
     return float(f"{math.sqrt(total):.{_DIGITS}g}")

@@ -1,15 +1,19 @@
 """Every reply is checked before it counts: one wrong vector would spoil the model for all."""
 
 import hmac
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
-from flwr.app import Message, RecordDict
+from flwr.app import Message
+from numpy.typing import NDArray
 
-from fedcxr.codecs import Codec, Encoded
+from fedcxr.chain import UPDATE
+from fedcxr.codecs import Floats
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters, ParameterSpec
+from fedcxr.schema import COUNTERS, KNOWN, WireSchema
+from fedcxr.vectors import Vectors, problem_of
 from fedcxr.wire import (
     OK,
     SKIPPED,
@@ -17,19 +21,21 @@ from fedcxr.wire import (
     Receipt,
     arrays_in,
     payload_bytes,
-    unpack_parameters,
     unpack_receipt,
     unpack_result,
+    unpack_vectors,
 )
 from server.bounds import Norms, UpdateBound, clipped, norms_of
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedUpdate:
-    """A reply that passed every check."""
+@dataclass(frozen=True, slots=True, eq=False)
+class SiteUpdate:
+    """A reply that passed every check; its arrays may be those of the message."""
 
     site_id: str
-    parameters: Parameters
+    update: Floats = field(repr=False)
+    """(P,) of the shared part: what the site has added to what it was given."""
+    counters: NDArray[np.int64] = field(repr=False)
     num_examples: int
     train_loss: float
     images_seen: int
@@ -38,6 +44,10 @@ class CheckedUpdate:
     norms: Norms
     """Of the update as it was sent."""
     is_clipped: bool = False
+    vectors: Mapping[str, Floats] = field(default_factory=dict, repr=False)
+    """What the algorithm has a site send besides, (T,) each."""
+    known: NDArray[np.int64] | None = field(default=None, repr=False)
+    """(L,) training targets that are known, where sites count them."""
 
 
 class TooLongError(RunError):
@@ -74,7 +84,7 @@ def check_receipt(message: Message, site_id: str, order: Order) -> Receipt:
         raise RunError(f"the reply is for round {receipt.round_num}, not {order.round_num}")
     if not hmac.compare_digest(receipt.nonce.encode(), order.nonce.encode()):
         raise RunError("the reply's nonce is not the order's; it was sent before or made up")
-    if receipt.spec_digest != order.spec_digest:
+    if receipt.schema_digest != order.schema_digest:
         raise RunError("the reply's model is not the server's")
     if receipt.code == SKIPPED:
         raise SkippedError(receipt.reason[:200])
@@ -86,23 +96,23 @@ def check_update(
     site_id: str,
     order: Order,
     *,
-    spec: ParameterSpec,
+    schema: WireSchema,
     most_examples: int,
     given: Parameters,
+    decoded: Floats,
     bound: UpdateBound | None = None,
-    read: Callable[[RecordDict], Parameters] = unpack_parameters,
-) -> CheckedUpdate:
+) -> SiteUpdate:
     """Return the update in a reply.
 
     Args:
         message: the reply.
         site_id: the site that was asked.
         order: what it was asked.
-        spec: the model's layout.
+        schema: what a reply carries.
         most_examples: the site's training images in the plan; its weight may not exceed them.
-        given: the parameters that the site was sent.
+        given: the shared values that the site was sent.
+        decoded: (P,) room for an update that was encoded.
         bound: how far the site may move the model; none = however far.
-        read: makes the parameters of what was sent.
 
     Raises:
         TooLongError: it moves the model too far, and is not to be shortened.
@@ -118,68 +128,61 @@ def check_update(
         )
     if "train-loss" not in result:
         raise RunError("the reply holds no 'train-loss'")
-    parameters = read(message.content)
-    norms = check_parameters(parameters, spec, given)
+    record, spec = arrays_in(message.content), schema.shared.spec
+    vectors = schema.chain.invert(unpack_vectors(record, schema.reply), spec, decoded)
+    norms = check_vectors(vectors, schema, given)
+    update, known = vectors[UPDATE], vectors.get(KNOWN)
+    if known is not None and not ((known >= 0) & (known <= weight)).all():
+        raise RunError("a count of known targets is not from 0 to the site's weight")
     limit = bound.limit(site_id) if bound else None
     is_long = limit is not None and (norms.trained > limit.trained or norms.buffers > limit.buffers)
     if bound and limit and is_long:
         if bound.policy == "refuse":
             raise TooLongError(norms, limit)
-        parameters = clipped(parameters, given, norms, limit, spec)
-    return CheckedUpdate(
+        update = clipped(update, norms, limit, spec)
+    return SiteUpdate(
         site_id,
-        parameters,
+        update,
+        vectors[COUNTERS],
         int(weight),
         float(result["train-loss"]),
         int(result.get("images-seen", 0)),
         float(result.get("seconds", 0.0)),
-        payload_bytes(arrays_in(message.content)),
+        payload_bytes(record),
         norms,
         is_long,
+        {name: vectors[name] for name in schema.rules.from_sites},
+        known,
     )
 
 
-def check_encoded(update: Encoded, codec: Codec, spec: ParameterSpec) -> None:
-    """Raise `RunError` unless the update's arrays fit `spec` and can be decoded as they stand."""
-    for name, expected in codec.lengths(spec).items():
-        length = len(update.arrays[name])
-        if length != expected:
-            raise RunError(f"the update has {length} {name}, expected {expected}")
-    scales = update.arrays.get("scales")
-    if scales is not None and not (np.isfinite(scales) & (scales >= 0)).all():
-        raise RunError("a scale of the update is negative or not finite")
-    indices = update.arrays.get("indices")
-    if indices is not None:
-        if not 0 <= indices[0] <= indices[-1] < spec.num_trainable:
-            raise RunError(f"the update's indices are not from 0 to {spec.num_trainable - 1}")
-        if (indices[1:] <= indices[:-1]).any():
-            raise RunError("the update's indices do not rise")
-
-
-def check_parameters(parameters: Parameters, spec: ParameterSpec, given: Parameters) -> Norms:
-    """Return the norms of the update over `given`.
+def check_vectors(vectors: Vectors, schema: WireSchema, given: Parameters) -> Norms:
+    """Return the norms of the update among the vectors, which are as they were made at the site.
 
     Raises:
-        RunError: the vectors do not fit `spec`, are not finite or hold a negative variance.
+        RunError: they are not as declared or not finite, or would make a variance negative.
     """
-    if parameters.vector.shape != (spec.num_float,):
-        raise RunError(
-            f"the vector has {parameters.vector.shape[0]} numbers, expected {spec.num_float}"
-        )
-    if parameters.counters.shape != (spec.num_counters,):
-        raise RunError(
-            f"there are {parameters.counters.shape[0]} counters, expected {spec.num_counters}"
-        )
-    norms = norms_of(parameters.vector, given.vector, spec)
+    problem = problem_of(vectors, schema.made)
+    if problem:
+        raise RunError(problem)
+    spec, update = schema.shared.spec, vectors[UPDATE]
+    norms = norms_of(update, spec)
     if norms is None:
-        finite = np.isfinite(parameters.vector)
+        finite = np.isfinite(update)
         first = int(np.argmin(finite))
         raise RunError(
             f"{int((~finite).sum())} numbers are not finite, the first in {spec.tensor_at(first)}"
         )
-    if (parameters.counters < 0).any():
+    for name in schema.rules.from_sites:
+        if not np.isfinite(vectors[name]).all():
+            raise RunError(f"'{name}' is not finite")
+    if (vectors[COUNTERS] < 0).any():
         raise RunError("a counter is negative")
-    for part in spec.variance_slices:
-        if (parameters.vector[part] < 0).any():
-            raise RunError(f"a variance is negative in {spec.tensor_at(part.start)}")
+    _check_variances(update, given.vector, spec)
     return norms
+
+
+def _check_variances(update: Floats, given: Floats, spec: ParameterSpec) -> None:
+    for part in spec.variance_slices:
+        if (given[part] + update[part] < 0).any():
+            raise RunError(f"a variance is negative in {spec.tensor_at(part.start)}")

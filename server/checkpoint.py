@@ -1,18 +1,19 @@
 """A checkpoint after every round, from which a run goes on to the same bits.
 
 All randomness is derived from names (seed, site, round), so the state of a run is its parameters,
-its round and which round was best; there is no generator to save. Kept are the newest two rounds,
-and the best round as each of the two knew it: if the newest is lost, the run goes on from the one
-before, whose best round must still be there.
+the algorithm's vectors, its round and which round was best; there is no generator to save. Kept are
+the newest two rounds, and the best round as each of the two knew it: if the newest is lost, the run
+goes on from the one before, whose best round must still be there.
 """
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fedcxr.codecs import Floats
 from fedcxr.config.arithmetic import Arithmetic
 from fedcxr.errors import ArtefactError, some
 from fedcxr.models.weights import OUTPUTS
@@ -21,6 +22,7 @@ from fedcxr.parameters import (
     ParameterSpec,
     describe_difference,
     load_parameters,
+    load_with_vectors,
     save_parameters,
 )
 
@@ -40,6 +42,8 @@ class Checkpoint:
     norms: tuple[tuple[float, float], ...] = ()
     """Of each round whose model was taken the usual norms of an update, of its trained values and
     of its buffers: they bound the updates of the next (`server/bounds.py`)."""
+    vectors: Mapping[str, Floats] = field(default_factory=dict)
+    """The algorithm's state at the server, by name."""
 
 
 def write_checkpoint(
@@ -78,6 +82,7 @@ def write_checkpoint(
             OUTPUTS: json.dumps(list(outputs)),
             "state": json.dumps(state),
         },
+        checkpoint.vectors,
     )
     rounds = checkpoint_rounds(folder)
     for old in set(rounds[:-KEPT]) - {checkpoint.best_round, best_before}:
@@ -96,7 +101,7 @@ def read_checkpoint(file: Path, spec: ParameterSpec, arithmetic: Arithmetic | st
     Raises:
         ArtefactError: damaged, of another model or label list, or of another configuration.
     """
-    parameters, metadata = load_parameters(file)
+    parameters, metadata, vectors = load_with_vectors(file)
     theirs = ParameterSpec.from_json(metadata["fedcxr.spec"])
     if theirs.digest != spec.digest:
         raise ArtefactError(
@@ -111,6 +116,7 @@ def read_checkpoint(file: Path, spec: ParameterSpec, arithmetic: Arithmetic | st
             state["best_auroc"],
             state["line"],
             tuple((float(one), float(two)) for one, two in state["norms"]),
+            vectors,
         )
     except (KeyError, TypeError, ValueError) as err:
         raise ArtefactError(

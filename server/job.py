@@ -11,6 +11,7 @@ from fedcxr.data.policies import policy_of
 from fedcxr.runs.folder import RunFolder
 from fedcxr.training.precision import Precision
 from partitions.prepare import Prepared
+from server.aggregate.registry import aggregator_registry
 from server.exchange import ExchangeLimits
 
 REAL_SITE_DEADLINE_S = 3600.0
@@ -92,6 +93,8 @@ class Job:
             # Weights come with the orders; where the server has its file is not the sites' matter.
             model=self.config.model.without_weights(),
             train=self.config.train,
+            algorithm=self.config.algorithm,
+            counts_known=aggregator_registry().get(self.config.server.aggregator).counts_known,
             batch_norm=self.config.server.batch_norm,
             codec=self.config.server.codec,
             topk=self.config.server.topk,

@@ -197,7 +197,7 @@ class Roster:
             raise RunError(f"the site's client broke off (code {message.error.code})")
         receipt = unpack_receipt(message.content)
         site_id = receipt.site_id
-        if site_id in self._images and receipt.spec_digest not in ("", query.order.spec_digest):
+        if site_id in self._images and receipt.schema_digest not in ("", query.order.schema_digest):
             raise RunError(f"{site_id} builds another model; it must run the same fedcxr version")
         if site_id not in self._images and site_id:
             raise RunError(f"{site_id[:64]!r} is not a site of the plan")

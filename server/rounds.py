@@ -15,15 +15,20 @@ from flwr.serverapp import Grid
 
 from fedcxr.config.train import TrainConfig
 from fedcxr.errors import RunError
-from fedcxr.wire import pack_parameters, payload_bytes, unpack_result, unpack_vectors
+from fedcxr.parameters import Parameters
+from fedcxr.schema import COUNTERS, VECTOR
+from fedcxr.wire import pack_vectors, payload_bytes, unpack_result
+from server.aggregate.protocol import AggregatorKind, AggregatorPlace
 from server.bounds import Norms
 from server.check import check_receipt
 from server.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from server.evaluate import GlobalModel, HeldOut, Scores, score
 from server.exchange import exchange
+from server.intake import Intake
 from server.job import Job
+from server.orders import OrderBook
 from server.roster import Roster
-from server.strategy import CheckedFedAvg
+from server.step import State, aggregate_round, first_state
 
 LOWEST_RATE = 0.05
 """The cosine schedule ends near this share of the starting rate."""
@@ -38,7 +43,10 @@ class Session:
     """Who takes part in the rounds of a run."""
 
     job: Job
-    strategy: CheckedFedAvg
+    book: OrderBook
+    intake: Intake
+    aggregator: AggregatorKind
+    place: AggregatorPlace
     roster: Roster
     grid: Grid
     model: GlobalModel
@@ -93,7 +101,9 @@ def _begin(session: Session) -> Checkpoint:
         "seconds": time.perf_counter() - start,
         "parameters_sha256": parameters.sha256(),
     }
-    return _keep(session, Checkpoint(0, parameters, 0, None, line), best_before=0)
+    vectors = first_state(session.book.federation.schema)
+    begun = Checkpoint(0, parameters, 0, None, line, vectors=vectors)
+    return _keep(session, begun, best_before=0)
 
 
 def _resume(job: Job, model: GlobalModel) -> Checkpoint:
@@ -107,23 +117,27 @@ def _resume(job: Job, model: GlobalModel) -> Checkpoint:
 
 def _one_round(session: Session, state: Checkpoint, round_num: int) -> Checkpoint:
     begun = time.perf_counter()
-    session.strategy.history = tuple(Norms(*pair) for pair in state.norms)
-    arrays, loss = _train(session, pack_parameters(state.parameters), round_num)
+    session.intake.history = tuple(Norms(*pair) for pair in state.norms)
+    arrays = _order_arrays(session, state)
+    parameters, vectors = _train(session, state, arrays, round_num)
     trained = time.perf_counter()
-    found = _evaluate(session, arrays, round_num)
+    found = _evaluate(session, parameters, round_num)
     # A model that predicts nothing would be every later round's start: the one before it stays.
-    parameters = session.model.parameters() if found["taken"] else state.parameters
+    if found["taken"]:
+        parameters = session.model.parameters()
+    else:
+        parameters, vectors = state.parameters, state.vectors
     ended = time.perf_counter()
-    report = session.strategy.round_log
+    report = session.intake.log
     asked = len(report.accepted) + len(report.refused) + len(report.missing)
     line: dict[str, Any] = {
         "round": round_num,
-        "train_loss": loss,
+        "train_loss": report.train_loss,
         **found,
         "sites": report.accepted,
         "refused": report.refused,
         "missing": report.missing,
-        "learning_rate": session.strategy.learning_rate,
+        "learning_rate": session.book.learning_rate,
         "seconds": ended - begun,
         "seconds_train": trained - begun,
         "seconds_evaluate": ended - trained,
@@ -137,35 +151,55 @@ def _one_round(session: Session, state: Checkpoint, round_num: int) -> Checkpoin
     if found["taken"]:
         best_round, best = _better(state, round_num, line["val_macro_auroc"])
         norms = (*norms, (report.usual.trained, report.usual.buffers))
-    checkpoint = Checkpoint(round_num, parameters, best_round, best, line, norms)
+    checkpoint = Checkpoint(round_num, parameters, best_round, best, line, norms, vectors)
     return _keep(session, checkpoint, best_before=state.best_round)
 
 
-def _train(session: Session, arrays: ArrayRecord, round_num: int) -> tuple[ArrayRecord, float]:
-    job, strategy = session.job, session.strategy
+def _order_arrays(session: Session, state: Checkpoint) -> ArrayRecord:
+    """Return what every order of a round carries: the model, and what the algorithm adds to it."""
+    schema = session.book.federation.schema
+    own = {name: state.vectors[name] for name in schema.rules.to_sites}
+    return pack_vectors({**_as_vectors(state.parameters), **own})
+
+
+def _as_vectors(parameters: Parameters) -> dict[str, Any]:
+    return {VECTOR: parameters.vector, COUNTERS: parameters.counters}
+
+
+def _train(
+    session: Session, state: Checkpoint, arrays: ArrayRecord, round_num: int
+) -> tuple[Parameters, State]:
+    """Return the model after the sites' training, and the algorithm's state."""
+    job, book = session.job, session.book
     session.roster.update(missed=_missed_before(session, round_num))
-    strategy.learning_rate = learning_rate(job.config.train, round_num, job.config.server.rounds)
-    orders = strategy.train_orders(round_num, arrays)
+    book.learning_rate = learning_rate(job.config.train, round_num, job.config.server.rounds)
+    orders = book.orders(MessageType.TRAIN, book.cohort(round_num), round_num, arrays)
     job.run.event("round_started", round=round_num, cohort=[site_id for site_id, _ in orders])
-    replies = exchange(session.grid, orders, job.limits)
-    mean, metrics = strategy.aggregate_train(round_num, replies)
-    return mean, float(metrics["train-loss"])  # type: ignore[arg-type]  # one number, never a list
+    return aggregate_round(
+        session.intake,
+        exchange(session.grid, orders, job.limits),
+        round_num=round_num,
+        aggregator=session.aggregator,
+        place=session.place,
+        parameters=state.parameters,
+        state=state.vectors,
+    )
 
 
 def _missed_before(session: Session, round_num: int) -> set[str]:
     """Return the sites that did not answer in the round before, where this process saw it."""
-    report = session.strategy.round_log
+    report = session.intake.log
     return {str(row["site_id"]) for row in report.missing} if round_num > 1 else set()
 
 
-def _evaluate(session: Session, arrays: ArrayRecord, round_num: int) -> dict[str, Any]:
-    """Judge the new model on the global val patients; under `local` BN also at every site.
+def _evaluate(session: Session, parameters: Parameters, round_num: int) -> dict[str, Any]:
+    """Judge the new model on the global val patients; where sites own batch norms also at each.
 
     What it finds is for the round's line; `taken` says whether the model can be used at all.
     """
     job, model, val = session.job, session.model, session.val
-    model.load(unpack_vectors(arrays))
-    is_local = job.config.server.batch_norm == "local"
+    model.load(parameters)
+    is_local = session.book.federation.schema.shared.owns_buffers
     if is_local:
         # The sites keep their statistics, so the server's own are estimated from val, never test.
         model.recalibrate(val)
@@ -177,7 +211,7 @@ def _evaluate(session: Session, arrays: ArrayRecord, round_num: int) -> dict[str
         return {**nothing, "taken": False, "reason": NOT_FINITE}
     found: dict[str, Any] = {"taken": True, "reason": None}
     if is_local:
-        found["site_scores"] = evaluate_sites(session, arrays, round_num)
+        found["site_scores"] = evaluate_sites(session, parameters, round_num)
     return found | _as_line(score(job.config, val, probs, model.labels))
 
 
@@ -193,18 +227,21 @@ def _as_line(scores: Scores) -> dict[str, Any]:
     }
 
 
-def evaluate_sites(session: Session, arrays: ArrayRecord, round_num: int) -> list[dict[str, Any]]:
+def evaluate_sites(
+    session: Session, parameters: Parameters, round_num: int
+) -> list[dict[str, Any]]:
     """Return each site's loss and macro AUROC of the model on its own val patients."""
-    strategy = session.strategy
-    sites = list(strategy.federation.node_by_site)
-    orders = strategy.orders_for(MessageType.EVALUATE, sites, round_num, arrays)
+    book = session.book
+    arrays = pack_vectors(_as_vectors(parameters))
+    sites = list(book.federation.node_by_site)
+    orders = book.orders(MessageType.EVALUATE, sites, round_num, arrays)
     found: list[dict[str, Any]] = []
     for reply in exchange(session.grid, orders, session.job.limits):
         row: dict[str, Any] = {"site_id": reply.site_id}
         try:
             if reply.message is None:
                 raise RunError(reply.reason)
-            check_receipt(reply.message, reply.site_id, strategy.orders[reply.site_id])
+            check_receipt(reply.message, reply.site_id, book.open[reply.site_id])
             numbers = unpack_result(reply.message.content)
             row |= {key.replace("-", "_"): value for key, value in numbers.items()}
         except RunError as err:

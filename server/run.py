@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 from flwr.serverapp import Grid
 
-from fedcxr.codecs import Codec
 from fedcxr.data.cache.store import open_cache
+from fedcxr.data.policies import columns_with
 from fedcxr.errors import RunError, some
+from fedcxr.models.registry import head_tensors
 from fedcxr.runs.predictions import write_predictions
 from fedcxr.runs.versions import code_digest
-from fedcxr.wire import Order, pack_parameters
+from fedcxr.schema import WireSchema, schema_of
+from fedcxr.wire import Order
 from partitions.table import read_table
+from server.aggregate.head_rows import HeadRows, head_rows
+from server.aggregate.protocol import AggregatorPlace
+from server.aggregate.registry import aggregator_registry
 from server.checkpoint import Checkpoint, checkpoint_file, read_checkpoint
-from server.evaluate import GlobalModel, held_out
+from server.evaluate import GlobalModel, HeldOut, held_out
 from server.finish import (
     collapsed_labels,
     finish_report,
@@ -28,11 +33,12 @@ from server.finish import (
     test_scores,
     times,
 )
+from server.intake import Intake
 from server.job import Job
+from server.orders import Federation, OrderBook
 from server.participation import participation
 from server.roster import Card, JoinLimits, Roster
 from server.rounds import Session, evaluate_sites, run_rounds
-from server.strategy import CheckedFedAvg, Federation
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +94,7 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
     _note_agreement(job, cards)
     cache = open_cache(job.prepared.cache)
     val = held_out(read_table(plan.val_csv), cache, job.config, model.labels)
-    session = Session(job, _strategy(job, model, roster), roster, grid, model, val)
+    session = _session(job, grid, model, roster, val)
     return _finish(session, run_rounds(session))
 
 
@@ -136,7 +142,8 @@ def _note_weights(job: Job, model: GlobalModel) -> None:
 
 def _gather(job: Job, grid: Grid, model: GlobalModel) -> Roster:
     task, threads = job.task().to_text(), job.compute.threads
-    order = Order(job.run.name, 0, "", model.spec.digest, task, 0.0, threads)
+    schema = schema_of(job.task(), model.spec)
+    order = Order(job.run.name, 0, "", schema.digest, task, 0.0, threads)
     train_images = {site.site_id: site.train_images for site in job.prepared.plan.sites}
 
     def on_change(site_id: str, what: str) -> None:
@@ -158,19 +165,19 @@ def _gather(job: Job, grid: Grid, model: GlobalModel) -> Roster:
     return roster
 
 
-def _strategy(job: Job, model: GlobalModel, roster: Roster) -> CheckedFedAvg:
-    server = job.config.server
+def _session(job: Job, grid: Grid, model: GlobalModel, roster: Roster, val: HeldOut) -> Session:
+    server, task = job.config.server, job.task()
+    schema = schema_of(task, model.spec)
     federation = Federation(
         run=job.run.name,
-        task=job.task().to_text(),
-        spec=model.spec,
+        task=task.to_text(),
+        schema=schema,
         seed=job.config.seed,
         node_by_site=roster.node_by_site,
         most_examples={s.site_id: s.train_images for s in job.prepared.plan.sites},
         fraction=server.fraction,
         quorum=server.quorum,
         threads=job.compute.threads,
-        codec=Codec(server.codec, server.topk),
         norm_factor=server.norm_factor,
         norm_policy=server.norm_policy,
         advice=_advice(job),
@@ -179,7 +186,19 @@ def _strategy(job: Job, model: GlobalModel, roster: Roster) -> CheckedFedAvg:
     def on_site(site_id: str, outcome: str, images: int) -> None:
         job.run.event("site_done", site_id=site_id, outcome=outcome, images=images)
 
-    return CheckedFedAvg(federation, on_site)
+    book = OrderBook(federation)
+    aggregator = aggregator_registry().get(server.aggregator)
+    place = AggregatorPlace(
+        schema, _head(job, schema), len(federation.most_examples), job.run.path / "spool"
+    )
+    return Session(job, book, Intake(book, on_site), aggregator, place, roster, grid, model, val)
+
+
+def _head(job: Job, schema: WireSchema) -> tuple[HeadRows, ...]:
+    """Return where each label's rows of the head lie; the extra outputs belong to their labels."""
+    head = head_tensors(job.config.model.name)
+    extra = columns_with(job.task().policy, job.labels, "multi_class")
+    return head_rows(schema.shared.spec, head, [*range(len(job.labels)), *extra])
 
 
 def _advice(job: Job) -> str:
@@ -201,9 +220,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
     test = held_out(read_table(job.prepared.plan.test_csv), cache, job.config, model.labels)
     best = _best(job, model, state)
     model.load(best.parameters)
-    sites = best.line.get("site_scores") or evaluate_sites(
-        session, pack_parameters(best.parameters), best.round_num
-    )
+    sites = best.line.get("site_scores") or evaluate_sites(session, best.parameters, best.round_num)
     probs = model.predict(test)
     bad = int((~np.isfinite(probs).all(axis=1)).sum())
     if bad:

@@ -26,6 +26,7 @@ from fedcxr.training.threads import threads_per_client, workers_for
 from partitions.changes import write_contents
 from partitions.plan import PartitionPlan
 from partitions.prepare import Prepared
+from server.aggregate.registry import aggregator_registry
 from server.cohort import cohort_size
 from server.disjointness import disjointness
 from server.job import ComputePlan, Job
@@ -70,6 +71,7 @@ def start_job(
         ConfigError: a policy names a label that is not trained, or has no round left to act in.
         ArtefactError: the run folder cannot be written.
     """
+    check_choices(config)
     _check_policies(config, config.data.labels or prepared.plan.labels)
     device = resolve_device(config.engine.device)
     precision = resolve_precision(
@@ -118,6 +120,25 @@ def copy_plan(plan: PartitionPlan, out: Path) -> None:
         place = out / file.relative_to(plan.folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
+
+
+def check_choices(config: ExperimentConfig) -> None:
+    """Raise ConfigError where algorithm, aggregator, training and codec do not go together."""
+    name, rules = config.algorithm.name, config.algorithm.algorithm
+    aggregator = aggregator_registry().get(config.server.aggregator)
+    for key, value in (rules.needs or {}).items():
+        found = getattr(config.train, key)
+        if found != value:
+            raise ConfigError(
+                f"algorithm.name={name} needs train.{key}={value}, and it is {found}. "
+                f"Set train.{key}={value}, or choose another algorithm."
+            )
+    if rules.from_sites and not aggregator.is_mean:
+        raise ConfigError(
+            f"algorithm.name={name} has sites send {', '.join(rules.from_sites)} as well, of which "
+            f"the server needs a mean; server.aggregator={config.server.aggregator} is none. "
+            "Take server.aggregator=mean."
+        )
 
 
 def _check_policies(config: ExperimentConfig, labels: Sequence[str]) -> None:
@@ -175,6 +196,8 @@ def _manifest(job: Job) -> dict[str, Any]:
         "data_changes": data_changes({}, prepared),
         "resumed": [],
         "label_counts": label_counts(plan, job.labels, policy, config.seed),
+        "algorithm": config.algorithm.model_dump(),
+        "aggregator": config.server.aggregator,
         "batch_norm": config.server.batch_norm,
         "codec": config.server.codec,
         "topk": config.server.topk if config.server.codec == "topk" else None,

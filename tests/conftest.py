@@ -9,6 +9,7 @@ from PIL import Image
 from fedcxr.config.task import SiteTask
 from fedcxr.data.cache.store import build_cache
 from fedcxr.data.records import DataSet, Record, RecordTable
+from fedcxr.schema import schema_of
 from fedcxr.wire import Order
 from partitions.table import write_table
 
@@ -151,6 +152,8 @@ def make_task():
             },
             "model": {"name": "densenet_small", "image_size": 32},
             "train": {"batch_size": 4, **(train or {})},
+            "algorithm": {"name": "fedavg"},
+            "counts_known": False,
             "batch_norm": "average",
             "codec": "none",
             "topk": 0.05,
@@ -170,7 +173,8 @@ def make_order():
     """Build an order for a task and a model's layout."""
 
     def make(task, spec, round_num=1, **changes):
-        order = Order(task.run, round_num, "a-nonce", spec.digest, task.to_text(), 1e-3)
+        digest = schema_of(task, spec).digest
+        order = Order(task.run, round_num, "a-nonce", digest, task.to_text(), 1e-3)
         return replace(order, **changes)
 
     return make

@@ -3,20 +3,24 @@
 import re
 import statistics
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from echo_clients import NUM_FLOATS, flat_spec
-from flwr.app import ArrayRecord, MetricRecord
+from echo_clients import NUM_FLOATS, flat_schema
+from flwr.app import MessageType
 
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import LocalGrid, local_grid
 from fedcxr.parameters import Parameters
-from fedcxr.wire import pack_parameters, unpack_vectors
-from server.exchange import ExchangeLimits, Reply, exchange
-from server.strategy import CheckedFedAvg, Federation
+from fedcxr.schema import COUNTERS, VECTOR
+from fedcxr.wire import pack_vectors
+from server.aggregate.protocol import AggregatorPlace
+from server.aggregate.registry import aggregator_registry
+from server.exchange import ExchangeLimits, exchange
+from server.intake import Intake
+from server.orders import Federation, OrderBook
+from server.step import aggregate_round, first_state
 
 VECTOR_BYTES = 4 * NUM_FLOATS
 WORKERS = 2
@@ -28,15 +32,6 @@ pytestmark = [
         not Path("/proc/self/smaps_rollup").exists(), reason="PSS is only told by Linux"
     ),
 ]
-
-
-class HoardingFedAvg(CheckedFedAvg):
-    """What must fail: keeps every reply until all are there."""
-
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Reply]
-    ) -> tuple[ArrayRecord, MetricRecord]:
-        return super().aggregate_train(server_round, list(replies))
 
 
 class PeakMemory:
@@ -62,17 +57,18 @@ class PeakMemory:
 @pytest.fixture(scope="module")
 def grid():
     with local_grid(AppRef("echo_clients", "echo_app"), 50, WORKERS) as carried:
-        one_round(carried, CheckedFedAvg, 5)  # both workers have imported and answered
+        one_round(carried, 5)  # both workers have imported and answered
         yield carried
 
 
-def one_round(grid: LocalGrid, kind: type[CheckedFedAvg], sites: int) -> None:
+def one_round(grid: LocalGrid, sites: int, algorithm: str = "fedavg", hoards: bool = False) -> None:
     names = [f"site-{n:02d}" for n in range(sites)]
-    strategy = kind(
+    schema = flat_schema(algorithm=algorithm)
+    book = OrderBook(
         Federation(
             run="memory",
-            task="{}",
-            spec=flat_spec(),
+            task=algorithm,  # for the echo clients
+            schema=schema,
             seed=0,
             node_by_site={name: number + 1 for number, name in enumerate(names)},
             most_examples=dict.fromkeys(names, 1),
@@ -82,34 +78,48 @@ def one_round(grid: LocalGrid, kind: type[CheckedFedAvg], sites: int) -> None:
         )
     )
     start = Parameters(np.zeros(NUM_FLOATS, np.float32), np.zeros(1, np.int64))
-    orders = strategy.train_orders(1, pack_parameters(start))
-    waits = ExchangeLimits(window=WORKERS + 1, deadline_s=120)
-    replies = exchange(grid, orders, waits)
-    mean, _ = strategy.aggregate_train(1, replies)
-    # each site added its number: of 0 … 49 the mean is 24.5
-    assert np.all(unpack_vectors(mean).vector == (sites - 1) / 2)
+    state = first_state(schema)
+    sent = {VECTOR: start.vector, COUNTERS: start.counters}
+    arrays = pack_vectors(sent | {name: state[name] for name in schema.rules.to_sites})
+    orders = book.orders(MessageType.TRAIN, book.cohort(1), 1, arrays)
+    replies = exchange(grid, orders, ExchangeLimits(window=WORKERS + 1, deadline_s=120))
+    found, state = aggregate_round(
+        Intake(book),
+        list(replies) if hoards else replies,
+        round_num=1,
+        aggregator=aggregator_registry().get("mean"),
+        place=AggregatorPlace(schema, (), sites, Path("unused")),
+        parameters=start,
+        state=state,
+    )
+    mean = (sites - 1) / 2  # each site added its number: of 0 … 49 it is 24.5
+    if algorithm == "fedavg":
+        assert np.all(found.vector == mean)
+    if algorithm == "scaffold":
+        assert np.all(state["control"] == mean)
 
 
-def growth(grid: LocalGrid, kind: type[CheckedFedAvg]) -> int:
+def growth(grid: LocalGrid, algorithm: str = "fedavg", hoards: bool = False) -> int:
     few, many = [], []
     for _ in range(REPEATS):
         with PeakMemory() as peak:
-            one_round(grid, kind, 5)
+            one_round(grid, 5, algorithm, hoards)
         few.append(peak.peak_bytes)
         with PeakMemory() as peak:
-            one_round(grid, kind, 50)
+            one_round(grid, 50, algorithm, hoards)
         many.append(peak.peak_bytes)
     print("peaks, MB:", [p // 10**6 for p in few], [p // 10**6 for p in many])
     return int(statistics.median(many) - statistics.median(few))
 
 
-def test_memory_grows_by_less_than_two_vectors_from_5_to_50_clients(grid):
-    grown = growth(grid, CheckedFedAvg)
+@pytest.mark.parametrize("algorithm", ["fedavg", "fedadam", "scaffold"])
+def test_memory_grows_by_less_than_two_vectors_from_5_to_50_clients(grid, algorithm):
+    grown = growth(grid, algorithm)
     print(f"streaming: {grown / VECTOR_BYTES:.2f} vectors from 5 to 50 clients")
     assert grown < 2 * VECTOR_BYTES
 
 
-def test_a_strategy_that_hoards_replies_is_caught_by_the_same_check(grid):
-    grown = growth(grid, HoardingFedAvg)
+def test_a_server_that_hoards_replies_is_caught_by_the_same_check(grid):
+    grown = growth(grid, hoards=True)
     print(f"hoarding: {grown / VECTOR_BYTES:.2f} vectors from 5 to 50 clients")
     assert grown >= 2 * VECTOR_BYTES

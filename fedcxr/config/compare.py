@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from fedcxr.config.section import Section
+from fedcxr.section import Section
 
 ArmName = Literal["federated", "centralized", "local", "centralized-steps"]
 ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)

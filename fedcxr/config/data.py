@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from fedcxr.config.paths import PathText
-from fedcxr.config.section import Section
+from fedcxr.section import Section
 
 BlankPolicy = Literal["ignore", "zeros", "ones"]
 LabelPolicy = Literal["ignore", "zeros", "ones", "smoothed", "multi_class", "self_trained"]

@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from fedcxr.config.section import Section
+from fedcxr.section import Section
 
 
 class EngineConfig(Section):

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.compare import CompareConfig
 from fedcxr.config.data import DataConfig
 from fedcxr.config.engine import EngineConfig
@@ -9,9 +10,9 @@ from fedcxr.config.explain import ExplainConfig
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.config.paths import PathText
-from fedcxr.config.section import Section
 from fedcxr.config.server import ServerConfig
 from fedcxr.config.train import TrainConfig
+from fedcxr.section import Section
 
 
 class ExperimentConfig(Section):
@@ -24,6 +25,7 @@ class ExperimentConfig(Section):
     partition: PartitionConfig = PartitionConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+    algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig)
     server: ServerConfig = ServerConfig()
     engine: EngineConfig = EngineConfig()
     explain: ExplainConfig = ExplainConfig()

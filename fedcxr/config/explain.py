@@ -2,7 +2,7 @@
 
 from pydantic import Field, PositiveInt
 
-from fedcxr.config.section import Section
+from fedcxr.section import Section
 
 
 class ExplainConfig(Section):

@@ -204,9 +204,17 @@ def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     joined = dict(below)
     for key, value in above.items():
         old = joined.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        joined[key] = _overlay(old, value) if both else value  # type: ignore[arg-type]  # both are mappings
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            joined[key] = _overlay(_kept(key, old, value), value)
+        else:
+            joined[key] = value
     return joined
+
+
+def _kept(key: str, old: Mapping[str, Any], value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what stays below: of another algorithm than the one above nothing does."""
+    is_another = key == "algorithm" and value.get("name", old.get("name")) != old.get("name")
+    return {} if is_another else old
 
 
 def _explain(problem: ErrorDetails) -> str:

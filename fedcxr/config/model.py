@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from fedcxr.config.paths import PathText
-from fedcxr.config.section import Section
+from fedcxr.section import Section
 
 
 class ModelConfig(Section):

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from fedcxr.config.paths import PathText
-from fedcxr.config.section import Section
+from fedcxr.section import Section
 
 Scheme = Literal[
     "iid", "dirichlet", "quantity", "by-attribute", "by-source", "hospitals", "sites-file"

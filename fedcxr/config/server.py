@@ -4,7 +4,10 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from fedcxr.config.section import Section
+from fedcxr.section import Section
+
+BatchNorm = Literal["average", "local", "frozen"]
+CodecName = Literal["none", "fp16", "int8", "topk"]
 
 
 class ServerConfig(Section):
@@ -25,9 +28,12 @@ class ServerConfig(Section):
     none = however long."""
     norm_policy: Literal["refuse", "clip"] = "refuse"
     """What becomes of a longer one: it does not count, or it is shortened to the limit."""
-    batch_norm: Literal["average", "local", "frozen"] = "average"
+    aggregator: str = Field(default="mean", max_length=64)
+    """How the sites' updates become one: `mean` (by images), `label-mean` (the head's rows by the
+    known targets of their label) or `median` (of each number)."""
+    batch_norm: BatchNorm = "average"
     """Batch-norm statistics: averaged with the rest, kept at each site, or never changed."""
-    codec: Literal["none", "fp16", "int8", "topk"] = "none"
+    codec: CodecName = "none"
     """How a site's update travels to the server. All but `none` lose something, which the site
     keeps and adds to its next update (error feedback)."""
     topk: float = Field(default=0.05, gt=0.0, le=1.0)

@@ -10,11 +10,13 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.data import BlankPolicy, LabelPolicy
 from fedcxr.config.model import ModelConfig
-from fedcxr.config.section import Section
+from fedcxr.config.server import BatchNorm, CodecName
 from fedcxr.config.train import TrainConfig
 from fedcxr.errors import ConfigError
+from fedcxr.section import Section
 
 
 class PolicyConfig(Section):
@@ -38,8 +40,11 @@ class SiteTask(Section):
     policy: PolicyConfig
     model: ModelConfig
     train: TrainConfig
-    batch_norm: Literal["average", "local", "frozen"]
-    codec: Literal["none", "fp16", "int8", "topk"]
+    algorithm: AlgorithmConfig
+    counts_known: bool
+    """Whether a site counts the known training targets of each label, and sends the counts."""
+    batch_norm: BatchNorm
+    codec: CodecName
     topk: float = Field(gt=0.0, le=1.0)
     dtype: Literal["fp32", "bf16"]
     channels_last: bool

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from fedcxr.config.section import Section
+from fedcxr.section import Section
 
 
 class AugmentConfig(Section):

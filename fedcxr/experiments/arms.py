@@ -26,6 +26,8 @@ FEDERATED, CENTRALIZED, LOCAL, FEWER_STEPS = (
 
 _ALONE = {
     "train.moments": "keep",
+    "algorithm.name": "fedavg",
+    "server.aggregator": "mean",
     "server.codec": "none",
     "server.fraction": 1.0,
     "server.quorum": 1.0,
@@ -142,9 +144,8 @@ def steps_by_site(config: ExperimentConfig, plan: PartitionPlan) -> list[int]:
 
 
 def _federated(config: ExperimentConfig, plan: PartitionPlan) -> Arm:
-    return Arm(
-        FEDERATED, "Federated (FedAvg)", _rounds(config), config, {"": plan.folder}, travels=True
-    )
+    title = f"Federated ({config.algorithm.algorithm.title.partition(' (')[0]})"
+    return Arm(FEDERATED, title, _rounds(config), config, {"": plan.folder}, travels=True)
 
 
 def _centralized(

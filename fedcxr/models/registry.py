@@ -66,6 +66,15 @@ def check_model(config: ModelConfig) -> None:
         )
 
 
+def head_tensors(name: str) -> str:
+    """Return what the names of the head's tensors begin with in a model of this name.
+
+    >>> head_tensors("densenet121")
+    'network.classifier'
+    """
+    return f"network.{_FAMILIES[name].head}"
+
+
 def build_model(
     config: ModelConfig, num_outputs: int, seed: int, *, outputs: Mapping[str, str] | None = None
 ) -> CxrModel:

@@ -6,7 +6,7 @@ threads.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -72,6 +72,7 @@ def train_site(
     freeze_batch_norm: bool = False,
     full_batch: Forward | None = None,
     moments: Moments | None = None,
+    correct: Callable[[], None] | None = None,
 ) -> TrainResult:
     """Train the model in place with Adam, and return what was done.
 
@@ -90,6 +91,7 @@ def train_site(
         freeze_batch_norm: keep batch-norm statistics as they came.
         full_batch: the model's forward pass for full batches, where it is a compiled one.
         moments: what Adam goes on from; none = started anew.
+        correct: adds a federated algorithm's term to the gradients of each step.
 
     Raises:
         DivergedError: the loss left the finite numbers; the model is of no use then.
@@ -111,6 +113,8 @@ def train_site(
                 logits = forward(inputs)
             loss = masked_loss(logits.float(), known, multi_class)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+            if correct is not None:
+                correct()
             optimizer.step(config, learning_rate)
             tally.add(loss.detach(), known)
             if tally.is_over(config.max_steps):

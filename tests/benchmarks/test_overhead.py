@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
-from echo_clients import flat_spec
 
 from benchmarks import overhead
+from benchmarks.echo import echo_schema
 from benchmarks.echo_server import one_round
 from benchmarks.overhead import Case, Run, judge, table, why_not
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import local_grid
 from fedcxr.parameters import Parameters
-from fedcxr.wire import pack_parameters, unpack_vectors
+from server.step import first_state
 
 
 def run(round_s, gigabytes=0.5):
@@ -56,9 +56,12 @@ def test_what_does_not_fit_into_memory_is_a_row_and_not_run(tmp_path, monkeypatc
     assert line == ["flower", "1,000", why_not(case), "", ""]
 
 
-def test_echo_clients_pass_every_check_of_the_server():
-    spec = flat_spec(10)
-    sent = pack_parameters(Parameters(np.arange(10, dtype=np.float32), np.ones(1, np.int64)))
+@pytest.mark.parametrize("algorithm", ["fedavg", "scaffold"])
+def test_echo_clients_pass_every_check_of_the_server(algorithm):
+    schema = echo_schema(algorithm)
+    vector = np.arange(schema.spec.num_float, dtype=np.float32)
+    counters = np.ones(schema.spec.num_counters, np.int64)
+    begun = Parameters(vector, counters), first_state(schema)
     with local_grid(AppRef("benchmarks.echo", "echo_app"), 3, 1) as grid:
-        mean = one_round(grid, spec, sent, sites=3, workers=1)
-    assert unpack_vectors(mean).vector.tolist() == pytest.approx(list(range(10)))
+        found, _ = one_round(grid, schema, begun, sites=3, workers=1)
+    np.testing.assert_array_equal(found.vector, vector)

@@ -15,33 +15,35 @@ from clients.egress import (
     REASONS,
     SENTENCES,
     UNEXPECTED,
+    Outgoing,
     at_the_door,
     redacted,
     site_reply,
     skipped,
 )
 from clients.site import simulated
-from clients.train import LocalResult
+from clients.train import Trained
+from clients.worker import worker_for
 from fedcxr import errors
-from fedcxr.codecs import Encoded
 from fedcxr.engines.worker import simulated_context
 from fedcxr.errors import ConfigError, DataError, FedCxrError, RecordError, RunError
-from fedcxr.parameters import Parameters
 from fedcxr.training import loop
 from fedcxr.training.loop import TOO_FEW
+from fedcxr.vectors import VectorSpec
 from fedcxr.wire import (
     CARD_TEXT_KEYS,
     FAILED,
     ORDER,
     OUT_OF_MEMORY,
-    PARAMETERS,
     RESULT_KEYS,
     SKIPPED,
+    VECTORS,
     Order,
     pack_order,
-    pack_parameters,
+    pack_vectors,
     unpack_receipt,
     unpack_result,
+    vectors_in,
 )
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -78,9 +80,15 @@ def bytes_of(message):
     return message_to_proto(message).SerializeToString()
 
 
-def message_for(order, kind="train"):
-    zeros = Parameters(np.zeros(3, np.float32), np.zeros(0, np.int64))
-    content = RecordDict({ORDER: pack_order(order), PARAMETERS: pack_parameters(zeros)})
+MODEL = {"vector": VectorSpec("<f4", 3), "counters": VectorSpec("<i8", 0)}
+
+
+def zeros(declared):
+    return {name: np.zeros(spec.length, spec.dtype) for name, spec in declared.items()}
+
+
+def message_for(order, kind="train", declared=MODEL):
+    content = RecordDict({ORDER: pack_order(order), VECTORS: pack_vectors(zeros(declared))})
     return Message(content, dst_node_id=1, message_type=kind)
 
 
@@ -122,32 +130,31 @@ def test_no_text_of_an_error_leaves_any_handler(kind, err, real_order, caplog):
         ("train", "train_order"),
         ("evaluate", "evaluate_order"),
         ("query", "site_counts"),
-        ("train", "unpack_parameters"),
+        ("train", "vectors_in"),
+        ("evaluate", "vectors_in"),
+        ("train", "memory_of"),
         ("train", "site_reply"),
         ("query", "code_digest"),
     ],
 )
 def test_no_text_of_an_error_leaves_from_deep_inside_a_handler(
-    kind, step, monkeypatch, real_order, sites, tmp_path
+    kind, step, monkeypatch, make_task, real_order, sites, tmp_path
 ):
     def broken(*args, **kwargs):
         raise OSError(5, SECRET, SECRET)
 
     location = simulated(sites, 0, cache=sites / "cache", state=tmp_path)
     monkeypatch.setattr(clients.app, step, broken)
-    if step == "site_reply":
-        monkeypatch.setattr(clients.app, "train_order", lambda *a, **k: _trained())
+    schema = worker_for(make_task(), 1).schema(make_task())
+    if step in ("site_reply", "memory_of"):
+        made = Trained(1, 0.0, 1, 1, 0.0, vectors=zeros(schema.made))
+        monkeypatch.setattr(clients.app, "train_order", lambda *a, **k: made)
     reply = build_app(lambda context: location)(
-        message_for(real_order, kind), simulated_context(1, 1)
+        message_for(real_order, kind, schema.model), simulated_context(1, 1)
     )
     assert b"patient64541" not in bytes_of(reply)
     assert unpack_receipt(reply.content).code == FAILED
     assert unpack_receipt(reply.content).reason == UNEXPECTED
-
-
-def _trained():
-    nothing = Parameters(np.zeros(0, np.float32), np.zeros(0, np.int64))
-    return LocalResult(nothing, 1, 0.0, 1, 1, 0.0)
 
 
 @pytest.mark.parametrize("kind", ["train", "evaluate", "query"])
@@ -210,14 +217,21 @@ def test_every_number_and_text_on_the_list_may_leave(order):
     assert dict(reply.content.config_records["card"]) == texts
 
 
-def test_a_good_reply_repeats_the_order_and_holds_the_parameters(order):
-    sent = Parameters(np.float32([1, 2]), np.int64([3]))
-    reply = site_reply(message_for(order), order, site_id="site-07", parameters=sent)
+def test_a_good_reply_repeats_the_order_and_holds_the_vectors(order):
+    declared = {"update": VectorSpec("<f4", 2), "counters": VectorSpec("<i8", 1)}
+    sent = {"update": np.float32([1, 2]), "counters": np.int64([3])}
+    outgoing = Outgoing(sent, declared)
+    reply = site_reply(message_for(order), order, site_id="site-07", outgoing=outgoing)
     receipt = unpack_receipt(reply.content)
     assert (receipt.run, receipt.round_num, receipt.nonce) == ("a-run", 1, "a-nonce")
-    assert (receipt.spec_digest, receipt.site_id, receipt.code) == ("a-digest", "site-07", "ok")
+    assert (receipt.schema_digest, receipt.site_id, receipt.code) == ("a-digest", "site-07", "ok")
     assert receipt.reason == ""
-    assert list(reply.content.array_records) == [PARAMETERS]
+    assert list(reply.content.array_records) == [VECTORS]
+    found = vectors_in(reply.content, declared)
+    assert {name: vector.tolist() for name, vector in found.items()} == {
+        "update": [1, 2],
+        "counters": [3],
+    }
 
 
 def test_a_skipped_site_weighs_nothing_and_says_why(order):
@@ -246,52 +260,81 @@ def test_the_fixed_sentences_name_nobody():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_parameters_that_are_not_finite_stay_inside(value, order):
-    wild = Parameters(np.float32([1, value]), np.int64([]))
+def test_an_update_that_is_not_finite_stays_inside(value, order):
+    wild = Outgoing({"update": np.float32([1, value])}, {"update": VectorSpec("<f4", 2)})
     with pytest.raises(RunError, match="parameters that are not finite may not leave"):
-        site_reply(message_for(order), order, site_id="a", parameters=wild)
+        site_reply(message_for(order), order, site_id="a", outgoing=wild)
 
 
-HALVES, STEPS = np.float16([1, 2]), np.int8([1, 2])
-ENCODED = [
-    ("fp16", {"halves": HALVES}),
-    ("int8", {"steps": STEPS, "scales": np.float32([0.5])}),
-    ("topk", {"indices": np.int32([0]), "values": np.float32([1]), "buffers": HALVES}),
-]
+HALVES, STEPS, COUNTERS = np.float16([1, 2]), np.int8([1, 2]), np.int64([3])
+SENT = {
+    "none": {"update": np.float32([1, 2]), "counters": COUNTERS},
+    "fp16": {"halves": HALVES, "counters": COUNTERS},
+    "int8": {"steps": STEPS, "scales": np.float32([0.5]), "counters": COUNTERS},
+    "topk": {
+        "indices": np.int32([0]),
+        "values": np.float32([1]),
+        "buffers": HALVES,
+        "counters": COUNTERS,
+    },
+    "scaffold": {
+        "update": np.float32([1, 2]),
+        "counters": COUNTERS,
+        "control-change": np.float32([1, 2]),
+        "known-targets": np.int64([6, 4]),
+    },
+}
+DECLARED = {
+    run: {name: VectorSpec(vector.dtype.str, len(vector)) for name, vector in vectors.items()}
+    for run, vectors in SENT.items()
+}
+"""By the codec, or the algorithm, that makes them."""
 
 
-@pytest.mark.parametrize(("codec", "arrays"), ENCODED)
-def test_an_encoded_update_may_leave(codec, arrays, order):
-    sent = Encoded(codec, arrays, np.int64([3]))
-    reply = site_reply(message_for(order), order, site_id="a", parameters=sent)
-    assert set(reply.content.array_records[PARAMETERS]) == {*arrays, "counters"}
+@pytest.mark.parametrize("run", SENT)
+def test_what_is_declared_may_leave(run, order):
+    sent = Outgoing(SENT[run], DECLARED[run])
+    reply = site_reply(message_for(order), order, site_id="a", outgoing=sent)
+    assert set(reply.content.array_records[VECTORS]) == set(SENT[run])
 
 
 @pytest.mark.parametrize(
-    ("codec", "arrays"),
+    ("run", "vectors", "words"),
     [
-        ("fp16", {"halves": HALVES, "patients": STEPS}),
-        ("fp16", {"steps": STEPS}),
-        ("int8", {"steps": STEPS}),
-        ("int8", {"steps": np.float32([0.5]), "scales": np.float32([0.5])}),
-        ("none", {"vector": np.float32([1])}),
-        ("zip", {}),
+        ("fp16", {**SENT["fp16"], "patients": STEPS}, "'patients' is not declared"),
+        ("fp16", {"steps": STEPS, "counters": COUNTERS}, "'halves' is missing"),
+        ("int8", {"steps": STEPS, "counters": COUNTERS}, "'scales' is missing"),
+        ("int8", {**SENT["int8"], "steps": np.float32([0.5])}, "'steps' is float32"),
+        ("int8", {**SENT["int8"], "steps": np.int8([1])}, "'steps' has 1 numbers, expected 2"),
+        ("none", {"vector": np.float32([1]), "counters": COUNTERS}, "'update' is missing"),
+        ("none", SENT["scaffold"], "'control-change' is not declared"),
+        ("none", {**SENT["none"], "update": np.float32([[1, 2]])}, "float32 with 2 dimensions"),
+        ("none", {**SENT["none"], "update": np.float64([1, 2])}, "'update' is float64"),
+        ("none", {"update": np.float32([1, 2])}, "'counters' is missing"),
+        ("none", {}, "'counters' is missing"),
     ],
 )
-def test_an_update_of_other_arrays_than_its_codec_s_stays_inside(codec, arrays, order):
-    sent = Encoded(codec, arrays, np.int64([]))
-    with pytest.raises(RunError, match="not on the list of what may leave a site"):
-        site_reply(message_for(order), order, site_id="a", parameters=sent)
+def test_what_is_not_declared_stays_inside(run, vectors, words, order):
+    sent = Outgoing(vectors, DECLARED[run])
+    with pytest.raises(RunError, match=f"not on the list of what may leave a site: .*{words}"):
+        site_reply(message_for(order), order, site_id="a", outgoing=sent)
 
 
 @pytest.mark.parametrize(
-    ("codec", "name"),
-    [("fp16", "halves"), ("int8", "scales"), ("topk", "values"), ("topk", "buffers")],
+    ("run", "name"),
+    [
+        ("none", "update"),
+        ("fp16", "halves"),
+        ("int8", "scales"),
+        ("topk", "values"),
+        ("topk", "buffers"),
+        ("scaffold", "control-change"),
+    ],
 )
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
-def test_an_update_that_is_not_finite_stays_inside(codec, name, value, order):
-    arrays = dict(ENCODED)[codec]
-    arrays = {**arrays, name: arrays[name] * arrays[name].dtype.type(value)}
-    sent = Encoded(codec, arrays, np.int64([]))
+def test_every_vector_of_a_reply_is_finite(run, name, value, order):
+    vectors = SENT[run]
+    vectors = {**vectors, name: vectors[name] * vectors[name].dtype.type(value)}
+    sent = Outgoing(vectors, DECLARED[run])
     with pytest.raises(RunError, match="parameters that are not finite may not leave"):
-        site_reply(message_for(order), order, site_id="a", parameters=sent)
+        site_reply(message_for(order), order, site_id="a", outgoing=sent)

@@ -8,22 +8,24 @@ from flwr.app import Message, RecordDict
 
 from clients.app import build_app
 from clients.evaluate import evaluate_order, site_counts, site_moments
+from clients.memory import ALGORITHM, PRIVATE, memory_of
 from clients.site import open_site, simulated
-from clients.state import read_state
 from clients.train import start_from, train_order
 from clients.worker import worker_for
+from fedcxr.algorithms.fedbn import batch_norm_tensors
+from fedcxr.chain import UPDATE
 from fedcxr.engines.worker import simulated_context
 from fedcxr.errors import RunError
-from fedcxr.parameters import extract
+from fedcxr.parameters import Parameters, extract
+from fedcxr.schema import COUNTERS, KNOWN, VECTOR
 from fedcxr.wire import (
     ORDER,
-    PARAMETERS,
-    Order,
+    VECTORS,
     pack_order,
-    pack_parameters,
-    unpack_parameters,
+    pack_vectors,
     unpack_receipt,
     unpack_result,
+    vectors_in,
 )
 
 
@@ -41,25 +43,42 @@ def start(make_task):
     return replace(first, vector=np.clip(first.vector, -1, 1).copy())
 
 
-def train(location, task, start, make_order, round_num=1):
+def named(parameters):
+    return {VECTOR: parameters.vector, COUNTERS: parameters.counters}
+
+
+def train(location, task, start, make_order, round_num=1, **more):
+    """Let a site train; `more` are the algorithm's vectors in the order."""
     worker = worker_for(task, 1)
     order = make_order(task, worker.spec, round_num)
-    site = open_site(location, task)
-    return train_order(location, site, task, order, parameters=start, worker=worker)
+    site, vectors = open_site(location, task), named(start) | more
+    return train_order(location, site, task, order, vectors=vectors, worker=worker)
+
+
+def digest_of(result):
+    """Return the digest of what a training made."""
+    return Parameters(result.vectors[UPDATE], result.vectors[COUNTERS]).sha256()
+
+
+def model_after(task, start, result):
+    """Return the server's parameters moved by one site's update."""
+    shared = worker_for(task, 1).schema(task).shared
+    moved = shared.take(start).vector + result.vectors[UPDATE]
+    return shared.put(Parameters(moved, result.vectors[COUNTERS]), start)
 
 
 def evaluate(location, task, start, make_order, round_num=1):
     worker = worker_for(task, 1)
     order = make_order(task, worker.spec, round_num)
-    site = open_site(location, task)
-    return evaluate_order(location, site, task, order, parameters=start, worker=worker)
+    site, vectors = open_site(location, task), named(start)
+    return evaluate_order(location, site, task, order, vectors=vectors, worker=worker)
 
 
-def answer(location, task, start, make_order, kind="train"):
+def answer(location, task, start, make_order, kind="train", **order):
     content = RecordDict(
         {
-            ORDER: pack_order(make_order(task, worker_for(task, 1).spec)),
-            PARAMETERS: pack_parameters(start),
+            ORDER: pack_order(make_order(task, worker_for(task, 1).spec, **order)),
+            VECTORS: pack_vectors(named(start)),
         }
     )
     message = Message(content, dst_node_id=1, message_type=kind)
@@ -69,27 +88,32 @@ def answer(location, task, start, make_order, kind="train"):
 def test_training_moves_the_model_and_counts_the_images(at, make_task, start, make_order):
     result = train(at(0), make_task(), start, make_order)
     assert (result.num_examples, result.images_seen, result.num_steps) == (6, 6, 2)
-    assert result.parameters.sha256() != start.sha256()
-    assert np.isfinite(result.parameters.vector).all()
+    worker = worker_for(make_task(), 1)
+    trained = extract(worker.model, worker.spec)  # the worker's model holds it still
+    assert trained.sha256() != start.sha256()
+    assert np.isfinite(trained.vector).all()
+    np.testing.assert_array_equal(result.vectors[UPDATE], trained.vector - start.vector)
+    np.testing.assert_array_equal(result.given, start.vector)
     # two steps at batch norm: every counter went from 0 to 2
-    np.testing.assert_array_equal(result.parameters.counters, start.counters + 2)
+    np.testing.assert_array_equal(result.vectors[COUNTERS], start.counters + 2)
+    assert set(result.vectors) == {UPDATE, COUNTERS}
 
 
 def test_the_model_of_a_process_is_overwritten_whole(at, make_task, start, make_order):
     task = make_task()
-    alone = train(at(1), task, start, make_order).parameters.sha256()
+    alone = digest_of(train(at(1), task, start, make_order))
     train(at(0), task, start, make_order)
-    after_another = train(at(1), task, start, make_order).parameters.sha256()
+    after_another = digest_of(train(at(1), task, start, make_order))
     assert after_another == alone
 
 
 def test_the_seed_the_site_and_the_round_change_the_training(at, make_task, start, make_order):
     task = make_task()
     digests = {
-        train(at(0), task, start, make_order).parameters.sha256(),
-        train(at(0), task, start, make_order, round_num=2).parameters.sha256(),
-        train(at(0), make_task(seed=1), start, make_order).parameters.sha256(),
-        train(at(1), task, start, make_order).parameters.sha256(),
+        digest_of(train(at(0), task, start, make_order)),
+        digest_of(train(at(0), task, start, make_order, round_num=2)),
+        digest_of(train(at(0), make_task(seed=1), start, make_order)),
+        digest_of(train(at(1), task, start, make_order)),
     }
     assert len(digests) == 4
 
@@ -115,16 +139,29 @@ def test_a_multi_class_label_trains_and_is_judged_by_its_own_column(
     first = extract(worker.model, worker.spec)
     result = train(at(0), task, first, make_order)
     assert result.num_examples == 6
-    assert np.isfinite(result.parameters.vector).all()
-    numbers = evaluate(at(0), task, result.parameters, make_order)
+    trained = model_after(task, first, result)
+    assert np.isfinite(trained.vector).all()
+    numbers = evaluate(at(0), task, trained, make_order)
     assert numbers["val-labels"] == 2
 
 
-def test_parameters_of_another_model_are_refused(at, make_task, start):
+def test_parameters_of_another_model_are_refused(at, make_task, start, make_order):
     task = make_task()
-    order = Order(task.run, 1, "n", "another-digest", task.to_text(), 1e-3)
+    worker = worker_for(task, 1)
+    order = make_order(task, worker.spec, schema_digest="another-digest")
     with pytest.raises(RunError, match="the server's model is not this site's"):
-        start_from(at(0), task, order, start, worker_for(task, 1).spec)
+        start_from(memory_of(at(0).state, task.run, 1), worker.schema(task), order, start)
+
+
+@pytest.mark.usefixtures("flower")
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_an_order_under_another_schema_is_refused(kind, at, make_task, start, make_order):
+    # of the same vectors, so that only the digest tells
+    changed = {"kind": kind, "schema_digest": "another-digest"}
+    content = answer(at(0), make_task(), start, make_order, **changed)
+    assert unpack_receipt(content).code == "failed"
+    assert not content.array_records
+    assert unpack_receipt(answer(at(0), make_task(), start, make_order, kind=kind)).code == "ok"
 
 
 @pytest.mark.parametrize("index", [2, 3])
@@ -162,14 +199,16 @@ def test_a_last_batch_of_one_image_is_dropped(at, make_task, start, make_order):
 
 
 @pytest.mark.usefixtures("flower")
-def test_a_trained_site_sends_weight_loss_and_parameters(at, make_task, start, make_order):
-    content = answer(at(0), make_task(), start, make_order)
+def test_a_trained_site_sends_weight_loss_and_update(at, make_task, start, make_order):
+    task = make_task()
+    content = answer(at(0), task, start, make_order)
     assert unpack_receipt(content).code == "ok"
     assert unpack_receipt(content).site_id == "site-00"
     result = unpack_result(content)
     assert result["num-examples"] == 6
     assert 0.0 < result["train-loss"] < 5.0
-    assert len(unpack_parameters(content).vector) == len(start.vector)
+    declared = worker_for(task, 1).schema(task).reply
+    assert len(vectors_in(content, declared)[UPDATE]) == len(start.vector)
 
 
 @pytest.mark.usefixtures("flower")
@@ -191,39 +230,42 @@ def test_pixel_moments_are_sent_only_when_they_are_pooled(at, make_task, start, 
 def test_local_batch_norm_keeps_the_buffers_at_the_site(at, make_task, start, make_order):
     task = make_task(batch_norm="local")
     spec = worker_for(task, 1).spec
-    sent = train(at(0), task, start, make_order).parameters
-    kept = read_state(at(0).state, task.run, 2)
+    made = train(at(0), task, start, make_order).vectors
+    kept = memory_of(at(0).state, task.run, 2).read(PRIVATE)
     buffers = slice(spec.num_trainable, None)
-    # what leaves: trained weights and the server's own buffers
-    np.testing.assert_array_equal(sent.vector[buffers], start.vector[buffers])
-    np.testing.assert_array_equal(sent.counters, start.counters)
-    assert not np.array_equal(sent.vector[: spec.num_trainable], start.vector[: spec.num_trainable])
+    # what leaves: the update of the trained weights, and of buffers and counters nothing
+    assert made[UPDATE].shape == (spec.num_trainable,)
+    assert made[COUNTERS].shape == (0,)
+    assert made[UPDATE].any()
     # what stays: the site's statistics
-    assert not np.array_equal(kept.vector[buffers], start.vector[buffers])
+    assert kept[VECTOR].shape == start.vector[buffers].shape
+    assert not np.array_equal(kept[VECTOR], start.vector[buffers])
+    np.testing.assert_array_equal(kept[COUNTERS], start.counters + 2)
 
 
 def test_local_batch_norm_starts_the_next_round_from_the_sites_buffers(
     at, make_task, start, make_order
 ):
     task = make_task(batch_norm="local")
-    spec = worker_for(task, 1).spec
+    spec, schema = worker_for(task, 1).spec, worker_for(task, 1).schema(task)
     train(at(0), task, start, make_order)
-    kept = read_state(at(0).state, task.run, 2)
-    second = start_from(at(0), task, make_order(task, spec, 2), start, spec)
-    buffers = slice(spec.num_trainable, None)
-    np.testing.assert_array_equal(second.vector[buffers], kept.vector[buffers])
+    first, memory = (memory_of(at(0).state, task.run, n) for n in (1, 2))
+    kept = memory.read(PRIVATE)
+    second = start_from(memory, schema, make_order(task, spec, 2), start)
+    np.testing.assert_array_equal(second.vector[spec.num_trainable :], kept[VECTOR])
+    np.testing.assert_array_equal(second.counters, kept[COUNTERS])
     np.testing.assert_array_equal(
         second.vector[: spec.num_trainable], start.vector[: spec.num_trainable]
     )
-    again = start_from(at(0), task, make_order(task, spec, 1), start, spec)
+    again = start_from(first, schema, make_order(task, spec, 1), start)
     assert again.sha256() == start.sha256()  # round 1 once more: as it was before round 1
 
 
 def test_a_local_round_done_twice_gives_the_same_bits(at, make_task, start, make_order):
     task = make_task(batch_norm="local")
     train(at(0), task, start, make_order)
-    second = train(at(0), task, start, make_order, round_num=2).parameters.sha256()
-    again = train(at(0), task, start, make_order, round_num=2).parameters.sha256()
+    second = digest_of(train(at(0), task, start, make_order, round_num=2))
+    again = digest_of(train(at(0), task, start, make_order, round_num=2))
     assert again == second
 
 
@@ -234,10 +276,59 @@ def test_averaged_batch_norm_writes_no_state(at, make_task, start, make_order):
 
 def test_frozen_batch_norm_changes_no_buffer(at, make_task, start, make_order):
     task = make_task(batch_norm="frozen")
-    sent = train(at(0), task, start, make_order).parameters
-    buffers = slice(worker_for(task, 1).spec.num_trainable, None)
-    np.testing.assert_array_equal(sent.vector[buffers], start.vector[buffers])
-    np.testing.assert_array_equal(sent.counters, start.counters)
+    made = train(at(0), task, start, make_order).vectors
+    spec = worker_for(task, 1).spec
+    assert len(made[UPDATE]) == spec.num_float > spec.num_trainable
+    assert not made[UPDATE][spec.num_trainable :].any()
+    assert made[UPDATE].any()
+    np.testing.assert_array_equal(made[COUNTERS], start.counters)
+
+
+def test_under_fedbn_every_batch_norm_stays_at_the_site(at, make_task, start, make_order):
+    task = make_task(algorithm={"name": "fedbn"})
+    worker = worker_for(task, 1)
+    spec, schema = worker.spec, worker.schema(task)
+    sizes = dict(zip(spec.names, spec.sizes, strict=True))
+    own = sum(sizes[name] for name in batch_norm_tensors(spec.names))
+    made = train(at(0), task, start, make_order).vectors
+    assert len(made[UPDATE]) == spec.num_float + spec.num_counters - own < spec.num_trainable
+    assert len(made[COUNTERS]) == 0
+    memory = memory_of(at(0).state, task.run, 2)
+    second = start_from(memory, schema, make_order(task, spec, 2), start)
+    ours, theirs = schema.shared.take_private(second), schema.shared.take_private(start)
+    np.testing.assert_array_equal(ours.vector, memory.read(PRIVATE)[VECTOR])
+    assert not np.array_equal(ours.vector, theirs.vector)
+    np.testing.assert_array_equal(
+        schema.shared.take(second).vector, schema.shared.take(start).vector
+    )
+
+
+def test_what_an_algorithm_keeps_and_sends_goes_on_from_round_to_round(
+    at, make_task, start, make_order
+):
+    # SCAFFOLD, option II: own⁺ = own − c + (x − y) / (K·η), sent is own⁺ − own; K = 2, η = 1e-3
+    task = make_task(algorithm={"name": "scaffold"})
+    weights = slice(worker_for(task, 1).schema(task).size)
+    control = np.full(weights.stop, 0.5, np.float32)
+    own = np.zeros(weights.stop)
+    for round_num in (1, 2):
+        result = train(at(0), task, start, make_order, round_num, control=control)
+        change = -0.5 - result.vectors[UPDATE][weights].astype(np.float64) / (2 * 1e-3)
+        np.testing.assert_allclose(result.vectors["control-change"], change, rtol=1e-6, atol=1e-6)
+        own = own + change
+        kept = memory_of(at(0).state, task.run, round_num + 1).read(ALGORITHM)
+        np.testing.assert_allclose(kept["own-control"], own, rtol=1e-5, atol=1e-5)
+    # round 2 once more starts from what round 1 kept, so it makes the same
+    again = train(at(0), task, start, make_order, 2, control=control)
+    assert digest_of(again) == digest_of(result)
+    np.testing.assert_array_equal(again.vectors["control-change"], result.vectors["control-change"])
+
+
+def test_known_training_targets_are_counted_where_the_server_asks(at, make_task, start, make_order):
+    # Train of site-00 is rows 0 to 5: Edema known in all 6, Fracture 1, -1, blank, 1, -1, blank
+    made = train(at(0), make_task(counts_known=True), start, make_order).vectors
+    assert made[KNOWN].tolist() == [6, 4]
+    assert made[KNOWN].dtype == np.int64
 
 
 def test_evaluation_reports_loss_and_auroc_of_the_val_images(at, make_task, start, make_order):

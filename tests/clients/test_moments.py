@@ -8,9 +8,11 @@ from clients.site import open_site, simulated
 from clients.state import read_moments, write_moments
 from clients.train import train_order
 from clients.worker import worker_for
+from fedcxr.chain import UPDATE
 from fedcxr.config.train import TrainConfig
 from fedcxr.errors import ArtefactError
-from fedcxr.parameters import extract
+from fedcxr.parameters import Parameters, extract
+from fedcxr.schema import COUNTERS, VECTOR
 from fedcxr.tensor_file import write_tensor_file
 from fedcxr.training.adam import Moments, adam_of, moments_of
 
@@ -21,16 +23,22 @@ def moments(value=1.0):
     return Moments(torch.full((3,), value), torch.full((3,), value**2), torch.tensor([2.0]))
 
 
+def train(sites, state, task, order, given):
+    """Return the parameters after a round at the first site."""
+    location = simulated(sites, 0, cache=sites / "cache", state=state)
+    worker, site = worker_for(task, 1), open_site(location, task)
+    vectors = {VECTOR: given.vector, COUNTERS: given.counters}
+    made = train_order(location, site, task, order, vectors=vectors, worker=worker).vectors
+    return Parameters(given.vector + made[UPDATE], made[COUNTERS])
+
+
 def trained(sites, state, task, make_order, rounds):
     """Return the parameters after some rounds at the first site, each from the last one's."""
-    location = simulated(sites, 0, cache=sites / "cache", state=state)
     worker = worker_for(task, 1)
     parameters = extract(worker.model, worker.spec)
     for round_num in rounds:
         order = make_order(task, worker.spec, round_num)
-        site = open_site(location, task)
-        result = train_order(location, site, task, order, parameters=parameters, worker=worker)
-        parameters = result.parameters
+        parameters = train(sites, state, task, order, parameters)
     return parameters
 
 
@@ -78,13 +86,10 @@ def test_a_round_that_is_done_again_gives_the_same_bits(
     straight = trained(sites, tmp_path / "a", task, make_order, [1, 2])
     fresh()
     first = trained(sites, tmp_path / "b", task, make_order, [1])
-    location = simulated(sites, 0, cache=sites / "cache", state=tmp_path / "b")
-    worker = worker_for(task, 1)
+    order = make_order(task, worker_for(task, 1).spec, 2)
     for _ in range(2):  # the server lost the first answer
-        order = make_order(task, worker.spec, 2)
-        site = open_site(location, task)
-        again = train_order(location, site, task, order, parameters=first, worker=worker)
-    assert again.parameters.sha256() == straight.sha256()
+        again = train(sites, tmp_path / "b", task, order, first)
+    assert again.sha256() == straight.sha256()
 
 
 def test_two_generations_are_kept_and_damage_is_told(tmp_path):

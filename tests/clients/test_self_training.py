@@ -8,19 +8,21 @@ import torch
 from flwr.app import Message, RecordDict
 
 from clients.app import build_app
+from clients.memory import PRIVATE, memory_of
 from clients.self_training import FILE, filled_target
 from clients.site import open_site, simulated
-from clients.state import read_state
 from clients.train import start_from, train_order
 from clients.worker import worker_for
+from fedcxr.chain import UPDATE
 from fedcxr.engines.worker import simulated_context
 from fedcxr.errors import ArtefactError, RunError
 from fedcxr.models.registry import build_model
-from fedcxr.parameters import extract, load_into, spec_of
+from fedcxr.parameters import Parameters, extract, load_into, spec_of
+from fedcxr.schema import COUNTERS, KNOWN, VECTOR
 from fedcxr.seeding import derive_seed
 from fedcxr.training.loop import train_site
 from fedcxr.training.transforms import Normalization, normalize
-from fedcxr.wire import ORDER, PARAMETERS, RESULT_KEYS, pack_order, pack_parameters, unpack_result
+from fedcxr.wire import ORDER, RESULT_KEYS, VECTORS, pack_order, pack_vectors, unpack_result
 
 ASKED = ([1, 4], [1, 1])
 """Where site-00's table has -1 in train: Fracture of the second and the fifth image."""
@@ -55,15 +57,28 @@ def fill(location, task, parameters, make_order, round_num):
     """Return the targets of a round as the site makes them."""
     worker = worker_for(task, 1)
     order = make_order(task, worker.spec, round_num)
-    load_into(worker.model, worker.spec, start_from(location, task, order, parameters, worker.spec))
+    memory = memory_of(location.state, task.run, round_num)
+    start = start_from(memory, worker.schema(task), order, parameters)
+    load_into(worker.model, worker.spec, start)
     return filled_target(location, open_site(location, task), task, order, worker)
 
 
+def named(parameters):
+    return {VECTOR: parameters.vector, COUNTERS: parameters.counters}
+
+
 def train(location, task, parameters, make_order, round_num):
+    """Return the vectors that a round at the site makes."""
     worker = worker_for(task, 1)
     order = make_order(task, worker.spec, round_num)
-    site = open_site(location, task)
-    return train_order(location, site, task, order, parameters=parameters, worker=worker).parameters
+    site, vectors = open_site(location, task), named(parameters)
+    return train_order(location, site, task, order, vectors=vectors, worker=worker).vectors
+
+
+def trained(location, task, parameters, make_order, round_num):
+    """Return the parameters after a round at the site, which keeps none of them to itself."""
+    made = train(location, task, parameters, make_order, round_num)
+    return Parameters(parameters.vector + made[UPDATE], made[COUNTERS])
 
 
 def predicted(location, task, parameters):
@@ -136,7 +151,7 @@ def test_a_round_asked_again_or_an_earlier_one_predicts_anew(at, self_task, star
 
 def test_training_uses_the_filled_targets(at, self_task, start, make_order):
     task = self_task()
-    trained = train(at(0), task, start[0], make_order, 2)
+    made = train(at(0), task, start[0], make_order, 2)
     worker, site = worker_for(task, 1), open_site(at(0), task)
     target = fill(at(0), task, start[0], make_order, 3)
     load_into(worker.model, worker.spec, start[0])
@@ -152,17 +167,26 @@ def test_training_uses_the_filled_targets(at, self_task, start, make_order):
         device="cpu",
         seed=derive_seed(0, "client", "site-00", 2),
     )
-    assert extract(worker.model, worker.spec).sha256() == trained.sha256()
+    after = extract(worker.model, worker.spec)
+    np.testing.assert_array_equal(made[UPDATE], after.vector - start[0].vector)
+    np.testing.assert_array_equal(made[COUNTERS], after.counters)
+
+
+def test_what_was_filled_counts_as_known(at, self_task, start, make_order):
+    # Edema of all six images; Fracture is uncertain in the two that a model fills after round 1
+    task = self_task(counts_known=True)
+    known = [train(at(0), task, start[0], make_order, n)[KNOWN].tolist() for n in (1, 2)]
+    assert known == [[6, 4], [6, 6]]
 
 
 def test_a_killed_round_ends_with_the_same_weights(at, self_task, start, make_order, tmp_path):
     task = self_task()
-    second = train(at(0), task, start[0], make_order, 2)
-    whole = train(at(0), task, second, make_order, 3).sha256()
+    second = trained(at(0), task, start[0], make_order, 2)
+    whole = trained(at(0), task, second, make_order, 3).sha256()
     elsewhere = replace(at(0), state=tmp_path / "killed")
     fill(elsewhere, task, start[0], make_order, 2)  # killed after the file was written
-    assert train(elsewhere, task, start[0], make_order, 2).sha256() == second.sha256()
-    assert train(elsewhere, task, second, make_order, 3).sha256() == whole
+    assert trained(elsewhere, task, start[0], make_order, 2).sha256() == second.sha256()
+    assert trained(elsewhere, task, second, make_order, 3).sha256() == whole
 
 
 def test_under_local_batch_norm_the_site_predicts_with_its_own_statistics(
@@ -172,7 +196,7 @@ def test_under_local_batch_norm_the_site_predicts_with_its_own_statistics(
     train(at(0), task, start[0], make_order, 1)
     target = fill(at(0), task, start[1], make_order, 2)
     spec = worker_for(task, 1).spec
-    own = read_state(at(0).state, task.run, 2).vector[spec.num_trainable :]
+    own = memory_of(at(0).state, task.run, 2).read(PRIVATE)[VECTOR]
     mixed = np.concatenate([start[1].vector[: spec.num_trainable], own])
     expected = predicted(at(0), task, replace(start[1], vector=mixed))
     np.testing.assert_allclose(target[ASKED], expected[ASKED], atol=1e-6)
@@ -217,12 +241,13 @@ def test_predictions_that_are_not_finite_stop_the_round(at, self_task, start, ma
 def test_no_prediction_leaves_the_site(at, self_task, start, make_order):
     task = self_task()
     order = make_order(task, worker_for(task, 1).spec, 2)
-    content = RecordDict({ORDER: pack_order(order), PARAMETERS: pack_parameters(start[0])})
+    content = RecordDict({ORDER: pack_order(order), VECTORS: pack_vectors(named(start[0]))})
     message = Message(content, dst_node_id=1, message_type="train")
     app = build_app(lambda context: at(0))
     reply = app(message, simulated_context(1, 1)).content
     assert set(unpack_result(reply)) <= RESULT_KEYS
-    assert set(reply) == {"receipt", "result", "parameters"}
+    assert set(reply) == {"receipt", "result", "vectors"}
+    assert set(reply["vectors"]) == {"update", "counters"}
     assert file_of(at(0), task).is_file()
 
 
@@ -234,7 +259,7 @@ def test_a_federation_with_mixed_policies_stays_finite(at, make_task, make_order
     model = build_model(task.model, 3, seed=0)
     parameters = extract(model, spec_of(model))
     for round_num in (1, 2, 3):
-        own = [train(at(index), task, parameters, make_order, round_num) for index in (0, 1)]
+        own = [trained(at(index), task, parameters, make_order, round_num) for index in (0, 1)]
         mean = np.average([p.vector for p in own], axis=0, weights=[6, 5]).astype(np.float32)
         parameters = replace(own[0], vector=mean)
     assert np.isfinite(parameters.vector).all()

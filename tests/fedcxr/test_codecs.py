@@ -9,11 +9,12 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fedcxr.codecs import Codec, Encoded, decode, encode
+from fedcxr.codecs import Codec, check_arrays, decode, encode
 from fedcxr.config.model import ModelConfig
+from fedcxr.errors import RunError
 from fedcxr.models.registry import build_model
-from fedcxr.parameters import Parameters, ParameterSpec, spec_of
-from fedcxr.wire import pack_parameters, pack_update, payload_bytes
+from fedcxr.parameters import ParameterSpec, spec_of
+from fedcxr.wire import pack_vectors, payload_bytes
 
 SPEC = ParameterSpec(
     names=("w", "b", "bn.running_mean", "bn.running_var", "bn.num_batches_tracked"),
@@ -33,7 +34,7 @@ def encoded(codec, wanted, given=ZEROS, spec=SPEC):
 def there_and_back(codec, wanted, given=ZEROS, spec=SPEC):
     arrays = encoded(codec, wanted, given, spec)
     out = np.full(spec.num_float, np.nan, np.float32)
-    decode(Encoded(codec.name, arrays, np.zeros(1, np.int64)), spec, out)
+    decode(codec, arrays, spec, out)
     return out
 
 
@@ -84,7 +85,8 @@ def test_of_equal_magnitudes_the_first_are_sent(weights, kept):
 
 @pytest.mark.parametrize(("share", "sent"), [(1e-9, 1), (1 / 6, 1), (0.17, 2), (0.5, 3), (1, 6)])
 def test_topk_sends_the_share_rounded_up(share, sent):
-    assert Codec("topk", share).lengths(SPEC) == {"indices": sent, "values": sent, "buffers": 4}
+    declared = {"indices": ("<i4", sent), "values": ("<f4", sent), "buffers": ("<f2", 4)}
+    assert Codec("topk", share).arrays(SPEC) == declared
     assert len(encoded(Codec("topk", share), np.arange(10))["indices"]) == sent
 
 
@@ -182,7 +184,7 @@ def test_with_error_feedback_nothing_is_lost_for_good(codec):
         back = there_and_back(codec, wanted, given)
         owed, total = wanted - back, total + back
     np.testing.assert_allclose(total + owed, updates.astype(np.float64).sum(axis=0), atol=1e-3)
-    shrink = math.sqrt(1 - codec.lengths(SPEC).get("indices", 6) / 6)
+    shrink = math.sqrt(1 - codec.arrays(SPEC).get("indices", ("", 6))[1] / 6)
     largest = np.linalg.norm(updates[:, :6], axis=1).max()
     most = shrink / (1 - shrink) * largest if shrink else 0.02 * largest
     assert np.linalg.norm(owed[:6]) <= most
@@ -203,6 +205,40 @@ def test_the_same_update_gives_the_same_bits():
         assert {n: a.tobytes() for n, a in one.items()} == {n: a.tobytes() for n, a in two.items()}
 
 
+@pytest.mark.parametrize("codec", CODECS, ids=lambda c: f"{c.name}-{c.topk}")
+@drawn(vectors(), starts())
+def test_what_is_encoded_is_as_declared_and_can_be_decoded(codec, wanted, given):
+    arrays = encoded(codec, wanted, given)
+    declared = {name: (array.dtype.str, len(array)) for name, array in arrays.items()}
+    assert declared == codec.arrays(SPEC)
+    check_arrays(arrays, SPEC)
+
+
+def test_without_a_codec_there_are_no_arrays():
+    assert Codec().arrays(SPEC) == {}
+
+
+@pytest.mark.parametrize("scales", [[1, -1, 1, 1], [1, np.nan, 1, 1], [1, 1, 1, np.inf]])
+def test_a_scale_that_is_negative_or_not_finite_is_refused(scales):
+    with pytest.raises(RunError, match="a scale of the update is negative or not finite"):
+        check_arrays({"steps": np.zeros(10, np.int8), "scales": np.float32(scales)}, SPEC)
+
+
+@pytest.mark.parametrize("indices", [[-1, 0, 5], [0, 2, 6], [0, 2, 2**31 - 1], [-(2**31), 0, 1]])
+def test_an_index_that_is_no_trained_number_s_is_refused(indices):
+    with pytest.raises(RunError, match="the update's indices are not from 0 to 5"):
+        check_arrays({"indices": np.int32(indices)}, SPEC)
+
+
+@pytest.mark.parametrize(
+    "indices", [[0, 2, 2], [0, 5, 2], [2, 0, 5], [0, -1, 5], [0, 6, 5], [0, 2**31 - 1, 5]]
+)
+def test_indices_that_do_not_rise_are_refused(indices):
+    # so is whatever lies outside between a first and a last that do not
+    with pytest.raises(RunError, match="the update's indices do not rise"):
+        check_arrays({"indices": np.int32(indices)}, SPEC)
+
+
 @pytest.fixture(scope="module")
 def densenet121():
     with torch.device("meta"):
@@ -219,8 +255,8 @@ def test_the_share_of_densenet121s_bytes(densenet121, codec, most):
     wanted = rng.normal(0, 1e-3, densenet121.num_float).astype(np.float32)
     given = np.ones_like(wanted)
     counters = np.zeros(121, np.int64)
-    plain = payload_bytes(pack_parameters(Parameters(given, counters)))
+    plain = payload_bytes(pack_vectors({"update": wanted, "counters": counters}))
     arrays = encode(codec, wanted, given, densenet121)
-    assert {n: len(a) for n, a in arrays.items()} == codec.lengths(densenet121)
-    sent = payload_bytes(pack_update(Encoded(codec.name, arrays, counters)))
+    assert {n: (a.dtype.str, len(a)) for n, a in arrays.items()} == codec.arrays(densenet121)
+    sent = payload_bytes(pack_vectors({**arrays, "counters": counters}))
     assert sent / plain <= most

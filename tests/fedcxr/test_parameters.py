@@ -18,6 +18,7 @@ from fedcxr.parameters import (
     extract,
     load_into,
     load_parameters,
+    load_with_vectors,
     save_parameters,
     spec_of,
 )
@@ -165,6 +166,81 @@ def test_a_flipped_bit_is_found_in_values_and_in_metadata(saved):
     flip(saved, saved.read_bytes().index(b'"round":"1"') + len('"round":"'))  # 1 becomes 0
     with pytest.raises(ArtefactError, match="sha256 is not the one"):
         load_parameters(saved)
+
+
+BESIDE = {"momentum": np.float32([1, -0.0, 3]), "control": np.zeros(0, np.float32)}
+
+
+@pytest.fixture
+def saved_with_vectors(tmp_path):
+    spec = spec_of(tiny())
+    path = tmp_path / "with-vectors.safetensors"
+    save_parameters(path, extract(tiny(), spec), spec, {"round": "1"}, BESIDE)
+    return path
+
+
+def test_vectors_beside_the_parameters_come_back_by_name(saved_with_vectors):
+    parameters, metadata, beside = load_with_vectors(saved_with_vectors)
+    assert parameters.sha256() == extract(tiny(), spec_of(tiny())).sha256()
+    assert metadata["round"] == "1"
+    assert {name: (vector.dtype, vector.tobytes()) for name, vector in beside.items()} == {
+        name: (vector.dtype, vector.tobytes()) for name, vector in BESIDE.items()
+    }
+
+
+def test_who_asks_for_the_parameters_alone_gets_them(saved, saved_with_vectors):
+    alone, _ = load_parameters(saved_with_vectors)
+    assert alone.sha256() == load_parameters(saved)[0].sha256()
+    assert load_with_vectors(saved)[2] == {}
+
+
+def test_a_vector_may_be_called_like_the_parameters(tmp_path):
+    spec, path = spec_of(tiny()), tmp_path / "a.safetensors"
+    beside = {"vector": np.float32([7]), "counters": np.float32([8])}
+    save_parameters(path, extract(tiny(), spec), spec, {}, beside)
+    parameters, _, found = load_with_vectors(path)
+    assert parameters.sha256() == extract(tiny(), spec).sha256()
+    assert {name: vector.tolist() for name, vector in found.items()} == {
+        "vector": [7],
+        "counters": [8],
+    }
+
+
+def test_vectors_are_part_of_the_file_s_digest(saved, saved_with_vectors, tmp_path):
+    spec = spec_of(tiny())
+    digests = {load_parameters(path)[1]["fedcxr.sha256"] for path in (saved, saved_with_vectors)}
+    for number, other in enumerate(
+        (
+            {**BESIDE, "momentum": np.float32([1, 0.0, 3])},
+            {"momentum": BESIDE["momentum"]},
+            {"control": BESIDE["momentum"], "momentum": BESIDE["control"]},
+        )
+    ):
+        path = tmp_path / f"{number}.safetensors"
+        save_parameters(path, extract(tiny(), spec), spec, {"round": "1"}, other)
+        digests.add(load_parameters(path)[1]["fedcxr.sha256"])
+    assert len(digests) == 5
+
+
+def test_a_vector_that_was_changed_is_found(saved_with_vectors):
+    whole = saved_with_vectors.read_bytes()
+    for old, new in (
+        (BESIDE["momentum"].tobytes(), np.float32([1, -0.0, 4]).tobytes()),
+        (b"beside.momentum", b"beside.momentun"),
+        (b"beside.momentum", b"bexide.momentum"),  # as if it were not there
+    ):
+        assert whole.count(old) == 1
+        saved_with_vectors.write_bytes(whole.replace(old, new))
+        for load in (load_with_vectors, load_parameters):
+            with pytest.raises(ArtefactError, match="sha256 is not the one"):
+                load(saved_with_vectors)
+
+
+def test_the_order_of_the_vectors_changes_no_byte(saved_with_vectors, tmp_path):
+    spec = spec_of(tiny())
+    turned = dict(reversed(BESIDE.items()))
+    save_parameters(tmp_path / "b", extract(tiny(), spec), spec, {"round": "1"}, turned)
+    assert (tmp_path / "b").read_bytes() == saved_with_vectors.read_bytes()
 
 
 class Canary:

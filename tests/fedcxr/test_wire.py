@@ -6,39 +6,54 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from fedcxr.codecs import Encoded
 from fedcxr.errors import RunError
-from fedcxr.parameters import Parameters
+from fedcxr.vectors import VectorSpec
 from fedcxr.wire import (
     CARD,
     ORDER,
-    PARAMETERS,
     RECEIPT,
     RESULT,
+    VECTORS,
     Order,
     Receipt,
+    arrays_in,
     pack_order,
-    pack_parameters,
     pack_receipt,
-    pack_update,
+    pack_vectors,
     payload_bytes,
     unpack_card_texts,
     unpack_order,
-    unpack_parameters,
     unpack_receipt,
     unpack_result,
-    unpack_update,
     unpack_vectors,
+    vectors_in,
 )
 
 ORDER_SENT = Order("a-run", 3, "a-nonce", "a-digest", '{"a": "é"}', 3e-4)
 RECEIPT_SENT = Receipt("a-run", 3, "a-nonce", "a-digest", "site-01", "skipped", "too few")
 
 
-def parameters(floats=5, counters=2):
-    return Parameters(
-        np.linspace(-1, 1, floats, dtype=np.float32), np.arange(counters, dtype=np.int64)
-    )
+DECLARED = {"vector": VectorSpec("<f4", 2), "counters": VectorSpec("<i8", 1)}
+
+
+def vectors(floats=5, counters=2):
+    return {
+        "vector": np.linspace(-1, 1, floats, dtype=np.float32),
+        "counters": np.arange(counters, dtype=np.int64),
+    }
+
+
+def declared_of(vectors):
+    return {name: VectorSpec(vector.dtype.str, len(vector)) for name, vector in vectors.items()}
+
+
+def there_and_back(vectors):
+    content = RecordDict({VECTORS: pack_vectors(vectors)})
+    return vectors_in(content, declared_of(vectors))
+
+
+def bits(vectors):
+    return {name: (vector.dtype, vector.tobytes()) for name, vector in vectors.items()}
 
 
 def npy(array):
@@ -65,52 +80,55 @@ def record_of(vector=None, counters=None):
 
 
 @pytest.mark.parametrize(("floats", "counters"), [(5, 2), (1, 0), (0, 0), (300_001, 3)])
-def test_parameters_come_back_bit_for_bit(floats, counters):
-    sent = parameters(floats, counters)
-    got = unpack_parameters(RecordDict({PARAMETERS: pack_parameters(sent)}))
-    assert got.sha256() == sent.sha256()
-    assert (got.vector.dtype, got.counters.dtype) == (np.float32, np.int64)
+def test_vectors_come_back_bit_for_bit(floats, counters):
+    sent = vectors(floats, counters)
+    got = there_and_back(sent)
+    assert bits(got) == bits(sent)
+    assert (got["vector"].dtype, got["counters"].dtype) == (np.float32, np.int64)
+
+
+def test_what_comes_back_lies_where_flower_has_it():
+    record = pack_vectors(vectors())
+    got = unpack_vectors(record, declared_of(vectors()))
+    for name, vector in got.items():
+        assert np.shares_memory(vector, np.frombuffer(record[name].data, np.uint8))
+        assert not vector.flags.writeable
 
 
 def test_nan_and_negative_zero_cross_unchanged():
     # Checking values is the server's work; the wire must not change a bit.
-    sent = Parameters(np.float32([np.nan, -0.0, np.inf]), np.int64([-1]))
-    got = unpack_vectors(pack_parameters(sent))
-    assert got.vector.tobytes() == sent.vector.tobytes()
+    sent = {"vector": np.float32([np.nan, -0.0, np.inf]), "counters": np.int64([-1])}
+    assert bits(there_and_back(sent)) == bits(sent)
 
 
 @pytest.mark.parametrize(
-    ("codec", "arrays"),
+    "arrays",
     [
-        ("fp16", {"halves": np.float16([1, -0.0, 65504])}),
-        ("int8", {"steps": np.int8([-128, 0, 127]), "scales": np.float32([0.1])}),
-        (
-            "topk",
-            {
-                "indices": np.int32([0, 2**31 - 1]),
-                "values": np.float32([1, np.nan]),
-                "buffers": np.float16([]),
-            },
-        ),
+        {"halves": np.float16([1, -0.0, 65504])},
+        {"steps": np.int8([-128, 0, 127]), "scales": np.float32([0.1])},
+        {
+            "indices": np.int32([0, 2**31 - 1]),
+            "values": np.float32([1, np.nan]),
+            "buffers": np.float16([]),
+        },
     ],
+    ids=["fp16", "int8", "topk"],
 )
-def test_an_encoded_update_comes_back_bit_for_bit(codec, arrays):
-    record = pack_update(Encoded(codec, arrays, np.int64([-1, 2**62])))
-    got = unpack_update(RecordDict({PARAMETERS: record}), codec)
-    assert got.counters.tolist() == [-1, 2**62]
-    assert {name: (a.dtype, a.tobytes()) for name, a in got.arrays.items()} == {
-        name: (a.dtype, a.tobytes()) for name, a in arrays.items()
-    }
+def test_an_encoded_update_comes_back_bit_for_bit(arrays):
+    sent = {**arrays, "counters": np.int64([-1, 2**62])}
+    got = there_and_back(sent)
+    assert got["counters"].tolist() == [-1, 2**62]
+    assert bits(got) == bits(sent)
 
 
 def test_payload_is_the_arrays_bytes():
     # 5 × 4 and 2 × 8 bytes, each behind an npy header of 128
-    assert payload_bytes(pack_parameters(parameters())) == 20 + 16 + 2 * 128
+    assert payload_bytes(pack_vectors(vectors())) == 20 + 16 + 2 * 128
 
 
 def test_a_strided_vector_is_sent_in_its_own_order():
-    sent = Parameters(np.arange(10, dtype=np.float32)[::2], np.zeros(0, np.int64))
-    np.testing.assert_array_equal(unpack_vectors(pack_parameters(sent)).vector, [0, 2, 4, 6, 8])
+    got = there_and_back({"vector": np.arange(10, dtype=np.float32)[::2]})
+    np.testing.assert_array_equal(got["vector"], [0, 2, 4, 6, 8])
 
 
 @pytest.mark.usefixtures("flower")
@@ -152,7 +170,7 @@ def test_a_message_without_an_order_is_refused():
 
 
 @pytest.mark.parametrize(
-    "key", ["run", "round", "nonce", "spec-digest", "site-id", "code", "reason"]
+    "key", ["run", "round", "nonce", "schema-digest", "site-id", "code", "reason"]
 )
 def test_a_receipt_without_a_field_is_refused(key):
     fields = {k: v for k, v in pack_receipt(RECEIPT_SENT).items() if k != key}
@@ -199,18 +217,46 @@ def test_a_card_with_anything_but_known_texts_is_refused(texts):
 
 
 def test_arrays_under_other_names_are_refused():
-    record = pack_parameters(parameters())
+    record = pack_vectors(vectors(2, 1))
     record["weights"] = record.pop("vector")
-    with pytest.raises(RunError, match="exactly the arrays 'vector' and 'counters'"):
-        unpack_vectors(record)
+    with pytest.raises(RunError, match="not those declared: 'weights' is not declared"):
+        unpack_vectors(record, DECLARED)
+
+
+def test_an_array_too_many_or_too_few_is_refused_by_its_name():
+    good = pack_vectors(vectors(2, 1))
+    extra = ArrayRecord({**good, "patients": good["vector"]})
+    with pytest.raises(RunError, match="not those declared: 'patients' is not declared"):
+        unpack_vectors(extra, DECLARED)
+    with pytest.raises(RunError, match="not those declared: 'counters' is missing"):
+        unpack_vectors(ArrayRecord({"vector": good["vector"]}), DECLARED)
+    with pytest.raises(RunError, match="not those declared: 'counters' is missing"):
+        unpack_vectors(ArrayRecord(), DECLARED)
+
+
+def test_of_a_stranger_s_name_no_more_than_a_line_is_said():
+    record = pack_vectors({**vectors(2, 1), "x" * 5000: np.zeros(1, np.float32)})
+    with pytest.raises(RunError, match=f": '{'x' * 40}' is not declared$"):
+        unpack_vectors(record, DECLARED)
+
+
+@pytest.mark.parametrize(("floats", "counters"), [(0, 1), (1, 1), (3, 1), (2, 0), (2, 2)])
+def test_a_vector_of_another_length_is_refused(floats, counters):
+    wrong = f"'vector' has {floats} numbers, expected 2"
+    if floats == 2:
+        wrong = f"'counters' has {counters} numbers, expected 1"
+    with pytest.raises(RunError, match=wrong):
+        unpack_vectors(pack_vectors(vectors(floats, counters)), DECLARED)
 
 
 def test_a_missing_or_extra_record_of_arrays_is_refused():
     with pytest.raises(RunError, match="exactly one record of arrays"):
-        unpack_parameters(RecordDict())
-    record = pack_parameters(parameters())
-    with pytest.raises(RunError, match="exactly one record of arrays"):
-        unpack_parameters(RecordDict({PARAMETERS: record, "more": record}))
+        vectors_in(RecordDict(), DECLARED)
+    record = pack_vectors(vectors(2, 1))
+    for content in ({VECTORS: record, "more": record}, {"more": record}):
+        with pytest.raises(RunError, match="exactly one record of arrays"):
+            vectors_in(RecordDict(content), DECLARED)
+    assert arrays_in(RecordDict({VECTORS: record})) == record
 
 
 @pytest.mark.parametrize(
@@ -227,7 +273,7 @@ def test_a_missing_or_extra_record_of_arrays_is_refused():
 )
 def test_an_array_of_another_dtype_shape_or_byte_order_is_refused(array, words):
     with pytest.raises(RunError, match=words):
-        unpack_vectors(record_of(vector=npy(array)))
+        unpack_vectors(record_of(vector=npy(array)), DECLARED)
 
 
 @pytest.mark.parametrize(
@@ -243,13 +289,13 @@ def test_an_array_of_another_dtype_shape_or_byte_order_is_refused(array, words):
 )
 def test_bytes_that_are_no_whole_npy_array_are_refused(data, words):
     with pytest.raises(RunError, match=words):
-        unpack_vectors(record_of(vector=data))
+        unpack_vectors(record_of(vector=data), DECLARED)
 
 
 def test_an_array_of_objects_is_refused_and_never_unpickled():
     data = npy_with_header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n")
     with pytest.raises(RunError, match="is object"):
-        unpack_vectors(record_of(vector=data + b"\x80\x04K\x01."))
+        unpack_vectors(record_of(vector=data + b"\x80\x04K\x01."), DECLARED)
 
 
 @pytest.mark.parametrize(
@@ -272,12 +318,12 @@ def test_a_header_made_to_break_the_parser_is_refused(header):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy warns of headers of Python 2
         with pytest.raises(RunError):
-            unpack_vectors(record_of(vector=npy_with_header(header)))
+            unpack_vectors(record_of(vector=npy_with_header(header)), DECLARED)
 
 
 def test_counters_are_int64():
     with pytest.raises(RunError, match="is float32 with 1 dimensions, expected int64 with 1"):
-        unpack_vectors(record_of(counters=npy(np.zeros(1, np.float32))))
+        unpack_vectors(record_of(counters=npy(np.zeros(1, np.float32))), DECLARED)
 
 
 def test_a_receipt_may_be_compared_and_changed():

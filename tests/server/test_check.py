@@ -5,19 +5,15 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
+from fedcxr.chain import UPDATE
+from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters, ParameterSpec
-from fedcxr.wire import (
-    PARAMETERS,
-    RECEIPT,
-    RESULT,
-    Order,
-    Receipt,
-    pack_parameters,
-    pack_receipt,
-)
+from fedcxr.schema import COUNTERS, KNOWN, WireSchema
+from fedcxr.shared_part import SharedPart
+from fedcxr.wire import RECEIPT, RESULT, VECTORS, Order, Receipt, pack_receipt, pack_vectors
 from server.bounds import Norms, UpdateBound, median_norms
-from server.check import TooLongError, check_parameters, check_receipt, check_update
+from server.check import TooLongError, check_receipt, check_update, check_vectors
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -27,28 +23,36 @@ SPEC = ParameterSpec(
     kinds=("trainable", "trainable", "buffer", "buffer", "counter"),
 )
 # positions:   conv.weight 0–3, bn.weight 4–5, running_mean 6–7, running_var 8–9
-ORDER = Order("a-run", 3, "a-nonce", SPEC.digest, "{}", 0.1)
-RECEIPT_SENT = Receipt("a-run", 3, "a-nonce", SPEC.digest, "site-01", "ok", "")
+SCHEMA = WireSchema(SharedPart(SPEC))
+ORDER = Order("a-run", 3, "a-nonce", SCHEMA.digest, "{}", 0.1)
+RECEIPT_SENT = Receipt("a-run", 3, "a-nonce", SCHEMA.digest, "site-01", "ok", "")
 NUMBERS = {"num-examples": 30, "train-loss": 0.5, "images-seen": 60, "seconds": 2.0}
 VECTOR = np.arange(10, dtype=np.float32)
 GIVEN = Parameters(np.zeros(10, np.float32), np.int64([0]))
 
 
-def update(*, numbers=None, vector=VECTOR, counters=None, arrays=None, **receipt):
+def update(*, numbers=None, vector=VECTOR, counters=None, arrays=None, more=None, **receipt):
     counters = np.int64([7]) if counters is None else counters
     content = RecordDict(
         {
             RECEIPT: pack_receipt(replace(RECEIPT_SENT, **receipt)),
             RESULT: MetricRecord({**NUMBERS, **(numbers or {})}),
-            PARAMETERS: arrays or pack_parameters(Parameters(vector, counters)),
+            VECTORS: arrays or pack_vectors({UPDATE: vector, COUNTERS: counters, **(more or {})}),
         }
     )
     return Message(content, dst_node_id=0, message_type="train")
 
 
-def check(message, bound=None):
+def check(message, bound=None, schema=SCHEMA):
     return check_update(
-        message, "site-01", ORDER, spec=SPEC, most_examples=40, given=GIVEN, bound=bound
+        message,
+        "site-01",
+        ORDER,
+        schema=schema,
+        most_examples=40,
+        given=GIVEN,
+        decoded=np.empty(0, np.float32),
+        bound=bound,
     )
 
 
@@ -72,8 +76,8 @@ def test_a_good_reply_passes_with_all_that_it_says():
     found = check(update())
     assert (found.site_id, found.num_examples) == ("site-01", 30)
     assert (found.train_loss, found.images_seen, found.seconds) == (0.5, 60, 2.0)
-    np.testing.assert_array_equal(found.parameters.vector, VECTOR)
-    np.testing.assert_array_equal(found.parameters.counters, [7])
+    np.testing.assert_array_equal(found.update, VECTOR)
+    np.testing.assert_array_equal(found.counters, [7])
 
 
 @pytest.mark.parametrize("weight", [1, 40])
@@ -114,7 +118,7 @@ def test_a_number_that_nobody_asked_for_is_refused():
         ("nonce", "b-nonce", "nonce is not the order's"),
         ("nonce", "", "nonce is not the order's"),
         ("nonce", "nönce", "nonce is not the order's"),
-        ("spec_digest", "another", "model is not the server's"),
+        ("schema_digest", "another", "model is not the server's"),
         ("site_id", "site-02", "signed by another site"),
         ("code", "", "gave no reason"),
     ],
@@ -143,31 +147,35 @@ def test_a_receipt_alone_can_be_checked():
 
 
 def test_missing_extra_and_renamed_arrays_are_refused():
-    good = pack_parameters(Parameters(VECTOR, np.int64([7])))
-    missing = ArrayRecord({"vector": good["vector"]})
-    extra = ArrayRecord({**good, "secret": good["vector"]})
-    renamed = ArrayRecord({"Vector": good["vector"], "counters": good["counters"]})
-    for record in (missing, extra, renamed):
-        with pytest.raises(RunError, match="exactly the arrays 'vector' and 'counters'"):
+    good = pack_vectors({UPDATE: VECTOR, COUNTERS: np.int64([7])})
+    missing = ArrayRecord({UPDATE: good[UPDATE]})
+    extra = ArrayRecord({**good, "secret": good[UPDATE]})
+    renamed = ArrayRecord({"Update": good[UPDATE], COUNTERS: good[COUNTERS]})
+    for record, what in (
+        (missing, "'counters' is missing"),
+        (extra, "'secret' is not declared"),
+        (renamed, "'Update' is not declared"),
+    ):
+        with pytest.raises(RunError, match=f"vectors are not those declared: {what}"):
             check(update(arrays=record))
 
 
 def test_a_reply_without_arrays_is_refused():
     message = update()
-    del message.content[PARAMETERS]
+    del message.content[VECTORS]
     with pytest.raises(RunError, match="exactly one record of arrays"):
         check(message)
 
 
 @pytest.mark.parametrize("length", [0, 1, 9, 11])
 def test_a_vector_of_another_length_is_refused(length):
-    with pytest.raises(RunError, match=f"the vector has {length} numbers, expected 10"):
+    with pytest.raises(RunError, match=f"'update' has {length} numbers, expected 10"):
         check(update(vector=np.ones(length, np.float32)))
 
 
 @pytest.mark.parametrize("length", [0, 2])
 def test_another_number_of_counters_is_refused(length):
-    with pytest.raises(RunError, match=f"there are {length} counters, expected 1"):
+    with pytest.raises(RunError, match=f"'counters' has {length} numbers, expected 1"):
         check(update(counters=np.ones(length, np.int64)))
 
 
@@ -181,8 +189,8 @@ def test_another_number_of_counters_is_refused(length):
     ],
 )
 def test_an_array_of_another_dtype_order_or_shape_is_refused(array, words):
-    good = pack_parameters(Parameters(VECTOR, np.int64([7])))
-    record = ArrayRecord({"vector": array_of(npy(array)), "counters": good["counters"]})
+    good = pack_vectors({UPDATE: VECTOR, COUNTERS: np.int64([7])})
+    record = ArrayRecord({UPDATE: array_of(npy(array)), COUNTERS: good[COUNTERS]})
     with pytest.raises(RunError, match=words):
         check(update(arrays=record))
 
@@ -196,8 +204,8 @@ def test_an_array_of_another_dtype_order_or_shape_is_refused(array, words):
     ],
 )
 def test_bytes_that_are_cut_off_or_something_else_are_refused(data, words):
-    good = pack_parameters(Parameters(VECTOR, np.int64([7])))
-    record = ArrayRecord({"vector": array_of(data), "counters": good["counters"]})
+    good = pack_vectors({UPDATE: VECTOR, COUNTERS: np.int64([7])})
+    record = ArrayRecord({UPDATE: array_of(data), COUNTERS: good[COUNTERS]})
     with pytest.raises(RunError, match=words):
         check(update(arrays=record))
 
@@ -227,7 +235,7 @@ def test_a_negative_weight_or_mean_and_a_variance_of_zero_are_right():
     vector = VECTOR.copy()
     vector[[0, 4, 6]] = -1.0
     vector[8] = 0.0
-    check_parameters(Parameters(vector, np.int64([0])), SPEC, GIVEN)
+    check_vectors({UPDATE: vector, COUNTERS: np.int64([0])}, SCHEMA, GIVEN)
 
 
 def test_a_negative_counter_is_refused():
@@ -258,7 +266,7 @@ def test_a_long_update_is_clipped_to_the_limit_in_the_same_direction():
     # twice the usual 2 and 3: 4 and 6 are allowed
     found = check(update(), bounded("clip"))
     assert found.is_clipped
-    trained, buffers = found.parameters.vector[:6], found.parameters.vector[6:]
+    trained, buffers = found.update[:6], found.update[6:]
     np.testing.assert_allclose(trained, VECTOR[:6] * 4.0 / 55**0.5, rtol=1e-5)
     np.testing.assert_allclose(buffers, VECTOR[6:] * 6.0 / 230**0.5, rtol=1e-5)
     assert found.norms.trained == pytest.approx(55**0.5, rel=1e-5)  # as it was sent
@@ -280,3 +288,48 @@ def test_usual_is_the_median_over_the_rounds_of_each_rounds_median():
     assert median_norms([Norms(1, 4), Norms(2, 5), Norms(30, 60)]) == Norms(2, 5)
     bound = UpdateBound(2.0, "refuse", (Norms(1, 1), Norms(9, 2), Norms(2, 3)), {"a": 1})
     assert bound.limit("a") == Norms(4, 4)
+
+
+def test_a_variance_is_negative_by_what_it_becomes_and_not_by_the_update():
+    # from 3 by −2 is 1; from 0 by −2 is −2
+    given = Parameters(np.full(10, 3, np.float32), np.int64([0]))
+    made = {UPDATE: np.full(10, -2, np.float32), COUNTERS: np.int64([0])}
+    check_vectors(made, SCHEMA, given)
+    with pytest.raises(RunError, match="a variance is negative"):
+        check_vectors(made, SCHEMA, GIVEN)
+
+
+SCAFFOLD = WireSchema(SharedPart(SPEC), AlgorithmConfig(name="scaffold"))
+CHANGE = np.arange(6, dtype=np.float32)
+
+
+def test_what_an_algorithm_has_sites_send_is_taken_by_its_name():
+    found = check(update(more={"control-change": CHANGE}), schema=SCAFFOLD)
+    assert found.vectors["control-change"].tolist() == CHANGE.tolist()
+    with pytest.raises(RunError, match="'control-change' is missing"):
+        check(update(), schema=SCAFFOLD)
+    with pytest.raises(RunError, match="'control-change' is not declared"):
+        check(update(more={"control-change": CHANGE}))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (CHANGE[:5], "'control-change' has 5 numbers, expected 6"),
+        (CHANGE.astype(np.float64), "is float64 with 1 dimensions, expected float32"),
+        (np.float32([0, 0, np.nan, 0, 0, 0]), "'control-change' is not finite"),
+    ],
+)
+def test_what_an_algorithm_has_sites_send_is_checked_as_the_update_is(change, words):
+    with pytest.raises(RunError, match=words):
+        check(update(more={"control-change": change}), schema=SCAFFOLD)
+
+
+COUNTED = WireSchema(SharedPart(SPEC), num_known=2)
+
+
+def test_counts_of_known_targets_go_from_0_to_the_sites_weight():
+    assert check(update(more={KNOWN: np.int64([0, 30])}), schema=COUNTED).known.tolist() == [0, 30]
+    for counts in ([0, 31], [-1, 2]):
+        with pytest.raises(RunError, match="a count of known targets is not from 0 to the site's"):
+            check(update(more={KNOWN: np.int64(counts)}), schema=COUNTED)

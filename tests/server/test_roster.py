@@ -18,7 +18,7 @@ class Nodes:
     """A grid of nodes that each answer a query as `answers` says: (site_id, code, reason)."""
 
     texts = {"labels": ["Edema"]}  # noqa: RUF012  # never changed in place
-    spec_digest = "a-digest"
+    schema_digest = "a-digest"
     changed = {}  # noqa: RUF012  # never changed in place
 
     def __init__(self, answers, late=0):
@@ -39,7 +39,7 @@ class Nodes:
         message.metadata.__dict__["_message_id"] = str(node)
         site_id, code, reason = self.answers[node]
         said = "ok" if code == "silent" else code  # until it says it
-        receipt = Receipt(order.run, 0, order.nonce, self.spec_digest, site_id, said, reason)
+        receipt = Receipt(order.run, 0, order.nonce, self.schema_digest, site_id, said, reason)
         receipt = replace(receipt, **self.changed)
         content = RecordDict(
             {
@@ -214,7 +214,7 @@ def test_a_site_with_more_images_than_the_plan_says_is_refused():
 
 
 def test_a_site_with_another_model_is_refused(monkeypatch):
-    monkeypatch.setattr(Nodes, "spec_digest", "another")
+    monkeypatch.setattr(Nodes, "schema_digest", "another")
     with pytest.raises(RunError, match=r"site-00 builds another model; it must run the same"):
         gather({1: ("site-00", "ok", ""), 2: ("site-01", "ok", "")})
 

@@ -19,8 +19,8 @@ from fedcxr.engines.frames import (
     write_arrays,
 )
 from fedcxr.packing import packing_into
-from fedcxr.parameters import Parameters
-from fedcxr.wire import pack_parameters, unpack_parameters, unpack_vectors
+from fedcxr.vectors import VectorSpec
+from fedcxr.wire import VECTORS, arrays_in, pack_vectors, unpack_vectors
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -51,16 +51,22 @@ def carry(line, message, descriptors=()):
 def message_of(*records, text="x"):
     content = RecordDict({"order": ConfigRecord({"run": text}), "result": MetricRecord({"n": 3})})
     for number, record in enumerate(records):
-        content["parameters" if number == 0 else f"more-{number}"] = record
+        content[VECTORS if number == 0 else f"more-{number}"] = record
     return Message(content, dst_node_id=5, message_type="train", group_id="7")
 
 
 def arrays(value, size=10):
-    return pack_parameters(Parameters(np.full(size, value, np.float32), np.int64([1, 2])))
+    return pack_vectors({"vector": np.full(size, value, np.float32), "counters": np.int64([1, 2])})
+
+
+def vector_in(record):
+    dtypes = {"vector": "<f4", "counters": "<i8"}
+    declared = {n: VectorSpec(dtype, *record[n].shape) for n, dtype in dtypes.items()}
+    return unpack_vectors(record, declared)["vector"]
 
 
 def vector_of(message):
-    return unpack_parameters(message.content).vector
+    return vector_in(arrays_in(message.content))
 
 
 def test_a_message_arrives_as_it_was_sent(line):
@@ -71,10 +77,10 @@ def test_a_message_arrives_as_it_was_sent(line):
     assert got.content["order"] == sent.content["order"]
     assert got.content["result"] == sent.content["result"]
     np.testing.assert_array_equal(vector_of(got), np.full(10, 1.5, np.float32))
-    record = got.content["parameters"]
+    record = got.content[VECTORS]
     assert list(record) == ["vector", "counters"]
     for key, array in record.items():
-        original = sent.content["parameters"][key]
+        original = sent.content[VECTORS][key]
         assert (array.dtype, array.shape, array.stype) == (
             original.dtype,
             original.shape,
@@ -99,7 +105,7 @@ def test_an_error_message_passes(line):
 def test_arrays_of_several_megabytes_arrive_whole(line):
     rng = np.random.default_rng(0)
     vector = rng.normal(size=1_000_000).astype(np.float32)
-    record = pack_parameters(Parameters(vector, np.int64([])))
+    record = pack_vectors({"vector": vector, "counters": np.int64([])})
     np.testing.assert_array_equal(vector_of(carry(line, message_of(record)).message), vector)
 
 
@@ -107,15 +113,14 @@ def test_an_empty_array_arrives(line):
     assert vector_of(carry(line, message_of(arrays(0.0, size=0))).message).shape == (0,)
     bare = ArrayRecord({"none": Array(dtype="float32", shape=(0,), stype="raw", data=b"")})
     got = carry(line, message_of(bare)).message
-    assert bytes(got.content["parameters"]["none"].data) == b""
+    assert bytes(got.content[VECTORS]["none"].data) == b""
 
 
 def test_several_records_keep_their_names_and_values(line):
     got = carry(line, message_of(arrays(1.0, size=3), arrays(2.0))).message
-    assert sorted(arrays_of(got)) == ["more-1", "parameters"]
-    assert (
-        vector_of(Message(RecordDict({"parameters": got.content["more-1"]}), 1, "train"))[0] == 2.0
-    )
+    assert sorted(arrays_of(got)) == ["more-1", VECTORS]
+    assert vector_in(got.content[VECTORS]).tolist() == [1.0] * 3
+    assert vector_in(got.content["more-1"]).tolist() == [2.0] * 10
 
 
 def test_every_array_starts_at_a_multiple_of_64_bytes():
@@ -187,13 +192,13 @@ def test_arrays_packed_in_another_order_than_they_are_sent_in_arrive_whole():
     write_arrays(arrays_of(sent), block)
     got = message_of()
     attach_arrays(got, listed, block)
-    assert unpack_vectors(got.content["parameters"]).vector.tolist() == [2.0, 2.0, 2.0]
-    assert unpack_vectors(got.content["more-1"]).vector.tolist() == [1.0, 1.0, 1.0]
+    assert vector_in(got.content[VECTORS]).tolist() == [2.0, 2.0, 2.0]
+    assert vector_in(got.content["more-1"]).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_what_does_not_fit_the_block_is_packed_as_bytes():
     block = np.zeros(100, np.uint8)
     with packing_into(block):
         sent = message_of(arrays(1.5))
-    assert isinstance(sent.content["parameters"]["vector"].data, bytes)
+    assert isinstance(sent.content[VECTORS]["vector"].data, bytes)
     assert vector_of(sent)[0] == 1.5

@@ -12,14 +12,14 @@ from flwr.clientapp import ClientApp
 
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import LocalGrid, local_grid
-from fedcxr.parameters import Parameters
+from fedcxr.packing import unpack_array
 from fedcxr.wire import (
     OK,
     OUT_OF_MEMORY,
-    PARAMETERS,
     RECEIPT,
-    pack_parameters,
-    unpack_parameters,
+    VECTORS,
+    arrays_in,
+    pack_vectors,
 )
 from server.exchange import ExchangeLimits, exchange
 
@@ -46,18 +46,13 @@ def echo_app():
         if what == "killed" and first_time():
             os.kill(os.getpid(), signal.SIGKILL)
         if what == "large":
-            vector = np.zeros(100_000, np.float32)
-            return Message(
-                RecordDict({PARAMETERS: pack_parameters(Parameters(vector, np.int64([])))}),
-                reply_to=message,
-            )
+            large = pack_vectors({"vector": np.zeros(100_000, np.float32)})
+            return Message(RecordDict({VECTORS: large}), reply_to=message)
         if what == "write":
-            got = unpack_parameters(message.content)
-            got.vector[:] = 0
-        got = unpack_parameters(message.content)
-        sent = Parameters(got.vector * np.float32(2), got.counters)
+            vector_in(message)[:] = 0
+        sent = {"vector": vector_in(message) * np.float32(2)}
         said = {"pid": os.getpid(), "partition": int(context.node_config["partition-id"])}
-        content = RecordDict({"said": ConfigRecord(said), PARAMETERS: pack_parameters(sent)})
+        content = RecordDict({"said": ConfigRecord(said), VECTORS: pack_vectors(sent)})
         return Message(content, reply_to=message)
 
     @app.query()
@@ -66,6 +61,10 @@ def echo_app():
         return Message(RecordDict({"said": ConfigRecord(said)}), reply_to=message)
 
     return app
+
+
+def vector_in(message):
+    return unpack_array(arrays_in(message.content)["vector"], "<f4")
 
 
 def crowded(message):
@@ -77,7 +76,7 @@ def crowded(message):
         time.sleep(0.3)
         code = OUT_OF_MEMORY if len(list(place.glob("*.busy"))) > 1 else OK
         content = RecordDict({RECEIPT: ConfigRecord({"code": code})})
-        content[PARAMETERS] = message.content[PARAMETERS]
+        content[VECTORS] = message.content[VECTORS]
         return Message(content, reply_to=message)
     finally:
         mine.unlink()
@@ -101,12 +100,12 @@ ECHO = AppRef(__name__, "echo_app")
 
 
 def arrays_of(value):
-    return pack_parameters(Parameters(np.full(4, value, np.float32), np.int64([])))
+    return pack_vectors({"vector": np.full(4, value, np.float32)})
 
 
 def round_of(grid, arrays, nodes, do="echo", deadline_s=30.0):
     def maker(node):
-        content = {"order": ConfigRecord({"do": do}), PARAMETERS: arrays}
+        content = {"order": ConfigRecord({"do": do}), VECTORS: arrays}
         return lambda: Message(RecordDict(content), dst_node_id=node, message_type="train")
 
     orders = [(f"site-{node}", maker(node)) for node in nodes]
@@ -114,7 +113,7 @@ def round_of(grid, arrays, nodes, do="echo", deadline_s=30.0):
 
 
 def values(replies):
-    return [float(unpack_parameters(r.message.content).vector[0]) for r in replies]
+    return [float(vector_in(r.message)[0]) for r in replies]
 
 
 def said(replies, key):
@@ -141,7 +140,7 @@ def test_nodes_are_numbered_from_1():
 
 def test_an_order_that_is_cancelled_is_not_done_any_more():
     grid = LocalGrid(ECHO, 2, 1)
-    content = RecordDict({"order": ConfigRecord({"do": "echo"}), PARAMETERS: arrays_of(1.0)})
+    content = RecordDict({"order": ConfigRecord({"do": "echo"}), VECTORS: arrays_of(1.0)})
     first, second = grid.push_messages(
         [grid.create_message(content, "train", node, "1") for node in (1, 2)]
     )
@@ -153,7 +152,7 @@ def test_an_order_that_is_cancelled_is_not_done_any_more():
 
 def test_flowers_own_way_of_asking_stops_at_its_timeout():
     grid = LocalGrid(ECHO, 2, 1)
-    content = RecordDict({"order": ConfigRecord({"do": "echo"}), PARAMETERS: arrays_of(1.0)})
+    content = RecordDict({"order": ConfigRecord({"do": "echo"}), VECTORS: arrays_of(1.0)})
     messages = [grid.create_message(content, "train", 1, "1")]
     assert list(grid.send_and_receive(messages, timeout=0.0)) == []
 
@@ -171,7 +170,7 @@ def test_a_name_of_something_else_is_no_app():
 
 def test_flowers_own_way_of_asking_works():
     grid = LocalGrid(ECHO, 2, 1)
-    content = RecordDict({"order": ConfigRecord({"do": "echo"}), PARAMETERS: arrays_of(1.0)})
+    content = RecordDict({"order": ConfigRecord({"do": "echo"}), VECTORS: arrays_of(1.0)})
     messages = [grid.create_message(content, "train", node, "1") for node in (1, 2)]
     replies = list(grid.send_and_receive(messages))
     assert sorted(r.content["said"]["partition"] for r in replies) == [0, 1]
@@ -214,7 +213,7 @@ def test_two_workers_survive_a_death_and_a_standstill_and_leave_no_process():
 
         # a reply that does not fit the room for it comes all the same
         large = round_of(grid, arrays_of(1.0), [1], do="large")
-        assert unpack_parameters(large[0].message.content).vector.shape == (100_000,)
+        assert vector_in(large[0].message).shape == (100_000,)
 
         # the parameters are every worker's: none may write into them
         written = round_of(grid, arrays_of(1.0), [1], do="write")

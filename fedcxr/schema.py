@@ -1,0 +1,118 @@
+"""What a task has server and sites exchange: derived on both sides, and compared by its digest.
+
+Nothing that is not declared here passes in either direction.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from fedcxr.algorithms.protocol import Algorithm
+from fedcxr.chain import UPDATE, Chain, chain_of
+from fedcxr.codecs import Codec
+from fedcxr.config.algorithm import AlgorithmConfig
+from fedcxr.config.task import SiteTask
+from fedcxr.parameters import ParameterSpec
+from fedcxr.section import Section
+from fedcxr.shared_part import SharedPart
+from fedcxr.vectors import Declared, VectorSpec
+
+VECTOR = "vector"
+COUNTERS = "counters"
+KNOWN = "known-targets"
+"""Of each label the training targets that are known, counted at the site."""
+
+
+@dataclass(frozen=True)  # no slots: cached_property keeps its value in the instance
+class WireSchema:
+    """The model's layout, what of it is shared, and every vector that crosses."""
+
+    shared: SharedPart
+    algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
+    chain: Chain = field(default_factory=Chain)
+    num_known: int = 0
+    """Labels whose known training targets a site counts and sends; 0 = it sends no such count."""
+
+    @property
+    def spec(self) -> ParameterSpec:
+        """The layout of the whole model."""
+        return self.shared.whole
+
+    @cached_property
+    def rules(self) -> Algorithm:
+        """What the algorithm does."""
+        return self.algorithm.algorithm
+
+    @cached_property
+    def parameters(self) -> Section:
+        """The algorithm's own parameters."""
+        return self.algorithm.parameters
+
+    @property
+    def size(self) -> int:
+        """T: the trainable numbers that are shared."""
+        return self.shared.spec.num_trainable
+
+    @cached_property
+    def model(self) -> Declared:
+        """The whole model, as an order to evaluate carries it."""
+        return {
+            VECTOR: VectorSpec("<f4", self.spec.num_float),
+            COUNTERS: VectorSpec("<i8", self.spec.num_counters),
+        }
+
+    @cached_property
+    def order(self) -> Declared:
+        """What an order to train carries."""
+        return {**self.model, **self._own(self.rules.to_sites)}
+
+    @cached_property
+    def made(self) -> Declared:
+        """What a training makes for the server, before the chain."""
+        spec = self.shared.spec
+        declared = {
+            UPDATE: VectorSpec("<f4", spec.num_float),
+            COUNTERS: VectorSpec("<i8", spec.num_counters),
+            **self._own(self.rules.from_sites),
+        }
+        if self.num_known:
+            declared[KNOWN] = VectorSpec("<i8", self.num_known)
+        return declared
+
+    @cached_property
+    def reply(self) -> Declared:
+        """What a reply to an order to train carries."""
+        return self.chain.declare(self.made, self.shared.spec)
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of all of it: equal where and only where both sides mean the same."""
+        text = json.dumps([self.spec.to_json(), sorted(self.shared.private)])
+        for declared in (self.order, self.reply):
+            rows = [[name, spec.dtype, spec.length] for name, spec in declared.items()]
+            text += json.dumps(sorted(rows))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _own(self, names: Sequence[str]) -> dict[str, VectorSpec]:
+        return {name: VectorSpec("<f4", self.size) for name in names}
+
+
+def schema_of(task: SiteTask, spec: ParameterSpec) -> WireSchema:
+    """Return the schema of a run.
+
+    Args:
+        task: what the sites are told.
+        spec: the layout of the task's model.
+    """
+    private = task.algorithm.algorithm.private(spec.names)
+    if task.batch_norm == "local":
+        kinds = zip(spec.names, spec.kinds, strict=True)
+        private |= {name for name, kind in kinds if kind != "trainable"}
+    return WireSchema(
+        SharedPart(spec, private),
+        task.algorithm,
+        chain_of(Codec(task.codec, task.topk)),
+        num_known=len(task.labels) if task.counts_known else 0,
+    )

@@ -1,0 +1,87 @@
+"""The orders of a round: who is asked, and the message for each."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+from flwr.app import ArrayRecord, Message, RecordDict
+
+from fedcxr.schema import WireSchema
+from fedcxr.wire import ORDER, VECTORS, Order, pack_order
+from server.cohort import draw_cohort
+
+Orders = list[tuple[str, Callable[[], Message]]]
+"""(site_id, maker of its message), in the order in which replies are taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """What stays the same over all rounds."""
+
+    run: str
+    task: str
+    """`SiteTask` as JSON."""
+    schema: WireSchema
+    seed: int
+    node_by_site: Mapping[str, int]
+    most_examples: Mapping[str, int]
+    """Training images of each site in the plan; no site may weigh more."""
+    fraction: float
+    quorum: float
+    threads: int
+    """Of each client."""
+    norm_factor: float | None = None
+    """How many times as long as usual an update may be."""
+    norm_policy: Literal["refuse", "clip"] = "refuse"
+    advice: str = ""
+    """How to go on where too few sites answered, for a reader."""
+
+
+@dataclass(slots=True)
+class OrderBook:
+    """Makes orders, and knows those that were not answered yet."""
+
+    federation: Federation
+    learning_rate: float = 0.0
+    open: dict[str, Order] = field(default_factory=dict)
+    """By site, the order that it was sent and has not answered."""
+
+    def cohort(self, round_num: int) -> list[str]:
+        """Return the sites that take part in a round, those with most images first.
+
+        Replies are added in this order, so a long one must not be waited for at the end, nor stand
+        between short ones.
+        """
+        sites = self.federation
+        drawn = draw_cohort(list(sites.node_by_site), sites.fraction, sites.seed, round_num)
+        return sorted(drawn, key=lambda site_id: (-sites.most_examples[site_id], site_id))
+
+    def orders(
+        self, kind: str, site_ids: Sequence[str], round_num: int, arrays: ArrayRecord
+    ) -> Orders:
+        """Return each site with the maker of its message; all share one record of arrays."""
+        self.open = {}
+        return [
+            (site_id, partial(self._make, kind, site_id, round_num, arrays)) for site_id in site_ids
+        ]
+
+    def _make(self, kind: str, site_id: str, round_num: int, arrays: ArrayRecord) -> Message:
+        sites = self.federation
+        order = Order(
+            sites.run,
+            round_num,
+            secrets.token_hex(16),
+            sites.schema.digest,
+            sites.task,
+            self.learning_rate,
+            sites.threads,
+        )
+        self.open[site_id] = order
+        return Message(
+            RecordDict({ORDER: pack_order(order), VECTORS: arrays}),
+            dst_node_id=sites.node_by_site[site_id],
+            message_type=kind,
+            group_id=str(round_num),
+        )

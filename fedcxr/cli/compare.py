@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedcxr.cli import options as o
-from fedcxr.cli.flags import COMPARE_KEYS, KEYS, config_from_flags
-from fedcxr.cli.signature import takes_flags
+from fedcxr.cli.flags import FLAGS, config_from_flags, takes_flags
 from fedcxr.cli.trainings_display import TrainingsDisplay
 from fedcxr.collector import collector_paused
 from fedcxr.engines.fork_server import fork_server
@@ -34,7 +33,7 @@ def compare(
         typer.Option("--arm", help="NAME=FILE: one more arm, a YAML file over the federation's."),
     ] = None,
     quiet: o.Quiet = False,
-    **flags: Any,  # noqa: ANN401  # each flag's own type is in `options`
+    **flags: Any,  # noqa: ANN401  # each flag's own type is its key's
 ) -> None:
     """Compare federated with centralized and local training on the same held-out patients.
 
@@ -108,4 +107,4 @@ def _told(found: dict[str, Any], *, signed: bool = False) -> str:
     return f"{value:{form}}{told}"
 
 
-takes_flags(compare, [*KEYS, *COMPARE_KEYS])
+takes_flags(compare, FLAGS)

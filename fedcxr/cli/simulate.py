@@ -3,8 +3,7 @@
 from typing import Any
 
 from fedcxr.cli import options as o
-from fedcxr.cli.flags import KEYS, config_from_flags
-from fedcxr.cli.signature import takes_flags
+from fedcxr.cli.flags import RUN_FLAGS, config_from_flags, takes_flags
 from fedcxr.collector import collector_paused
 from fedcxr.cores import cores
 from fedcxr.engines.fork_server import fork_server
@@ -15,7 +14,7 @@ def simulate(
     config: o.ConfigFile = None,
     settings: o.Settings = None,
     quiet: o.Quiet = False,
-    **flags: Any,  # noqa: ANN401  # each flag's own type is in `options`
+    **flags: Any,  # noqa: ANN401  # each flag's own type is its key's
 ) -> None:
     """Train a federation of simulated hospitals and write its report.
 
@@ -37,4 +36,4 @@ def simulate(
     print_outcome(run.path, run.summary)
 
 
-takes_flags(simulate, KEYS)
+takes_flags(simulate, RUN_FLAGS)

@@ -1,17 +1,21 @@
 """How the server runs the rounds and judges the global model."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from fedcxr.config.flag import Flag
 from fedcxr.config.section import Section
+
+BatchNorm = Literal["average", "local", "frozen"]
+Codec = Literal["none", "fp16", "int8", "topk"]
 
 
 class ServerConfig(Section):
     """Rounds, cohort, waits and intervals."""
 
-    rounds: PositiveInt = 10
-    fraction: float = Field(default=1.0, gt=0.0, le=1.0)
+    rounds: Annotated[PositiveInt, Flag("Communication rounds.")] = 10
+    fraction: Annotated[float, Flag("Share of sites a round.")] = Field(default=1.0, gt=0.0, le=1.0)
     """Share of the sites in each round's cohort; at least one."""
     quorum: float = Field(default=0.5, gt=0.0, le=1.0)
     """Share of the cohort that must answer rightly, or the run stops."""
@@ -25,12 +29,14 @@ class ServerConfig(Section):
     none = however long."""
     norm_policy: Literal["refuse", "clip"] = "refuse"
     """What becomes of a longer one: it does not count, or it is shortened to the limit."""
-    batch_norm: Literal["average", "local", "frozen"] = "average"
+    batch_norm: Annotated[BatchNorm, Flag()] = "average"
     """Batch-norm statistics: averaged with the rest, kept at each site, or never changed."""
-    codec: Literal["none", "fp16", "int8", "topk"] = "none"
+    codec: Annotated[Codec, Flag("Of updates: {choices}.")] = "none"
     """How a site's update travels to the server. All but `none` lose something, which the site
     keeps and adds to its next update (error feedback)."""
-    topk: float = Field(default=0.05, gt=0.0, le=1.0)
+    topk: Annotated[float, Flag("Share of numbers that topk sends.")] = Field(
+        default=0.05, gt=0.0, le=1.0
+    )
     """Codec `topk`: share of the trainable numbers that is sent."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Patient resamples behind each 95 % interval."""

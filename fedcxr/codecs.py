@@ -14,14 +14,14 @@ Stich et al. 2018, "Sparsified SGD with memory" (top-k).
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.config.server import CodecName
 from fedcxr.parameters import ParameterSpec
 
-CodecName = Literal["none", "fp16", "int8", "topk"]
 Arrays = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float32]
 

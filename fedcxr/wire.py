@@ -13,7 +13,8 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from fedcxr.codecs import DTYPES, CodecName, Encoded
+from fedcxr.codecs import DTYPES, Encoded
+from fedcxr.config.server import CodecName
 from fedcxr.errors import RunError
 from fedcxr.packing import pack_array, unpack_array
 from fedcxr.parameters import Parameters

@@ -15,13 +15,13 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
 from fedcxr.codecs import Codec
+from fedcxr.config.server import NormPolicy
 from fedcxr.errors import QuorumError, RunError
 from fedcxr.parameters import Parameters, ParameterSpec
 from fedcxr.wire import ORDER, PARAMETERS, Order, pack_order, pack_parameters, unpack_vectors
@@ -54,7 +54,7 @@ class Federation:
     codec: Codec = field(default_factory=Codec)
     norm_factor: float | None = None
     """How many times as long as usual an update may be."""
-    norm_policy: Literal["refuse", "clip"] = "refuse"
+    norm_policy: NormPolicy = "refuse"
     advice: str = ""
     """How to go on where too few sites answered, for a reader."""
 

@@ -14,6 +14,9 @@ from pydantic import (
 from fedcxr.config.flag import Flag
 from fedcxr.config.section import Section
 
+Dtype = Literal["fp32", "bf16"]
+"""Of the arithmetic that trains."""
+
 
 class EngineConfig(Section):
     """The machinery; none of it changes the result except precision and threads."""
@@ -31,7 +34,7 @@ class EngineConfig(Section):
     bits."""
     device: Annotated[str, Flag("auto, cpu, cuda, cuda:N.")] = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
-    precision: Annotated[Literal["auto", "fp32", "bf16"], Flag()] = "auto"
+    precision: Annotated[Literal["auto", Dtype], Flag()] = "auto"
     """`auto` = the fastest pair of dtype and memory layout, by a probe kept per machine."""
     compile: Annotated[bool, Flag("torch.compile: minutes first, faster after.")] = False
     """Compile the network with `torch.compile` before training: minutes that only pay in long runs.

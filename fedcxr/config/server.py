@@ -8,7 +8,8 @@ from fedcxr.config.flag import Flag
 from fedcxr.config.section import Section
 
 BatchNorm = Literal["average", "local", "frozen"]
-Codec = Literal["none", "fp16", "int8", "topk"]
+CodecName = Literal["none", "fp16", "int8", "topk"]
+NormPolicy = Literal["refuse", "clip"]
 
 
 class ServerConfig(Section):
@@ -27,11 +28,11 @@ class ServerConfig(Section):
     norm_factor: float | None = Field(default=10.0, gt=1.0)
     """How many times as long as usual a site's update may be, by the medians of the rounds before;
     none = however long."""
-    norm_policy: Literal["refuse", "clip"] = "refuse"
+    norm_policy: NormPolicy = "refuse"
     """What becomes of a longer one: it does not count, or it is shortened to the limit."""
     batch_norm: Annotated[BatchNorm, Flag()] = "average"
     """Batch-norm statistics: averaged with the rest, kept at each site, or never changed."""
-    codec: Annotated[Codec, Flag("Of updates: {choices}.")] = "none"
+    codec: Annotated[CodecName, Flag("Of updates: {choices}.")] = "none"
     """How a site's update travels to the server. All but `none` lose something, which the site
     keeps and adds to its next update (error feedback)."""
     topk: Annotated[float, Flag("Share of numbers that topk sends.")] = Field(

@@ -6,13 +6,14 @@ path: a site knows its own data.
 
 import json
 from functools import lru_cache
-from typing import Literal
 
 from pydantic import Field, ValidationError
 
 from fedcxr.config.data import BlankPolicy, LabelPolicy
+from fedcxr.config.engine import Dtype
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.section import Section
+from fedcxr.config.server import BatchNorm, CodecName
 from fedcxr.config.train import TrainConfig
 from fedcxr.errors import ConfigError
 
@@ -38,10 +39,10 @@ class SiteTask(Section):
     policy: PolicyConfig
     model: ModelConfig
     train: TrainConfig
-    batch_norm: Literal["average", "local", "frozen"]
-    codec: Literal["none", "fp16", "int8", "topk"]
+    batch_norm: BatchNorm
+    codec: CodecName
     topk: float = Field(gt=0.0, le=1.0)
-    dtype: Literal["fp32", "bf16"]
+    dtype: Dtype
     channels_last: bool
     compile: bool
     device: str

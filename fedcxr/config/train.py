@@ -7,6 +7,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from fedcxr.config.flag import Flag
 from fedcxr.config.section import Section
 
+NormalizationKind = Literal["preset", "image", "pooled"]
+
 
 class AugmentConfig(Section):
     """Random views of a training image; all zero or off = none."""
@@ -37,7 +39,7 @@ class TrainConfig(Section):
     lr_schedule: Literal["constant", "cosine"] = "constant"
     """`cosine` lowers the rate over the rounds to a twentieth of its start."""
     augment: AugmentConfig = AugmentConfig()
-    normalization: Annotated[Literal["preset", "image", "pooled"], Flag()] = "preset"
+    normalization: Annotated[NormalizationKind, Flag()] = "preset"
     """`preset`: `mean` and `std` below; `image`: each image's own; `pooled`: over all sites."""
     mean: float = Field(default=0.449, ge=0.0, le=1.0)
     """Of pixels in [0, 1]: the mean of ImageNet's three channel means."""

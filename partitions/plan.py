@@ -17,7 +17,7 @@ from fedcxr.data.readers.tables import paused_collector
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import ArtefactError, DataError
-from partitions.assign import Assignment, Patients, assign, scheme_parameters
+from partitions.assign import assign, scheme_parameters
 from partitions.held_out import describe_test_set
 from partitions.minimum import meet_minimum
 from partitions.patient_table import count_by_patient, majority
@@ -33,6 +33,7 @@ from partitions.plan_folder import (
 )
 from partitions.plan_writer import write_plan
 from partitions.record_table import take, tokenise
+from partitions.scheme import Assignment, Patients
 from partitions.splits import TEST, TRAIN, VAL, site_validation, split_globally
 from partitions.summary import SiteSummary
 

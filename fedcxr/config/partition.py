@@ -15,7 +15,7 @@ from fedcxr.config.flag import Flag
 from fedcxr.config.paths import PathText
 from fedcxr.config.section import Section
 
-Scheme = Literal[
+SchemeName = Literal[
     "iid", "dirichlet", "quantity", "by-attribute", "by-source", "hospitals", "sites-file"
 ]
 
@@ -31,7 +31,7 @@ class PartitionConfig(Section):
     ] = None
     """A partition folder made before, used as it is."""
     clients: Annotated[PositiveInt, Flag("Number of sites.")] = Field(default=5, le=10_000)
-    scheme: Annotated[Scheme, Flag()] = "iid"
+    scheme: Annotated[SchemeName, Flag()] = "iid"
     alpha: Annotated[
         PositiveFloat,
         Flag("Dirichlet: small = uneven labels.", chooses=("scheme", "dirichlet")),

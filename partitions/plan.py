@@ -28,9 +28,9 @@ from partitions.plan_folder import (
     TEST_CSV,
     VAL_CSV,
     PartitionPlan,
-    read_plan,
     site_file,
 )
+from partitions.plan_reader import read_plan
 from partitions.plan_writer import write_plan
 from partitions.record_table import take, tokenise
 from partitions.scheme import Assignment, Patients
@@ -106,11 +106,7 @@ def make_partition(
         }
         assignment = decision.assignment
         holds = dict(zip(assignment.site_ids, assignment.holds, strict=True))
-        digest = write_plan(out, head, tables, holds)
-    plan = read_plan(out)
-    if plan.digest != digest:
-        raise ArtefactError(f"{out}: holds another partition. Name a new folder, or reuse it.")
-    return plan
+        return write_plan(out, head, tables, holds)
 
 
 def _head(dataset: DataSet, config: PartitionConfig, seed: int) -> dict[str, Any]:

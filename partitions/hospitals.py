@@ -97,9 +97,9 @@ def assign_hospitals(
         )
     counts = np.bincount(strata, minlength=len(STRATA))
     if not counts.all():
-        told = ", ".join(f"{name} {count}" for name, count in zip(STRATA, counts, strict=True))
+        found = ", ".join(f"{name} {count}" for name, count in zip(STRATA, counts, strict=True))
         raise ConfigError(
-            f"partition.scheme=hospitals: the patients to share are {told}, and each kind is "
+            f"partition.scheme=hospitals: the patients to share are {found}, and each kind is "
             f"needed (AP and PA projections or {DEVICES!r}, and positive labels, tell them apart). "
             f"Name another --scheme."
         )

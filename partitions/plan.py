@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.collector import paused_collector
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.leaks import refuse_shared_patients
-from fedcxr.data.readers.tables import paused_collector
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import ArtefactError, DataError

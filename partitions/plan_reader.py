@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from fedcxr.collector import paused_collector
 from fedcxr.data.cache.writer import sha256_of
-from fedcxr.data.readers.tables import paused_collector
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import DataError, LeakError, some
 from partitions.patients import prove_disjoint

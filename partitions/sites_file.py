@@ -57,10 +57,10 @@ def assign_by_file(
     patient_ids = [normal_id(patient_id) for patient_id in patient_ids]
     forgotten = [patient_id for patient_id in patient_ids if patient_id not in site_of]
     if forgotten:
-        strangers = len(site_of) - (len(patient_ids) - len(forgotten))
+        unused = len(site_of) - (len(patient_ids) - len(forgotten))
         raise DataError(
             f"{csv_path}: {len(forgotten)} of {len(patient_ids)} patients to share are not in the "
-            f"file: {some([shown_id(p) for p in forgotten])} (hashed), and {strangers} of its "
+            f"file: {some([shown_id(p) for p in forgotten])} (hashed), and {unused} of its "
             f"patients are not among them. Add the missing ones by the data set's names: "
             f"patient00001 in CheXpert, 1 in NIH ChestX-ray14, and with the source before them "
             f"where data sets are joined (chexpert/patient00001)."

@@ -8,10 +8,10 @@ validation images included, and the targets stay uncounted, with the reason besi
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fedcxr.collector import paused_collector
 from fedcxr.config.task import PolicyConfig
 from fedcxr.data.labels import count_states
 from fedcxr.data.policies import count_targets, train_targets
-from fedcxr.data.readers.tables import paused_collector
 from partitions.plan import PartitionPlan
 
 Counts = Mapping[str, Mapping[str, int]]

@@ -105,7 +105,7 @@ def _table(plan: "PartitionPlan") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    parameters = [f"{n} {plan.parameters[n]}" for n in _told(plan.parameters)]
+    parameters = [f"{n} {plan.parameters[n]}" for n in _distinguishing(plan.parameters)]
     title = ", ".join([f"{plan.source}: {plan.scheme}", *parameters, f"seed {plan.seed}"])
     table = Table(title=Text(title), title_justify="left", header_style="bold")
     has_groups = any(site.holds for site in plan.sites)
@@ -124,7 +124,7 @@ def _table(plan: "PartitionPlan") -> "Table":
     return table
 
 
-def _told(parameters: dict[str, Any]) -> list[str]:
+def _distinguishing(parameters: dict[str, Any]) -> list[str]:
     """Return the parameters that tell partitions of one scheme apart."""
     names = ("alpha", "exponent", "attribute", "folds", "fold", "min_images", "min_positives")
     return [n for n in names if n in parameters and not (n.startswith("min") and not parameters[n])]

@@ -73,7 +73,7 @@ def prepare(
         raise typer.Exit(StoppedError.exit_code) from err
     finally:
         display.close()
-    _tell(cache, dataset, config, display)
+    _print_result(cache, dataset, config, display)
 
 
 def _make(
@@ -140,8 +140,8 @@ class Display:
         now = time.monotonic()
         if now - self._printed >= PLAIN_EVERY_S:
             self._printed = now
-            told = f"{PHASES[phase]}: {done} of {total}  {self.speed(done, total)}"
-            print(told.rstrip(), file=sys.stderr, flush=True)
+            line = f"{PHASES[phase]}: {done} of {total}  {self.speed(done, total)}"
+            print(line.rstrip(), file=sys.stderr, flush=True)
 
     def speed(self, done: int, total: int) -> str:
         """Return images a second and time left of the phase, empty while unknown."""
@@ -192,7 +192,9 @@ def _display() -> Display:
     return Bar() if sys.stderr.isatty() else Display()
 
 
-def _tell(cache: "Cache", dataset: "DataSet", config: "ExperimentConfig", display: Display) -> None:
+def _print_result(
+    cache: "Cache", dataset: "DataSet", config: "ExperimentConfig", display: Display
+) -> None:
     """Print what there is now, and the command that uses it."""
     total, size, _ = cache.images.shape
     good, on_disk = total - len(cache.bad), _bytes(cache.images.nbytes)

@@ -24,7 +24,7 @@ from clients.site import simulated
 from clients.train import LocalResult
 from fedcxr import errors
 from fedcxr.codecs import Encoded
-from fedcxr.engines.worker import simulated_context
+from fedcxr.engines.local_worker import simulated_context
 from fedcxr.errors import ConfigError, DataError, FedCxrError, RecordError, RunError
 from fedcxr.parameters import Parameters
 from fedcxr.training import loop

@@ -12,7 +12,7 @@ from clients.site import open_site, simulated
 from clients.state import read_state
 from clients.train import start_from, train_order
 from clients.worker import worker_for
-from fedcxr.engines.worker import simulated_context
+from fedcxr.engines.local_worker import simulated_context
 from fedcxr.errors import RunError
 from fedcxr.parameters import extract
 from fedcxr.wire import (

@@ -13,7 +13,7 @@ from clients.train import train_order
 from clients.update import encode_update
 from clients.worker import worker_for
 from fedcxr.codecs import DTYPES, Encoded, decode
-from fedcxr.engines.worker import simulated_context
+from fedcxr.engines.local_worker import simulated_context
 from fedcxr.errors import ArtefactError, RunError
 from fedcxr.parameters import Parameters, ParameterSpec, extract
 from fedcxr.wire import (

@@ -6,6 +6,7 @@ changes nothing.
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,6 +83,27 @@ def config_from_flags(
                 "leave one of the two out."
             )
     return load_config(preset, file, given, settings)
+
+
+def flags_from(config: ExperimentConfig, names: Iterable[str]) -> list[str]:
+    """Return the words that give a configuration's values of some flags; none and off have none.
+
+    >>> from fedcxr.config.load import check_config
+    >>> flags_from(check_config({"data": {"labels": ["Edema", "Mass"]}}), ["views", "labels"])
+    ['--views', 'frontal', '--labels', 'Edema,Mass']
+    """
+    words = []
+    for flagged in (FLAGS[name] for name in names):
+        value = attrgetter(flagged.key)(config)
+        flag = flagged.name.partition("/")[0]
+        if flagged.type is bool:
+            words += [flag] * value
+        elif isinstance(value, tuple):
+            for one in value if flagged.is_repeated else [",".join(map(str, value))]:
+                words += [flag, one]
+        elif value is not None:
+            words += [flag, str(value)]
+    return words
 
 
 def _type_of(flagged: FlaggedKey) -> Any:  # noqa: ANN401  # a type for typer, such as int | None

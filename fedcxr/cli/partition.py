@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedcxr.cli.flags import PARTITION_FLAGS, config_from_flags, takes_flags
+from fedcxr.cli.flags import PARTITION_FLAGS, config_from_flags, flags_from, takes_flags
 from fedcxr.errors import ConfigError
 from fedcxr.filenames import shell_command
 from fedcxr.home import expanded
@@ -142,19 +142,10 @@ def _draw(plan: "PartitionPlan") -> None:
 
 def _command(config: "ExperimentConfig", plan: "PartitionPlan") -> str:
     """Return the command that trains over the partition."""
-    data = config.data
-    words = ["fedcxr", "simulate"]
-    for root in data.roots:
-        words += ["--data", root]
-    if not data.roots:
-        words += ["--set", f"data.synthetic.patients={data.synthetic.patients}"]
-    words += ["--views", data.views]
-    if data.labels is not None:
-        words += ["--labels", ",".join(data.labels)]
-    if data.label_table is not None:
-        words += ["--label-table", data.label_table]
-    if data.follow_links:
-        words.append("--follow-links")
+    words = ["fedcxr", "simulate", *flags_from(config, ("data",))]
+    if not config.data.roots:
+        words += ["--set", f"data.synthetic.patients={config.data.synthetic.patients}"]
+    words += flags_from(config, ("views", "labels", "label_table", "follow_links"))
     return shell_command([*words, "--partition", plan.folder.absolute()])
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcxr.cli import options as o
-from fedcxr.cli.flags import config_from_flags
+from fedcxr.cli.flags import config_from_flags, flags_from
 from fedcxr.errors import StoppedError
 from fedcxr.filenames import shell_command
 from fedcxr.report.wording import png_depth
@@ -228,13 +228,7 @@ def _command(dataset: "DataSet", config: "ExperimentConfig") -> str:
     is_synthetic = (dataset.root / "synthetic.json").is_file()
     if dataset.layout in ("chexpert", "nih14") and not is_synthetic:
         words += ["--preset", dataset.layout]
-    for root in config.data.roots:
-        words += ["--data", root]
-    words += ["--views", config.data.views, "--image-size", str(config.model.image_size)]
-    if config.data.label_table is not None:
-        words += ["--label-table", config.data.label_table]
-    if config.data.follow_links:
-        words.append("--follow-links")
+    words += flags_from(config, ("data", "views", "image_size", "label_table", "follow_links"))
     allowed = config.data.max_bad_fraction
     if allowed != type(config.data)().max_bad_fraction:
         words += ["--set", f"data.max_bad_fraction={allowed:g}"]

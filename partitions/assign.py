@@ -1,60 +1,31 @@
-"""From a scheme's name to the site of every patient: the one place that knows all schemes."""
+"""From a scheme's name to the site of every patient: the registry of the schemes."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.config.partition import PartitionConfig
-from fedcxr.data.records import DataSet
+from fedcxr.config.flag import flagged_keys
+from fedcxr.config.partition import PartitionConfig, SchemeName
 from fedcxr.errors import ConfigError, DataError, FedCxrError
 from fedcxr.seeding import derive_rng
-from partitions.by_attribute import assign_by_attribute, attribute_cells
-from partitions.by_source import assign_by_source
-from partitions.dirichlet import assign_dirichlet, strata_by_rarest
-from partitions.hospitals import assign_hospitals, hospital_strata
-from partitions.iid import assign_iid
-from partitions.patient_table import PatientTable, majority
-from partitions.patients import Grouped
-from partitions.quantity import assign_quantity
-from partitions.sites_file import assign_by_file
+from partitions.by_group import by_attribute, by_source
+from partitions.drawn import dirichlet, iid, quantity
+from partitions.hospitals import hospitals
+from partitions.scheme import Assignment, Patients, Scheme, ToShare
+from partitions.sites_file import by_file
 from partitions.splits import MIN_SITE_PATIENTS
 
-FIXED = ("by-attribute", "by-source", "sites-file")
-"""Schemes that say of each patient where they belong: nobody is moved to meet a minimum."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """Patients given to sites."""
-
-    site_of: NDArray[np.int64]
-    """(P,) of the patients to share, in 0 … S-1."""
-    site_ids: tuple[str, ...]
-    holds: tuple[str, ...]
-    """What each site holds by its scheme, such as `AP` or `inpatient`; blank where nothing can be
-    said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patients:
-    """The patients of a data set, and what schemes may know of them."""
-
-    dataset: DataSet
-    grouped: Grouped
-    table: PatientTable
-    sources: tuple[str, ...]
-    source_of: NDArray[np.int64]
-    """(P,) positions in `sources`."""
-
-    def strata(self) -> NDArray[np.bool_]:
-        """Return what every split is to have its share of, (P, K): labels, and joined sources."""
-        if len(self.sources) < 2:
-            return self.table.positive
-        of_source = self.source_of[:, None] == np.arange(len(self.sources))
-        return np.hstack([self.table.positive, of_source])
+SCHEMES: Mapping[SchemeName, Scheme] = {
+    "iid": Scheme(iid),
+    "dirichlet": Scheme(dirichlet),
+    "quantity": Scheme(quantity),
+    "by-attribute": Scheme(by_attribute, is_fixed=True),
+    "by-source": Scheme(by_source, is_fixed=True),
+    "hospitals": Scheme(hospitals),
+    "sites-file": Scheme(by_file, is_fixed=True),
+}
 
 
 def assign(
@@ -72,66 +43,23 @@ def assign(
         ConfigError: the scheme does not fit the data set or the number of sites.
         DataError: the file of sites is wrong, forgets a patient, or leaves a site almost empty.
     """
-    if config.scheme == "sites-file":
-        ids = [patients.grouped.patient_ids[p] for p in pool.tolist()]
-        site_of, site_ids = assign_by_file(Path(config.sites_file or ""), ids)
-        holds = [""] * len(site_ids)
-    else:
-        site_ids = numbered(config.clients)
-        site_of, holds = _by_scheme(patients, pool, config, seed)
-    assignment = Assignment(site_of, site_ids, tuple(holds))
+    scheme = SCHEMES.get(config.scheme)
+    if scheme is None:
+        raise ConfigError(f"partition.scheme={config.scheme}: there is no such scheme.")
+    rng = derive_rng(seed, "partition", config.scheme, config.clients)
+    assignment = scheme.assign(ToShare(patients, pool, config, rng))
     _check_filled(assignment, config)
     return assignment
 
 
-def numbered(num_sites: int) -> tuple[str, ...]:
-    """Return the ids of so many sites.
-
-    >>> numbered(2)
-    ('site-00', 'site-01')
-    """
-    width = max(2, len(str(num_sites - 1)))
-    return tuple(f"site-{site:0{width}d}" for site in range(num_sites))
-
-
 def scheme_parameters(config: PartitionConfig) -> dict[str, Any]:
-    """Return what the scheme and its splits depend on, as plan.json holds it."""
-    own = {"dirichlet": "alpha", "quantity": "exponent", "by-attribute": "attribute"}
+    """Return what the scheme and its splits depend on, as plan.json holds it; no path."""
     names = ["val_fraction", "test_fraction", "site_val_fraction", "min_images", "min_positives"]
-    names += [own[config.scheme]] if config.scheme in own else []
+    for flagged in flagged_keys(PartitionConfig):
+        if flagged.chooses == ("scheme", config.scheme) and not flagged.is_path:
+            names.append(flagged.key)
     names += [] if config.folds is None else ["folds", "fold"]
     return {name: getattr(config, name) for name in names}
-
-
-def _by_scheme(
-    patients: Patients, pool: NDArray[np.int64], config: PartitionConfig, seed: int
-) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the site of each patient of the pool, and what each site holds."""
-    rng = derive_rng(seed, "partition", config.scheme, config.clients)
-    num_sites, patient_of = config.clients, patients.grouped.patient_of
-    positive = patients.table.positive[pool]
-    nothing = [""] * num_sites
-    match config.scheme:
-        case "iid":
-            return assign_iid(len(pool), num_sites, rng), nothing
-        case "dirichlet":
-            strata = strata_by_rarest(positive)
-            return assign_dirichlet(strata, num_sites, alpha=config.alpha, rng=rng), nothing
-        case "quantity":
-            exponent = config.exponent
-            return assign_quantity(len(pool), num_sites, exponent=exponent, rng=rng), nothing
-        case "by-attribute":
-            cells, name = attribute_cells(patients.dataset, config.attribute), config.attribute
-            return assign_by_attribute(cells, patient_of, pool, num_sites, attribute=name, rng=rng)
-        case "by-source":
-            return assign_by_source(patients.sources, patients.source_of[pool], num_sites, rng)
-        case "hospitals":
-            cells = attribute_cells(patients.dataset, "projection")
-            values, value_of = majority(cells, patient_of, len(patients.table.images))
-            projection = np.array(values)[value_of[pool]]
-            strata = hospital_strata(positive, projection, patients.dataset.labels)
-            return assign_hospitals(strata, num_sites, rng)
-    raise ConfigError(f"partition.scheme={config.scheme}: there is no such scheme.")
 
 
 def _check_filled(assignment: Assignment, config: PartitionConfig) -> None:

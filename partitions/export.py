@@ -26,8 +26,8 @@ from partitions.plan_folder import (
     VAL_CSV,
     PartitionPlan,
     digest_of,
-    read_plan,
 )
+from partitions.plan_reader import read_plan
 from partitions.table import read_table, write_table
 
 SITE_CSV = "site.csv"

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from fedcxr.data.cache.store import Cache
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import ArtefactError, LeakError, some
-from partitions.plan_folder import PartitionPlan
-from partitions.table import read_table
+from partitions.plan_folder import TEST_CSV, VAL_CSV, PartitionPlan, site_file
 
 
 def check_fit(
@@ -61,15 +60,16 @@ def check_key(plan: PartitionPlan, tokens: Tokens) -> None:
 
 def _check_images(plan: PartitionPlan, bad: set[str], digests: Mapping[str, str]) -> None:
     tested: set[str] = set()
-    for file in (plan.test_csv, plan.val_csv, *(plan.site_csv(s.site_id) for s in plan.sites)):
-        ids = [image_id for image_id in read_table(file).image_id if image_id not in bad]
+    for name in (TEST_CSV, VAL_CSV, *(site_file(site.site_id) for site in plan.sites)):
+        file = plan.folder / name
+        ids = [image_id for image_id in plan.table(name).image_id if image_id not in bad]
         missing = [image_id for image_id in ids if image_id not in digests]
         if missing:
             raise ArtefactError(
                 f"{file}: {len(missing)} of its images are not in the data set "
                 f"({some(missing, 3)}). Give the --data it was made from."
             )
-        if file == plan.test_csv:
+        if name == TEST_CSV:
             tested = {digests[image_id] for image_id in ids}
             continue
         copies = [image_id for image_id in ids if digests[image_id] in tested]

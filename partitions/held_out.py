@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.origin import DrawnPart, FoldPart, OfficialPart, TestSet
 from fedcxr.data.records import OfficialSet
-from partitions.assign import Patients
+from partitions.scheme import Patients
 from partitions.splits import LEFT_OUT, TEST
 
 

@@ -16,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.errors import ConfigError
-from partitions.draw import draw_in_turn
+from partitions.by_group import attribute_cells
+from partitions.drawn import draw_in_turn
+from partitions.patient_table import majority
+from partitions.scheme import Assignment, ToShare
 
 STRATA = ("inpatient", "outpatient", "rare")
 KINDS = ("inpatient", "outpatient", "rare disease")
@@ -33,6 +36,17 @@ DEVICES = "Support Devices"
 
 _FITTING_STEPS = 1000
 _FITTED = 1e-12
+
+
+def hospitals(share: ToShare) -> Assignment:
+    """Return three kinds of hospital in turn."""
+    patients = share.patients
+    cells = attribute_cells(patients.dataset, "projection")
+    num_patients = len(patients.table.images)
+    values, value_of = majority(cells, patients.grouped.patient_of, num_patients)
+    projection = np.array(values)[value_of[share.pool]]
+    strata = hospital_strata(share.positive, projection, patients.dataset.labels)
+    return share.to_numbered(*assign_hospitals(strata, share.config.clients, share.rng))
 
 
 def rarest_labels(positive: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -83,9 +97,9 @@ def assign_hospitals(
         )
     counts = np.bincount(strata, minlength=len(STRATA))
     if not counts.all():
-        told = ", ".join(f"{name} {count}" for name, count in zip(STRATA, counts, strict=True))
+        found = ", ".join(f"{name} {count}" for name, count in zip(STRATA, counts, strict=True))
         raise ConfigError(
-            f"partition.scheme=hospitals: the patients to share are {told}, and each kind is "
+            f"partition.scheme=hospitals: the patients to share are {found}, and each kind is "
             f"needed (AP and PA projections or {DEVICES!r}, and positive labels, tell them apart). "
             f"Name another --scheme."
         )

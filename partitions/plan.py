@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.collector import paused_collector
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.leaks import refuse_shared_patients
-from fedcxr.data.readers.tables import paused_collector
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import ArtefactError, DataError
-from partitions.assign import Assignment, Patients, assign, scheme_parameters
+from partitions.assign import assign, scheme_parameters
 from partitions.held_out import describe_test_set
 from partitions.minimum import meet_minimum
 from partitions.patient_table import count_by_patient, majority
@@ -28,11 +28,12 @@ from partitions.plan_folder import (
     TEST_CSV,
     VAL_CSV,
     PartitionPlan,
-    read_plan,
     site_file,
 )
+from partitions.plan_reader import read_plan
 from partitions.plan_writer import write_plan
 from partitions.record_table import take, tokenise
+from partitions.scheme import Assignment, Patients
 from partitions.splits import TEST, TRAIN, VAL, site_validation, split_globally
 from partitions.summary import SiteSummary
 
@@ -105,11 +106,7 @@ def make_partition(
         }
         assignment = decision.assignment
         holds = dict(zip(assignment.site_ids, assignment.holds, strict=True))
-        digest = write_plan(out, head, tables, holds)
-    plan = read_plan(out)
-    if plan.digest != digest:
-        raise ArtefactError(f"{out}: holds another partition. Name a new folder, or reuse it.")
-    return plan
+        return write_plan(out, head, tables, holds)
 
 
 def _head(dataset: DataSet, config: PartitionConfig, seed: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A partition folder as it lies on disk: opened only if it is whole and its sets are disjoint.
+"""A partition folder as it lies on disk, and the plan that it holds.
 
     plan.json          summary, digests, and the proof of disjointness
     global/val.csv     the server's validation patients, on which rounds are chosen
@@ -14,22 +14,18 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fedcxr.data.cache.writer import sha256_of
 from fedcxr.data.origin import FoldPart, TestSet
-from fedcxr.data.readers.tables import paused_collector
 from fedcxr.data.records import RecordTable
-from fedcxr.errors import ArtefactError, DataError, LeakError, some
-from partitions.patients import Members, Proof, prove_disjoint, table_sets
+from fedcxr.errors import ArtefactError, some
+from partitions.patients import Members, Proof, table_sets
 from partitions.summary import (
     SiteSummary,
     is_same,
     site_from_json,
-    summarise_site,
-    summarise_split,
     with_distances,
 )
 from partitions.table import read_table
@@ -78,6 +74,9 @@ class PartitionPlan:
     lineage: str = ""
     """The digest of the plan that says who is where: of this one, or of the one that it has the
     rows of another day of."""
+    tables: Mapping[str, RecordTable] = field(default_factory=dict, repr=False, compare=False)
+    """By file name, as they were read when the folder was opened; `without_tables` lets go of them,
+    since they grow with the data set."""
 
     @property
     def alpha(self) -> float | None:
@@ -105,41 +104,48 @@ class PartitionPlan:
             raise ArtefactError(f"{self.folder}: no site {site_id!r}; there are {some(known)}.")
         return self.folder / site_file(site_id)
 
+    def table(self, name: str) -> RecordTable:
+        """Return a table by its file's name, read from the disk only if it is not here any more."""
+        known = self.tables.get(name)
+        return read_table(self.folder / name) if known is None else known
+
+    def site_table(self, site_id: str) -> RecordTable:
+        """Return the table of one site.
+
+        Raises:
+            ArtefactError: the plan has no such site.
+        """
+        return self.table(self.site_csv(site_id).relative_to(self.folder).as_posix())
+
+    def without_tables(self) -> "PartitionPlan":
+        """Return the plan as one that does not hold the tables in memory."""
+        return replace(self, tables={})
+
 
 def site_file(site_id: str) -> str:
     """Return the path of a site's file in a partition folder."""
     return f"sites/{site_id}.csv"
 
 
-def read_plan(folder: Path) -> PartitionPlan:
-    """Return the plan in `folder`, checked against every file and proved disjoint anew.
+def count_sites(folder: Path) -> int:
+    """Return how many sites the plan in `folder` has, by plan.json alone.
 
     Raises:
-        ArtefactError: a file is missing, damaged, or not what plan.json says of it.
-        LeakError: a patient or an image is in two sets.
+        ArtefactError: plan.json is missing or damaged.
     """
-    head = _read_head(folder)
+    return len(plan_of(folder, read_head(folder)).sites)
+
+
+def plan_of(folder: Path, head: Mapping[str, Any]) -> PartitionPlan:
+    """Return the plan that plan.json describes; its files are not looked at.
+
+    Raises:
+        ArtefactError: something is missing or wrong.
+    """
     try:
-        plan = _plan_of(folder, head)
-        expected = {str(name): str(sha256) for name, sha256 in head["files"].items()}
-        is_export = "exported_from" in head
-        said = {"val": head["global"]["val"], "test": head["global"]["test"]}
-        pairs, names = int(head["proof"]["pairs_checked"]), list(head["proof"]["sets"])
+        return _plan_of(folder, head)
     except (KeyError, TypeError, ValueError, AttributeError) as err:
-        raise _damaged(folder, f"{PLAN_JSON} lacks or garbles {err}") from err
-    _check_files(plan, expected, is_export=is_export)
-    with paused_collector():
-        tables = {name: _table(folder, name, plan.labels) for name in expected}
-    proof = prove_disjoint(all_sets(tables))
-    if not is_export and (proof.pairs_checked, list(proof.sets)) != (pairs, names):
-        raise _damaged(folder, "the stored proof of disjointness is about other sets")
-    for site in () if is_export else plan.sites:
-        found = summarise_site(site.site_id, tables[site_file(site.site_id)], site.holds)
-        if not is_same(replace(found, js_distance=site.js_distance), site):
-            raise _damaged(folder, f"the numbers of {site.site_id} are not those of its file")
-    if said != {"val": summarise_split(tables[VAL_CSV]), "test": summarise_split(tables[TEST_CSV])}:
-        raise _damaged(folder, "the numbers of the global splits are not those of their files")
-    return replace(plan, proof=proof, is_export=is_export)
+        raise damaged(folder, f"{PLAN_JSON} lacks or garbles {err}") from err
 
 
 def all_sets(tables: Mapping[str, RecordTable]) -> dict[str, Members]:
@@ -153,7 +159,7 @@ def all_sets(tables: Mapping[str, RecordTable]) -> dict[str, Members]:
 def all_tables(plan: PartitionPlan) -> dict[str, RecordTable]:
     """Return every table of a plan that is there, by file name."""
     names = [VAL_CSV, TEST_CSV, *(site_file(site.site_id) for site in plan.sites)]
-    return {n: read_table(plan.folder / n) for n in names if (plan.folder / n).is_file()}
+    return {n: plan.table(n) for n in names if n in plan.tables or (plan.folder / n).is_file()}
 
 
 def proof_to_json(proof: Proof) -> dict[str, Any]:
@@ -168,27 +174,32 @@ def digest_of(head: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_head(folder: Path) -> dict[str, Any]:
+def read_head(folder: Path) -> dict[str, Any]:
+    """Return what plan.json says, if it is whole.
+
+    Raises:
+        ArtefactError: plan.json is missing, damaged, or of another format.
+    """
     path = folder / PLAN_JSON
     try:
         if path.stat().st_size > _MAX_PLAN_BYTES:
-            raise _damaged(folder, f"{PLAN_JSON} is too large")
+            raise damaged(folder, f"{PLAN_JSON} is too large")
         head = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as err:
         raise ArtefactError(
             f"{folder}: there is no {PLAN_JSON}. Give the partition folder that holds it."
         ) from err
     except (OSError, ValueError, RecursionError) as err:
-        raise _damaged(folder, f"{PLAN_JSON} cannot be read: {err}") from err
+        raise damaged(folder, f"{PLAN_JSON} cannot be read: {err}") from err
     if isinstance(head, dict) and head.get("format") in range(1, FORMAT):
         raise ArtefactError(
             f"{folder}: made by an earlier version of fedcxr (format {head['format']}; this one "
             f"reads {FORMAT}). Partition anew."
         )
     if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise _damaged(folder, f"{PLAN_JSON} is not of format {FORMAT}")
+        raise damaged(folder, f"{PLAN_JSON} is not of format {FORMAT}")
     if head.get("digest") != digest_of(head):
-        raise _damaged(folder, f"{PLAN_JSON} does not match its digest")
+        raise damaged(folder, f"{PLAN_JSON} does not match its digest")
     return head
 
 
@@ -218,6 +229,7 @@ def _plan_of(folder: Path, head: Mapping[str, Any]) -> PartitionPlan:
         pairs_checked=int(head["proof"]["pairs_checked"]),
         moved_patients=int(head["moved_patients"]),
         left_out_images=int(head["left_out_images"]),
+        is_export="exported_from" in head,
         lineage=str(head.get("renewed_from", head["digest"])),
     )
 
@@ -234,37 +246,8 @@ def _test_set_of(head: Mapping[str, Any]) -> TestSet:
     return test_set
 
 
-def _check_files(plan: PartitionPlan, expected: Mapping[str, str], *, is_export: bool) -> None:
-    names = {VAL_CSV, TEST_CSV}
-    if not is_export:
-        names |= {site_file(site.site_id) for site in plan.sites}
-    if set(expected) != names:
-        wrong = some(sorted(set(expected) ^ names))
-        raise _damaged(plan.folder, f"{PLAN_JSON} does not name the files of its sites: {wrong}")
-    for name, sha256 in expected.items():
-        path = plan.folder / name
-        if not path.is_file():
-            raise _damaged(plan.folder, f"{name} is missing")
-        if sha256_of(path) != sha256:
-            raise _damaged(plan.folder, f"{name} has been changed (sha256)")
-
-
-def _table(folder: Path, name: str, labels: tuple[str, ...]) -> RecordTable:
-    try:
-        table = read_table(folder / name)
-    except LeakError:
-        raise
-    except DataError as err:
-        raise _damaged(folder, str(err)) from err
-    if table.labels != labels:
-        raise _damaged(folder, f"{name} has other labels than {PLAN_JSON}")
-    wanted = {VAL_CSV: {"val"}, TEST_CSV: {"test"}}.get(name, {"train", "val"})
-    if not set(table.split) <= wanted:
-        raise _damaged(folder, f"{name} has rows of another split than {some(sorted(wanted))}")
-    return table
-
-
-def _damaged(folder: Path, reason: str) -> ArtefactError:
+def damaged(folder: Path, reason: str) -> ArtefactError:
+    """Return the error of a folder that is not as it was written."""
     return ArtefactError(
         f"{folder}: the partition folder is damaged: {reason}. Restore it or make it again."
     )

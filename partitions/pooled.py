@@ -15,12 +15,10 @@ from partitions.plan_folder import (
     TEST_CSV,
     VAL_CSV,
     PartitionPlan,
-    read_plan,
     site_file,
 )
 from partitions.plan_writer import write_plan
 from partitions.record_table import join
-from partitions.table import read_table
 
 POOLED = "pooled"
 """The name of the one site that holds what all sites hold."""
@@ -32,7 +30,7 @@ def pool_sites(plan: PartitionPlan, out: Path) -> PartitionPlan:
     Raises:
         ArtefactError: `plan` is an export without its sites, or `out` cannot be written.
     """
-    tables = [read_table(plan.site_csv(site.site_id)) for site in plan.sites]
+    tables = [plan.site_table(site.site_id) for site in plan.sites]
     return _derived(plan, "pooled", {POOLED: join(tables)}, out)
 
 
@@ -42,8 +40,7 @@ def single_site(plan: PartitionPlan, site_id: str, out: Path) -> PartitionPlan:
     Raises:
         ArtefactError: there is no such site, or `out` cannot be written.
     """
-    table = read_table(plan.site_csv(site_id))
-    return _derived(plan, "single site", {site_id: table}, out)
+    return _derived(plan, "single site", {site_id: plan.site_table(site_id)}, out)
 
 
 def _derived(
@@ -65,9 +62,8 @@ def _derived(
         "moved_patients": plan.moved_patients,
         "left_out_images": plan.left_out_images + sum(s.images for s in plan.sites) - held,
     }
-    tables = {VAL_CSV: read_table(plan.val_csv), TEST_CSV: read_table(plan.test_csv)}
+    tables = {VAL_CSV: plan.table(VAL_CSV), TEST_CSV: plan.table(TEST_CSV)}
     tables |= {site_file(name): table for name, table in sites.items()}
-    write_plan(out, head, tables, dict.fromkeys(sites, ""))
-    made = read_plan(out)
+    made = write_plan(out, head, tables, dict.fromkeys(sites, ""))
     write_contents(out, made, read_contents(plan.folder))
     return made

@@ -7,7 +7,7 @@ client of the same simulation, costs one read and gives the same folder.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
@@ -28,9 +28,8 @@ from fedcxr.storage import writing
 from partitions.changes import DataChanges, find_changes
 from partitions.fit import check_fit, check_key
 from partitions.plan import PartitionPlan, make_partition, read_plan
-from partitions.plan_folder import FORMAT
+from partitions.plan_folder import FORMAT, TEST_CSV, VAL_CSV
 from partitions.renew import renew_plan
-from partitions.table import read_table
 
 Progress = Callable[[int, int], None]
 
@@ -55,9 +54,20 @@ class Prepared:
     """What is not as it was when `partition.folder` was written, and was taken on purpose; none
     where the partition is a new one."""
 
+    def without_tables(self) -> "Prepared":
+        """Return the same with a plan that does not hold its tables in memory."""
+        return replace(self, plan=self.plan.without_tables())
 
-def prepare(config: ExperimentConfig, progress: Progress | None = None) -> Prepared:
+
+def prepare(
+    config: ExperimentConfig, progress: Progress | None = None, *, keep_tables: bool = False
+) -> Prepared:
     """Return the partition, cache and boxes of `config`, made if they are not there yet.
+
+    Args:
+        config: of the run.
+        progress: called with how many images are decoded, and of how many.
+        keep_tables: whether the plan still holds its tables, for who needs them at once.
 
     Raises:
         DataError: the data set is wrong or too many images are bad.
@@ -98,7 +108,7 @@ def prepare(config: ExperimentConfig, progress: Progress | None = None) -> Prepa
     names = [Path(root).resolve().name for root in config.data.roots]
     source = " + ".join(names) or "synthetic"
     return Prepared(
-        plan=plan,
+        plan=plan if keep_tables else plan.without_tables(),
         cache=cache.folder,
         cache_digest=cache.digest,
         boxes=boxes,
@@ -119,7 +129,7 @@ def prepare_global(folder: Path, config: ExperimentConfig) -> Prepared:
     """
     plan = read_plan(folder)
     items = []
-    for table in (read_table(plan.val_csv), read_table(plan.test_csv)):
+    for table in (plan.table(VAL_CSV), plan.table(TEST_CSV)):
         if table.path is None:
             raise ArtefactError(
                 f"{folder}: its tables have no column 'path'. Make the server's "
@@ -134,7 +144,7 @@ def prepare_global(folder: Path, config: ExperimentConfig) -> Prepared:
         workers=cores(),
     )
     return Prepared(
-        plan=plan,
+        plan=plan.without_tables(),
         cache=cache.folder,
         cache_digest=cache.digest,
         boxes=(),

@@ -13,7 +13,7 @@ import numpy as np
 
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
-from partitions.plan_folder import PLAN_JSON, PartitionPlan, all_tables, read_plan
+from partitions.plan_folder import PLAN_JSON, PartitionPlan, all_tables
 from partitions.plan_writer import write_plan
 from partitions.record_table import take, tokenise
 
@@ -40,8 +40,7 @@ def renew_plan(plan: PartitionPlan, dataset: DataSet, tokens: Tokens, out: Path)
     head = {key: value for key, value in old.items() if key not in _FROM_THE_TABLES}
     head["renewed_from"] = plan.lineage
     head["labels"] = list(now.labels)
-    write_plan(out, head, tables, {site.site_id: site.holds for site in plan.sites})
-    return read_plan(out)
+    return write_plan(out, head, tables, {site.site_id: site.holds for site in plan.sites})
 
 
 def _todays(table: RecordTable, now: RecordTable, row_now: dict[str, int]) -> RecordTable:

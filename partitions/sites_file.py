@@ -17,6 +17,7 @@ from fedcxr.data.readers.tables import read_table_file
 from fedcxr.errors import DataError, LeakError, RecordError, some
 from partitions.patients import shown_id
 from partitions.plan_folder import GLOBAL, SITE_ID, site_file
+from partitions.scheme import Assignment, ToShare
 
 COLUMNS = ("patient_id", "site")
 
@@ -29,6 +30,13 @@ def site_names(csv_path: Path) -> tuple[str, ...]:
         LeakError: a patient is at two sites.
     """
     return _in_order(set(_read(csv_path).values()))
+
+
+def by_file(share: ToShare) -> Assignment:
+    """Return the sites of the file that the configuration names; as many as it has."""
+    ids = [share.patients.grouped.patient_ids[p] for p in share.pool.tolist()]
+    site_of, site_ids = assign_by_file(Path(share.config.sites_file or ""), ids)
+    return Assignment(site_of, site_ids, ("",) * len(site_ids))
 
 
 def assign_by_file(
@@ -49,10 +57,10 @@ def assign_by_file(
     patient_ids = [normal_id(patient_id) for patient_id in patient_ids]
     forgotten = [patient_id for patient_id in patient_ids if patient_id not in site_of]
     if forgotten:
-        strangers = len(site_of) - (len(patient_ids) - len(forgotten))
+        unused = len(site_of) - (len(patient_ids) - len(forgotten))
         raise DataError(
             f"{csv_path}: {len(forgotten)} of {len(patient_ids)} patients to share are not in the "
-            f"file: {some([shown_id(p) for p in forgotten])} (hashed), and {strangers} of its "
+            f"file: {some([shown_id(p) for p in forgotten])} (hashed), and {unused} of its "
             f"patients are not among them. Add the missing ones by the data set's names: "
             f"patient00001 in CheXpert, 1 in NIH ChestX-ray14, and with the source before them "
             f"where data sets are joined (chexpert/patient00001)."

@@ -16,7 +16,7 @@ import numpy as np
 from fedcxr.data.identity import normal_ids
 from fedcxr.data.labels import BLANK, MASKED
 from fedcxr.data.paths import check_relative
-from fedcxr.data.readers.tables import STATE_CELLS, Table, read_table_file
+from fedcxr.data.readers.tables import STATE_CELLS, CsvTable, read_table_file
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import RecordError, some
 from partitions.patients import prove_disjoint, table_sets
@@ -99,7 +99,7 @@ def _told_apart(table: RecordTable) -> RecordTable:
     return replace(table, patient_id=tuple(known[patient] for patient in table.patient_id))
 
 
-def _matching(source: Table, column: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
+def _matching(source: CsvTable, column: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
     cells = source.columns[column]
     bad = [i for i, cell in enumerate(cells) if not pattern.fullmatch(cell)]
     source.refuse(bad, column, "letters, digits, '.', '_' and '-'")

@@ -17,11 +17,11 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from fedcxr.codecs import Floats
+from fedcxr.config.server import NormPolicy
 from fedcxr.parameters import ParameterSpec
 
 _SLICE = 1 << 18
@@ -43,7 +43,7 @@ class UpdateBound:
     """What the rounds before allow."""
 
     factor: float
-    policy: Literal["refuse", "clip"]
+    policy: NormPolicy
     history: tuple[Norms, ...]
     """Of each round so far the medians over its accepted updates."""
     images: Mapping[str, int]

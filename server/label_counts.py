@@ -8,12 +8,11 @@ validation images included, and the targets stay uncounted, with the reason besi
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fedcxr.collector import paused_collector
 from fedcxr.config.task import PolicyConfig
 from fedcxr.data.labels import count_states
 from fedcxr.data.policies import count_targets, train_targets
-from fedcxr.data.readers.tables import paused_collector
 from partitions.plan import PartitionPlan
-from partitions.table import read_table
 
 Counts = Mapping[str, Mapping[str, int]]
 
@@ -38,7 +37,7 @@ def label_counts(
     before, after, images = [], [], 0
     with paused_collector():
         for site in plan.sites:
-            table = read_table(plan.site_csv(site.site_id))
+            table = plan.site_table(site.site_id)
             rows = table.rows("train")
             states = table.states[rows][:, [table.labels.index(label) for label in labels]]
             image_id = [table.image_id[row] for row in rows.tolist()]

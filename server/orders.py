@@ -4,10 +4,10 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
 
 from flwr.app import ArrayRecord, Message, RecordDict
 
+from fedcxr.config.server import NormPolicy
 from fedcxr.schema import WireSchema
 from fedcxr.wire import ORDER, VECTORS, Order, pack_order
 from server.cohort import draw_cohort
@@ -34,7 +34,7 @@ class Federation:
     """Of each client."""
     norm_factor: float | None = None
     """How many times as long as usual an update may be."""
-    norm_policy: Literal["refuse", "clip"] = "refuse"
+    norm_policy: NormPolicy = "refuse"
     advice: str = ""
     """How to go on where too few sites answered, for a reader."""
 

@@ -53,7 +53,7 @@ def done(tmp_path_factory):
     runs = tmp_path_factory.mktemp("compare")
     own = runs / "slow.yaml"
     own.write_text("train:\n  learning_rate: 1.0e-4\n")
-    folder = compare(configured(runs), further={"slow": own}, tell=told.append)
+    folder = compare(configured(runs), extra_arms={"slow": own}, on_progress=told.append)
     return folder, told
 
 
@@ -211,7 +211,7 @@ def test_a_training_that_fails_is_named_and_the_comparison_can_go_on(tmp_path):
     own.write_text("train:\n  learning_rate: 1.0e+30\n")
     config = configured(tmp_path, compare__arms=["federated"], compare__seeds=1)
     with pytest.raises(RunError, match=r"wild-seed-0: Round 1: .* the loss is not finite"):
-        compare(config, further={"wild": own})
+        compare(config, extra_arms={"wild": own})
     (folder,) = tmp_path.glob("*-compare")
     assert manifest(folder)["status"] == "failed"
     assert manifest(folder / "arms/federated-seed-0")["status"] == "finished"
@@ -253,7 +253,7 @@ def test_an_arm_on_other_patients_is_refused(tmp_path, text, words):
     own = tmp_path / "own.yaml"
     own.write_text(text)
     with pytest.raises(ConfigError, match=words):
-        compare(configured(tmp_path), further={"own": own})
+        compare(configured(tmp_path), extra_arms={"own": own})
     assert not list(tmp_path.glob("*-compare"))
 
 
@@ -261,7 +261,7 @@ def test_a_name_that_is_taken_is_refused(tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text("train:\n  local_epochs: 2\n")
     with pytest.raises(ConfigError, match="choose another name"):
-        compare(configured(tmp_path), further={"local": own})
+        compare(configured(tmp_path), extra_arms={"local": own})
 
 
 def test_a_name_that_a_built_in_arm_would_have_is_refused_though_it_is_not_asked_for(tmp_path):
@@ -269,7 +269,7 @@ def test_a_name_that_a_built_in_arm_would_have_is_refused_though_it_is_not_asked
     own.write_text("train:\n  local_epochs: 2\n")
     config = configured(tmp_path, compare__arms=["federated"])
     with pytest.raises(ConfigError, match="choose another name"):
-        compare(config, further={"centralized": own})
+        compare(config, extra_arms={"centralized": own})
 
 
 def test_a_prevalence_of_an_unknown_label_is_refused_before_training(tmp_path):

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedcxr.cli import options as o
-from fedcxr.cli.flags import COMPARE_KEYS, KEYS, config_from_flags
-from fedcxr.cli.signature import takes_flags
+from fedcxr.cli.flags import FLAGS, config_from_flags, takes_flags
 from fedcxr.cli.trainings_display import TrainingsDisplay
-from fedcxr.collector import collector_paused
+from fedcxr.collector import quick_imports
 from fedcxr.engines.fork_server import fork_server
 from fedcxr.errors import ConfigError, StoppedError
 from fedcxr.filenames import shell_command
 from fedcxr.home import expanded
 
 if TYPE_CHECKING:
-    from fedcxr.experiments.trainings import HowFar
+    from fedcxr.experiments.trainings import TrainingsProgress
 
 _TRAININGS = "fedcxr.experiments.trainings"
 
@@ -34,7 +33,7 @@ def compare(
         typer.Option("--arm", help="NAME=FILE: one more arm, a YAML file over the federation's."),
     ] = None,
     quiet: o.Quiet = False,
-    **flags: Any,  # noqa: ANN401  # each flag's own type is in `options`
+    **flags: Any,  # noqa: ANN401  # each flag's own type is its key's
 ) -> None:
     """Compare federated with centralized and local training on the same held-out patients.
 
@@ -42,11 +41,13 @@ def compare(
     """
     resolved = config_from_flags(flags, preset=preset, file=config, settings=settings or [])
     fork_server(_TRAININGS, "clients.app")  # imports for the trainings while this process does
-    with collector_paused():
+    with quick_imports():
         from fedcxr.experiments.compare import compare as run_comparison
 
-    with telling(quiet) as (on_start, tell):
-        folder = run_comparison(resolved, further=_further(arm or []), on_start=on_start, tell=tell)
+    with showing_progress(quiet) as (on_start, on_progress):
+        folder = run_comparison(
+            resolved, extra_arms=_extra_arms(arm or []), on_start=on_start, on_progress=on_progress
+        )
     print_comparison(folder)
 
 
@@ -54,11 +55,12 @@ def print_comparison(folder: Path) -> None:
     """Print each arm's macro AUROC, the difference that was asked for, and where the page is."""
     found = json.loads((folder / "comparison.json").read_text("utf-8"))
     for arm in found["arms"]:
-        print(f"{arm['title']:28} macro AUROC {_told(arm['macro_auroc'])}")
+        print(f"{arm['title']:28} macro AUROC {_with_interval(arm['macro_auroc'])}")
     for difference in found["differences"]:
+        size = _with_interval(difference["macro_auroc"], signed=True)
         print(
-            f"{difference['arm']} minus {difference['against']}: "
-            f"{_told(difference['macro_auroc'], signed=True)}: {difference['verdict']['word']}"
+            f"{difference['arm']} minus {difference['against']}: {size}: "
+            f"{difference['verdict']['word']}"
         )
         reason, power = difference["verdict"]["reason"], difference["power"] or ""
         if reason not in power:
@@ -69,12 +71,14 @@ def print_comparison(folder: Path) -> None:
 
 
 @contextmanager
-def telling(quiet: bool) -> "Iterator[tuple[Callable[[Path], None], Callable[[HowFar], None]]]":
+def showing_progress(
+    quiet: bool,
+) -> "Iterator[tuple[Callable[[Path], None], Callable[[TrainingsProgress], None]]]":
     """Yield what a comparison is to call with its folder, and with how far it is."""
     folders: list[Path] = []
     display = TrainingsDisplay(is_bar=sys.stderr.isatty())
     try:
-        yield folders.append, (lambda how_far: None) if quiet else display.show
+        yield folders.append, (lambda progress: None) if quiet else display.show
     except KeyboardInterrupt as err:
         display.close()
         where = "Nothing is kept."
@@ -87,7 +91,7 @@ def telling(quiet: bool) -> "Iterator[tuple[Callable[[Path], None], Callable[[Ho
         display.close()
 
 
-def _further(arms: list[str]) -> dict[str, Path]:
+def _extra_arms(arms: list[str]) -> dict[str, Path]:
     found = {}
     for text in arms:
         name, sign, path = text.partition("=")
@@ -99,13 +103,13 @@ def _further(arms: list[str]) -> dict[str, Path]:
     return found
 
 
-def _told(found: dict[str, Any], *, signed: bool = False) -> str:
+def _with_interval(found: dict[str, Any], *, signed: bool = False) -> str:
     value, interval = found["value"], found["ci"]
     if value is None:
         return "not defined"
     form = "+.3f" if signed else ".3f"
-    told = f" (95 % CI {interval[0]:{form}} to {interval[1]:{form}})" if interval else ""
-    return f"{value:{form}}{told}"
+    ci_text = f" (95 % CI {interval[0]:{form}} to {interval[1]:{form}})" if interval else ""
+    return f"{value:{form}}{ci_text}"
 
 
-takes_flags(compare, [*KEYS, *COMPARE_KEYS])
+takes_flags(compare, FLAGS)

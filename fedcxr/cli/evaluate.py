@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fedcxr.cli import options as o
-from fedcxr.collector import collector_paused
+from fedcxr.collector import quick_imports
 from fedcxr.home import expanded
 
 
@@ -29,7 +29,7 @@ def evaluate(
     follow_links: o.FollowLinks = None,
 ) -> None:
     """Score a finished run's global model on other data: the same tables."""
-    with collector_paused():
+    with quick_imports():
         from fedcxr.cli.outcome import print_scores
         from fedcxr.experiments.apply import evaluate_run
 

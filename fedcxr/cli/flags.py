@@ -1,101 +1,126 @@
-"""From flags to dotted keys of the configuration; a flag that was not given changes nothing."""
+"""From the keys of the configuration to the flags of a verb, and from what was given back to keys.
 
-from collections.abc import Mapping
+Which key has a flag is said beside the key (`fedcxr/config/flag.py`). A flag that was not given
+changes nothing.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.flag import FlaggedKey, flagged_keys
 from fedcxr.config.load import load_config
 from fedcxr.errors import ConfigError
 from fedcxr.home import expanded
 
-KEYS = {
-    "name": "name",
-    "seed": "seed",
-    "runs_dir": "runs_dir",
-    "data": "data.root",
-    "views": "data.views",
-    "labels": "data.labels",
-    "score_by": "data.score_by",
-    "uncertain": "data.uncertain",
-    "label_table": "data.label_table",
-    "accept_changed_data": "data.accept_changed_data",
-    "follow_links": "data.follow_links",
-    "partition": "partition.folder",
-    "clients": "partition.clients",
-    "scheme": "partition.scheme",
-    "alpha": "partition.alpha",
-    "exponent": "partition.exponent",
-    "attribute": "partition.attribute",
-    "sites_file": "partition.sites_file",
-    "min_images": "partition.min_images",
-    "min_positives": "partition.min_positives",
-    "folds": "partition.folds",
-    "fold": "partition.fold",
-    "model": "model.name",
-    "image_size": "model.image_size",
-    "weights": "model.weights",
-    "local_epochs": "train.local_epochs",
-    "batch_size": "train.batch_size",
-    "learning_rate": "train.learning_rate",
-    "normalization": "train.normalization",
-    "rounds": "server.rounds",
-    "fraction": "server.fraction",
-    "batch_norm": "server.batch_norm",
-    "engine": "engine.kind",
-    "workers": "engine.workers",
-    "threads_per_client": "engine.threads_per_client",
-    "device": "engine.device",
-    "precision": "engine.precision",
-    "compile_": "engine.compile",
-    "client_gpus": "engine.client_gpus",
-    "ray_address": "engine.ray_address",
-    "cpus_per_client": "engine.cpus_per_client",
-    "gpus_per_client": "engine.gpus_per_client",
-    "codec": "server.codec",
-    "topk": "server.topk",
-}
+FLAGS = {flagged.parameter: flagged for flagged in flagged_keys(ExperimentConfig)}
+"""By the name of the verb's parameter, in the order of the configuration."""
 
-COMPARE_KEYS = {
-    "seeds": "compare.seeds",
-    "arms": "compare.arms",
-    "margin": "compare.margin",
-    "learning_rates": "compare.learning_rates",
-    "at_once": "compare.at_once",
-}
-"""Of `fedcxr compare` alone."""
+RUN_FLAGS = tuple(name for name, flagged in FLAGS.items() if flagged.section != "compare")
+"""Those of a single run; the others are of `fedcxr compare` alone."""
 
-LISTS = ("data.labels", "engine.client_gpus", "compare.arms", "compare.learning_rates")
-"""Given with commas between."""
+PARTITION_FLAGS = tuple(
+    name
+    for name, flagged in FLAGS.items()
+    if flagged.section == "partition" and flagged.key != "partition.folder"
+)
+"""How a partition is made."""
 
-SCHEME_OF = {
-    "alpha": "dirichlet",
-    "exponent": "quantity",
-    "attribute": "by-attribute",
-    "sites_file": "sites-file",
+_PANELS = {
+    "": None,
+    "data": "Data",
+    "partition": "Partition",
+    "engine": "Engine",
+    "compare": "Comparison",
 }
-"""The flag of a scheme chooses the scheme; with another scheme it would do nothing."""
+"""Of the help, by section; every other section is of the training."""
+
+
+def option_of(name: str) -> typer.models.OptionInfo:
+    """Return the option of a flag: its name, help and panel."""
+    flagged = FLAGS[name]
+    panel = _PANELS.get(flagged.section, "Training")
+    option: typer.models.OptionInfo = typer.Option(
+        flagged.name, help=flagged.help, rich_help_panel=panel
+    )
+    return option
+
+
+def takes_flags(verb: Callable[..., None], names: Iterable[str]) -> None:
+    """Give a verb that ends in `**flags` a parameter for each flag, where typer looks for it."""
+    parameters = [p for p in inspect.signature(verb).parameters.values() if p.name != "flags"]
+    for name in names:
+        kind: Any = Annotated[_type_of(FLAGS[name]), option_of(name)]
+        verb.__annotations__[name] = kind
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(name, keyword, default=None, annotation=kind))
+    signature = inspect.Signature(parameters)
+    verb.__signature__ = signature  # type: ignore[attr-defined]  # typer looks there
 
 
 def config_from_flags(
     flags: Mapping[str, Any], *, preset: str, file: Path | None, settings: list[str]
 ) -> ExperimentConfig:
     """Return the configuration: preset, then file, then flags, then `--set`."""
-    keys = KEYS | COMPARE_KEYS
-    given = {keys[name]: value for name, value in flags.items() if value not in (None, [])}
-    for key in LISTS:
-        if key in given:
-            given[key] = [x.strip() for x in given[key].split(",") if x.strip()]
-    if "data.root" in given:
-        roots = [str(expanded(root).absolute()) for root in given["data.root"]]
-        given["data.root"] = roots[0] if len(roots) == 1 else roots
-    for key in ("partition.folder", "partition.sites_file"):
-        if key in given:
-            given[key] = str(expanded(given[key]).absolute())
-    for flag, scheme in SCHEME_OF.items():
-        if KEYS[flag] in given and given.setdefault("partition.scheme", scheme) != scheme:
+    given = {
+        FLAGS[name].key: _value_of(FLAGS[name], value)
+        for name, value in flags.items()
+        if value not in (None, [])
+    }
+    by_key = {flagged.key: flagged for flagged in FLAGS.values()}
+    for flagged in FLAGS.values():
+        if flagged.key not in given or flagged.chooses is None:
+            continue
+        key, choice = flagged.chooses
+        if given.setdefault(key, choice) != choice:
             raise ConfigError(
-                f"--{flag.replace('_', '-')} belongs to --scheme {scheme}, not to "
-                f"{given['partition.scheme']}: leave one of the two out."
+                f"{flagged.name} belongs to {by_key[key].name} {choice}, not to {given[key]}: "
+                "leave one of the two out."
             )
     return load_config(preset, file, given, settings)
+
+
+def flags_from(config: ExperimentConfig, names: Iterable[str]) -> list[str]:
+    """Return the words that give a configuration's values of some flags; none and off have none.
+
+    >>> from fedcxr.config.load import check_config
+    >>> flags_from(check_config({"data": {"labels": ["Edema", "Mass"]}}), ["views", "labels"])
+    ['--views', 'frontal', '--labels', 'Edema,Mass']
+    """
+    words = []
+    for flagged in (FLAGS[name] for name in names):
+        value = attrgetter(flagged.key)(config)
+        flag = flagged.name.partition("/")[0]
+        if flagged.type is bool:
+            words += [flag] * value
+        elif isinstance(value, tuple):
+            for one in value if flagged.is_repeated else [",".join(map(str, value))]:
+                words += [flag, one]
+        elif value is not None:
+            words += [flag, str(value)]
+    return words
+
+
+def _type_of(flagged: FlaggedKey) -> Any:  # noqa: ANN401  # a type for typer, such as int | None
+    """Return the type of a verb's parameter; what has commas is text until it is parted."""
+    one: Any = str if flagged.is_list else flagged.type
+    return list[one] | None if flagged.is_repeated else one | None
+
+
+def _value_of(flagged: FlaggedKey, value: Any) -> Any:  # noqa: ANN401  # as typed, checked later
+    """Return a flag's value as the configuration takes it."""
+    if flagged.is_repeated:
+        values = [_absolute(one) if flagged.is_path else one for one in value]
+        return values[0] if len(values) == 1 else values
+    if flagged.is_list:
+        return [one.strip() for one in value.split(",") if one.strip()]
+    return _absolute(value) if flagged.is_path else value
+
+
+def _absolute(path: str) -> str:
+    return str(expanded(path).absolute())

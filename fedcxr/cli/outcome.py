@@ -29,10 +29,10 @@ def progress_for(quiet: bool) -> Iterator[Callable[[RunFolder], None]]:
         try:
             yield on_start
         except (KeyboardInterrupt, StoppedError) as err:
-            _tell(f"\nInterrupted. {_what_is_left(started)}")
+            _print_aside(f"\nInterrupted. {_what_is_left(started)}")
             raise typer.Exit(StoppedError.exit_code) from err
         except RunError:
-            _tell(_what_is_left(started))
+            _print_aside(_what_is_left(started))
             raise
 
 
@@ -47,7 +47,7 @@ def _what_is_left(started: list[RunFolder]) -> str:
     return "Nothing was reached yet."
 
 
-def _tell(text: str) -> None:
+def _print_aside(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -58,9 +58,10 @@ def print_outcome(path: Path, summary: dict[str, Any]) -> None:
     if value is None:
         print("Global macro AUROC: not defined (no label has both classes in the test set)")
     else:
-        told = f" (95 % CI {interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
+        ci_text = f" (95 % CI {interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
         print(
-            f"Global macro AUROC: {value:.3f}{told}, {summary['macro_labels']} of {total} labels, "
+            f"Global macro AUROC: {value:.3f}{ci_text}, "
+            f"{summary['macro_labels']} of {total} labels, "
             f"{summary['test_images']} images of {summary['test_patients']} held-out patients"
         )
     for line in _warnings(summary):
@@ -111,13 +112,13 @@ def print_scores(scores: dict[str, Any]) -> None:
     """Print the table of an evaluation."""
     for label, row in scores["auroc"].items():
         found = "not defined" if row["value"] is None else f"{row['value']:.3f}"
-        told = f"  {row['ci'][0]:.3f}–{row['ci'][1]:.3f}" if row["ci"] else ""
+        ci_text = f"  {row['ci'][0]:.3f}–{row['ci'][1]:.3f}" if row["ci"] else ""
         why = f"  ({row['reason']})" if row["reason"] else ""
-        print(f"{label:28} {row['positives']:6d} / {row['negatives']:<6d} {found}{told}{why}")
+        print(f"{label:28} {row['positives']:6d} / {row['negatives']:<6d} {found}{ci_text}{why}")
     value, interval = scores["macro_auroc"], scores["macro_auroc_ci"]
-    told = f" (95 % CI {interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
+    ci_text = f" (95 % CI {interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
     print(
-        f"Macro AUROC: {'not defined' if value is None else f'{value:.3f}'}{told}, "
+        f"Macro AUROC: {'not defined' if value is None else f'{value:.3f}'}{ci_text}, "
         f"{scores['macro_labels']} labels, {scores['test_images']} images of "
         f"{scores['test_patients']} patients"
     )

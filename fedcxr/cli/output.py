@@ -49,7 +49,7 @@ def secure_output() -> None:
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115  # open as long as the process
     sys.stderr = _secured(sys.stderr, 2, lambda err: None)
-    sys.stdout = _secured(sys.stdout, 1, _tell_of)
+    sys.stdout = _secured(sys.stdout, 1, _report_lost_output)
 
 
 def plain_signs(err: UnicodeError) -> tuple[str | bytes, int]:
@@ -115,7 +115,7 @@ class _Lossy(io.RawIOBase):
         return memoryview(data).nbytes
 
 
-def _tell_of(err: OSError) -> None:
+def _report_lost_output(err: OSError) -> None:
     """Say on stderr why the rest of stdout is missing; a reader that stopped reading knows."""
     if err.errno != errno.EPIPE:
         print(

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedcxr.cli import options as o
-from fedcxr.cli.flags import config_from_flags
+from fedcxr.cli.flags import PARTITION_FLAGS, config_from_flags, flags_from, takes_flags
 from fedcxr.errors import ConfigError
 from fedcxr.filenames import shell_command
 from fedcxr.home import expanded
@@ -16,6 +15,8 @@ if TYPE_CHECKING:  # numpy and rich: too heavy for `fedcxr --help`
 
     from fedcxr.config.experiment import ExperimentConfig
     from partitions.plan import PartitionPlan
+
+FLAGS = ("seed", "views", "labels", "label_table", "follow_links", *PARTITION_FLAGS)
 
 _WIDTH = 140
 """Columns of the table where nobody looks at it through a terminal."""
@@ -32,36 +33,21 @@ def partition(
     patients: Annotated[
         int | None, typer.Option(help="Without DIR: size of the synthetic data set.")
     ] = None,
-    seed: o.Seed = None,
-    views: o.Views = None,
-    labels: o.Labels = None,
-    label_table: o.LabelTable = None,
-    follow_links: o.FollowLinks = None,
-    clients: o.Clients = None,
-    scheme: o.Scheme = None,
-    alpha: o.Alpha = None,
-    exponent: o.Exponent = None,
-    attribute: o.Attribute = None,
-    sites_file: o.SitesFile = None,
-    min_images: o.MinImages = None,
-    min_positives: o.MinPositives = None,
-    folds: o.Folds = None,
-    fold: o.Fold = None,
+    **flags: Any,  # noqa: ANN401  # each flag's own type is its key's
 ) -> None:
     """Give whole patients to sites, prove that no two share one, and draw what each site has.
 
     Without DIR the synthetic data set is partitioned. No image is opened.
     """
-    given = dict(locals())
     if data and patients is not None:
         raise ConfigError(
             "--patients is of the synthetic data set: leave it out, or leave DIR out."
         )
+    folds, fold = flags["folds"], flags["fold"]
     if fold is not None and folds is None:
         raise ConfigError("--fold names one of --folds: give both.")
     settings = [] if patients is None else [f"data.synthetic.patients={patients}"]
-    for name in ("out", "patients"):
-        del given[name]
+    given = {"data": data, **flags}
     config = config_from_flags(given, preset="quickstart", file=None, settings=settings)
     _partition(config, out, every_fold=folds is not None and fold is None)
 
@@ -119,7 +105,7 @@ def _table(plan: "PartitionPlan") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    parameters = [f"{n} {plan.parameters[n]}" for n in _told(plan.parameters)]
+    parameters = [f"{n} {plan.parameters[n]}" for n in _distinguishing(plan.parameters)]
     title = ", ".join([f"{plan.source}: {plan.scheme}", *parameters, f"seed {plan.seed}"])
     table = Table(title=Text(title), title_justify="left", header_style="bold")
     has_groups = any(site.holds for site in plan.sites)
@@ -138,7 +124,7 @@ def _table(plan: "PartitionPlan") -> "Table":
     return table
 
 
-def _told(parameters: dict[str, Any]) -> list[str]:
+def _distinguishing(parameters: dict[str, Any]) -> list[str]:
     """Return the parameters that tell partitions of one scheme apart."""
     names = ("alpha", "exponent", "attribute", "folds", "fold", "min_images", "min_positives")
     return [n for n in names if n in parameters and not (n.startswith("min") and not parameters[n])]
@@ -156,17 +142,11 @@ def _draw(plan: "PartitionPlan") -> None:
 
 def _command(config: "ExperimentConfig", plan: "PartitionPlan") -> str:
     """Return the command that trains over the partition."""
-    data = config.data
-    words = ["fedcxr", "simulate"]
-    for root in data.roots:
-        words += ["--data", root]
-    if not data.roots:
-        words += ["--set", f"data.synthetic.patients={data.synthetic.patients}"]
-    words += ["--views", data.views]
-    if data.labels is not None:
-        words += ["--labels", ",".join(data.labels)]
-    if data.label_table is not None:
-        words += ["--label-table", data.label_table]
-    if data.follow_links:
-        words.append("--follow-links")
+    words = ["fedcxr", "simulate", *flags_from(config, ("data",))]
+    if not config.data.roots:
+        words += ["--set", f"data.synthetic.patients={config.data.synthetic.patients}"]
+    words += flags_from(config, ("views", "labels", "label_table", "follow_links"))
     return shell_command([*words, "--partition", plan.folder.absolute()])
+
+
+takes_flags(partition, FLAGS)

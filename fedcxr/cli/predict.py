@@ -8,7 +8,7 @@ import typer
 
 from fedcxr.cli import options as o
 from fedcxr.cli.bar import progress_bar
-from fedcxr.collector import collector_paused
+from fedcxr.collector import quick_imports
 from fedcxr.errors import DataError
 from fedcxr.home import expanded
 
@@ -41,7 +41,7 @@ def predict(
 
     Images that cannot be read are named, with exit code 3; the others are written all the same.
     """
-    with collector_paused():
+    with quick_imports():
         from fedcxr.experiments.predict import predict_images
 
     with progress_bar("Opening the model") as show:
@@ -54,11 +54,11 @@ def predict(
         )
     print(found.table)
     if found.bad:
-        _tell_bad(found)
+        _print_bad(found)
         raise typer.Exit(DataError.exit_code)
 
 
-def _tell_bad(found: "Predicted") -> None:
+def _print_bad(found: "Predicted") -> None:
     lines = [f"  {one.path}: {one.reason}" for one in found.bad[:SHOWN]]
     if len(found.bad) > SHOWN:
         lines.append(f"  and {len(found.bad) - SHOWN} more; all in {found.table}, column error")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcxr.cli import options as o
-from fedcxr.cli.flags import config_from_flags
+from fedcxr.cli.flags import config_from_flags, flags_from
 from fedcxr.errors import StoppedError
 from fedcxr.filenames import shell_command
 from fedcxr.report.wording import png_depth
@@ -73,7 +73,7 @@ def prepare(
         raise typer.Exit(StoppedError.exit_code) from err
     finally:
         display.close()
-    _tell(cache, dataset, config, display)
+    _print_result(cache, dataset, config, display)
 
 
 def _make(
@@ -140,8 +140,8 @@ class Display:
         now = time.monotonic()
         if now - self._printed >= PLAIN_EVERY_S:
             self._printed = now
-            told = f"{PHASES[phase]}: {done} of {total}  {self.speed(done, total)}"
-            print(told.rstrip(), file=sys.stderr, flush=True)
+            line = f"{PHASES[phase]}: {done} of {total}  {self.speed(done, total)}"
+            print(line.rstrip(), file=sys.stderr, flush=True)
 
     def speed(self, done: int, total: int) -> str:
         """Return images a second and time left of the phase, empty while unknown."""
@@ -192,7 +192,9 @@ def _display() -> Display:
     return Bar() if sys.stderr.isatty() else Display()
 
 
-def _tell(cache: "Cache", dataset: "DataSet", config: "ExperimentConfig", display: Display) -> None:
+def _print_result(
+    cache: "Cache", dataset: "DataSet", config: "ExperimentConfig", display: Display
+) -> None:
     """Print what there is now, and the command that uses it."""
     total, size, _ = cache.images.shape
     good, on_disk = total - len(cache.bad), _bytes(cache.images.nbytes)
@@ -226,13 +228,7 @@ def _command(dataset: "DataSet", config: "ExperimentConfig") -> str:
     is_synthetic = (dataset.root / "synthetic.json").is_file()
     if dataset.layout in ("chexpert", "nih14") and not is_synthetic:
         words += ["--preset", dataset.layout]
-    for root in config.data.roots:
-        words += ["--data", root]
-    words += ["--views", config.data.views, "--image-size", str(config.model.image_size)]
-    if config.data.label_table is not None:
-        words += ["--label-table", config.data.label_table]
-    if config.data.follow_links:
-        words.append("--follow-links")
+    words += flags_from(config, ("data", "views", "image_size", "label_table", "follow_links"))
     allowed = config.data.max_bad_fraction
     if allowed != type(config.data)().max_bad_fraction:
         words += ["--set", f"data.max_bad_fraction={allowed:g}"]

@@ -1,12 +1,12 @@
 """`fedcxr report`."""
 
 from fedcxr.cli import options as o
-from fedcxr.collector import collector_paused
+from fedcxr.collector import quick_imports
 
 
 def report(run: o.RunOrComparison) -> None:
     """Write a page again from the folder alone; a comparison's figures are computed anew."""
-    with collector_paused():
+    with quick_imports():
         from fedcxr.experiments.compare import is_comparison, report_again
         from fedcxr.report.page import write_report
         from fedcxr.runs.folder import RunFolder

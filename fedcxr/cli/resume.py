@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from fedcxr.cli import options as o
-from fedcxr.collector import collector_paused
+from fedcxr.collector import quick_imports
 
 
 def resume(
@@ -25,8 +25,8 @@ def resume(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
 ) -> None:
     """Go on with what stopped, from its last finished round, to the same bits."""
-    with collector_paused():
-        from fedcxr.cli.compare import print_comparison, telling
+    with quick_imports():
+        from fedcxr.cli.compare import print_comparison, showing_progress
         from fedcxr.cli.outcome import print_outcome, progress_for
         from fedcxr.experiments.compare import is_comparison, resume_comparison
         from fedcxr.experiments.simulate import resume as resume_run
@@ -34,9 +34,9 @@ def resume(
     folder = run.absolute()
     changed = [*(settings or ()), *["data.accept_changed_data=true"] * accept_changed_data]
     if is_comparison(folder):
-        with telling(quiet) as (on_start, tell):
+        with showing_progress(quiet) as (on_start, on_progress):
             on_start(folder)
-            print_comparison(resume_comparison(folder, tell, settings=changed))
+            print_comparison(resume_comparison(folder, on_progress, settings=changed))
         return
     with progress_for(quiet) as follow:
         finished = resume_run(folder, on_start=follow, settings=changed)

@@ -96,9 +96,9 @@ class _Shown:
             self._bar.advance(self._task, more * _work(cell))
         if result is None:
             return
-        from fedcxr.experiments.selftest import told
+        from fedcxr.experiments.selftest import cell_in_words
 
-        print(told(result), file=sys.stderr, flush=True)
+        print(cell_in_words(result), file=sys.stderr, flush=True)
 
 
 def _work(cell: "Cell") -> int:

@@ -3,9 +3,8 @@
 from typing import Any
 
 from fedcxr.cli import options as o
-from fedcxr.cli.flags import KEYS, config_from_flags
-from fedcxr.cli.signature import takes_flags
-from fedcxr.collector import collector_paused
+from fedcxr.cli.flags import RUN_FLAGS, config_from_flags, takes_flags
+from fedcxr.collector import quick_imports
 from fedcxr.cores import cores
 from fedcxr.engines.fork_server import fork_server
 
@@ -15,7 +14,7 @@ def simulate(
     config: o.ConfigFile = None,
     settings: o.Settings = None,
     quiet: o.Quiet = False,
-    **flags: Any,  # noqa: ANN401  # each flag's own type is in `options`
+    **flags: Any,  # noqa: ANN401  # each flag's own type is its key's
 ) -> None:
     """Train a federation of simulated hospitals and write its report.
 
@@ -25,10 +24,10 @@ def simulate(
     resolved = config_from_flags(flags, preset=preset, file=config, settings=settings or [])
     if resolved.engine.kind == "local" and (resolved.engine.workers or cores()) > 1:
         fork_server(
-            "fedcxr.engines.worker", "clients.app"
+            "fedcxr.engines.local_worker", "clients.app"
         )  # imports for the workers while this process does
 
-    with collector_paused():
+    with quick_imports():
         from fedcxr.cli.outcome import print_outcome, progress_for
         from fedcxr.experiments.simulate import simulate as run_simulation
 
@@ -37,4 +36,4 @@ def simulate(
     print_outcome(run.path, run.summary)
 
 
-takes_flags(simulate, KEYS)
+takes_flags(simulate, RUN_FLAGS)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # torch and rich: too heavy for `fedcxr --help`
     from rich.progress import Progress
 
-    from fedcxr.experiments.trainings import HowFar
+    from fedcxr.experiments.trainings import TrainingsProgress
 
 LINE_EVERY_S = 30.0
 """Between two lines where no training has ended meanwhile."""
@@ -19,28 +19,28 @@ class TrainingsDisplay:
 
     def __init__(self, *, is_bar: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._is_bar, self._clock = is_bar, clock
-        self._first: HowFar | None = None
-        self._last: HowFar | None = None
+        self._first: TrainingsProgress | None = None
+        self._last: TrainingsProgress | None = None
         self._begun = self._last_line = 0.0
         self._told_trainings = 0
         self._bar: Progress | None = None
 
-    def show(self, how_far: "HowFar") -> None:
+    def show(self, progress: "TrainingsProgress") -> None:
         """Move the bar, or print a line if a training has ended or the last one is long ago."""
         now = self._clock()
-        if self._last is None or _are_others(self._last, how_far):
-            self._first, self._begun, self._last_line = how_far, now, now
-            self._told_trainings = how_far.trainings
-        self._last = how_far
-        text = f"{how_far.trainings} of {how_far.total_trainings} trainings"
-        left_s = self._left_s(how_far, now)
+        if self._last is None or _are_others(self._last, progress):
+            self._first, self._begun, self._last_line = progress, now, now
+            self._told_trainings = progress.trainings
+        self._last = progress
+        text = f"{progress.trainings} of {progress.total_trainings} trainings"
+        left_s = self._left_s(progress, now)
         if left_s is not None:
             text += f", {int(left_s // 60)}:{int(left_s % 60):02d} left"
         if self._is_bar:
-            self._draw(percent(how_far), text)
-        elif how_far.trainings != self._told_trainings or now - self._last_line >= LINE_EVERY_S:
-            self._last_line, self._told_trainings = now, how_far.trainings
-            print(f"{percent(how_far):3d}%  {text}", file=sys.stderr, flush=True)
+            self._draw(percent(progress), text)
+        elif progress.trainings != self._told_trainings or now - self._last_line >= LINE_EVERY_S:
+            self._last_line, self._told_trainings = now, progress.trainings
+            print(f"{percent(progress):3d}%  {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -48,14 +48,14 @@ class TrainingsDisplay:
             self._bar.stop()
             self._bar = None
 
-    def _left_s(self, how_far: "HowFar", now: float) -> float | None:
+    def _left_s(self, progress: "TrainingsProgress", now: float) -> float | None:
         """Return the time left at the speed until now; None while or where it is not known.
 
         It is not known before anything is trained, nor when all is trained and being judged.
         """
         assert self._first is not None
-        done = how_far.images - self._first.images
-        rest = how_far.total_images - how_far.images
+        done = progress.images - self._first.images
+        rest = progress.total_images - progress.images
         if done <= 0 or rest <= 0:
             return None
         return (now - self._begun) * rest / done
@@ -72,13 +72,13 @@ class TrainingsDisplay:
         self._bar.update(self._bar.task_ids[0], completed=percent, description=text)
 
 
-def percent(how_far: "HowFar") -> int:
+def percent(progress: "TrainingsProgress") -> int:
     """Return the whole percent that are done: 100 exactly if every training is, else below."""
-    if how_far.trainings == how_far.total_trainings:
+    if progress.trainings == progress.total_trainings:
         return 100
-    return min(99, int(100 * how_far.images / max(how_far.total_images, 1)))
+    return min(99, int(100 * progress.images / max(progress.total_images, 1)))
 
 
-def _are_others(before: "HowFar", now: "HowFar") -> bool:
+def _are_others(before: "TrainingsProgress", now: "TrainingsProgress") -> bool:
     """Return whether other trainings are told of than before: those after the tuning."""
     return before.total_images != now.total_images or before.images > now.images

@@ -1,9 +1,10 @@
 """Which federated algorithm, and its own parameters."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from fedcxr.config.flag import Flag
 from fedcxr.errors import ConfigError
 from fedcxr.section import Section
 
@@ -16,7 +17,13 @@ class AlgorithmConfig(Section):
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
-    name: str = Field(default="fedavg", max_length=64)
+    name: Annotated[
+        str,
+        Flag(
+            "fedavg, fedprox, fedavgm, fedadagrad, fedadam, fedyogi, scaffold or fedbn.",
+            name="--algorithm",
+        ),
+    ] = Field(default="fedavg", max_length=64)
     """`fedavg`, `fedprox`, `fedavgm`, `fedadagrad`, `fedadam`, `fedyogi`, `scaffold` or `fedbn`."""
 
     @model_validator(mode="before")

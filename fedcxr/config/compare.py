@@ -4,6 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
+from fedcxr.config.flag import Flag
 from fedcxr.section import Section
 
 ArmName = Literal["federated", "centralized", "local", "centralized-steps"]
@@ -13,22 +14,28 @@ ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
 class CompareConfig(Section):
     """Arms, seeds and statistics. All of it is fixed before any result is seen."""
 
-    arms: tuple[ArmName, ...] = Field(default=ARM_NAMES, min_length=1)
+    arms: Annotated[tuple[ArmName, ...], Flag()] = Field(default=ARM_NAMES, min_length=1)
     """`centralized` sees as many images as all sites together, `centralized-steps` takes as many
     steps as the largest site."""
-    seeds: PositiveInt = Field(default=3, le=100)
+    seeds: Annotated[PositiveInt, Flag("Trainings of each arm.")] = Field(default=3, le=100)
     """Trainings of each arm: seeds `seed`, `seed` + 1, …; the partition stays that of `seed`."""
-    margin: float = Field(default=0.01, gt=0.0, lt=0.5)
+    margin: Annotated[float, Flag("Largest loss of macro AUROC that counts as none.")] = Field(
+        default=0.01, gt=0.0, lt=0.5
+    )
     """Of non-inferiority: the largest loss of macro AUROC that still counts as none."""
     resamples: int = Field(default=2000, ge=100, le=100_000)
     """Patient resamples behind each 95 % interval."""
     prevalence: dict[str, Annotated[float, Field(gt=0.0, lt=1.0)]] = Field(default_factory=dict)
     """By label, the share of the ill for which a positive predictive value is given beside that of
     the test set."""
-    learning_rates: tuple[PositiveFloat, ...] = ()
+    learning_rates: Annotated[
+        tuple[PositiveFloat, ...], Flag("Tried for each arm; the best on val is taken.")
+    ] = ()
     """Tried for each arm with the first seed, each a whole training; the best on val is taken.
     None = `train.learning_rate` for all."""
-    at_once: PositiveInt | None = Field(default=None, le=1024)
+    at_once: Annotated[PositiveInt | None, Flag("Trainings side by side.")] = Field(
+        default=None, le=1024
+    )
     """Trainings side by side; none = as many as there are cores, one on a GPU."""
 
     @field_validator("arms", "learning_rates")

@@ -1,9 +1,10 @@
 """Which images are read, which labels count, and what an uncertain or blank label means."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from fedcxr.config.flag import Flag
 from fedcxr.config.paths import PathText
 from fedcxr.section import Section
 
@@ -22,17 +23,26 @@ class SyntheticConfig(Section):
 class DataConfig(Section):
     """The data set and how its labels become targets."""
 
-    root: PathText | tuple[PathText, ...] | None = None
+    root: Annotated[
+        PathText | tuple[PathText, ...] | None,
+        Flag(
+            "CheXpert or NIH ChestX-ray14; twice = joined; none = synthetic.",
+            name="--data",
+            is_path=True,
+        ),
+    ] = None
     """Folder of CheXpert or NIH ChestX-ray14, or several to join; none = the synthetic data set."""
     synthetic: SyntheticConfig = SyntheticConfig()
-    views: Literal["frontal", "all"] = "frontal"
-    labels: tuple[str, ...] | None = None
+    views: Annotated[Literal["frontal", "all"], Flag()] = "frontal"
+    labels: Annotated[tuple[str, ...] | None, Flag("Comma-separated; default all 14.")] = None
     """The labels to train on; none = all 14 of the data set, or those that joined ones share."""
-    label_table: str | None = Field(default=None, pattern=r"^[^/\\]+\.csv$")
+    label_table: Annotated[str | None, Flag("train_cheXbert.csv in place of train.csv.")] = Field(
+        default=None, pattern=r"^[^/\\]+\.csv$"
+    )
     """CheXpert's table of training labels, such as train_cheXbert.csv; none = train.csv."""
-    score_by: Literal["image", "study"] = "image"
+    score_by: Annotated[Literal["image", "study"], Flag()] = "image"
     """What AUROC counts; `study` takes the maximum over a study's views (Irvin et al. 2019, §4)."""
-    uncertain: LabelPolicy = "ignore"
+    uncertain: Annotated[LabelPolicy, Flag("-1 becomes: {choices}.")] = "ignore"
     """What -1 becomes in training: unknown, 0, 1, a random value, a class of its own, or what the
     first rounds' model predicts (Irvin et al. 2019, §3.1; Pham et al. 2021, §3.3). It is never
     scored."""
@@ -45,10 +55,16 @@ class DataConfig(Section):
     blank: BlankPolicy = "zeros"
     """What a label that the report does not mention becomes; `zeros` as in the CheXpert paper."""
     blank_by_label: dict[str, BlankPolicy] = Field(default_factory=dict)
-    accept_changed_data: bool = False
+    accept_changed_data: Annotated[
+        bool,
+        Flag(
+            "Take data that are not those the partition was made from.",
+            name="--accept-changed-data",
+        ),
+    ] = False
     """Take data that are not as they were when the partition was made, or the run began: today's
     labels and pixels, everybody in the set they were in. Holds for one start."""
-    follow_links: bool = False
+    follow_links: Annotated[bool, Flag("Links may lead out of the folder.")] = False
     """Follow symbolic links that lead out of the folder, such as that of a linked images folder."""
     max_bad_fraction: float = Field(default=0.001, ge=0.0, lt=1.0)
     """Stop when more than this fraction of the image files cannot be read."""

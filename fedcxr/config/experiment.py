@@ -1,5 +1,7 @@
 """The whole configuration of one run."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from fedcxr.config.algorithm import AlgorithmConfig
@@ -7,6 +9,7 @@ from fedcxr.config.compare import CompareConfig
 from fedcxr.config.data import DataConfig
 from fedcxr.config.engine import EngineConfig
 from fedcxr.config.explain import ExplainConfig
+from fedcxr.config.flag import Flag
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.config.paths import PathText
@@ -18,9 +21,11 @@ from fedcxr.section import Section
 class ExperimentConfig(Section):
     """Everything a run depends on; written into the run folder as `config.yaml`."""
 
-    name: str = Field(default="quickstart", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    seed: int = Field(default=0, ge=0)
-    runs_dir: PathText = "runs"
+    name: Annotated[str, Flag("Part of the run folder's name.")] = Field(
+        default="quickstart", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+    )
+    seed: Annotated[int, Flag("Root of all random streams.")] = Field(default=0, ge=0)
+    runs_dir: Annotated[PathText, Flag("Where run folders go.")] = "runs"
     data: DataConfig = DataConfig()
     partition: PartitionConfig = PartitionConfig()
     model: ModelConfig = ModelConfig()

@@ -1,6 +1,6 @@
 """How patients are given to splits and sites."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
@@ -11,10 +11,11 @@ from pydantic import (
     model_validator,
 )
 
+from fedcxr.config.flag import Flag
 from fedcxr.config.paths import PathText
 from fedcxr.section import Section
 
-Scheme = Literal[
+SchemeName = Literal[
     "iid", "dirichlet", "quantity", "by-attribute", "by-source", "hospitals", "sites-file"
 ]
 
@@ -25,29 +26,54 @@ ATTRIBUTES = ("projection", "view", "sex", "age_band")
 class PartitionConfig(Section):
     """Whole patients to global val and test, then to sites."""
 
-    folder: PathText | None = None
+    folder: Annotated[
+        PathText | None, Flag("Use this partition folder.", name="--partition", is_path=True)
+    ] = None
     """A partition folder made before, used as it is."""
-    clients: PositiveInt = Field(default=5, le=10_000)
-    scheme: Scheme = "iid"
-    alpha: PositiveFloat = 0.5
+    clients: Annotated[PositiveInt, Flag("Number of sites.")] = Field(default=5, le=10_000)
+    scheme: Annotated[SchemeName, Flag()] = "iid"
+    alpha: Annotated[
+        PositiveFloat,
+        Flag("Dirichlet: small = uneven labels.", chooses=("scheme", "dirichlet")),
+    ] = 0.5
     """Concentration of the Dirichlet scheme: small = sites differ more in their labels."""
-    exponent: NonNegativeFloat = Field(default=1.0, le=10.0)
+    exponent: Annotated[
+        NonNegativeFloat,
+        Flag("Quantity: large = uneven sizes.", chooses=("scheme", "quantity")),
+    ] = Field(default=1.0, le=10.0)
     """Of the quantity scheme: site k holds patients in proportion to (k + 1) ** -exponent."""
-    attribute: str = Field(default="projection", min_length=1, max_length=100)
+    attribute: Annotated[
+        str,
+        Flag(
+            f"{', '.join(ATTRIBUTES)} or a column.",
+            chooses=("scheme", "by-attribute"),
+        ),
+    ] = Field(default="projection", min_length=1, max_length=100)
     """Of the by-attribute scheme: projection (AP or PA), view, sex, age_band, or a column."""
-    sites_file: PathText | None = None
+    sites_file: Annotated[
+        PathText | None,
+        Flag(
+            "CSV with patient_id and site.",
+            is_path=True,
+            chooses=("scheme", "sites-file"),
+        ),
+    ] = None
     """Of the sites-file scheme: a CSV file with the columns patient_id and site."""
-    min_images: NonNegativeInt = 0
+    min_images: Annotated[NonNegativeInt, Flag("Training images of every site.")] = 0
     """Training images that every site must have."""
-    min_positives: NonNegativeInt = 0
+    min_positives: Annotated[
+        NonNegativeInt, Flag("Training positives of every label at every site.")
+    ] = 0
     """Positive training images of every label that every site must have."""
     val_fraction: float = Field(default=0.10, gt=0.0, lt=0.5)
     """Of the patients outside an official test set: those the server keeps to choose the round."""
     test_fraction: float = Field(default=0.20, gt=0.0, lt=0.5)
     """Of the patients, where the data set has no official test set: those held out."""
-    folds: int | None = Field(default=None, ge=2, le=20)
+    folds: Annotated[int | None, Flag("Cross-validate by patient, in so many parts.")] = Field(
+        default=None, ge=2, le=20
+    )
     """Test on one of so many equal parts of the patients outside an official test set."""
-    fold: NonNegativeInt = 0
+    fold: Annotated[NonNegativeInt, Flag("The fold to test on, from 0.")] = 0
     """Which of the folds is the test set, from 0."""
     site_val_fraction: float = Field(default=0.10, ge=0.0, lt=0.5)
     """Patients of each site that the site keeps for its own validation."""

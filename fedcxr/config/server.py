@@ -1,20 +1,22 @@
 """How the server runs the rounds and judges the global model."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from fedcxr.config.flag import Flag
 from fedcxr.section import Section
 
 BatchNorm = Literal["average", "local", "frozen"]
 CodecName = Literal["none", "fp16", "int8", "topk"]
+NormPolicy = Literal["refuse", "clip"]
 
 
 class ServerConfig(Section):
     """Rounds, cohort, waits and intervals."""
 
-    rounds: PositiveInt = 10
-    fraction: float = Field(default=1.0, gt=0.0, le=1.0)
+    rounds: Annotated[PositiveInt, Flag("Communication rounds.")] = 10
+    fraction: Annotated[float, Flag("Share of sites a round.")] = Field(default=1.0, gt=0.0, le=1.0)
     """Share of the sites in each round's cohort; at least one."""
     quorum: float = Field(default=0.5, gt=0.0, le=1.0)
     """Share of the cohort that must answer rightly, or the run stops."""
@@ -26,17 +28,21 @@ class ServerConfig(Section):
     norm_factor: float | None = Field(default=10.0, gt=1.0)
     """How many times as long as usual a site's update may be, by the medians of the rounds before;
     none = however long."""
-    norm_policy: Literal["refuse", "clip"] = "refuse"
+    norm_policy: NormPolicy = "refuse"
     """What becomes of a longer one: it does not count, or it is shortened to the limit."""
-    aggregator: str = Field(default="mean", max_length=64)
+    aggregator: Annotated[str, Flag("mean, label-mean or median.")] = Field(
+        default="mean", max_length=64
+    )
     """How the sites' updates become one: `mean` (by images), `label-mean` (the head's rows by the
     known targets of their label) or `median` (of each number)."""
-    batch_norm: BatchNorm = "average"
+    batch_norm: Annotated[BatchNorm, Flag()] = "average"
     """Batch-norm statistics: averaged with the rest, kept at each site, or never changed."""
-    codec: CodecName = "none"
+    codec: Annotated[CodecName, Flag("Of updates: {choices}.")] = "none"
     """How a site's update travels to the server. All but `none` lose something, which the site
     keeps and adds to its next update (error feedback)."""
-    topk: float = Field(default=0.05, gt=0.0, le=1.0)
+    topk: Annotated[float, Flag("Share of numbers that topk sends.")] = Field(
+        default=0.05, gt=0.0, le=1.0
+    )
     """Codec `topk`: share of the trainable numbers that is sent."""
     bootstrap: int = Field(default=1000, ge=100, le=100_000)
     """Patient resamples behind each 95 % interval."""

@@ -6,12 +6,12 @@ path: a site knows its own data.
 
 import json
 from functools import lru_cache
-from typing import Literal
 
 from pydantic import Field, ValidationError
 
 from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.data import BlankPolicy, LabelPolicy
+from fedcxr.config.engine import Dtype
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.server import BatchNorm, CodecName
 from fedcxr.config.train import TrainConfig
@@ -46,7 +46,7 @@ class SiteTask(Section):
     batch_norm: BatchNorm
     codec: CodecName
     topk: float = Field(gt=0.0, le=1.0)
-    dtype: Literal["fp32", "bf16"]
+    dtype: Dtype
     channels_last: bool
     compile: bool
     device: str

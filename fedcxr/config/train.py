@@ -1,10 +1,13 @@
 """How one site trains in one round."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from fedcxr.config.flag import Flag
 from fedcxr.section import Section
+
+NormalizationKind = Literal["preset", "image", "pooled"]
 
 
 class AugmentConfig(Section):
@@ -22,9 +25,9 @@ class AugmentConfig(Section):
 class TrainConfig(Section):
     """Adam on the binary cross-entropy of the known labels."""
 
-    local_epochs: PositiveInt = 1
-    batch_size: int = Field(default=32, ge=2, le=4096)
-    learning_rate: PositiveFloat = 1e-4
+    local_epochs: Annotated[PositiveInt, Flag("Epochs a round.")] = 1
+    batch_size: Annotated[int, Flag("Images a step.")] = Field(default=32, ge=2, le=4096)
+    learning_rate: Annotated[PositiveFloat, Flag("Of Adam.")] = 1e-4
     """Adam; the CheXpert paper's value (Irvin et al. 2019, §3.2)."""
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
     beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
@@ -36,7 +39,7 @@ class TrainConfig(Section):
     lr_schedule: Literal["constant", "cosine"] = "constant"
     """`cosine` lowers the rate over the rounds to a twentieth of its start."""
     augment: AugmentConfig = AugmentConfig()
-    normalization: Literal["preset", "image", "pooled"] = "preset"
+    normalization: Annotated[NormalizationKind, Flag()] = "preset"
     """`preset`: `mean` and `std` below; `image`: each image's own; `pooled`: over all sites."""
     mean: float = Field(default=0.449, ge=0.0, le=1.0)
     """Of pixels in [0, 1]: the mean of ImageNet's three channel means."""

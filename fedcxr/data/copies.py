@@ -34,8 +34,8 @@ def without_copies(dataset: DataSet, digests: Mapping[str, str]) -> DataSet:
     dropped = {record.path for group in copied for record in group[1:]}
     if not dropped:
         return dataset
-    strangers = sum(r.patient_id != group[0].patient_id for group in copied for r in group[1:])
-    note = f"Copies of image files left out: {len(dropped)}; of another patient: {strangers}."
+    other_patients = sum(r.patient_id != group[0].patient_id for group in copied for r in group[1:])
+    note = f"Copies of image files left out: {len(dropped)}; of another patient: {other_patients}."
     kept = dataset.where(lambda record: record.path not in dropped)
     return replace(kept, notes=(*dataset.notes, note))
 

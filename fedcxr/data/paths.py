@@ -66,12 +66,12 @@ class Fence:
         """
         roots = root if isinstance(root, Roots) else None
         folders = {"": root} if isinstance(root, Path) else root
-        self._yards = {name: _Yard(folder, roots) for name, folder in folders.items()}
+        self._fenced = {name: _FencedRoot(folder, roots) for name, folder in folders.items()}
 
     def file(self, path: str) -> Path:
         """Return where the path leads; judge it with `stat` before opening it."""
-        yard, rest = self._of(path)
-        return yard.file(rest)
+        fenced, rest = self._of(path)
+        return fenced.file(rest)
 
     def stat(self, path: str) -> os.stat_result | None:
         """Return the file's stat, or None if no regular file is there.
@@ -82,19 +82,19 @@ class Fence:
         Raises:
             DataError: the path leads out of the root.
         """
-        yard, rest = self._of(path)
-        return yard.stat(rest)
+        fenced, rest = self._of(path)
+        return fenced.stat(rest)
 
-    def _of(self, path: str) -> tuple["_Yard", str]:
-        if "" in self._yards:
-            return self._yards[""], path
+    def _of(self, path: str) -> tuple["_FencedRoot", str]:
+        if "" in self._fenced:
+            return self._fenced[""], path
         name, _, rest = path.partition("/")
-        if name not in self._yards:
-            raise DataError(f"{path}: names none of the data sets {some(sorted(self._yards))}.")
-        return self._yards[name], rest
+        if name not in self._fenced:
+            raise DataError(f"{path}: names none of the data sets {some(sorted(self._fenced))}.")
+        return self._fenced[name], rest
 
 
-class _Yard:
+class _FencedRoot:
     """One root. One `lstat` a file and one a folder: no path is resolved for itself."""
 
     def __init__(self, root: Path, roots: Roots | None) -> None:

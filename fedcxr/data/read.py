@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fedcxr.collector import paused_collector
 from fedcxr.data.readers.chexpert import read_chexpert
 from fedcxr.data.readers.join import MAX_SOURCES, join, joined_labels, own_labels, source_names
 from fedcxr.data.readers.layouts import CHEXPERT, KINDS, NIH14, recognise
 from fedcxr.data.readers.nih14 import ATTRIBUTION, read_nih14
 from fedcxr.data.readers.nih14_onehot import read_onehot
-from fedcxr.data.readers.tables import nearest, paused_collector
+from fedcxr.data.readers.tables import nearest
 from fedcxr.data.records import DataSet
 from fedcxr.errors import ConfigError, DataError, some
 

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedcxr.collector import collector_paused
+from fedcxr.collector import quick_imports
 from fedcxr.own_packages import own_search_path
 
 END_S = 5.0
@@ -150,7 +150,7 @@ def end_fork_server() -> None:
 def main() -> None:
     """Import the modules on the command line, then answer requests until the owner is gone."""
     descriptor, *modules = sys.argv[1:]
-    with collector_paused():  # else the first collection would copy pages of every worker, too
+    with quick_imports():  # else the first collection would copy pages of every worker, too
         for module in modules:
             with contextlib.suppress(Exception):  # the worker imports it again, and says why not
                 importlib.import_module(module)

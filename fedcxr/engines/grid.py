@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedcxr.engines.worker import BROKE_OFF
+from fedcxr.engines.local_worker import BROKE_OFF
 from fedcxr.wire import OUT_OF_MEMORY, RECEIPT
 
 WAIT_S = 0.05

@@ -20,9 +20,9 @@ from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.frames import arrays_of
 from fedcxr.engines.grid import WAIT_S, SimulatedGrid, ran_out_of_memory
 from fedcxr.engines.idle import IdleWatch, cpu_seconds_of
+from fedcxr.engines.local_worker import answer
 from fedcxr.engines.process import Placed, WorkerProcess, place
 from fedcxr.engines.shared import Blocks
-from fedcxr.engines.worker import answer
 from fedcxr.wire import CLIENT_IDLE
 
 log = logging.getLogger(__name__)

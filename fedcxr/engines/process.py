@@ -27,7 +27,7 @@ STALL_S = 120.0
 """Longest standstill in the middle of a message; a worker that stalls is replaced."""
 STOP_S = 2.0
 """Longest wait for a process to end."""
-_WORKER = "fedcxr.engines.worker"
+_WORKER = "fedcxr.engines.local_worker"
 
 
 @dataclass(frozen=True, slots=True)

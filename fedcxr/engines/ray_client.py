@@ -20,8 +20,8 @@ from flwr.proto.message_pb2 import Message as MessageProto
 
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.frames import Listed, arrays_of, describe, without_arrays
+from fedcxr.engines.local_worker import answer
 from fedcxr.engines.shared import Bytes
-from fedcxr.engines.worker import answer
 
 Carried = tuple[Listed, list[Bytes]]
 """What each array of a message is, and its bytes."""

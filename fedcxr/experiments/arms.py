@@ -76,7 +76,7 @@ def arms_of(
     config: ExperimentConfig,
     plan: PartitionPlan,
     folder: Path,
-    further: Mapping[str, ExperimentConfig],
+    extra_arms: Mapping[str, ExperimentConfig],
 ) -> list[Arm]:
     """Return the arms of a comparison, the derived partitions written below `folder`.
 
@@ -84,7 +84,7 @@ def arms_of(
         config: of the federation, and of what is compared.
         plan: the partition of the federation.
         folder: the comparison's own.
-        further: configurations of arms beyond the built-in ones, by name.
+        extra_arms: configurations of arms beyond the built-in ones, by name.
 
     Raises:
         ArtefactError: a partition cannot be written.
@@ -98,7 +98,7 @@ def arms_of(
         else:
             pooled = pool_sites(plan, folder / "partitions" / POOLED)
             found.append(_centralized(config, plan, pooled, name))
-    for title, own in further.items():
+    for title, own in extra_arms.items():
         budget = f"as its file says: {_rounds(own)}"
         found.append(Arm(title, title, budget, own, {"": plan.folder}, travels=True))
     return found

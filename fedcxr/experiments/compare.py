@@ -20,7 +20,7 @@ from fedcxr.errors import ArtefactError, ConfigError, some
 from fedcxr.experiments.arms import Arm, Training, arms_of, trainings_of
 from fedcxr.experiments.judge import judge
 from fedcxr.experiments.simulate import with_sites_of_plan
-from fedcxr.experiments.trainings import HowFar, is_finished, run_trainings
+from fedcxr.experiments.trainings import TrainingsProgress, is_finished, run_trainings
 from fedcxr.experiments.tuning import at_rate, tuned
 from fedcxr.models.registry import check_model
 from fedcxr.report.comparison.page import write_comparison
@@ -37,23 +37,23 @@ from server.start import copy_plan
 KIND = "comparison"
 """What the manifest of a comparison's folder says that it is."""
 
-Tell = Callable[[HowFar], None]
+OnProgress = Callable[[TrainingsProgress], None]
 
 
 def compare(
     config: ExperimentConfig,
     *,
-    further: Mapping[str, Path] | None = None,
+    extra_arms: Mapping[str, Path] | None = None,
     on_start: Callable[[Path], None] | None = None,
-    tell: Tell = lambda how_far: None,
+    on_progress: OnProgress = lambda progress: None,
 ) -> Path:
     """Train all arms, judge them and write the page; return the comparison's folder.
 
     Args:
         config: of the federation; `config.compare` says what it is compared with.
-        further: configuration files of arms of your own, laid over `config`, by name.
+        extra_arms: configuration files of arms of your own, laid over `config`, by name.
         on_start: called with the folder before anything is trained.
-        tell: called now and then with how far the trainings are.
+        on_progress: called now and then with how far the trainings are.
 
     Raises:
         ConfigError: an arm that would be judged on other patients, or has a name that is taken.
@@ -61,7 +61,7 @@ def compare(
     """
     check_model(config.model)
     config = with_sites_of_plan(config)
-    own = {name: _further(config, name, path) for name, path in (further or {}).items()}
+    own = {name: _extra_arm(config, name, path) for name, path in (extra_arms or {}).items()}
     prepared = prepare(config)
     _check_labels(config, prepared.plan.labels)
     folder = new_folder(Path(config.runs_dir), f"{config.name}-compare")
@@ -86,17 +86,17 @@ def compare(
     )
     if on_start:
         on_start(folder)
-    return resume_comparison(folder, tell)
+    return resume_comparison(folder, on_progress)
 
 
 def resume_comparison(
-    folder: Path, tell: Tell = lambda how_far: None, *, settings: Sequence[str] = ()
+    folder: Path, on_progress: OnProgress = lambda progress: None, *, settings: Sequence[str] = ()
 ) -> Path:
     """Do what is left of a comparison, judge it, write its page; return the folder.
 
     Args:
         folder: the comparison's.
-        tell: called now and then with how far the trainings are.
+        on_progress: called now and then with how far the trainings are.
         settings: `key=value` texts of what is to be otherwise from now on, in every arm; only what
             operates a training, such as `server.quorum=0.3`.
 
@@ -114,11 +114,17 @@ def resume_comparison(
         config, arms, plans = read_arms(folder)
         seeds = [config.seed + number for number in range(config.compare.seeds)]
         try:
-            arms = tuned(folder, config, arms, plans, partial(_train, folder, config, tell=tell))
+            arms = tuned(
+                folder,
+                config,
+                arms,
+                plans,
+                partial(_train, folder, config, on_progress=on_progress),
+            )
             trainings = [
                 t for arm in arms for t in trainings_of(arm, seeds, folder / "arms", plans)
             ]
-            _train(folder, config, trainings, tell)
+            _train(folder, config, trainings, on_progress)
             judge(folder, arms, trainings)
             write_comparison(folder)
         except KeyboardInterrupt:
@@ -190,8 +196,8 @@ def read_arms(folder: Path) -> tuple[ExperimentConfig, list[Arm], dict[Path, Par
     """
     config = read_config(folder / "config.yaml")
     names = RunFolder.open(folder).read_json("manifest.json")["further_arms"]
-    further = {name: read_config(folder / "arms" / f"{name}.yaml") for name in names}
-    arms = arms_of(config, read_plan(folder / "partition"), folder, further)
+    extra_arms = {name: read_config(folder / "arms" / f"{name}.yaml") for name in names}
+    arms = arms_of(config, read_plan(folder / "partition"), folder, extra_arms)
     places = {place for arm in arms for place in arm.plans.values()}
     return config, arms, {place: read_plan(place) for place in places}
 
@@ -205,7 +211,7 @@ def _check_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
         )
 
 
-def _further(config: ExperimentConfig, name: str, path: Path) -> ExperimentConfig:
+def _extra_arm(config: ExperimentConfig, name: str, path: Path) -> ExperimentConfig:
     """Return the configuration of an arm of the user's own, judged on the same patients."""
     if name in ARM_NAMES or not name.replace("-", "").replace("_", "").isalnum():
         raise ConfigError(
@@ -223,7 +229,7 @@ def _further(config: ExperimentConfig, name: str, path: Path) -> ExperimentConfi
 
 
 def _train(
-    folder: Path, config: ExperimentConfig, trainings: Sequence[Training], tell: Tell
+    folder: Path, config: ExperimentConfig, trainings: Sequence[Training], on_progress: OnProgress
 ) -> None:
     """Do the trainings, each on its share of the cores."""
     device = resolve_device(config.engine.device)
@@ -251,4 +257,4 @@ def _train(
             device=device,
             threads=threads,
         )
-    run_trainings(trainings, folder / "partition", at_once=at_once, tell=tell)
+    run_trainings(trainings, folder / "partition", at_once=at_once, on_progress=on_progress)

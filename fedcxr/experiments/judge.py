@@ -68,7 +68,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
             draws,
             one=(scored[first.name], _scored(first, "val")),
             config=config,
-            five=_five(test.labels),
+            competition_columns=_competition_columns(test.labels),
         )
         return {**found, "differs": _differs(config, arm)}
 
@@ -119,7 +119,7 @@ def _same_patients(scored: Mapping[str, Predictions]) -> Predictions:
     return first
 
 
-def _five(labels: Sequence[str]) -> list[int]:
+def _competition_columns(labels: Sequence[str]) -> list[int]:
     """Return the columns of CheXpert's competition labels; none where one of them is missing."""
     if not set(COMPETITION_LABELS) <= set(labels):
         return []
@@ -144,7 +144,7 @@ def _differences(
             models,
             draws,
             margin=config.compare.margin,
-            five=_five(test.labels),
+            competition_columns=_competition_columns(test.labels),
             level=LEVEL,
             unit=unit_of(config),
         )

@@ -7,7 +7,7 @@ import numpy as np
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.experiments.arms import Arm, Training, steps_by_site
-from fedcxr.experiments.judged_model import LEVEL, model_entry, told
+from fedcxr.experiments.judged_model import LEVEL, estimate_to_json, model_entry
 from fedcxr.metrics import paired
 from fedcxr.metrics.paired import ArmScores, PairedDraws
 from fedcxr.metrics.seeds import seed_spread
@@ -24,7 +24,7 @@ def arm_entry(
     *,
     one: tuple[Predictions, Predictions],
     config: ExperimentConfig,
-    five: Sequence[int],
+    competition_columns: Sequence[int],
 ) -> dict[str, Any]:
     """Return an arm as it stands in `comparison.json`.
 
@@ -35,7 +35,7 @@ def arm_entry(
         draws: of all arms.
         one: test and val predictions of its first model, for what needs thresholds.
         config: of the comparison.
-        five: columns of the competition labels, or none.
+        competition_columns: columns of the competition labels, or none.
     """
     auroc, ap = draws.auroc[arm.name], draws.ap[arm.name]
     columns = range(len(test.labels))
@@ -48,15 +48,15 @@ def arm_entry(
         **_costs(arm, trainings),
         "scored": len(test.target),
         "macro_labels": int((~np.isnan(auroc.value)).sum()),
-        "macro_auroc": told(paired.estimate(auroc, columns=columns, level=LEVEL)),
-        "macro_ap": told(paired.estimate(ap, columns=columns, level=LEVEL)),
-        "five_auroc": _five(auroc, test.labels, five),
+        "macro_auroc": estimate_to_json(paired.estimate(auroc, columns=columns, level=LEVEL)),
+        "macro_ap": estimate_to_json(paired.estimate(ap, columns=columns, level=LEVEL)),
+        "five_auroc": _competition_auroc(auroc, test.labels, competition_columns),
         "seed_sd": seed_spread(by_seed),
         "macro_by_seed": by_seed,
         "by_label": {
             label: {
-                "auroc": told(paired.estimate(auroc, columns=[column], level=LEVEL)),
-                "ap": told(paired.estimate(ap, columns=[column], level=LEVEL)),
+                "auroc": estimate_to_json(paired.estimate(auroc, columns=[column], level=LEVEL)),
+                "ap": estimate_to_json(paired.estimate(ap, columns=[column], level=LEVEL)),
                 "positives": int((test.target[:, column] == 1).sum()),
                 "negatives": int((test.target[:, column] == 0).sum()),
             }
@@ -85,13 +85,15 @@ def macro_by_seed(scores: ArmScores, trainings: Sequence[Training]) -> list[floa
     ]
 
 
-def _five(scores: ArmScores, labels: Sequence[str], five: Sequence[int]) -> dict[str, Any] | None:
+def _competition_auroc(
+    scores: ArmScores, labels: Sequence[str], competition_columns: Sequence[int]
+) -> dict[str, Any] | None:
     """Return the mean AUROC of the competition labels, which is of all of them or there is none."""
-    if not five:
+    if not competition_columns:
         return None
-    if reason := undefined_among(scores, labels, five):
+    if reason := undefined_among(scores, labels, competition_columns):
         return {"value": None, "ci": None, "reason": reason}
-    return told(paired.estimate(scores, columns=five, level=LEVEL))
+    return estimate_to_json(paired.estimate(scores, columns=competition_columns, level=LEVEL))
 
 
 def _learning(training: Training) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def model_entry(test: Predictions, val: Predictions, config: ExperimentConfig) -
     return in_unit(found, unit_of(config))
 
 
-def told(found: paired.Estimate | confusion.Estimate) -> dict[str, Any]:
+def estimate_to_json(found: paired.Estimate | confusion.Estimate) -> dict[str, Any]:
     """Return a number with its interval as the file holds it: nan becomes null."""
     value = found.value
     known = value is not None and math.isfinite(value)
@@ -123,7 +123,7 @@ def _subgroups(test: Predictions, at: Sequence[float], config: ExperimentConfig)
         "rows": [
             {
                 **{key: value for key, value in asdict(row).items() if key not in scores},
-                **{key: told(getattr(row, key)) for key in scores},
+                **{key: estimate_to_json(getattr(row, key)) for key in scores},
             }
             for row in found.rows
         ],
@@ -131,8 +131,8 @@ def _subgroups(test: Predictions, at: Sequence[float], config: ExperimentConfig)
             {
                 "attribute": gap.attribute,
                 "label": gap.label,
-                "tpr_gap": told(gap.tpr_gap),
-                "fpr_gap": told(gap.fpr_gap),
+                "tpr_gap": estimate_to_json(gap.tpr_gap),
+                "fpr_gap": estimate_to_json(gap.fpr_gap),
             }
             for gap in found.gaps
         ],
@@ -169,9 +169,9 @@ def _operating(label: str, point: str, found: Operating) -> dict[str, Any]:
         "label": label,
         "point": point,
         "threshold": found.threshold if math.isfinite(found.threshold) else None,
-        **{name: told(getattr(found, name)) for name in _VALUES},
-        "precision": told(found.ppv),
-        "recall": told(found.sensitivity),
+        **{name: estimate_to_json(getattr(found, name)) for name in _VALUES},
+        "precision": estimate_to_json(found.ppv),
+        "recall": estimate_to_json(found.sensitivity),
         "prevalence": found.prevalence,
         "tp": found.tp,
         "fp": found.fp,

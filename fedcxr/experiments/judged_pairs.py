@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedcxr.experiments.arms import Training
 from fedcxr.experiments.judged_arm import macro_by_seed, undefined_among
-from fedcxr.experiments.judged_model import in_unit, told
+from fedcxr.experiments.judged_model import estimate_to_json, in_unit
 from fedcxr.metrics.delong import TTest
 from fedcxr.metrics.macro_difference import Placed
 from fedcxr.metrics.non_inferiority import holm, power_note, verdict
@@ -29,7 +29,7 @@ def difference_entry(
     draws: PairedDraws,
     *,
     margin: float,
-    five: Sequence[int],
+    competition_columns: Sequence[int],
     level: float,
     unit: str = "images",
 ) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def difference_entry(
         models: of all arms.
         draws: of all arms.
         margin: of non-inferiority.
-        five: columns of the competition labels, or none.
+        competition_columns: columns of the competition labels, or none.
         level: of the intervals.
         unit: what the rows of `test` are: images, or studies.
     """
@@ -56,12 +56,14 @@ def difference_entry(
     return {
         "arm": name,
         "against": against,
-        "macro_auroc": _told(whole),
-        "macro_auroc_bca": told(
+        "macro_auroc": _test_to_json(whole),
+        "macro_auroc_bca": estimate_to_json(
             difference(draws.auroc, name, against, columns=columns, level=level)
         ),
-        "macro_ap": told(difference(draws.ap, name, against, columns=columns, level=level)),
-        "five_auroc": _five(pair, test.labels, five, draws.auroc[name]),
+        "macro_ap": estimate_to_json(
+            difference(draws.ap, name, against, columns=columns, level=level)
+        ),
+        "five_auroc": _competition_auroc(pair, test.labels, competition_columns, draws.auroc[name]),
         "by_label": _by_label(pair, test.labels),
         "verdict": in_unit(_verdict(whole.ci, margin, test, rarest), unit),
         "power": power_note(
@@ -125,7 +127,7 @@ def _by_label(pair: _Pair, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     tests = [pair.tested([column]) for column in range(len(labels))]
     return {
         label: {
-            **_told(test),
+            **_test_to_json(test),
             "p": test.p if math.isfinite(test.p) else None,
             "p_holm": adjusted if math.isfinite(adjusted) else None,
         }
@@ -135,25 +137,25 @@ def _by_label(pair: _Pair, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _five(
-    pair: _Pair, labels: Sequence[str], five: Sequence[int], scores: ArmScores
+def _competition_auroc(
+    pair: _Pair, labels: Sequence[str], competition_columns: Sequence[int], scores: ArmScores
 ) -> dict[str, Any] | None:
     """Return the difference over the competition labels: over all of them, or none.
 
     Args:
         pair: the two arms.
         labels: of the test set.
-        five: columns of the competition labels, or none.
+        competition_columns: columns of the competition labels, or none.
         scores: AUROC of either arm: both lack the same labels.
     """
-    if not five:
+    if not competition_columns:
         return None
-    if reason := undefined_among(scores, labels, five):
+    if reason := undefined_among(scores, labels, competition_columns):
         return {"value": None, "ci": None, "reason": reason}
-    return _told(pair.tested(five))
+    return _test_to_json(pair.tested(competition_columns))
 
 
-def _told(test: TTest) -> dict[str, Any]:
+def _test_to_json(test: TTest) -> dict[str, Any]:
     """Return a tested difference as the file holds it."""
     if not math.isfinite(test.difference):
         return {"value": None, "ci": None, "reason": "no label has both classes"}

@@ -112,7 +112,7 @@ def read_result(out: Path) -> dict[str, Any]:
     return result
 
 
-def told(stored: Mapping[str, Any]) -> str:
+def cell_in_words(stored: Mapping[str, Any]) -> str:
     """Return a line on what the interval of the verdict did in a stored cell."""
     cell, found = read_cell(stored), stored["intervals"][VERDICT_INTERVAL]
     uneven = " (uneven)" if cell.uneven else ""

@@ -22,7 +22,7 @@ from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.registry import register_run
 from fedcxr.training.compiled import check_compile
 from fedcxr.training.device import check_gpus, resolve_device
-from partitions.plan import read_plan
+from partitions.plan_folder import count_sites
 from partitions.prepare import prepare
 from partitions.sites_file import site_names
 from server.app import build_app
@@ -113,7 +113,7 @@ def with_sites_of_plan(config: ExperimentConfig) -> ExperimentConfig:
     """Return the configuration with as many clients as its partition folder or file has sites."""
     partition = config.partition
     if partition.folder is not None:
-        clients = len(read_plan(Path(partition.folder)).sites)
+        clients = count_sites(Path(partition.folder))
     elif partition.sites_file is not None:
         clients = len(site_names(Path(partition.sites_file)))
     else:
@@ -177,10 +177,10 @@ def _run_job(job: Job, grid: Grid) -> None:
 def _new_job(config: ExperimentConfig, run: RunFolder, compute: ComputePlan) -> Job:
     begun = time.perf_counter()
     run.event("phase", name="prepare")
-    ready = prepare(config, _Progress(run))
+    ready = prepare(config, _Progress(run), keep_tables=True)  # the manifest counts their labels
     job = start_job(config, run, ready, compute, prepare_seconds=time.perf_counter() - begun)
     register_run(run)
-    return job
+    return dataclasses.replace(job, prepared=ready.without_tables())
 
 
 def _stopped_job(stopped: StoppedRun, run: RunFolder, compute: ComputePlan) -> Job:

@@ -50,7 +50,7 @@ _OF_THE_COMPARISON = (
 
 
 @dataclass(frozen=True, slots=True)
-class HowFar:
+class TrainingsProgress:
     """What is done of all trainings."""
 
     images: float
@@ -64,7 +64,7 @@ class _Running:
     training: Training
     pid: int
     pipe: socket.socket
-    told: bytes = b""
+    answer: bytes = b""
 
 
 def run_trainings(
@@ -72,7 +72,7 @@ def run_trainings(
     partition: Path,
     *,
     at_once: int,
-    tell: Callable[[HowFar], None],
+    on_progress: Callable[[TrainingsProgress], None],
 ) -> None:
     """Do all trainings, the longest first, and return when all are finished.
 
@@ -82,7 +82,7 @@ def run_trainings(
         trainings: what to do; the finished ones are left as they are.
         partition: the federation's partition folder; every model is judged at its sites.
         at_once: how many run side by side.
-        tell: called every now and then with what is done.
+        on_progress: called every now and then with what is done.
 
     Raises:
         ArtefactError: a training was begun with another configuration; nothing is started.
@@ -98,12 +98,12 @@ def run_trainings(
         while running or (todo and not failed):
             while todo and len(running) < at_once and not failed:
                 running.append(_start(server, todo.popleft(), partition))
-            tell(how_far(trainings))
+            on_progress(progress_of(trainings))
             failed += _collect(server, running)
     except BaseException:
         _stop(server, running)
         raise
-    tell(how_far(trainings))
+    on_progress(progress_of(trainings))
     if failed:
         raise RunError("; ".join(failed))
 
@@ -113,12 +113,12 @@ def is_finished(training: Training) -> bool:
     return _status(training.folder) == "finished" and (training.folder / SITES_FILE).is_file()
 
 
-def how_far(trainings: Sequence[Training]) -> HowFar:
+def progress_of(trainings: Sequence[Training]) -> TrainingsProgress:
     """Return what the run folders say of how far the trainings are."""
     done = [_share(training) for training in trainings]
     images = sum(share * training.images for share, training in zip(done, trainings, strict=True))
     finished = sum(map(is_finished, trainings))
-    return HowFar(images, sum(t.images for t in trainings), finished, len(trainings))
+    return TrainingsProgress(images, sum(t.images for t in trainings), finished, len(trainings))
 
 
 def train_one(pipe: socket.socket, text: str) -> None:
@@ -235,7 +235,7 @@ def _collect(server: ForkServer, running: list[_Running]) -> list[str]:
     failed = []
     for one in [one for one in running if one.pipe in ready]:
         more = one.pipe.recv(2**16)
-        one.told += more
+        one.answer += more
         if more:
             continue
         running.remove(one)
@@ -249,7 +249,7 @@ def _collect(server: ForkServer, running: list[_Running]) -> list[str]:
 def _reason(one: _Running, code: int | None) -> str:
     log = one.training.folder.parent / "logs" / f"{one.training.name}.log"
     try:
-        said = str(json.loads(one.told)["error"])
+        said = str(json.loads(one.answer)["error"])
     except ValueError:
         killed = f"was killed (signal {-code})" if code is not None and code < 0 else "broke off"
         said = f"its process {killed}; see {log}"

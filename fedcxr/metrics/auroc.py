@@ -59,9 +59,7 @@ def auroc(target: ArrayLike, probs: ArrayLike, weights: ArrayLike | None = None)
     truth, scores = check_scores(target, probs)
     if truth.ndim != 1:
         raise ValueError(f"auroc takes one label, (N,), got {truth.shape}; see score_labels")
-    mass = np.ones(truth.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    if mass.shape != truth.shape or not np.all(np.isfinite(mass) & (mass >= 0)):
-        raise ValueError(f"weights must be {truth.shape}, finite and not negative")
+    mass = check_weights(weights, truth)
     return float(weighted_auroc(rank(truth, scores), mass[None])[0])
 
 
@@ -96,6 +94,18 @@ def macro(scores: Sequence[LabelScore]) -> tuple[float | None, int]:
     """
     values = [score.value for score in scores if score.value is not None]
     return (float(np.mean(values)) if values else None), len(values)
+
+
+def check_weights(weights: ArrayLike | None, truth: FloatArray) -> FloatArray:
+    """Return the weights of the rows as float64, 1 each if none are given.
+
+    Raises:
+        ValueError: not one for each target, or one that is negative or not finite.
+    """
+    mass = np.ones(truth.shape) if weights is None else np.asarray(weights, dtype=np.float64)
+    if mass.shape != truth.shape or not np.all(np.isfinite(mass) & (mass >= 0)):
+        raise ValueError(f"weights must be {truth.shape}, finite and not negative")
+    return mass
 
 
 def check_scores(

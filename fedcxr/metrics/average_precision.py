@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedcxr.metrics.areas import Steps, find_steps, weighted_areas
-from fedcxr.metrics.auroc import FloatArray, check_scores
+from fedcxr.metrics.auroc import FloatArray, check_scores, check_weights
 
 
 def average_precision(
@@ -37,9 +37,7 @@ def average_precision(
     truth, scores = check_scores(target, probs)
     if truth.ndim != 1:
         raise ValueError(f"average_precision takes one label, (N,), got {truth.shape}")
-    mass = np.ones(truth.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    if mass.shape != truth.shape or not np.all(np.isfinite(mass) & (mass >= 0)):
-        raise ValueError(f"weights must be {truth.shape}, finite and not negative")
+    mass = check_weights(weights, truth)
     steps = find_steps(truth, scores, np.arange(len(truth)))
     return float(weighted_average_precision(steps, mass[None])[0])
 

@@ -4,6 +4,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedcxr.metrics.auroc import FloatArray, check_scores
+from fedcxr.metrics.thresholds import called_positive
+
+Counts = NDArray[np.int64]
 
 _FLOOR = 1e-7  # probabilities are kept this far from 0 and 1: float32 sigmoids do reach them
 
@@ -24,20 +27,12 @@ def roc_points(
     >>> roc_points([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4])
     (array([0. , 0. , 0.5, 0.5, 1. ]), array([0. , 0.5, 0.5, 1. , 1. ]))
     """
-    truth, scores = check_scores(target, probs)
-    known = ~np.isnan(truth)
-    truth, scores = truth[known], scores[known]
-    positives = truth.sum()
-    negatives = len(truth) - positives
-    if not positives or not negatives:
+    hits, alarms = _counts(target, probs)
+    if not len(hits):
         return np.empty(0), np.empty(0)
-    order = np.argsort(-scores, kind="stable")
-    last_of_tie = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-    hits = np.cumsum(truth[order])[last_of_tie]
-    alarms = last_of_tie + 1 - hits
     keep = _corners(alarms, hits)  # on counts, where collinear is exact
-    fpr = np.concatenate([[0.0], alarms[keep] / negatives])
-    tpr = np.concatenate([[0.0], hits[keep] / positives])
+    fpr = np.concatenate([[0.0], alarms[keep] / alarms[-1]])
+    tpr = np.concatenate([[0.0], hits[keep] / hits[-1]])
     return _thin(fpr, tpr, max_points)
 
 
@@ -55,19 +50,13 @@ def pr_points(
     >>> pr_points([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4])
     (array([0.5, 1. ]), array([1.        , 0.66666667]))
     """
-    truth, scores = check_scores(target, probs)
-    known = ~np.isnan(truth)
-    truth, scores = truth[known], scores[known]
-    positives = truth.sum()
-    if not positives or positives == len(truth):
+    hits, alarms = _counts(target, probs)
+    if not len(hits):
         return np.empty(0), np.empty(0)
-    order = np.argsort(-scores, kind="stable")
-    last_of_tie = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
-    hits = np.cumsum(truth[order])[last_of_tie]
-    rises = np.flatnonzero(np.diff(hits, prepend=0.0))
+    rises = np.flatnonzero(np.diff(hits, prepend=0))
     if len(rises) > max_points:
         rises = rises[np.unique(np.linspace(0, len(rises) - 1, max_points).astype(np.intp))]
-    return hits[rises] / positives, hits[rises] / (last_of_tie[rises] + 1)
+    return hits[rises] / hits[-1], hits[rises] / (hits[rises] + alarms[rises])
 
 
 def bce(target: ArrayLike, probs: ArrayLike) -> float:
@@ -88,10 +77,19 @@ def bce(target: ArrayLike, probs: ArrayLike) -> float:
     return float(-np.mean(np.where(truth[known] == 1, np.log(given), np.log1p(-given))))
 
 
-def _corners(alarms: FloatArray, hits: FloatArray) -> NDArray[np.intp]:
+def _counts(target: ArrayLike, probs: ArrayLike) -> tuple[Counts, Counts]:
+    """Return hits and alarms from each distinct score on; empty unless both classes are there."""
+    truth, scores = check_scores(target, probs)
+    if not (np.any(truth == 1) and np.any(truth == 0)):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    _, hits, alarms = called_positive(truth, scores)
+    return hits, alarms
+
+
+def _corners(alarms: Counts, hits: Counts) -> NDArray[np.intp]:
     """Return where the curve from (0, 0) through these counts turns, and its end."""
-    right = np.diff(alarms, prepend=0.0)
-    up = np.diff(hits, prepend=0.0)
+    right = np.diff(alarms, prepend=0)
+    up = np.diff(hits, prepend=0)
     turn = right[:-1] * up[1:] != right[1:] * up[:-1]
     return np.flatnonzero(np.append(turn, True))
 

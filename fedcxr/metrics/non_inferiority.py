@@ -19,7 +19,8 @@ from scipy import special
 from fedcxr.metrics.auroc import Interval
 from fedcxr.metrics.regime import Regime
 
-Word = Literal["non-inferior", "inferior", "inconclusive", "withheld"]
+Decided = Literal["non-inferior", "inferior", "inconclusive"]
+Word = Literal[Decided, "withheld"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def verdict(
     return Verdict(word, f"the interval, {low:+.4f} to {high:+.4f}, {where} {-margin:+.4f}")
 
 
-def decide(ci: Interval, margin: float) -> Literal["non-inferior", "inferior", "inconclusive"]:
+def decide(ci: Interval, margin: float) -> Decided:
     """Return the word for an interval that is to be trusted.
 
     >>> [decide(ci, 0.01) for ci in ((-0.005, 0.02), (-0.05, -0.02), (-0.02, 0.01))]

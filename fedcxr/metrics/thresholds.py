@@ -56,7 +56,7 @@ def thresholds(target_val: ArrayLike, probs_val: ArrayLike) -> dict[str, Thresho
         missing = "target" if len(lacking) == 2 else lacking[0]
         none = _no_threshold(f"no known {missing} in the validation data")
         return dict.fromkeys(POINTS, none)
-    levels, hits, alarms = _called(truth, scores)
+    levels, hits, alarms = called_positive(truth, scores)
     rows = (_youden(hits, alarms), _by_sensitivity(hits, alarms), _by_specificity(hits, alarms))
     return {
         point: Threshold(float(levels[row])) if isinstance(row, int) else _no_threshold(row)
@@ -64,10 +64,19 @@ def thresholds(target_val: ArrayLike, probs_val: ArrayLike) -> dict[str, Thresho
     }
 
 
-def _called(
+def called_positive(
     truth: FloatArray, scores: FloatArray
 ) -> tuple[FloatArray, NDArray[np.int64], NDArray[np.int64]]:
-    """Return the distinct scores, highest first, and the positives and negatives from each on."""
+    """Return the distinct scores, highest first, and the positives and negatives from each on.
+
+    Args:
+        truth: (N,) in {0, 1, nan}; nan is left out.
+        scores: (N,), finite.
+
+    >>> parts = called_positive(np.array([0.0, 1, 1]), np.array([0.3, 0.3, 0.9]))
+    >>> [part.tolist() for part in parts]
+    [[0.9, 0.3], [1, 2], [0, 1]]
+    """
     known = ~np.isnan(truth)
     truth, scores = truth[known], scores[known]
     order = np.argsort(-scores, kind="stable")

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fedcxr.config.engine import Dtype
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
@@ -131,9 +131,7 @@ def footprint(model: ModelConfig, num_labels: int = _USUAL_LABELS) -> Footprint:
     return Footprint(trainable, sizes[True] / len(images), sizes[False] / len(images))
 
 
-def training_bytes(
-    model: ModelConfig, num_labels: int, batch_size: int, dtype: Literal["fp32", "bf16"]
-) -> int:
+def training_bytes(model: ModelConfig, num_labels: int, batch_size: int, dtype: Dtype) -> int:
     """Return an estimate of what training takes on a CPU at its peak, beside the process itself.
 
     Values, gradients and Adam's two moments are float32; under bf16 there is a bf16 copy of the
@@ -197,7 +195,7 @@ def is_out_of_memory(err: BaseException) -> bool:
 
 def _room_on_cpu(config: ExperimentConfig, wanted: int) -> int:
     # Which dtype `auto` takes is known only after the probe of precision; fp32 takes more.
-    dtype: Literal["fp32", "bf16"] = "bf16" if config.engine.precision == "bf16" else "fp32"
+    dtype: Dtype = "bf16" if config.engine.precision == "bf16" else "fp32"
     need = training_bytes(config.model, _num_labels(config), config.train.batch_size, dtype)
     return concurrency(wanted, need + _PROCESS, free_bytes())
 

@@ -5,11 +5,11 @@ them it is slower, so `auto` times the pairs (`probe.py`) and keeps the answer p
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
 
+from fedcxr.config.engine import Dtype
 from fedcxr.config.model import ModelConfig
 from fedcxr.errors import ConfigError
 from fedcxr.training.probe import GAIN_TO_SWITCH, PAIRS, Pair, time_pairs
@@ -19,7 +19,7 @@ from fedcxr.training.probe import GAIN_TO_SWITCH, PAIRS, Pair, time_pairs
 class Precision:
     """The run's dtype and memory layout, and why."""
 
-    dtype: Literal["fp32", "bf16"]
+    dtype: Dtype
     """Of the forward pass under autocast; parameters, loss and Adam stay float32."""
     channels_last: bool
     why: str

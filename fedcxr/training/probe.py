@@ -10,11 +10,11 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from fedcxr.atomic import write_text_atomically
+from fedcxr.config.engine import Dtype
 from fedcxr.config.model import ModelConfig
 from fedcxr.cores import cores
 from fedcxr.home import home_folder
@@ -42,7 +42,7 @@ _NUM_LABELS = 14
 class Pair:
     """A dtype with a memory layout."""
 
-    dtype: Literal["fp32", "bf16"]
+    dtype: Dtype
     channels_last: bool
 
     @property

@@ -6,13 +6,12 @@ resampling (crop, aspect, rotation and flip together), so an image is interpolat
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fedcxr.config.train import AugmentConfig
+from fedcxr.config.train import AugmentConfig, NormalizationKind
 
 _SMALLEST_STD = 1e-3
 """Of pixels in [0, 1]; an image of one gray level is divided by this and not by zero."""
@@ -22,7 +21,7 @@ _SMALLEST_STD = 1e-3
 class Normalization:
     """How pixels in [0, 1] become model input: (pixel − mean) ÷ std."""
 
-    kind: Literal["preset", "image", "pooled"]
+    kind: NormalizationKind
     """`preset` and `pooled` use the constants below, `image` each image's own."""
     mean: float
     std: float

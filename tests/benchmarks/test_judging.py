@@ -221,7 +221,7 @@ def test_a_difference_names_what_its_rows_are(by_study, unit):
         PlacedArms.of(test, stacks),
         draws,
         margin=1e-4,
-        five=(),
+        competition_columns=(),
         level=0.95,
         unit=unit,
     )

@@ -14,7 +14,7 @@ from clients.site import open_site, simulated
 from clients.train import train_order
 from clients.worker import worker_for
 from fedcxr.chain import LOST, UPDATE
-from fedcxr.engines.worker import simulated_context
+from fedcxr.engines.local_worker import simulated_context
 from fedcxr.errors import RunError
 from fedcxr.parameters import extract
 from fedcxr.schema import COUNTERS, KNOWN, VECTOR

@@ -25,7 +25,7 @@ from clients.site import simulated
 from clients.train import Trained
 from clients.worker import worker_for
 from fedcxr import errors
-from fedcxr.engines.worker import simulated_context
+from fedcxr.engines.local_worker import simulated_context
 from fedcxr.errors import ConfigError, DataError, FedCxrError, RecordError, RunError
 from fedcxr.training import loop
 from fedcxr.training.loop import TOO_FEW

@@ -14,7 +14,7 @@ from clients.train import start_from, train_order
 from clients.worker import worker_for
 from fedcxr.algorithms.fedbn import batch_norm_tensors
 from fedcxr.chain import UPDATE
-from fedcxr.engines.worker import simulated_context
+from fedcxr.engines.local_worker import simulated_context
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters, extract
 from fedcxr.schema import COUNTERS, KNOWN, VECTOR

@@ -14,7 +14,7 @@ from clients.site import open_site, simulated
 from clients.train import start_from, train_order
 from clients.worker import worker_for
 from fedcxr.chain import UPDATE
-from fedcxr.engines.worker import simulated_context
+from fedcxr.engines.local_worker import simulated_context
 from fedcxr.errors import ArtefactError, RunError
 from fedcxr.models.registry import build_model
 from fedcxr.parameters import Parameters, extract, load_into, spec_of

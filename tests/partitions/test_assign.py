@@ -1,13 +1,15 @@
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from fedcxr.config.partition import PartitionConfig
+from fedcxr.config.partition import PartitionConfig, SchemeName
 from fedcxr.errors import ConfigError, DataError
-from partitions.assign import Patients, assign, numbered
+from partitions.assign import SCHEMES, assign, scheme_parameters
 from partitions.patient_table import count_by_patient, majority
 from partitions.patients import group_by_patient
+from partitions.scheme import Patients, numbered
 
 
 @pytest.fixture
@@ -89,6 +91,22 @@ def test_splits_know_the_sources_of_joined_data(patients):
     assert patients.strata().shape == (40, 2)
     joined = replace(patients, sources=("a", "b"), source_of=np.arange(40) % 2)
     assert joined.strata()[:2].tolist() == [[True, True, True, False], [False, False, False, True]]
+
+
+def test_the_registry_has_every_scheme_that_the_configuration_takes():
+    assert set(SCHEMES) == set(get_args(SchemeName))
+
+
+def test_plan_json_holds_the_parameter_of_its_scheme_alone(tmp_path):
+    fractions = {"val_fraction", "test_fraction", "site_val_fraction"}
+    always = {*fractions, "min_images", "min_positives"}
+    own = {"dirichlet": {"alpha"}, "quantity": {"exponent"}, "by-attribute": {"attribute"}}
+    for scheme in SCHEMES:
+        file = {"sites_file": str(tmp_path)} if scheme == "sites-file" else {}
+        found = scheme_parameters(PartitionConfig(scheme=scheme, **file))
+        assert set(found) == always | own.get(scheme, set())
+    folded = scheme_parameters(PartitionConfig(folds=3, fold=2))
+    assert (folded["folds"], folded["fold"]) == (3, 2)
 
 
 def test_a_scheme_that_there_is_not_is_refused(patients):

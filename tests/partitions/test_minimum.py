@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.errors import ConfigError
-from partitions.assign import Assignment, numbered
 from partitions.minimum import meet_minimum
 from partitions.patient_table import PatientTable
+from partitions.scheme import Assignment, numbered
 
 LABELS = ("Edema", "Fracture")
 

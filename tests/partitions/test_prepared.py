@@ -1,4 +1,7 @@
+import importlib
 import shutil
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -7,9 +10,12 @@ from fedcxr.data.read import read_dataset
 from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.data.tokens import load_key
 from fedcxr.errors import LeakError
+from fedcxr.runs.folder import RunFolder
+from partitions import table as site_tables
 from partitions.plan import make_partition
 from partitions.prepare import prepare
 from partitions.table import read_table
+from server.job import ComputePlan
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +99,44 @@ def test_a_given_partition_with_a_copy_of_a_test_image_elsewhere_is_refused(tree
         words.append(complaint(config))
     assert {word for word in words if word} == {"1 of its images have the bytes of a test image"}
     assert "" in words
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """How often each CSV file of a partition has been parsed, by its name."""
+    counts = Counter()
+    read = site_tables.read_table_file
+
+    def counted(path):
+        counts[Path(path).name] += 1
+        return read(path)
+
+    monkeypatch.setattr(site_tables, "read_table_file", counted)
+    return counts
+
+
+# by name, since the package re-exports the function under the module's name
+simulation = importlib.import_module("fedcxr.experiments.simulate")
+
+ONCE = dict.fromkeys(["val.csv", "test.csv", "site-00.csv", "site-01.csv"], 1)
+
+
+def start(config, folder):
+    return simulation._new_job(config, RunFolder.at(folder), ComputePlan("local", 1, 2))
+
+
+def test_a_new_run_parses_each_table_once(tree, reads, tmp_path):
+    # one read back from the disk serves proof, fit, contents.csv and the counts of the manifest
+    config = resolve(tree, **{"engine.precision": "fp32"})
+    job = start(config, tmp_path / "run")
+    assert reads == ONCE
+    assert job.prepared.plan.tables == {}  # they would grow with the data set
+
+
+def test_a_run_over_a_partition_folder_parses_each_table_once(tree, reads, tmp_path):
+    folder = prepare(resolve(tree)).plan.folder
+    reads.clear()
+    config = resolve(tree, **{"engine.precision": "fp32", "partition.folder": str(folder)})
+    config = simulation.with_sites_of_plan(config)
+    start(config, tmp_path / "run")
+    assert reads == ONCE

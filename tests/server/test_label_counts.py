@@ -18,6 +18,7 @@ def plan(sites):
     return SimpleNamespace(
         sites=[summarise_site(file.stem, read_table(file)) for file in files],
         site_csv=lambda site_id: sites / "sites" / f"{site_id}.csv",
+        site_table=lambda site_id: read_table(sites / "sites" / f"{site_id}.csv"),
     )
 
 

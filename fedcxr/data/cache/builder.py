@@ -18,7 +18,7 @@ import numpy as np
 
 from fedcxr.data.cache.journal import JOURNAL, Journal, Ledger
 from fedcxr.data.cache.lock import BuildLock, build_lock
-from fedcxr.data.cache.pool import Job, decode_all
+from fedcxr.data.cache.pool import DecodeJob, decode_all
 from fedcxr.data.cache.writer import (
     FORMAT,
     IMAGES,
@@ -134,11 +134,11 @@ def build(
 
 
 def _both(watch: Watch, lock: BuildLock) -> Watch:
-    def tell(phase: str, done: int, total: int) -> None:
-        lock.tell(phase, done, total)
+    def both(phase: str, done: int, total: int) -> None:
+        lock.publish(phase, done, total)
         watch(phase, done, total)
 
-    return tell
+    return both
 
 
 def _build(building: Path, recipe: Recipe, workers: int, watch: Watch) -> None:
@@ -196,7 +196,7 @@ def _decode(
     while True:
         total, done = len(ledger.done), int(np.count_nonzero(ledger.done))
         watch(DECODING, done, total)
-        job = Job(images, recipe.size_px, png_bits, paths)
+        job = DecodeJob(images, recipe.size_px, png_bits, paths)
         with closing(decode_all(job, ledger.todo(), workers)) as decoded:
             for chunk in decoded:
                 journal.append(chunk)

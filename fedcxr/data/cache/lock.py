@@ -27,7 +27,7 @@ class BuildLock:
     def __init__(self, handle: int) -> None:
         self._handle = handle
 
-    def tell(self, phase: str, done: int, total: int) -> None:
+    def publish(self, phase: str, done: int, total: int) -> None:
         """Tell those who wait how far it is."""
         line = f"{os.getpid()} {phase} {done} {total}".ljust(_LINE_BYTES)
         os.pwrite(self._handle, line.encode(), 0)

@@ -41,7 +41,7 @@ AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class DecodeJob:
     """What is decoded to where."""
 
     images: Path
@@ -53,7 +53,9 @@ class Job:
     """The image files of some rows."""
 
 
-def decode_all(job: Job, todo: Sequence[range], workers: int) -> Generator[Decoded, None, None]:
+def decode_all(
+    job: DecodeJob, todo: Sequence[range], workers: int
+) -> Generator[Decoded, None, None]:
     """Yield what was decoded, a chunk at a time and in any order; close it to stop.
 
     Args:
@@ -84,7 +86,9 @@ def _chunks(todo: Sequence[range], size: int) -> Iterator[range]:
             yield range(start, min(start + size, rows.stop))
 
 
-def in_threads(job: Job, chunks: Iterator[range], workers: int) -> Generator[Decoded, None, None]:
+def in_threads(
+    job: DecodeJob, chunks: Iterator[range], workers: int
+) -> Generator[Decoded, None, None]:
     """Yield what threads of this process decode."""
     stop = threading.Event()
     images = os.open(job.images, os.O_WRONLY)
@@ -112,7 +116,9 @@ def in_threads(job: Job, chunks: Iterator[range], workers: int) -> Generator[Dec
         os.close(images)
 
 
-def in_processes(job: Job, chunks: Iterator[range], workers: int) -> Generator[Decoded, None, None]:
+def in_processes(
+    job: DecodeJob, chunks: Iterator[range], workers: int
+) -> Generator[Decoded, None, None]:
     """Yield what `workers` processes decode."""
     crew: list[_Worker] = []
     try:
@@ -146,7 +152,7 @@ class _Worker:
     received: bytes = b""
 
 
-def _start(job: Job) -> _Worker:
+def _start(job: DecodeJob) -> _Worker:
     try:
         complaints = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
     except OSError as err:
@@ -156,7 +162,7 @@ def _start(job: Job) -> _Worker:
         ) from err
     ours, theirs = socket.socketpair()
     ours.settimeout(STALL_S)
-    command = [sys.executable, "-P", "-m", "fedcxr.data.cache.worker"]
+    command = [sys.executable, "-P", "-m", "fedcxr.data.cache.decoding_process"]
     command += [str(job.images), str(job.size_px), str(job.png_bits)]
     # One thread each: a pool of numpy's would be started for nothing in every process.
     environment = {
@@ -183,7 +189,7 @@ def _start(job: Job) -> _Worker:
     return _Worker(process, ours, complaints)
 
 
-def _order(worker: _Worker, job: Job, rows: range) -> None:
+def _order(worker: _Worker, job: DecodeJob, rows: range) -> None:
     order = json.dumps({"start": rows.start, "paths": job.paths(rows)})
     worker.busy.append(rows)
     try:
@@ -192,7 +198,7 @@ def _order(worker: _Worker, job: Job, rows: range) -> None:
         raise _lost(worker, job) from err
 
 
-def _answers(worker: _Worker, job: Job) -> Iterator[Decoded]:
+def _answers(worker: _Worker, job: DecodeJob) -> Iterator[Decoded]:
     """Yield the answers that have come; the last one may be torn and waits for its end."""
     try:
         received = worker.pipe.recv(1 << 18)
@@ -214,7 +220,7 @@ def _failed(answer: dict[str, object]) -> Exception:
     return OSError(number, why) if isinstance(number, int) else RunError(why)
 
 
-def _lost(worker: _Worker, job: Job) -> RunError:
+def _lost(worker: _Worker, job: DecodeJob) -> RunError:
     """Return what is known of a process that went away."""
     worker.process.kill()
     code = worker.process.wait(STOP_S)
@@ -228,7 +234,7 @@ def _lost(worker: _Worker, job: Job) -> RunError:
     )
 
 
-def _stalled(workers: Sequence[_Worker], job: Job) -> RunError:
+def _stalled(workers: Sequence[_Worker], job: DecodeJob) -> RunError:
     places = "; ".join(f"process {w.process.pid}, {_place(w, job)}" for w in workers[:10])
     return RunError(
         f"No decoding process answered for {STALL_S:g} s: {places}. Look whether the disk with the "
@@ -236,7 +242,7 @@ def _stalled(workers: Sequence[_Worker], job: Job) -> RunError:
     )
 
 
-def _place(worker: _Worker, job: Job) -> str:
+def _place(worker: _Worker, job: DecodeJob) -> str:
     if not worker.busy:
         return "without an order"
     rows = worker.busy[0]

@@ -127,7 +127,7 @@ def build_cache(
     cache = _open_whole(target, digest, is_ours=folder is None)
     if cache is None:
 
-        def told(phase: str, done: int, total: int) -> None:
+        def on_step(phase: str, done: int, total: int) -> None:
             if progress is not None and phase in (WAITING, DECODING):
                 progress(done, total)
             if watch is not None:
@@ -138,7 +138,7 @@ def build_cache(
             recipe,
             workers=workers,
             is_whole=lambda there: _is_whole(there, digest),
-            watch=told,
+            watch=on_step,
         )
         cache = open_cache(target)
     check_bad(cache.bad, len(items), max_bad_fraction, root)

@@ -103,9 +103,9 @@ def _unpack(header: "Dataset", layout: Layout) -> NDArray[np.integer]:
         # run lengths grow 64 times at most; that much of them for so few pixels is a bomb
         raise ImageError("damaged DICOM: its compressed pixels are larger than unpacked ones")
     is_grey = layout.photometric in GREY
-    stored, told = decoder.as_array(header, index=0, raw=is_grey, decoding_plugin=plugin)
+    stored, properties = decoder.as_array(header, index=0, raw=is_grey, decoding_plugin=plugin)
     shape = (layout.rows, layout.columns) if is_grey else (layout.rows, layout.columns, 3)
-    if stored.shape != shape or (not is_grey and told["photometric_interpretation"] != "RGB"):
+    if stored.shape != shape or (not is_grey and properties["photometric_interpretation"] != "RGB"):
         raise ImageError("damaged DICOM: its pixels are not what its header says")
     return stored
 

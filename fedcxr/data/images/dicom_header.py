@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from fedcxr.data.images.greyscale import Display, Rescale, Table, Window, WindowFunction
+from fedcxr.data.images.greyscale import Display, LookupTable, Rescale, Window, WindowFunction
 from fedcxr.errors import ImageError
 
 if TYPE_CHECKING:
@@ -102,11 +102,11 @@ def read_display(header: "Dataset", layout: Layout) -> Display:
         ImageError: a table without all its entries, an unknown window function, a value that is no
             number.
     """
-    modality: Table | Rescale | None = _table(header, "ModalityLUTSequence")
+    modality: LookupTable | Rescale | None = _table(header, "ModalityLUTSequence")
     if modality is None:
         slope, intercept = _numbers(header, "RescaleSlope"), _numbers(header, "RescaleIntercept")
         modality = Rescale(*(slope or [1.0])[:1], *(intercept or [0.0])[:1])
-    voi: Table | Window | None = _table(header, "VOILUTSequence")
+    voi: LookupTable | Window | None = _table(header, "VOILUTSequence")
     centre, width = _numbers(header, "WindowCenter"), _numbers(header, "WindowWidth")
     if voi is None and centre and width:
         voi = Window(centre[0], width[0], _function(header))
@@ -137,7 +137,7 @@ def _padding(header: "Dataset", layout: Layout) -> tuple[int, int] | None:
     return min(ends), max(ends)
 
 
-def _table(header: "Dataset", keyword: str) -> Table | None:
+def _table(header: "Dataset", keyword: str) -> LookupTable | None:
     """Return the first table of a sequence.
 
     8-bit entries are found packed or each in 16 bits (PS3.3 C.11.1.1.1): the length tells.
@@ -156,7 +156,7 @@ def _table(header: "Dataset", keyword: str) -> Table | None:
         entries = np.atleast_1d(np.asarray(data))[:number]
     if len(entries) != number or entries.min() < 0 or entries.max() > 65535:
         raise ImageError("damaged DICOM: a lookup table without all its entries")
-    return Table(first, entries.astype(np.uint16), bits)
+    return LookupTable(first, entries.astype(np.uint16), bits)
 
 
 def _whole(header: "Dataset", keyword: str, default: int | None = None) -> int:

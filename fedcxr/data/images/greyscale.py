@@ -40,7 +40,7 @@ class Rescale:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
+class LookupTable:
     """Lookup table of the modality or the VOI transform."""
 
     first: int
@@ -65,8 +65,8 @@ class Window:
 class Display:
     """How the values of one file become grey."""
 
-    modality: Rescale | Table = Rescale()
-    voi: Table | Window | None = None
+    modality: Rescale | LookupTable = Rescale()
+    voi: LookupTable | Window | None = None
     inverted: bool = False
     """MONOCHROME1: the lowest value is white."""
 
@@ -134,15 +134,15 @@ def look_up(table: NDArray[np.uint8], values: NDArray[np.unsignedinteger]) -> ND
     return found.reshape(values.shape)
 
 
-def _modality(values: NDArray[np.float64], modality: Rescale | Table) -> NDArray[np.float64]:
-    if isinstance(modality, Table):
+def _modality(values: NDArray[np.float64], modality: Rescale | LookupTable) -> NDArray[np.float64]:
+    if isinstance(modality, LookupTable):
         return _looked_up(values, modality)
     if modality.slope == 0:
         raise ImageError("damaged DICOM: its rescale slope is 0")
     return values * modality.slope + modality.intercept
 
 
-def _looked_up(values: NDArray[np.float64], table: Table) -> NDArray[np.float64]:
+def _looked_up(values: NDArray[np.float64], table: LookupTable) -> NDArray[np.float64]:
     if not 8 <= table.bits <= 16:
         raise ImageError(f"damaged DICOM: a lookup table of {table.bits} bits, not 8 to 16")
     if int(table.entries.max()) >> table.bits:
@@ -153,7 +153,7 @@ def _looked_up(values: NDArray[np.float64], table: Table) -> NDArray[np.float64]
     return table.entries[places].astype(np.float64)
 
 
-def _displayed(values: NDArray[np.float64], table: Table) -> NDArray[np.float64]:
+def _displayed(values: NDArray[np.float64], table: LookupTable) -> NDArray[np.float64]:
     """Return the brightness from 0 to 1 that a VOI table gives."""
     shown = _looked_up(values, table)
     white = (1 << table.bits) - 1

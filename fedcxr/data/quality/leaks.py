@@ -43,7 +43,7 @@ def _shared_patients(group: str, pairs: Sequence[Pair], count: int) -> tuple[Fin
             PROBLEM,
             count,
             f"Patients in two splits ({group})",
-            " ".join(_told(pair) for pair in leaking)
+            " ".join(_overlap_in_words(pair) for pair in leaking)
             + " A model would be chosen or scored on patients that it was trained on.",
             "Split by whole patients: leave these splits unused, or move each patient to one.",
             tuple(examples[:MAX_EXAMPLES]),
@@ -51,10 +51,10 @@ def _shared_patients(group: str, pairs: Sequence[Pair], count: int) -> tuple[Fin
     )
 
 
-def _told(pair: Pair) -> str:
+def _overlap_in_words(pair: Pair) -> str:
     """Return a sentence that measures the overlap by the smaller split.
 
-    >>> _told(Pair("", "train", "valid", 399, 77, 75, 75))
+    >>> _overlap_in_words(Pair("", "train", "valid", 399, 77, 75, 75))
     "train and valid share 75 of valid's 77 patients."
     """
     small, size = min(

@@ -15,7 +15,7 @@ from typing import Any
 from fedcxr.data.identity import normal_id, normal_ids, patient_in_name, shown_patient
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.split_names import split_order, splits_in_name
-from fedcxr.data.readers.tables import Table, nearest, read_table_file
+from fedcxr.data.readers.tables import CsvTable, nearest, read_table_file
 from fedcxr.data.records import DataSet, Record
 from fedcxr.errors import RecordError, some
 
@@ -224,7 +224,7 @@ class _Lookup:
         return cell, patient_in_name(cell)
 
 
-def _by_column(table: Table, group: str, lookup: _Lookup) -> list[Split]:
+def _by_column(table: CsvTable, group: str, lookup: _Lookup) -> list[Split]:
     """Return a split for each value of the column `split`."""
     cells = [cell.strip().lower() for cell in table.columns[SPLIT_COLUMN]]
     return [
@@ -234,7 +234,7 @@ def _by_column(table: Table, group: str, lookup: _Lookup) -> list[Split]:
 
 
 def _whole(
-    table: Table, group: str, name: str, lookup: _Lookup, rows: Sequence[int] | None = None
+    table: CsvTable, group: str, name: str, lookup: _Lookup, rows: Sequence[int] | None = None
 ) -> Split:
     """Return the split of a table's rows, all of them if none are named."""
     chosen = range(len(table)) if rows is None else rows

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedcxr.data.labels import CHEXPERT_LABELS
 from fedcxr.data.readers.chexpert_places import IMAGE_PATH, find_places, place_images, split_paths
-from fedcxr.data.readers.chexpert_rows import Asked, has_images, read_evaluation, read_images
+from fedcxr.data.readers.chexpert_rows import ReadOptions, has_images, read_evaluation, read_images
 from fedcxr.data.readers.chexpert_tables import ALIASES, VALID_CSVS, Tables, find_tables
 from fedcxr.data.readers.tables import read_table_file
 from fedcxr.data.records import Box, DataSet, Record
@@ -48,41 +48,41 @@ def read_chexpert(
     """
     tables = find_tables(folder, label_table)
     kept = ALIASES.get(column, column) if column else None
-    asked = Asked(tables.home, tuple(labels), source, kept, list(tables.notes))
+    options = ReadOptions(tables.home, tuple(labels), source, kept, list(tables.notes))
     records: list[Record] = []
     if tables.train is not None:
-        records += read_images(tables.train, asked, split="train", folder="train")
-    records += _read_held_out(tables, asked)
+        records += read_images(tables.train, options, split="train", folder="train")
+    records += _read_held_out(tables, options)
     return DataSet(
         root=tables.home,
         layout="chexpert",
         labels=tuple(labels),
         records=tuple(records),
         boxes=_read_boxes(folder / BOXES_CSV, tables.home, labels),
-        notes=tuple(asked.notes),
-        official=tuple(asked.official),
+        notes=tuple(options.notes),
+        official=tuple(options.official),
     )
 
 
-def _read_held_out(tables: Tables, asked: Asked) -> list[Record]:
+def _read_held_out(tables: Tables, options: ReadOptions) -> list[Record]:
     """Return the records of the 2022 test set and of the valid set, which is `val` beside it."""
-    test = _read_test(tables, asked)
+    test = _read_test(tables, options)
     if tables.valid is None:
         if not test:
-            asked.notes.append(f"There is no {VALID_CSVS[0]}.")
+            options.notes.append(f"There is no {VALID_CSVS[0]}.")
         return test
     read = read_images if tables.valid.name == VALID_CSVS[0] else read_evaluation
-    valid = read(tables.valid, asked, split="val" if test else "test", folder="valid")
+    valid = read(tables.valid, options, split="val" if test else "test", folder="valid")
     return test + valid
 
 
-def _read_test(tables: Tables, asked: Asked) -> list[Record]:
+def _read_test(tables: Tables, options: ReadOptions) -> list[Record]:
     if tables.test is None:
         return []
     only_test = tables.train is None and tables.valid is None
     if only_test or has_images(tables.test, tables.home, "test"):
-        return read_evaluation(tables.test, asked, split="test", folder="test")
-    asked.notes.append(f"{tables.test.name} is left out: there are no test images.")
+        return read_evaluation(tables.test, options, split="test", folder="test")
+    options.notes.append(f"{tables.test.name} is left out: there are no test images.")
     return []
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fedcxr.data.image_files import only_paths
 from fedcxr.data.paths import check_relative
-from fedcxr.data.readers.tables import Table
+from fedcxr.data.readers.tables import CsvTable
 from fedcxr.errors import DataError, some
 
 _SPLIT = r"(?:(?:.*/)?(train|valid|val|test)/|(?:.*/)?)"
@@ -96,7 +96,7 @@ def find_place(root: Path, split: str, csv_prefix: str = "") -> Place:
 
 
 def split_paths(
-    table: Table, column: str, pattern: re.Pattern[str], default: str, example: str
+    table: CsvTable, column: str, pattern: re.Pattern[str], default: str, example: str
 ) -> list[Parts]:
     """Return what `pattern` takes out of each path.
 
@@ -118,7 +118,9 @@ def split_paths(
     return [(m[1] or default, m[2], m[3], m[4]) for m in matches if m is not None]
 
 
-def find_places(root: Path, table: Table, column: str, parts: Sequence[Parts]) -> dict[str, Place]:
+def find_places(
+    root: Path, table: CsvTable, column: str, parts: Sequence[Parts]
+) -> dict[str, Place]:
     """Return, by split, where the patients of a table lie."""
     prefix = table.columns[column][0].partition("/")[0] if parts else ""
     return {split: find_place(root, split, prefix) for split in sorted({p[0] for p in parts})}

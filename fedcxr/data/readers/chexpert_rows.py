@@ -20,7 +20,7 @@ from fedcxr.data.readers.chexpert_places import (
     split_paths,
 )
 from fedcxr.data.readers.chexpert_tables import ALIASES
-from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
+from fedcxr.data.readers.tables import CsvTable, read_table_file, without_duplicates
 from fedcxr.data.records import OfficialKind, OfficialSet, Record
 
 Split = Literal["train", "val", "test"]
@@ -34,7 +34,7 @@ _PROJECTIONS = {code: code for code in ("AP", "PA", "LL", "RL", "")}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReadOptions:
     """What is to be read from every table of a folder."""
 
     home: Path
@@ -48,12 +48,12 @@ class Asked:
     """Where the sets that are held out are added."""
 
 
-def read_images(csv_path: Path, asked: Asked, *, split: Split, folder: str) -> list[Record]:
+def read_images(csv_path: Path, options: ReadOptions, *, split: Split, folder: str) -> list[Record]:
     """Return a record per row of train.csv, valid.csv or a table of their shape.
 
     Args:
         csv_path: the table.
-        asked: what to read.
+        options: what to read.
         split: of the records.
         folder: `train`, `valid`, …: where images lie whose paths do not say it.
 
@@ -62,13 +62,15 @@ def read_images(csv_path: Path, asked: Asked, *, split: Split, folder: str) -> l
         DataError: a path leads out of the folder.
     """
     table = read_table_file(csv_path, ALIASES)
-    table.require(["Path", *_DESCRIBED, *asked.labels])
-    if asked.column is not None and split == "train":
-        table.require([asked.column])
-    return _image_records(table, asked, split, folder)
+    table.require(["Path", *_DESCRIBED, *options.labels])
+    if options.column is not None and split == "train":
+        table.require([options.column])
+    return _image_records(table, options, split, folder)
 
 
-def read_evaluation(csv_path: Path, asked: Asked, *, split: Split, folder: str) -> list[Record]:
+def read_evaluation(
+    csv_path: Path, options: ReadOptions, *, split: Split, folder: str
+) -> list[Record]:
     """Return the records of a table of the 2022 test set or of CheXlocalize.
 
     They are labelled by study (`Study`) or by image (`Path`), and most say nothing of the patient:
@@ -80,10 +82,10 @@ def read_evaluation(csv_path: Path, asked: Asked, *, split: Split, folder: str) 
     """
     table = read_table_file(csv_path, ALIASES)
     is_by_study = "Study" in table.columns or "Path" not in table.columns
-    table.require(["Study" if is_by_study else "Path", *asked.labels])
+    table.require(["Study" if is_by_study else "Path", *options.labels])
     if not is_by_study:
-        return _image_records(table, asked, split, folder)
-    return _study_records(table, asked, split, folder)
+        return _image_records(table, options, split, folder)
+    return _study_records(table, options, split, folder)
 
 
 def has_images(csv_path: Path, home: Path, folder: str) -> bool:
@@ -101,17 +103,19 @@ def has_images(csv_path: Path, home: Path, folder: str) -> bool:
     return any(match[2] in place.by_patient for match in matches if match is not None)
 
 
-def _study_records(table: Table, asked: Asked, split: Split, folder: str) -> list[Record]:
+def _study_records(
+    table: CsvTable, options: ReadOptions, split: Split, folder: str
+) -> list[Record]:
     """Return a record per image on disk of each study."""
     example = f"…/{folder}/patient64741/study1"
     parts = split_paths(table, "Study", STUDY_PATH, folder, example)
-    _tell_of_set(table, parts, asked, split, folder)
-    places = find_places(asked.home, table, "Study", parts)
-    views = [_views_of(asked.home, places[part[0]].candidates(*part[1:])) for part in parts]
-    paths = iter(only_paths(asked.home, chain.from_iterable(views)))
+    _note_set(table, parts, options, split, folder)
+    places = find_places(options.home, table, "Study", parts)
+    views = [_views_of(options.home, places[part[0]].candidates(*part[1:])) for part in parts]
+    paths = iter(only_paths(options.home, chain.from_iterable(views)))
     patients, studies = _identities(parts)
-    states = map(tuple, table.states(asked.labels).tolist())
-    rows = zip(patients, studies, states, table.kept(asked.column), views, strict=True)
+    states = map(tuple, table.states(options.labels).tolist())
+    rows = zip(patients, studies, states, table.kept(options.column), views, strict=True)
     records = [
         Record(
             patient_id=patient,
@@ -123,14 +127,14 @@ def _study_records(table: Table, asked: Asked, split: Split, folder: str) -> lis
             age=None,
             split=split,
             labels=labels,
-            source=asked.source,
+            source=options.source,
             attribute=cell,
         )
         for patient, study, labels, cell, mine in rows
         for path in islice(paths, len(mine))
     ]
     of_row = [row for row, mine in enumerate(views, start=2) for _ in mine]
-    return without_duplicates(records, table.csv_path, asked.notes, of_row)
+    return without_duplicates(records, table.csv_path, options.notes, of_row)
 
 
 def _views_of(home: Path, studies: Sequence[str]) -> list[list[str]]:
@@ -143,13 +147,15 @@ def _views_of(home: Path, studies: Sequence[str]) -> list[list[str]]:
     return [*found.values()] or [[f"{studies[0]}/view1_frontal.jpg"]]
 
 
-def _image_records(table: Table, asked: Asked, split: Split, folder: str) -> list[Record]:
+def _image_records(
+    table: CsvTable, options: ReadOptions, split: Split, folder: str
+) -> list[Record]:
     """Return a record per row."""
     example = f"…/{folder}/patient00001/study1/view1_frontal.jpg"
     parts = split_paths(table, "Path", IMAGE_PATH, folder, example)
-    _tell_of_set(table, parts, asked, split, folder)
-    places = find_places(asked.home, table, "Path", parts)
-    _note_missing(table, places, parts, asked.notes)
+    _note_set(table, parts, options, split, folder)
+    places = find_places(options.home, table, "Path", parts)
+    _note_missing(table, places, parts, options.notes)
     patients, studies = _identities(parts)
     records = list(
         map(
@@ -162,16 +168,16 @@ def _image_records(table: Table, asked: Asked, split: Split, folder: str) -> lis
             _named(table, "Sex", _SEXES, "Female, Male, Unknown or blank"),
             table.ages("Age") if "Age" in table.columns else repeat(None),
             repeat(split),
-            map(tuple, table.states(asked.labels).tolist()),
-            repeat(asked.source),
-            table.kept(asked.column),
+            map(tuple, table.states(options.labels).tolist()),
+            repeat(options.source),
+            table.kept(options.column),
         )
     )
-    return without_duplicates(records, table.csv_path, asked.notes)
+    return without_duplicates(records, table.csv_path, options.notes)
 
 
-def _tell_of_set(
-    table: Table, parts: Sequence[Parts], asked: Asked, split: Split, folder: str
+def _note_set(
+    table: CsvTable, parts: Sequence[Parts], options: ReadOptions, split: Split, folder: str
 ) -> None:
     """Add the official set that the rows are, if any, and a note where they are another's images.
 
@@ -179,16 +185,16 @@ def _tell_of_set(
     """
     name = table.csv_path.name
     if not parts:
-        asked.notes.append(f"{name} has no rows.")
+        options.notes.append(f"{name} has no rows.")
         return
     elsewhere = sum(part[0] not in SPLIT_FOLDERS[folder] for part in parts)
     if elsewhere:
-        asked.notes.append(
+        options.notes.append(
             f"{name}: by their paths {elsewhere} of {len(parts)} rows are not of {folder}/."
         )
     if split != "train":
         kind = "table" if elsewhere else _KINDS[folder]
-        asked.official.append(OfficialSet(split, kind, (name,), asked.source))
+        options.official.append(OfficialSet(split, kind, (name,), options.source))
 
 
 def _identities(parts: Sequence[Parts]) -> tuple[list[str], list[str]]:
@@ -198,7 +204,7 @@ def _identities(parts: Sequence[Parts]) -> tuple[list[str], list[str]]:
     return patients, [f"{known[part[1]]}/{known[part[2]]}" for part in parts]
 
 
-def _views(table: Table, parts: list[Parts]) -> Iterable[str]:
+def _views(table: CsvTable, parts: list[Parts]) -> Iterable[str]:
     if "Frontal/Lateral" in table.columns:
         return table.named("Frontal/Lateral", _VIEWS, "Frontal or Lateral")
     return [_view_of(part[3]) for part in parts]
@@ -208,13 +214,13 @@ def _view_of(name: str) -> str:
     return "lateral" if "lateral" in name else "frontal"
 
 
-def _named(table: Table, column: str, names: Mapping[str, str], expected: str) -> Iterable[str]:
+def _named(table: CsvTable, column: str, names: Mapping[str, str], expected: str) -> Iterable[str]:
     """Return the cells of a column in our words, blank where the table has no such column."""
     return table.named(column, names, expected) if column in table.columns else repeat("")
 
 
 def _note_missing(
-    table: Table, places: Mapping[str, Place], parts: list[Parts], notes: list[str]
+    table: CsvTable, places: Mapping[str, Place], parts: list[Parts], notes: list[str]
 ) -> None:
     """Say how many patients no batch holds: the cache would only count their images as missing."""
     pooled = {(part[0], part[1]) for part in parts if places[part[0]].by_patient}

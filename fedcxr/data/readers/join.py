@@ -165,23 +165,25 @@ def _refuse_copies(parts: Mapping[str, DataSet]) -> None:
     for (one, first), (other, second) in combinations(parts.items(), 2):
         if one.partition("-")[0] != other.partition("-")[0]:
             continue  # CheXpert and NIH name nothing alike
-        is_told = _tells_of_patients(first) and _tells_of_patients(second)
-        left, right = _rows(first, is_told), _rows(second, is_told)
+        has_people = _has_people(first) and _has_people(second)
+        left, right = _rows(first, has_people), _rows(second, has_people)
         same = len(left & right)
-        if same > (SAME_FRACTION if is_told else SAME_LABELS_FRACTION) * min(len(left), len(right)):
+        if same > (SAME_FRACTION if has_people else SAME_LABELS_FRACTION) * min(
+            len(left), len(right)
+        ):
             raise LeakError(
                 f"{one} ({first.root}) and {other} ({second.root}): {same} images have the same "
-                f"study, name and labels in both{', sex and age too' * is_told}: the same patients "
-                f"would be in two places. Name one of them."
+                f"study, name and labels in both{', sex and age too' * has_people}: the same "
+                f"patients would be in two places. Name one of them."
             )
 
 
-def _tells_of_patients(dataset: DataSet) -> bool:
+def _has_people(dataset: DataSet) -> bool:
     return any(record.sex or record.age is not None for record in dataset.records)
 
 
-def _rows(dataset: DataSet, is_told: bool) -> set[tuple[object, ...]]:
+def _rows(dataset: DataSet, has_people: bool) -> set[tuple[object, ...]]:
     return {
-        (r.study_id, r.path.rpartition("/")[2], r.labels, *((r.sex, r.age) if is_told else ()))
+        (r.study_id, r.path.rpartition("/")[2], r.labels, *((r.sex, r.age) if has_people else ()))
         for r in dataset.records
     }

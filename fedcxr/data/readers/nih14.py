@@ -24,7 +24,7 @@ from fedcxr.data.readers.nih14_files import (
     image_names,
     with_official_splits,
 )
-from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
+from fedcxr.data.readers.tables import CsvTable, read_table_file, without_duplicates
 from fedcxr.data.records import DataSet, Record
 from fedcxr.errors import DataError, RecordError, some
 
@@ -144,7 +144,7 @@ def read_nih14(
     )
 
 
-def patient_numbers(table: Table, column: str) -> list[str]:
+def patient_numbers(table: CsvTable, column: str) -> list[str]:
     """Return patient numbers as `normal_id` spells them: copies write 13, 13.0 or 00000013.
 
     Raises:
@@ -161,7 +161,7 @@ def patient_numbers(table: Table, column: str) -> list[str]:
     return [known[cell] for cell in cells]
 
 
-def _read_entries(folder: Path, notes: list[str]) -> Table:
+def _read_entries(folder: Path, notes: list[str]) -> CsvTable:
     """Return the table of entries; others beside it are told of in the notes."""
     tables = entry_tables(folder)
     if not tables:
@@ -177,7 +177,7 @@ def _read_entries(folder: Path, notes: list[str]) -> Table:
     return read_table_file(tables[0], _ALIASES)
 
 
-def _states(table: Table, labels: Sequence[str]) -> NDArray[np.int8]:
+def _states(table: CsvTable, labels: Sequence[str]) -> NDArray[np.int8]:
     """Return (N, L) states from the `|`-separated findings."""
     column = "Finding Labels"
     by_cell: dict[str, list[int] | None] = {}
@@ -192,7 +192,7 @@ def _states(table: Table, labels: Sequence[str]) -> NDArray[np.int8]:
     return np.array(rows, dtype=np.int8).reshape(len(rows), len(labels))
 
 
-def _ages(table: Table, notes: list[str]) -> list[int | None]:
+def _ages(table: CsvTable, notes: list[str]) -> list[int | None]:
     """Return ages in whole years; those that no one reaches are unknown, and counted in notes."""
     column = "Patient Age"
     years = {cell: _age(cell) for cell in set(table.columns[column])}

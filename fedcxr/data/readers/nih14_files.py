@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedcxr.data.image_files import only_paths
 from fedcxr.data.paths import check_relative
-from fedcxr.data.readers.tables import Table
+from fedcxr.data.readers.tables import CsvTable
 from fedcxr.data.records import OfficialSet, Record
 from fedcxr.errors import DataError, LeakError, RecordError
 
@@ -23,7 +23,7 @@ _NUMBERED = re.compile(r"images_[0-9]+")
 _KAGGLE_FOLDERS = ("sample/sample/images", "sample/images")
 
 
-def image_names(table: Table, column: str) -> Sequence[str]:
+def image_names(table: CsvTable, column: str) -> Sequence[str]:
     """Return the names of a table's image files.
 
     Raises:

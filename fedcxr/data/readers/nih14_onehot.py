@@ -19,7 +19,7 @@ from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.nih14 import ATTRIBUTION, patient_numbers
 from fedcxr.data.readers.nih14_files import DEFAULT_FOLDER, find_images, image_names
 from fedcxr.data.readers.split_names import split_of, split_order
-from fedcxr.data.readers.tables import Table, read_table_file, without_duplicates
+from fedcxr.data.readers.tables import CsvTable, read_table_file, without_duplicates
 from fedcxr.data.records import DataSet, OfficialSet, Record
 from fedcxr.errors import LeakError, RecordError, some
 
@@ -43,7 +43,7 @@ def onehot_tables(folder: Path) -> dict[str, Path]:
     return {name: paths[name] for name in split_order(found)}
 
 
-def read_onehot_tables(folder: Path) -> dict[str, Table]:
+def read_onehot_tables(folder: Path) -> dict[str, CsvTable]:
     """Return the one-hot tables of a folder as they are, by file name, without comparing them.
 
     Their patients are in `table["PatientId"]`, unpadded, and their images in `table["Image"]`.
@@ -57,7 +57,7 @@ def read_onehot_tables(folder: Path) -> dict[str, Table]:
         table = read_table_file(csv_path, _ALIASES)
         image_names(table, IMAGE)
         columns = {**table.columns, PATIENT: tuple(patient_numbers(table, PATIENT))}
-        tables[name] = Table(csv_path, columns, len(table))
+        tables[name] = CsvTable(csv_path, columns, len(table))
     return tables
 
 
@@ -98,7 +98,7 @@ def read_onehot(
 
 def onehot_dataset(
     folder: Path,
-    tables: Mapping[str, Table],
+    tables: Mapping[str, CsvTable],
     labels: Sequence[str] = NIH14_LABELS,
     *,
     source: str = "nih14",
@@ -129,14 +129,14 @@ def onehot_dataset(
     )
 
 
-def _chosen(tables: Mapping[str, Table]) -> dict[str, Table]:
+def _chosen(tables: Mapping[str, CsvTable]) -> dict[str, CsvTable]:
     """Return the tables whose names say their split, or all where none does."""
     named = {name: table for name, table in tables.items() if split_of(table.csv_path)}
     return named or dict(tables)
 
 
 def _records(
-    table: Table,
+    table: CsvTable,
     labels: Sequence[str],
     folders: Mapping[str, str],
     *,
@@ -165,7 +165,7 @@ def _records(
     )
 
 
-def _refuse_leaks(folder: Path, tables: Mapping[str, Table]) -> None:
+def _refuse_leaks(folder: Path, tables: Mapping[str, CsvTable]) -> None:
     patients = {name: table[PATIENT] for name, table in tables.items()}
     for overlap in split_overlaps(patients):
         first, second = tables[overlap.first], tables[overlap.second]
@@ -182,7 +182,7 @@ def _refuse_leaks(folder: Path, tables: Mapping[str, Table]) -> None:
         )
 
 
-def _refuse_contradictions(folder: Path, tables: Mapping[str, Table]) -> None:
+def _refuse_contradictions(folder: Path, tables: Mapping[str, CsvTable]) -> None:
     first: dict[str, str] = {}
     twice = [
         (image, name)
@@ -198,7 +198,7 @@ def _refuse_contradictions(folder: Path, tables: Mapping[str, Table]) -> None:
         )
 
 
-def _official(tables: Mapping[str, Table], source: str) -> tuple[OfficialSet, ...]:
+def _official(tables: Mapping[str, CsvTable], source: str) -> tuple[OfficialSet, ...]:
     """Return the val and the test set that the tables are."""
     files: dict[str, list[str]] = {}
     for name, table in tables.items():

@@ -83,7 +83,7 @@ ALL = (*TRAINED, *STATISTICS)
 
 
 def local_training(start: Values, x, y, correct=lambda gradient, weights: gradient) -> Values:
-    """K steps of gradient descent on the mean cross-entropy; the statistics of batch norm run on."""
+    """K steps of gradient descent on the mean cross-entropy, with batch norm's statistics."""
     now = {name: value.copy() for name, value in start.items()}
     for _ in range(STEPS):
         mean, var = x.mean(axis=0), x.var(axis=0)

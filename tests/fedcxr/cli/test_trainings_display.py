@@ -1,7 +1,7 @@
 import pytest
 
 from fedcxr.cli.trainings_display import TrainingsDisplay, percent
-from fedcxr.experiments.trainings import HowFar
+from fedcxr.experiments.trainings import TrainingsProgress
 
 
 class Clock:
@@ -26,18 +26,18 @@ def tell(clock, capsys):
 
     def at(seconds, images, trainings, total=400, total_trainings=2):
         clock.now = 1000.0 + seconds
-        display.show(HowFar(images, total, trainings, total_trainings))
+        display.show(TrainingsProgress(images, total, trainings, total_trainings))
         return capsys.readouterr().err
 
     return at
 
 
 def test_it_is_100_percent_only_when_all_is_done():
-    assert percent(HowFar(399.9, 400, 1, 2)) == 99
-    assert percent(HowFar(400, 400, 1, 2)) == 99  # trained, and still being judged
-    assert percent(HowFar(400, 400, 2, 2)) == 100
-    assert percent(HowFar(3.99, 400, 0, 2)) == 0
-    assert percent(HowFar(0, 0, 0, 2)) == 0
+    assert percent(TrainingsProgress(399.9, 400, 1, 2)) == 99
+    assert percent(TrainingsProgress(400, 400, 1, 2)) == 99  # trained, and still being judged
+    assert percent(TrainingsProgress(400, 400, 2, 2)) == 100
+    assert percent(TrainingsProgress(3.99, 400, 0, 2)) == 0
+    assert percent(TrainingsProgress(0, 0, 0, 2)) == 0
 
 
 def test_a_line_comes_when_a_training_ends_or_half_a_minute_has_passed(tell):
@@ -88,8 +88,8 @@ def test_trainings_of_the_same_size_after_the_tuning_are_a_new_beginning_too(tel
 def test_the_bar_takes_the_same_values(clock, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     display = TrainingsDisplay(is_bar=True, clock=clock)
-    display.show(HowFar(0, 400, 0, 2))
+    display.show(TrainingsProgress(0, 400, 0, 2))
     clock.now += 10
-    display.show(HowFar(100, 400, 0, 2))
+    display.show(TrainingsProgress(100, 400, 0, 2))
     display.close()
     assert "0 of 2 trainings, 0:30 left" in capsys.readouterr().err

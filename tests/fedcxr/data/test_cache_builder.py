@@ -386,7 +386,7 @@ def test_a_process_that_does_not_start_is_told(pictures, target, processes, monk
 
 def some_job(tmp_path, path):
     (tmp_path / "images.u8").write_bytes(bytes(32 * 32))
-    return pool.Job(tmp_path / "images.u8", 32, 16, lambda rows: [path for _ in rows])
+    return pool.DecodeJob(tmp_path / "images.u8", 32, 16, lambda rows: [path for _ in rows])
 
 
 def test_a_process_that_ends_by_itself_leaves_its_last_words(tmp_path):
@@ -571,7 +571,7 @@ def test_files_that_were_scaled_by_another_depth_are_not_done():
 
 def test_a_decoding_process_starts_light():
     code = (
-        "import sys, fedcxr.data.cache.worker\n"
+        "import sys, fedcxr.data.cache.decoding_process\n"
         "print({'torch', 'pandas', 'flwr', 'pydantic', 'pydicom'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -580,7 +580,7 @@ def test_a_decoding_process_starts_light():
 
 def test_a_decoding_process_ends_with_its_parent(tmp_path):
     (tmp_path / "images.u8").write_bytes(bytes(32 * 32))
-    command = [sys.executable, "-m", "fedcxr.data.cache.worker"]
+    command = [sys.executable, "-m", "fedcxr.data.cache.decoding_process"]
     command += [str(tmp_path / "images.u8"), "32", "16"]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     worker.stdin.write(json.dumps({"start": 0, "paths": ["none.png"]}).encode() + b"\n")

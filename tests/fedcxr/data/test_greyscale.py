@@ -4,7 +4,7 @@ from dicom_writer import table
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_voi
 
-from fedcxr.data.images.greyscale import Display, Rescale, Table, Window, look_up, to_grey
+from fedcxr.data.images.greyscale import Display, LookupTable, Rescale, Window, look_up, to_grey
 
 IDENTITY = Window(127.5, 255, "LINEAR_EXACT")
 
@@ -59,7 +59,7 @@ def test_the_order_of_the_bytes_changes_nothing(order):
 
 
 def test_a_table_without_a_window_is_scaled_from_its_own_range():
-    modality = Table(0, np.array([10, 30, 20], dtype=np.uint16), 16)
+    modality = LookupTable(0, np.array([10, 30, 20], dtype=np.uint16), 16)
     stored = np.array([[0, 1, 2]], dtype=np.uint8)
     assert to_grey(stored, Display(modality)).tolist() == [[0, 255, 128]]
 
@@ -86,7 +86,7 @@ def test_tables_agree_with_pydicom(first, kind):
     header = Dataset()
     header.VOILUTSequence = table(entries, first=first)
     expected = apply_voi(stored.astype(np.int32), _with_encoding(header))
-    voi = Table(first, entries.astype(np.uint16), 16)
+    voi = LookupTable(first, entries.astype(np.uint16), 16)
     found = to_grey(stored, Display(voi=voi))
     assert np.abs(found - expected / 65535 * 255).max() <= 0.5 + 1e-6
     header.ModalityLUTSequence = header.VOILUTSequence

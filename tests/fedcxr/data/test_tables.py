@@ -1,12 +1,9 @@
-import gc
-
 import numpy as np
 import pytest
 
 from fedcxr.data.labels import BLANK, NEGATIVE, POSITIVE, UNCERTAIN
 from fedcxr.data.readers.tables import (
     nearest,
-    paused_collector,
     read_table_file,
     without_duplicates,
 )
@@ -140,16 +137,6 @@ def test_repeated_rows_are_counted_and_contradictions_refused(tmp_path):
         without_duplicates(different, tmp_path / "t.csv", [])
     with pytest.raises(RecordError, match="rows 2, 3 are the same image with different values"):
         without_duplicates(different, tmp_path / "t.csv", [], rows=[2, 2, 3])
-
-
-def test_the_collector_is_left_as_it_was():
-    assert gc.isenabled()
-    with paused_collector():
-        assert not gc.isenabled()
-        with paused_collector():
-            pass
-        assert not gc.isenabled()
-    assert gc.isenabled()
 
 
 def test_the_nearest_name_is_proposed_whatever_its_case():

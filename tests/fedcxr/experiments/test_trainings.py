@@ -56,7 +56,7 @@ def finished(folder, config, **keys):
 
 
 def do(training):
-    run_trainings([training], training.folder.parent, at_once=1, tell=lambda how_far: None)
+    run_trainings([training], training.folder.parent, at_once=1, on_progress=lambda progress: None)
 
 
 @pytest.mark.slow

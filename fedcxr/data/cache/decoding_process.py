@@ -1,6 +1,6 @@
 """A decoding process: it answers lines of JSON until its input ends.
 
-    python -m fedcxr.data.cache.worker IMAGES SIZE_PX PNG_BITS
+    python -m fedcxr.data.cache.decoding_process IMAGES SIZE_PX PNG_BITS
 
     {"start": 128, "paths": ["/data/a.jpg", …]}
         → {"start": 128, "crc32": […], …}, a `Decoded`

@@ -1,7 +1,11 @@
-"""Sites that differ in who their patients are: by projection, view, sex, age band, or a column.
+"""Sites that differ in who their patients are: by an attribute, or by the data set they are of.
 
 A patient goes whole to the value that most of their images have. Which values a site holds is
 written into plan.json: a column that tells patients apart is refused.
+
+Of joined data sets each site may have the patients of one: CheXpert is some, NIH others. Labels
+that a source does not have are masked in its records (`fedcxr/data/labels.py`): a site of that
+source neither learns nor is scored on them.
 """
 
 from collections.abc import Sequence
@@ -14,11 +18,35 @@ from fedcxr.data.records import DataSet
 from fedcxr.errors import ConfigError
 from partitions.groups import UNKNOWN, assign_groups, describe
 from partitions.patient_table import majority
+from partitions.scheme import Assignment, ToShare
 
 AGE_BANDS = ((0, 17), (18, 39), (40, 59), (60, 79))
 """Years, both ends included; older patients are 80+."""
 
 _PROJECTIONS = ("AP", "PA")
+
+
+def by_attribute(share: ToShare) -> Assignment:
+    """Return sites that differ in an attribute of their patients."""
+    name, dataset = share.config.attribute, share.patients.dataset
+    site_of, holds = assign_by_attribute(
+        attribute_cells(dataset, name),
+        share.patients.grouped.patient_of,
+        share.pool,
+        share.config.clients,
+        attribute=name,
+        rng=share.rng,
+    )
+    return share.to_numbered(site_of, holds)
+
+
+def by_source(share: ToShare) -> Assignment:
+    """Return sites each of which has patients of one data set."""
+    patients = share.patients
+    source_of = patients.source_of[share.pool]
+    return share.to_numbered(
+        *assign_by_source(patients.sources, source_of, share.config.clients, share.rng)
+    )
 
 
 def attribute_cells(dataset: DataSet, attribute: str) -> list[str]:
@@ -77,6 +105,38 @@ def assign_by_attribute(
     _check_values(names, len(pool), attribute)
     site_of, holds = assign_groups(group_of, num_sites, join_small=True, rng=rng)
     return site_of, [describe([names[group] for group in groups]) for groups in holds]
+
+
+def assign_by_source(
+    names: Sequence[str],
+    source_of: NDArray[np.int64],
+    num_sites: int,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the site of each patient, (P,), and the source of each site.
+
+    Args:
+        names: of the sources.
+        source_of: (P,) the source of each patient, in 0 … sources-1.
+        num_sites: how many sites, shared among the sources in proportion to their patients.
+        rng: deals the patients of a source among its sites.
+
+    Raises:
+        ConfigError: the patients are of one source, or there are fewer sites than sources.
+    """
+    present, group_of = np.unique(source_of, return_inverse=True)
+    if len(present) < 2:
+        raise ConfigError(
+            "partition.scheme=by-source: the patients are of one data set. Give the folders of two "
+            "or more (`fedcxr partition DIR DIR2`, or --data twice), or name another --scheme."
+        )
+    if num_sites < len(present):
+        raise ConfigError(
+            f"partition.clients={num_sites}: by-source needs a site for each of the {len(present)} "
+            f"data sets. Set --clients {len(present)} or more."
+        )
+    site_of, holds = assign_groups(group_of, num_sites, join_small=False, rng=rng)
+    return site_of, [describe([names[present[group]] for group in groups]) for groups in holds]
 
 
 def _check_values(names: list[str], num_patients: int, attribute: str) -> None:

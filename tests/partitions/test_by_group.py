@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from fedcxr.errors import ConfigError
-from partitions.by_attribute import age_band, assign_by_attribute, attribute_cells
+from partitions.by_group import (
+    age_band,
+    assign_by_attribute,
+    assign_by_source,
+    attribute_cells,
+)
 
 
 def assign(cells, patient_of, num_sites=2, pool=None):
@@ -80,3 +85,25 @@ def test_a_column_that_names_patients_is_refused():
     # What a site holds is written into plan.json.
     with pytest.raises(ConfigError, match="4 different values among 5 patients tell patients"):
         assign(["a", "b", "c", "d", "d"], range(5))
+
+
+def of_sources(sources, num_sites, names=("chexpert", "nih14")):
+    return assign_by_source(names, np.array(sources), num_sites, np.random.default_rng(0))
+
+
+def test_each_site_is_of_one_source_in_proportion_to_patients():
+    sources = [0] * 60 + [1] * 30
+    site_of, holds = of_sources(sources, 3)
+    assert holds == ["chexpert", "chexpert", "nih14"]
+    assert np.bincount(site_of).tolist() == [30, 30, 30]
+    assert (site_of[60:] == 2).all()
+
+
+def test_one_source_is_refused():
+    with pytest.raises(ConfigError, match=r"of one data set.*--data twice"):
+        of_sources([1] * 9, 3)
+
+
+def test_fewer_sites_than_sources_are_refused():
+    with pytest.raises(ConfigError, match=r"clients=1: by-source needs .* --clients 2 or more"):
+        of_sources([0, 1, 1, 0], 1)

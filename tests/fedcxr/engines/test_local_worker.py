@@ -5,7 +5,7 @@ from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.serde import message_to_proto
 
-from fedcxr.engines.worker import answer, simulated_context
+from fedcxr.engines.local_worker import answer, simulated_context
 
 SECRET = "patient64541/study1/view1_frontal.jpg"
 

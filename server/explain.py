@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from fedcxr.config.explain import ExplainConfig
 from fedcxr.data.records import Box
 from fedcxr.explain.choose import Example, choose_examples
-from fedcxr.explain.gradcam import center_in_box, gradcam, peak_in_box
+from fedcxr.explain.methods import METHODS
+from fedcxr.explain.methods import heat_maps as maps_of
 from fedcxr.explain.overlay import write_overlay
+from fedcxr.explain.peaks import center_in_box, peak_in_box
 from fedcxr.seeding import derive_rng
 from fedcxr.training.transforms import normalize
 from server.evaluate import GlobalModel, HeldOut
@@ -112,7 +114,8 @@ def heat_maps(
     images = torch.from_numpy(np.ascontiguousarray(data.images[data.rows[list(rows)]]))
     inputs = normalize(images.to(model.device), model.normalization)
     model.model.eval()
-    return gradcam(model.model, inputs, torch.tensor(list(labels), device=model.device))
+    chosen = torch.tensor(list(labels), device=model.device)
+    return maps_of(METHODS.get("gradcam"), model.model, inputs, chosen).heat
 
 
 def _draw(

@@ -7,19 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fedcxr.config.explain import ExplainConfig
 from fedcxr.data.records import Box
 from fedcxr.explain.choose import Example, choose_examples
-from fedcxr.explain.methods import METHODS
-from fedcxr.explain.methods import heat_maps as maps_of
 from fedcxr.explain.overlay import write_overlay
 from fedcxr.explain.peaks import center_in_box, peak_in_box
+from fedcxr.inference import Predictor
 from fedcxr.seeding import derive_rng
-from fedcxr.training.transforms import normalize
-from server.evaluate import GlobalModel, HeldOut
+from server.evaluate import HeldOut
 
 _BATCH = 16
 
@@ -42,7 +39,7 @@ class Gallery:
 
 
 def explain(
-    model: GlobalModel,
+    model: Predictor,
     test: HeldOut,
     probs: NDArray[np.float32],
     *,
@@ -70,7 +67,7 @@ def explain(
 
 
 def score_boxes(
-    model: GlobalModel, test: HeldOut, boxes: Sequence[Box], most: int, seed: int
+    model: Predictor, test: HeldOut, boxes: Sequence[Box], most: int, seed: int
 ) -> list[tuple[str, bool, bool]]:
     """Return (label, peak hit, centre hit) for findings with known boxes, at most `most`.
 
@@ -93,9 +90,8 @@ def score_boxes(
     for start in range(0, len(findings), _BATCH):
         part = findings[start : start + _BATCH]
         columns = [model.labels.index(label) for _, label in part]
-        for finding, heat in zip(
-            part, heat_maps(model, test, [row for row, _ in part], columns), strict=True
-        ):
+        images = test.images[test.rows[[row for row, _ in part]]]
+        for finding, heat in zip(part, model.heat_maps(images, columns).heat, strict=True):
             known = of_finding[finding]
             hits.append(
                 (
@@ -107,19 +103,8 @@ def score_boxes(
     return hits
 
 
-def heat_maps(
-    model: GlobalModel, data: HeldOut, rows: Sequence[int], labels: Sequence[int]
-) -> NDArray[np.float32]:
-    """Return (N, H, W) Grad-CAM maps in [0, 1] of the given images, each for its own label."""
-    images = torch.from_numpy(np.ascontiguousarray(data.images[data.rows[list(rows)]]))
-    inputs = normalize(images.to(model.device), model.normalization)
-    model.model.eval()
-    chosen = torch.tensor(list(labels), device=model.device)
-    return maps_of(METHODS.get("gradcam"), model.model, inputs, chosen).heat
-
-
 def _draw(
-    model: GlobalModel,
+    model: Predictor,
     test: HeldOut,
     probs: NDArray[np.float32],
     example: Example,
@@ -132,11 +117,12 @@ def _draw(
     truth = int(test.target[example.row, example.label_index])
     slug = re.sub(r"[^a-z0-9]+", "-", f"{label} {example.outcome}".lower()).strip("-")
     file = folder / f"{number:02d}-{slug}.png"
-    heat = heat_maps(model, test, [example.row], [example.label_index])[0]
+    image = test.images[test.rows[[example.row]]]
+    heat = model.heat_maps(image, [example.label_index]).heat[0]
     title = f"{label}: p = {probability:.2f}, truth: {'present' if truth else 'absent'}"
     write_overlay(
         file,
-        np.asarray(test.images[test.rows[example.row]]),
+        np.asarray(image[0]),
         heat,
         title=title,
         box=box_of.get((str(test.image_id[example.row]), label)),

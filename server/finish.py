@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.inference import Predictor
 from fedcxr.metrics.bootstrap import BootstrapResult, bootstrap_auroc
 from fedcxr.report.page import write_report
 from fedcxr.seeding import derive_seed
-from server.evaluate import GlobalModel, HeldOut, scored
+from server.evaluate import HeldOut, scored
 from server.explain import Gallery, explain
 from server.job import Job
 
@@ -22,7 +23,7 @@ SAME_PROB = 1e-6
 
 
 def test_scores(
-    job: Job, model: GlobalModel, test: HeldOut, probs: NDArray[np.float32]
+    job: Job, model: Predictor, test: HeldOut, probs: NDArray[np.float32]
 ) -> BootstrapResult:
     """Return AUROC by label and macro on the test patients, with patient-resampled intervals."""
     target, scored_probs, patients = scored(job.config, test, probs)
@@ -71,7 +72,7 @@ def collapsed_labels(probs: NDArray[np.float32], labels: Sequence[str]) -> list[
 
 
 def run_gradcam(
-    job: Job, model: GlobalModel, test: HeldOut, probs: NDArray[np.float32], result: BootstrapResult
+    job: Job, model: Predictor, test: HeldOut, probs: NDArray[np.float32], result: BootstrapResult
 ) -> Gallery:
     """Write the Grad-CAM overlays of the run."""
     return explain(

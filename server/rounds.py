@@ -15,11 +15,12 @@ from flwr.serverapp import Grid
 
 from fedcxr.config.train import TrainConfig
 from fedcxr.errors import RunError
+from fedcxr.inference import Predictor
 from fedcxr.wire import pack_parameters, payload_bytes, unpack_result, unpack_vectors
 from server.bounds import Norms
 from server.check import check_receipt
 from server.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
-from server.evaluate import GlobalModel, HeldOut, Scores, score
+from server.evaluate import HeldOut, Scores, score
 from server.exchange import exchange
 from server.job import Job
 from server.roster import Roster
@@ -41,7 +42,7 @@ class Session:
     strategy: CheckedFedAvg
     roster: Roster
     grid: Grid
-    model: GlobalModel
+    model: Predictor
     val: HeldOut
 
 
@@ -75,7 +76,7 @@ def _begin(session: Session) -> Checkpoint:
     """Write round 0: the model before training."""
     start = time.perf_counter()
     model, val = session.model, session.val
-    probs = model.predict(val)
+    probs = model.probs_at(val.images, val.rows)
     if not np.isfinite(probs).all():
         raise RunError(
             "The predictions of the model before training are not finite. Choose other starting "
@@ -96,7 +97,7 @@ def _begin(session: Session) -> Checkpoint:
     return _keep(session, Checkpoint(0, parameters, 0, None, line), best_before=0)
 
 
-def _resume(job: Job, model: GlobalModel) -> Checkpoint:
+def _resume(job: Job, model: Predictor) -> Checkpoint:
     folder = job.run.path / "checkpoints"
     state = newest_checkpoint(folder, model.spec, job.arithmetic())
     lines = [x for x in job.run.read_lines("rounds.jsonl") if x["round"] < state.round_num]
@@ -168,8 +169,8 @@ def _evaluate(session: Session, arrays: ArrayRecord, round_num: int) -> dict[str
     is_local = job.config.server.batch_norm == "local"
     if is_local:
         # The sites keep their statistics, so the server's own are estimated from val, never test.
-        model.recalibrate(val)
-    probs = model.predict(val)
+        model.recalibrate(val.images, val.rows)
+    probs = model.probs_at(val.images, val.rows)
     if not np.isfinite(probs).all():
         log.error("round %d: %s", round_num, NOT_FINITE)
         job.run.event("round_refused", round=round_num, why=NOT_FINITE)

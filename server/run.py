@@ -13,12 +13,14 @@ from flwr.serverapp import Grid
 from fedcxr.codecs import Codec
 from fedcxr.data.cache.store import open_cache
 from fedcxr.errors import RunError, some
+from fedcxr.inference import Predictor
 from fedcxr.runs.predictions import write_predictions
+from fedcxr.runs.saved_model import checkpoint_file
 from fedcxr.runs.versions import code_digest
 from fedcxr.wire import Order, pack_parameters
 from partitions.table import read_table
-from server.checkpoint import Checkpoint, checkpoint_file, read_checkpoint
-from server.evaluate import GlobalModel, held_out
+from server.checkpoint import Checkpoint, read_checkpoint
+from server.evaluate import held_out
 from server.finish import (
     collapsed_labels,
     finish_report,
@@ -68,7 +70,7 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
         sites=len(plan.sites),
         images=sum(s.train_images for s in plan.sites),
     )
-    model = GlobalModel(
+    model = Predictor(
         job.config,
         job.labels,
         network=job.starting_model,
@@ -124,7 +126,7 @@ def with_pooled_moments(job: Job, cards: Mapping[str, Card]) -> Job:
     return dataclasses.replace(job, config=job.config.model_copy(update={"train": train}))
 
 
-def _note_weights(job: Job, model: GlobalModel) -> None:
+def _note_weights(job: Job, model: Predictor) -> None:
     """Write down where the first weights come from, and which rows of the head are new."""
     found = model.model.starting_weights
     if found is None:
@@ -134,7 +136,7 @@ def _note_weights(job: Job, model: GlobalModel) -> None:
     job.run.event("starting_weights", **tree)
 
 
-def _gather(job: Job, grid: Grid, model: GlobalModel) -> Roster:
+def _gather(job: Job, grid: Grid, model: Predictor) -> Roster:
     task, threads = job.task().to_text(), job.compute.threads
     order = Order(job.run.name, 0, "", model.spec.digest, task, 0.0, threads)
     train_images = {site.site_id: site.train_images for site in job.prepared.plan.sites}
@@ -158,7 +160,7 @@ def _gather(job: Job, grid: Grid, model: GlobalModel) -> Roster:
     return roster
 
 
-def _strategy(job: Job, model: GlobalModel, roster: Roster) -> CheckedFedAvg:
+def _strategy(job: Job, model: Predictor, roster: Roster) -> CheckedFedAvg:
     server = job.config.server
     federation = Federation(
         run=job.run.name,
@@ -194,7 +196,7 @@ def _advice(job: Job) -> str:
 
 def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
     """Judge the best round's model on test, show where it looks, write the page."""
-    job, model = session.job, session.model
+    job, model, val = session.job, session.model, session.val
     job.run.event("phase", name="test")
     start = time.perf_counter()
     cache = open_cache(job.prepared.cache)
@@ -204,7 +206,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
     sites = best.line.get("site_scores") or evaluate_sites(
         session, pack_parameters(best.parameters), best.round_num
     )
-    probs = model.predict(test)
+    probs = model.probs_at(test.images, test.rows)
     bad = int((~np.isfinite(probs).all(axis=1)).sum())
     if bad:
         raise RunError(
@@ -213,7 +215,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         )
     kept = {
         "test": test.with_probs(model.labels, probs),
-        "val": session.val.with_probs(model.labels, model.predict(session.val)),
+        "val": val.with_probs(model.labels, model.probs_at(val.images, val.rows)),
     }
     write_predictions(job.run.path / "predictions.npz", kept, job.config.data.score_by)
     result = test_scores(job, model, test, probs)
@@ -247,7 +249,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
     return job.run.read_json("summary.json")
 
 
-def _best(job: Job, model: GlobalModel, state: Checkpoint) -> Checkpoint:
+def _best(job: Job, model: Predictor, state: Checkpoint) -> Checkpoint:
     if state.best_round == state.round_num:
         return state
     file = checkpoint_file(job.run.path / "checkpoints", state.best_round)

@@ -5,7 +5,6 @@ A further method is a function from model, input and labels to coarse maps, and 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from torch import Tensor
@@ -13,11 +12,9 @@ from torch import Tensor
 from fedcxr.explain.cam import cam
 from fedcxr.explain.gradcam import gradcam
 from fedcxr.explain.heat import HeatMaps, as_heat
+from fedcxr.explain.needs import NO_POOLED_HEAD
 from fedcxr.models.base import CxrModel
 from fedcxr.registry import Registry
-
-NO_POOLED_HEAD: Final = "no-pooled-head"
-"""The logits are not one linear layer over the mean of the last map."""
 
 _BATCH = 16
 """Images explained at once: their activations are all kept for the gradient."""
@@ -31,7 +28,7 @@ class Method:
     maps: Callable[[CxrModel, Tensor, Tensor], Tensor]
     """(model, inputs (N, 1, H, W), labels (N,)) → (N, h, w), positive where a place speaks for."""
     lacks: Callable[[CxrModel], str | None] = lambda _model: None
-    """What the method needs and the model lacks, as a fixed word; None where it fits."""
+    """What the method needs and the model lacks, as in `needs.py`; None where it fits."""
 
 
 def _no_pooled_head(model: CxrModel) -> str | None:

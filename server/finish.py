@@ -1,4 +1,4 @@
-"""From the last round to the files that a reader opens: predictions, summary, Grad-CAM, report."""
+"""From the last round to the files that a reader opens: predictions, summary, heat maps, report."""
 
 import time
 from collections.abc import Sequence
@@ -71,10 +71,10 @@ def collapsed_labels(probs: NDArray[np.float32], labels: Sequence[str]) -> list[
     return [label for label, width in zip(labels, spread, strict=True) if width < SAME_PROB]
 
 
-def run_gradcam(
+def run_explain(
     job: Job, model: Predictor, test: HeldOut, probs: NDArray[np.float32], result: BootstrapResult
 ) -> Gallery:
-    """Write the Grad-CAM overlays of the run."""
+    """Write the overlays of the run and score its heat maps."""
     return explain(
         model,
         test,
@@ -83,7 +83,7 @@ def run_gradcam(
         auroc={s.label: s.value for s in result.scores},
         config=job.config.explain,
         seed=job.config.seed,
-        folder=job.run.path / "gradcam",
+        folder=job.run.path,
     )
 
 

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from fedcxr.codecs import Codec
 from fedcxr.data.cache.store import open_cache
 from fedcxr.errors import RunError, some
+from fedcxr.explain.methods import check_methods
 from fedcxr.inference import Predictor
 from fedcxr.runs.predictions import write_predictions
 from fedcxr.runs.saved_model import checkpoint_file
@@ -24,7 +25,7 @@ from server.evaluate import held_out
 from server.finish import (
     collapsed_labels,
     finish_report,
-    run_gradcam,
+    run_explain,
     score_table,
     site_rows,
     test_scores,
@@ -63,6 +64,7 @@ def _ended(job: Job, status: str, why: str) -> None:
 
 
 def _run(job: Job, grid: Grid) -> dict[str, Any]:
+    check_methods(job.config.explain.methods)
     plan = job.prepared.plan
     job.run.event(
         "run_started",
@@ -221,7 +223,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
     result = test_scores(job, model, test, probs)
     tested = time.perf_counter()
     job.run.event("phase", name="explain")
-    gallery = run_gradcam(job, model, test, probs, result)
+    gallery = run_explain(job, model, test, probs, result)
     explained = time.perf_counter()
     job.run.event("phase", name="report")
     rounds = job.run.read_lines("rounds.jsonl")
@@ -241,7 +243,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         "collapsed_labels": collapsed_labels(probs, model.labels),
         "disjoint": job.run.read_json("manifest.json")["disjoint"],
         **times(rounds, job.run.read_json("manifest.json"), spent),
-        "gradcam": gallery.summary(),
+        "heat_maps": gallery.summary(),
         "parameters_sha256": state.parameters.sha256(),
     }
     finish_report(job, summary)

@@ -3,7 +3,7 @@
 A further method is a function from model, input and labels to coarse maps, and one entry here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +37,13 @@ def _no_pooled_head(model: CxrModel) -> str | None:
 
 METHODS = Registry[Method]("explain.methods", "method")
 METHODS.add("gradcam", Method("Grad-CAM", gradcam))
-METHODS.add("cam", Method("Class activation map", cam, _no_pooled_head))
+METHODS.add("cam", Method("CAM", cam, _no_pooled_head))
+
+
+def check_methods(names: Iterable[str]) -> None:
+    """Raise ConfigError unless all are names of methods; whether they fit is another question."""
+    for name in names:
+        METHODS.get(name)
 
 
 def heat_maps(method: Method, model: CxrModel, inputs: Tensor, labels: int | Tensor) -> HeatMaps:

@@ -65,8 +65,8 @@ def whole_run(folder: Path) -> dict[str, Any]:
     return {
         "seconds": took,
         "macro_auroc": summary["macro_auroc"],
-        "hit_rate": summary["gradcam"]["hit_rate"],
-        "center_hit_rate": summary["gradcam"]["center_hit_rate"],
+        "hit_rate": summary["heat_maps"]["hit_rate"]["gradcam"],
+        "center_hit_rate": summary["heat_maps"]["center_hit_rate"],
     }
 
 

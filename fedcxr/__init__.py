@@ -1,7 +1,8 @@
 """fedcxr: federated learning for chest radiographs on Flower.
 
 Import what you need from its rooms: `fedcxr.experiments.simulate` runs a federation,
-`fedcxr.data` reads CheXpert and NIH ChestX-ray14, `fedcxr.metrics` scores predictions.
+`fedcxr.inference` uses a finished run's model, `fedcxr.data` reads CheXpert and NIH ChestX-ray14,
+`fedcxr.metrics` scores predictions.
 """
 
 from fedcxr.own_packages import claim_names

@@ -7,7 +7,6 @@ goes on from the one before, whose best round must still be there.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +19,11 @@ from fedcxr.models.weights import OUTPUTS
 from fedcxr.parameters import (
     Parameters,
     ParameterSpec,
-    describe_difference,
     load_parameters,
     load_with_vectors,
     save_parameters,
 )
+from fedcxr.runs.saved_model import check_layout, checkpoint_file, checkpoint_rounds
 
 KEPT = 2
 
@@ -90,23 +89,19 @@ def write_checkpoint(
     return file
 
 
-def read_checkpoint(file: Path, spec: ParameterSpec, arithmetic: Arithmetic | str) -> Checkpoint:
+def read_checkpoint(file: Path, spec: ParameterSpec, arithmetic: Arithmetic) -> Checkpoint:
     """Return a checkpoint.
 
     Args:
         file: the checkpoint.
         spec: the layout of the model that will take it.
-        arithmetic: of the run that it must belong to, or its digest.
+        arithmetic: of the run that goes on from it.
 
     Raises:
         ArtefactError: damaged, of another model or label list, or of another configuration.
     """
     parameters, metadata, vectors = load_with_vectors(file)
-    theirs = ParameterSpec.from_json(metadata["fedcxr.spec"])
-    if theirs.digest != spec.digest:
-        raise ArtefactError(
-            f"{file}: made for another model or label list: {describe_difference(spec, theirs)}."
-        )
+    check_layout(file, metadata, spec)
     try:
         then, state = Arithmetic.from_json(metadata["arithmetic"]), json.loads(metadata["state"])
         found = Checkpoint(
@@ -126,14 +121,7 @@ def read_checkpoint(file: Path, spec: ParameterSpec, arithmetic: Arithmetic | st
     return found
 
 
-def _check_same(file: Path, then: Arithmetic, now: Arithmetic | str) -> None:
-    if isinstance(now, str):
-        if then.digest != now:
-            raise ArtefactError(
-                f"{file}: belongs to another run (digest {then.digest[:12]}, this one's is "
-                f"{now[:12]}). Put the run's own checkpoint back."
-            )
-        return
+def _check_same(file: Path, then: Arithmetic, now: Arithmetic) -> None:
     changed = then.differences(now)
     if changed:
         raise ArtefactError(
@@ -161,14 +149,3 @@ def newest_checkpoint(folder: Path, spec: ParameterSpec, arithmetic: Arithmetic)
             raise
         raise ArtefactError(f"{err} Delete it to go on from round {rounds[-2]}.") from err
     return read_checkpoint(file, spec, arithmetic)
-
-
-def checkpoint_rounds(folder: Path) -> list[int]:
-    """Return the rounds that have a checkpoint, in order."""
-    names = (re.fullmatch(r"round-(\d+)\.safetensors", p.name) for p in folder.glob("round-*"))
-    return sorted(int(name[1]) for name in names if name)
-
-
-def checkpoint_file(folder: Path, round_num: int) -> Path:
-    """Return the file of a round's checkpoint."""
-    return folder / f"round-{round_num:05d}.safetensors"

@@ -1,4 +1,4 @@
-"""The global model on held-out patients: scores, intervals, and the model itself.
+"""Held-out patients and what is scored on them.
 
 Thread count and precision change the last bits, so evaluation always uses the same ones in a run:
 all cores, and float32, whatever the run trains in.
@@ -8,27 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.model import ModelConfig
-from fedcxr.config.train import TrainConfig
 from fedcxr.data.cache.store import Cache
-from fedcxr.data.labels import synonym_of
-from fedcxr.data.policies import output_names, policy_of, score_targets
+from fedcxr.data.policies import policy_of, score_targets
 from fedcxr.data.records import RecordTable
 from fedcxr.metrics.auroc import macro, score_labels
 from fedcxr.metrics.curves import bce
 from fedcxr.metrics.studies import by_study
-from fedcxr.models.base import CxrModel
-from fedcxr.models.registry import build_model
-from fedcxr.parameters import Parameters, ParameterSpec, extract, load_into, spec_of
 from fedcxr.runs.predictions import Predictions
-from fedcxr.seeding import derive_seed
-from fedcxr.training.precision import Precision, arrange
-from fedcxr.training.predict import predict, recalibrate_batch_norm
-from fedcxr.training.transforms import Normalization
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,87 +57,6 @@ class Scores:
     """Share of the known targets on whose side of 0.5 the probability is."""
     macro_auroc: float | None
     auroc: dict[str, float | None]
-
-
-class GlobalModel:
-    """The server's copy of the network, on its device."""
-
-    def __init__(
-        self,
-        config: ExperimentConfig,
-        labels: Sequence[str],
-        *,
-        network: ModelConfig,
-        precision: Precision,
-        device: str,
-        threads: int,
-    ) -> None:
-        """Build the model.
-
-        Args:
-            config: the run's.
-            labels: that are trained and scored.
-            network: `config.model`, without its weights where a checkpoint will follow.
-            precision: the run's; of it the memory layout counts here.
-            device: resolved.
-            threads: of evaluation.
-        """
-        self.labels = tuple(labels)
-        self.config = config
-        self.precision = precision
-        self.device = device
-        self.threads = threads
-        seed = derive_seed(config.seed, "initial weights")
-        policy = policy_of(config.data, rounds=config.server.rounds)
-        self.outputs = output_names(policy, labels)
-        self.model: CxrModel = build_model(
-            network,
-            len(self.outputs),
-            seed,
-            outputs={name: synonym_of(name) for name in self.outputs},
-        )
-        arrange(self.model, precision, device)
-        self.spec: ParameterSpec = spec_of(self.model)
-        self.set_normalization(config.train)
-
-    def set_normalization(self, train: TrainConfig) -> None:
-        """Use the normalisation of `train`; pooled moments are known only once the sites answer."""
-        self.normalization = Normalization(train.normalization, train.mean, train.std)
-
-    def parameters(self) -> Parameters:
-        """Return a copy of the model's parameters."""
-        return extract(self.model, self.spec)
-
-    def load(self, parameters: Parameters) -> None:
-        """Overwrite the model."""
-        load_into(self.model, self.spec, parameters)
-
-    def predict(self, held_out: HeldOut) -> NDArray[np.float32]:
-        """Return (N, L) probabilities."""
-        torch.set_num_threads(self.threads)
-        return predict(
-            self.model,
-            held_out.images,
-            held_out.rows,
-            batch_size=max(self.config.train.batch_size, 64),
-            normalization=self.normalization,
-            precision=self.precision,
-            device=self.device,
-            num_labels=len(self.labels),
-        )
-
-    def recalibrate(self, held_out: HeldOut) -> None:
-        """Estimate the batch-norm statistics anew from the held-out *validation* images."""
-        torch.set_num_threads(self.threads)
-        recalibrate_batch_norm(
-            self.model,
-            held_out.images,
-            held_out.rows,
-            batch_size=max(self.config.train.batch_size, 64),
-            normalization=self.normalization,
-            precision=self.precision,
-            device=self.device,
-        )
 
 
 def held_out(

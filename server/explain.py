@@ -1,4 +1,4 @@
-"""Grad-CAM of the final model on held-out images: a gallery by rule, and the hit rate in boxes."""
+"""Where the final model looks: a gallery by rule, and how often each method's peak is in a box."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fedcxr.config.explain import ExplainConfig
 from fedcxr.data.records import Box
 from fedcxr.explain.choose import Example, choose_examples
-from fedcxr.explain.gradcam import center_in_box, gradcam, peak_in_box
+from fedcxr.explain.methods import METHODS
 from fedcxr.explain.overlay import write_overlay
+from fedcxr.explain.peaks import center_in_box, peak_in_box
+from fedcxr.inference import Predictor
 from fedcxr.seeding import derive_rng
-from fedcxr.training.transforms import normalize
-from server.evaluate import GlobalModel, HeldOut
+from server.evaluate import HeldOut
 
 _BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One label on one held-out image where its place is known; a two-sided one has two boxes."""
+
+    row: int
+    label: str
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodHits:
+    """Which findings the peaks of one method's heat maps lie in."""
+
+    in_box: tuple[bool, ...]
+    """One a finding."""
+    cells: tuple[int, int] | None
+    """Rows and columns of the maps; None if there is no finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +46,45 @@ class Gallery:
     """What is shown, and how often the peak of the heat map lies in the finding's box."""
 
     files: tuple[dict[str, Any], ...]
-    hits: tuple[tuple[str, bool, bool], ...]
-    """(label, peak in the box, centre of the image in the box), one a box."""
+    findings: tuple[Finding, ...]
+    hits: Mapping[str, MethodHits]
+    """By the name of each method that fits the network."""
+    left_out: Mapping[str, str]
+    """What the network lacks, by the name of each method that does not fit."""
 
     def summary(self) -> dict[str, Any]:
         """Return the gallery as it stands in summary.json."""
-        by_label = {
-            label: _rates([h for h in self.hits if h[0] == label])
-            for label in sorted({h[0] for h in self.hits})
+        of_label: dict[str, list[int]] = {}
+        for number, finding in enumerate(self.findings):
+            of_label.setdefault(finding.label, []).append(number)
+        return {
+            "files": list(self.files),
+            **self._rates(range(len(self.findings))),
+            "by_label": {label: self._rates(of_label[label]) for label in sorted(of_label)},
+            "methods": {
+                name: {"title": METHODS.get(name).title, "cells": hits.cells}
+                for name, hits in self.hits.items()
+            },
+            "left_out": {
+                name: {"title": METHODS.get(name).title, "lacks": lacking}
+                for name, lacking in self.left_out.items()
+            },
         }
-        return {"files": list(self.files), **_rates(list(self.hits)), "by_label": by_label}
+
+    def _rates(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """Return the hit rates over some findings, by their numbers."""
+        centers = [any(map(center_in_box, self.findings[i].boxes)) for i in numbers]
+        return {
+            "num_findings": len(numbers),
+            "center_hit_rate": _share(centers),
+            "hit_rate": {
+                name: _share([hits.in_box[i] for i in numbers]) for name, hits in self.hits.items()
+            },
+        }
 
 
 def explain(
-    model: GlobalModel,
+    model: Predictor,
     test: HeldOut,
     probs: NDArray[np.float32],
     *,
@@ -50,7 +94,21 @@ def explain(
     seed: int,
     folder: Path,
 ) -> Gallery:
-    """Write the overlays into `folder` and return what they show and the hits in known boxes."""
+    """Return what the overlays show and the hits in known boxes.
+
+    The overlays are of the first method that fits the network, and lie in a folder of its name.
+
+    Args:
+        model: loaded.
+        test: held-out images.
+        probs: (N, L) of them.
+        boxes: where findings are known to be.
+        auroc: by label; none = not defined.
+        config: which methods, how many images and boxes.
+        seed: of the run.
+        folder: the run's.
+    """
+    fitting, left_out = _fitting(model, config.methods)
     examples = choose_examples(
         test.target,
         probs,
@@ -61,23 +119,26 @@ def explain(
     )
     box_of = {(b.path, b.label): b for b in boxes}
     files = [
-        _draw(model, test, probs, example, box_of, number, folder)
+        _draw(model, test, probs, example, box_of, number, folder / method)
+        for method in fitting[:1]
         for number, example in enumerate(examples, start=1)
     ]
-    return Gallery(tuple(files), tuple(score_boxes(model, test, boxes, config.max_boxes, seed)))
+    findings = choose_findings(test, boxes, config.max_boxes, seed)
+    hits = {method: score_findings(model, test, findings, method) for method in fitting}
+    return Gallery(tuple(files), findings, hits, left_out)
 
 
-def score_boxes(
-    model: GlobalModel, test: HeldOut, boxes: Sequence[Box], most: int, seed: int
-) -> list[tuple[str, bool, bool]]:
-    """Return (label, peak hit, centre hit) for findings with known boxes, at most `most`.
+def _fitting(model: Predictor, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the methods that fit the network, and of the others what it lacks."""
+    lacking = {name: METHODS.get(name).lacks(model.model) for name in names}
+    left_out = {name: lacks for name, lacks in lacking.items() if lacks is not None}
+    return [name for name in lacking if name not in left_out], left_out
 
-    A finding is one label on one held-out image; a two-sided one has two boxes, and the peak, which
-    is one point, hits if it lies in either.
 
-    Source: the pointing game of Zhang et al. 2018, "Top-down neural attention by excitation
-    backprop", §4.2, without its margin.
-    """
+def choose_findings(
+    test: HeldOut, boxes: Sequence[Box], most: int, seed: int
+) -> tuple[Finding, ...]:
+    """Return the held-out findings with known boxes, at most `most`, drawn by seed."""
     row_of = {image_id: row for row, image_id in enumerate(test.image_id.tolist())}
     of_finding: dict[tuple[int, str], list[Box]] = {}
     for box in boxes:
@@ -87,36 +148,32 @@ def score_boxes(
     if len(findings) > most:
         chosen = derive_rng(seed, "boxes").choice(len(findings), size=most, replace=False)
         findings = [findings[i] for i in sorted(chosen)]
-    hits: list[tuple[str, bool, bool]] = []
+    return tuple(Finding(row, label, tuple(of_finding[row, label])) for row, label in findings)
+
+
+def score_findings(
+    model: Predictor, test: HeldOut, findings: Sequence[Finding], method: str
+) -> MethodHits:
+    """Return whether each finding's peak, which is one point, lies in one of its boxes.
+
+    Source: the pointing game of Zhang et al. 2018, "Top-down neural attention by excitation
+    backprop", §4.2, without its margin.
+    """
+    hits: list[bool] = []
+    cells = None
     for start in range(0, len(findings), _BATCH):
         part = findings[start : start + _BATCH]
-        columns = [model.labels.index(label) for _, label in part]
-        for finding, heat in zip(
-            part, heat_maps(model, test, [row for row, _ in part], columns), strict=True
-        ):
-            known = of_finding[finding]
-            hits.append(
-                (
-                    finding[1],
-                    any(peak_in_box(heat, box) for box in known),
-                    any(center_in_box(box) for box in known),
-                )
-            )
-    return hits
-
-
-def heat_maps(
-    model: GlobalModel, data: HeldOut, rows: Sequence[int], labels: Sequence[int]
-) -> NDArray[np.float32]:
-    """Return (N, H, W) Grad-CAM maps in [0, 1] of the given images, each for its own label."""
-    images = torch.from_numpy(np.ascontiguousarray(data.images[data.rows[list(rows)]]))
-    inputs = normalize(images.to(model.device), model.normalization)
-    model.model.eval()
-    return gradcam(model.model, inputs, torch.tensor(list(labels), device=model.device))
+        images = test.images[test.rows[[finding.row for finding in part]]]
+        columns = [model.labels.index(finding.label) for finding in part]
+        found = model.heat_maps(images, columns, method)
+        cells = found.cells
+        for finding, heat in zip(part, found.heat, strict=True):
+            hits.append(any(peak_in_box(heat, box) for box in finding.boxes))
+    return MethodHits(tuple(hits), cells)
 
 
 def _draw(
-    model: GlobalModel,
+    model: Predictor,
     test: HeldOut,
     probs: NDArray[np.float32],
     example: Example,
@@ -129,11 +186,12 @@ def _draw(
     truth = int(test.target[example.row, example.label_index])
     slug = re.sub(r"[^a-z0-9]+", "-", f"{label} {example.outcome}".lower()).strip("-")
     file = folder / f"{number:02d}-{slug}.png"
-    heat = heat_maps(model, test, [example.row], [example.label_index])[0]
+    image = test.images[test.rows[[example.row]]]
+    heat = model.heat_maps(image, [example.label_index], folder.name).heat[0]
     title = f"{label}: p = {probability:.2f}, truth: {'present' if truth else 'absent'}"
     write_overlay(
         file,
-        np.asarray(test.images[test.rows[example.row]]),
+        np.asarray(image[0]),
         heat,
         title=title,
         box=box_of.get((str(test.image_id[example.row]), label)),
@@ -147,11 +205,5 @@ def _draw(
     }
 
 
-def _rates(hits: Sequence[tuple[str, bool, bool]]) -> dict[str, Any]:
-    if not hits:
-        return {"hit_rate": None, "center_hit_rate": None, "num_findings": 0}
-    return {
-        "hit_rate": sum(h[1] for h in hits) / len(hits),
-        "center_hit_rate": sum(h[2] for h in hits) / len(hits),
-        "num_findings": len(hits),
-    }
+def _share(hits: Sequence[bool]) -> float | None:
+    return sum(hits) / len(hits) if hits else None

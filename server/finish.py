@@ -1,4 +1,4 @@
-"""From the last round to the files that a reader opens: predictions, summary, Grad-CAM, report."""
+"""From the last round to the files that a reader opens: predictions, summary, heat maps, report."""
 
 import time
 from collections.abc import Sequence
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.inference import Predictor
 from fedcxr.metrics.bootstrap import BootstrapResult, bootstrap_auroc
 from fedcxr.report.page import write_report
 from fedcxr.seeding import derive_seed
-from server.evaluate import GlobalModel, HeldOut, scored
+from server.evaluate import HeldOut, scored
 from server.explain import Gallery, explain
 from server.job import Job
 
@@ -22,7 +23,7 @@ SAME_PROB = 1e-6
 
 
 def test_scores(
-    job: Job, model: GlobalModel, test: HeldOut, probs: NDArray[np.float32]
+    job: Job, model: Predictor, test: HeldOut, probs: NDArray[np.float32]
 ) -> BootstrapResult:
     """Return AUROC by label and macro on the test patients, with patient-resampled intervals."""
     target, scored_probs, patients = scored(job.config, test, probs)
@@ -70,10 +71,10 @@ def collapsed_labels(probs: NDArray[np.float32], labels: Sequence[str]) -> list[
     return [label for label, width in zip(labels, spread, strict=True) if width < SAME_PROB]
 
 
-def run_gradcam(
-    job: Job, model: GlobalModel, test: HeldOut, probs: NDArray[np.float32], result: BootstrapResult
+def run_explain(
+    job: Job, model: Predictor, test: HeldOut, probs: NDArray[np.float32], result: BootstrapResult
 ) -> Gallery:
-    """Write the Grad-CAM overlays of the run."""
+    """Write the overlays of the run and score its heat maps."""
     return explain(
         model,
         test,
@@ -82,7 +83,7 @@ def run_gradcam(
         auroc={s.label: s.value for s in result.scores},
         config=job.config.explain,
         seed=job.config.seed,
-        folder=job.run.path / "gradcam",
+        folder=job.run.path,
     )
 
 

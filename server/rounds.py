@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 
 from fedcxr.config.train import TrainConfig
 from fedcxr.errors import RunError
+from fedcxr.inference import Predictor
 from fedcxr.parameters import Parameters
 from fedcxr.schema import COUNTERS, VECTOR
 from fedcxr.wire import pack_vectors, payload_bytes, unpack_result
@@ -22,7 +23,7 @@ from server.aggregate.protocol import AggregatorKind, AggregatorPlace
 from server.bounds import Norms
 from server.check import check_receipt
 from server.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
-from server.evaluate import GlobalModel, HeldOut, Scores, score
+from server.evaluate import HeldOut, Scores, score
 from server.exchange import exchange
 from server.intake import Intake
 from server.job import Job
@@ -49,7 +50,7 @@ class Session:
     place: AggregatorPlace
     roster: Roster
     grid: Grid
-    model: GlobalModel
+    model: Predictor
     val: HeldOut
 
 
@@ -83,7 +84,7 @@ def _begin(session: Session) -> Checkpoint:
     """Write round 0: the model before training."""
     start = time.perf_counter()
     model, val = session.model, session.val
-    probs = model.predict(val)
+    probs = model.probs_at(val.images, val.rows)
     if not np.isfinite(probs).all():
         raise RunError(
             "The predictions of the model before training are not finite. Choose other starting "
@@ -106,7 +107,7 @@ def _begin(session: Session) -> Checkpoint:
     return _keep(session, begun, best_before=0)
 
 
-def _resume(job: Job, model: GlobalModel) -> Checkpoint:
+def _resume(job: Job, model: Predictor) -> Checkpoint:
     folder = job.run.path / "checkpoints"
     state = newest_checkpoint(folder, model.spec, job.arithmetic())
     lines = [x for x in job.run.read_lines("rounds.jsonl") if x["round"] < state.round_num]
@@ -202,8 +203,8 @@ def _evaluate(session: Session, parameters: Parameters, round_num: int) -> dict[
     is_local = session.book.federation.schema.shared.owns_buffers
     if is_local:
         # The sites keep their statistics, so the server's own are estimated from val, never test.
-        model.recalibrate(val)
-    probs = model.predict(val)
+        model.recalibrate(val.images, val.rows)
+    probs = model.probs_at(val.images, val.rows)
     if not np.isfinite(probs).all():
         log.error("round %d: %s", round_num, NOT_FINITE)
         job.run.event("round_refused", round=round_num, why=NOT_FINITE)

@@ -13,8 +13,11 @@ from flwr.serverapp import Grid
 from fedcxr.data.cache.store import open_cache
 from fedcxr.data.policies import columns_with
 from fedcxr.errors import RunError, some
+from fedcxr.explain.methods import check_methods
+from fedcxr.inference import Predictor
 from fedcxr.models.registry import head_tensors
 from fedcxr.runs.predictions import write_predictions
+from fedcxr.runs.saved_model import checkpoint_file
 from fedcxr.runs.versions import code_digest
 from fedcxr.schema import WireSchema, schema_of
 from fedcxr.wire import Order
@@ -22,12 +25,12 @@ from partitions.table import read_table
 from server.aggregate.head_rows import HeadRows, head_rows
 from server.aggregate.protocol import AggregatorPlace
 from server.aggregate.registry import aggregator_registry
-from server.checkpoint import Checkpoint, checkpoint_file, read_checkpoint
-from server.evaluate import GlobalModel, HeldOut, held_out
+from server.checkpoint import Checkpoint, read_checkpoint
+from server.evaluate import HeldOut, held_out
 from server.finish import (
     collapsed_labels,
     finish_report,
-    run_gradcam,
+    run_explain,
     score_table,
     site_rows,
     test_scores,
@@ -67,6 +70,7 @@ def _ended(job: Job, status: str, why: str) -> None:
 
 
 def _run(job: Job, grid: Grid) -> dict[str, Any]:
+    check_methods(job.config.explain.methods)
     plan = job.prepared.plan
     job.run.event(
         "run_started",
@@ -74,7 +78,7 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
         sites=len(plan.sites),
         images=sum(s.train_images for s in plan.sites),
     )
-    model = GlobalModel(
+    model = Predictor(
         job.config,
         job.labels,
         network=job.starting_model,
@@ -130,7 +134,7 @@ def with_pooled_moments(job: Job, cards: Mapping[str, Card]) -> Job:
     return dataclasses.replace(job, config=job.config.model_copy(update={"train": train}))
 
 
-def _note_weights(job: Job, model: GlobalModel) -> None:
+def _note_weights(job: Job, model: Predictor) -> None:
     """Write down where the first weights come from, and which rows of the head are new."""
     found = model.model.starting_weights
     if found is None:
@@ -140,7 +144,7 @@ def _note_weights(job: Job, model: GlobalModel) -> None:
     job.run.event("starting_weights", **tree)
 
 
-def _gather(job: Job, grid: Grid, model: GlobalModel) -> Roster:
+def _gather(job: Job, grid: Grid, model: Predictor) -> Roster:
     task, threads = job.task().to_text(), job.compute.threads
     schema = schema_of(job.task(), model.spec)
     order = Order(job.run.name, 0, "", schema.digest, task, 0.0, threads)
@@ -165,7 +169,7 @@ def _gather(job: Job, grid: Grid, model: GlobalModel) -> Roster:
     return roster
 
 
-def _session(job: Job, grid: Grid, model: GlobalModel, roster: Roster, val: HeldOut) -> Session:
+def _session(job: Job, grid: Grid, model: Predictor, roster: Roster, val: HeldOut) -> Session:
     server, task = job.config.server, job.task()
     schema = schema_of(task, model.spec)
     federation = Federation(
@@ -213,7 +217,7 @@ def _advice(job: Job) -> str:
 
 def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
     """Judge the best round's model on test, show where it looks, write the page."""
-    job, model = session.job, session.model
+    job, model, val = session.job, session.model, session.val
     job.run.event("phase", name="test")
     start = time.perf_counter()
     cache = open_cache(job.prepared.cache)
@@ -221,7 +225,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
     best = _best(job, model, state)
     model.load(best.parameters)
     sites = best.line.get("site_scores") or evaluate_sites(session, best.parameters, best.round_num)
-    probs = model.predict(test)
+    probs = model.probs_at(test.images, test.rows)
     bad = int((~np.isfinite(probs).all(axis=1)).sum())
     if bad:
         raise RunError(
@@ -230,13 +234,13 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         )
     kept = {
         "test": test.with_probs(model.labels, probs),
-        "val": session.val.with_probs(model.labels, model.predict(session.val)),
+        "val": val.with_probs(model.labels, model.probs_at(val.images, val.rows)),
     }
     write_predictions(job.run.path / "predictions.npz", kept, job.config.data.score_by)
     result = test_scores(job, model, test, probs)
     tested = time.perf_counter()
     job.run.event("phase", name="explain")
-    gallery = run_gradcam(job, model, test, probs, result)
+    gallery = run_explain(job, model, test, probs, result)
     explained = time.perf_counter()
     job.run.event("phase", name="report")
     rounds = job.run.read_lines("rounds.jsonl")
@@ -256,7 +260,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         "collapsed_labels": collapsed_labels(probs, model.labels),
         "disjoint": job.run.read_json("manifest.json")["disjoint"],
         **times(rounds, job.run.read_json("manifest.json"), spent),
-        "gradcam": gallery.summary(),
+        "heat_maps": gallery.summary(),
         "parameters_sha256": state.parameters.sha256(),
     }
     finish_report(job, summary)
@@ -264,7 +268,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
     return job.run.read_json("summary.json")
 
 
-def _best(job: Job, model: GlobalModel, state: Checkpoint) -> Checkpoint:
+def _best(job: Job, model: Predictor, state: Checkpoint) -> Checkpoint:
     if state.best_round == state.round_num:
         return state
     file = checkpoint_file(job.run.path / "checkpoints", state.best_round)

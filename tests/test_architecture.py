@@ -127,7 +127,7 @@ def test_only_the_command_line_prints():
 @pytest.mark.parametrize(
     ("library", "rooms"),
     [
-        ("pandas", ("fedcxr/data", "partitions")),
+        ("pandas", ("fedcxr/data", "fedcxr/inference.py", "partitions")),
         ("pydantic", ("fedcxr/config",)),
         ("yaml", ("fedcxr/config",)),
         ("matplotlib", ("fedcxr/report", "fedcxr/explain/overlay.py")),

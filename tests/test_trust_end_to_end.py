@@ -18,9 +18,9 @@ from fedcxr.errors import ArtefactError, ConfigError, DivergedError, QuorumError
 from fedcxr.experiments import resume, simulate
 from fedcxr.experiments.apply import evaluate_run
 from fedcxr.parameters import Parameters
+from fedcxr.runs.saved_model import checkpoint_file, checkpoint_rounds
 from partitions.export import export_global
 from partitions.plan import read_plan
-from server.checkpoint import checkpoint_file, checkpoint_rounds
 
 TINY = {
     "data.synthetic.patients": 90,

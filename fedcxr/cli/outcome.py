@@ -66,15 +66,27 @@ def print_outcome(path: Path, summary: dict[str, Any]) -> None:
         )
     for line in _warnings(summary):
         print(line)
-    gradcam = summary["gradcam"]
-    if gradcam["hit_rate"] is not None:
-        print(
-            f"Grad-CAM peaks inside the box: {gradcam['hit_rate']:.1%} of "
-            f"{gradcam['num_findings']} findings "
-            f"(image centre: {gradcam['center_hit_rate']:.1%})"
-        )
+    found = summary["heat_maps"]
+    if found["num_findings"] and found["hit_rate"]:
+        print(_hits(found))
     print(f"Seconds: {math.ceil(summary['seconds'])}")
     print(f"Report: {path / 'report.html'}")
+
+
+def _hits(found: dict[str, Any]) -> str:
+    """Return how often the heat maps' peaks lie in the box: the first method's, then the others'.
+
+    >>> methods = {"gradcam": {"title": "Grad-CAM"}, "cam": {"title": "CAM"}}
+    >>> rates = {"hit_rate": {"gradcam": 0.2, "cam": 0.1}, "center_hit_rate": 0.15}
+    >>> _hits({"methods": methods, "num_findings": 40, **rates})
+    'Grad-CAM peaks inside the box: 20.0% of 40 findings (CAM: 10.0%, image centre: 15.0%)'
+    """
+    rates = [(found["methods"][name]["title"], rate) for name, rate in found["hit_rate"].items()]
+    (title, rate), *others = [*rates, ("image centre", found["center_hit_rate"])]
+    beside = ", ".join(f"{other}: {share:.1%}" for other, share in others)
+    return (
+        f"{title} peaks inside the box: {rate:.1%} of {found['num_findings']} findings ({beside})"
+    )
 
 
 def _warnings(summary: dict[str, Any]) -> list[str]:

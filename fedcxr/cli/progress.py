@@ -20,7 +20,7 @@ POLL_S = 0.2
 PHASES = {
     "prepare": "Preparing data",
     "test": "Scoring held-out patients",
-    "explain": "Drawing Grad-CAM",
+    "explain": "Drawing heat maps",
     "report": "Writing the report",
 }
 

@@ -6,8 +6,11 @@ from fedcxr.section import Section
 
 
 class ExplainConfig(Section):
-    """Grad-CAM after training."""
+    """Heat maps after training."""
 
+    methods: tuple[str, ...] = Field(default=("gradcam", "cam"), min_length=1)
+    """Scored against known boxes; overlays are of the first. Those that do not fit the network are
+    left out, and the report says so."""
     labels: PositiveInt = 4
     """Overlays are made for this many labels, those with the highest AUROC."""
     images_per_outcome: int = Field(default=2, ge=0, le=20)

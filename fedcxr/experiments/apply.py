@@ -1,17 +1,12 @@
-"""Using the global model of a finished run: opened, and scored on another data set."""
+"""The global model of a finished run, scored on another data set."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.load import read_config
-from fedcxr.cores import cores
 from fedcxr.data.cache.images import cache_of
-from fedcxr.data.images.png_depth import FULL_BITS
 from fedcxr.data.read import read_dataset
 from fedcxr.data.readers.join import in_the_words_of
 from fedcxr.data.records import DataSet
@@ -19,53 +14,13 @@ from fedcxr.data.tokens import Tokens, load_key
 from fedcxr.errors import ConfigError, DataError, some
 from fedcxr.experiments.known_patients import known_patients
 from fedcxr.filenames import shortened
+from fedcxr.inference import Predictor
 from fedcxr.metrics.bootstrap import bootstrap_auroc
 from fedcxr.runs.folder import RunFolder
 from fedcxr.seeding import derive_seed
-from fedcxr.training.device import resolve_device
-from fedcxr.training.precision import Precision
 from partitions.plan import tokenise
-from server.checkpoint import checkpoint_file, read_checkpoint
-from server.evaluate import GlobalModel, HeldOut, held_out, scored
+from server.evaluate import HeldOut, held_out, scored
 from server.finish import score_table
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedRun:
-    """A finished run's model and what it was trained for."""
-
-    run: RunFolder
-    config: ExperimentConfig
-    model: GlobalModel
-    png_bits: int
-    """By which its 16-bit PNG files were scaled; of a run without such files all 16."""
-
-
-def load_run(path: Path) -> LoadedRun:
-    """Return the global model of a finished run, of its best round.
-
-    Raises:
-        ArtefactError: not a run, not finished, or its checkpoint is damaged.
-    """
-    run = RunFolder.open(path)
-    manifest, summary = run.read_json("manifest.json"), run.read_json("summary.json")
-    config = read_config(path / "config.yaml")
-    stored = manifest["precision"]
-    precision = Precision(stored["dtype"], stored["channels_last"], stored["why"])
-    moments = {key: manifest["normalization"][key] for key in ("mean", "std")}
-    config = config.model_copy(update={"train": config.train.model_copy(update=moments)})
-    model = GlobalModel(
-        config,
-        manifest["labels"],
-        network=config.model.without_weights(),
-        precision=precision,
-        device=resolve_device(config.engine.device),
-        threads=cores(),
-    )
-    file = checkpoint_file(path / "checkpoints", summary["best_round"])
-    model.load(read_checkpoint(file, model.spec, manifest["config_digest"]).parameters)
-    png_bits = manifest["data"]["png_bits"] or FULL_BITS
-    return LoadedRun(run, config, model, png_bits)
 
 
 def evaluate_run(
@@ -94,10 +49,10 @@ def evaluate_run(
     """
     if split not in ("test", "all"):
         raise ConfigError(f"--split {split}: expected test or all.")
-    loaded = load_run(path)
-    dataset = read_dataset(data, views=loaded.config.data.views, follow_links=follow_links)
-    dataset, split = _of_split(in_the_words_of(loaded.model.labels, dataset), split)
-    shared = _shared_labels(loaded, dataset)
+    run, model = RunFolder.open(path), Predictor.open(path)
+    dataset = read_dataset(data, views=model.config.data.views, follow_links=follow_links)
+    dataset, split = _of_split(in_the_words_of(model.labels, dataset), split)
+    shared = _shared_labels(model, dataset)
     known = known_patients(path)
     if not other_patients:
         known.demand_all(path)
@@ -108,34 +63,35 @@ def evaluate_run(
             f"{data}: no image is left; {len(dataset.records)} are of patients that the run "
             "trained or chose its round on. Try --split all or --views all."
         )
-    images, cache_digest = _decoded(loaded, fresh, tokens, shared)
-    columns = [loaded.model.labels.index(label) for label in shared]
-    probs = loaded.model.predict(images)[:, columns]
+    images, cache_digest = _decoded(model, fresh, tokens, shared)
+    columns = [model.labels.index(label) for label in shared]
+    probs = model.probs_at(images.images, images.rows)[:, columns]
     scores = {
         "data": dataset.root.name,
         "split": split,
         "left_out_images": len(dataset.records) - len(fresh.records),
         "patients": {**known.to_json(), "said_to_be_others": other_patients},
-        **_scores(loaded, images, probs, shared),
+        "run": run.name,
+        **_scores(model, images, probs, shared),
     }
     (path / "evaluations").mkdir(exist_ok=True)
     name = f"{shortened(dataset.root.name, 200)}-{split}-{cache_digest[:8]}.json"
-    loaded.run.write_json(f"evaluations/{name}", scores)
+    run.write_json(f"evaluations/{name}", scores)
     return scores
 
 
 def _decoded(
-    loaded: LoadedRun, dataset: DataSet, tokens: Tokens, labels: list[str]
+    model: Predictor, dataset: DataSet, tokens: Tokens, labels: list[str]
 ) -> tuple[HeldOut, str]:
     """Return the images of a data set with their truth, and the digest of their cache."""
     cache = cache_of(
         dataset,
         tokens,
-        size_px=loaded.config.model.image_size,
-        max_bad_fraction=loaded.config.data.max_bad_fraction,
+        size_px=model.config.model.image_size,
+        max_bad_fraction=model.config.data.max_bad_fraction,
     )
     table = tokenise(dataset, tokens, ["test"] * len(dataset.records))
-    return held_out(table, cache, loaded.config, labels), cache.digest
+    return held_out(table, cache, model.config, labels), cache.digest
 
 
 def _of_split(dataset: DataSet, split: str) -> tuple[DataSet, str]:
@@ -146,33 +102,32 @@ def _of_split(dataset: DataSet, split: str) -> tuple[DataSet, str]:
     return dataset, "all"
 
 
-def _shared_labels(loaded: LoadedRun, dataset: DataSet) -> list[str]:
-    shared = [label for label in loaded.model.labels if label in dataset.labels]
+def _shared_labels(model: Predictor, dataset: DataSet) -> list[str]:
+    shared = [label for label in model.labels if label in dataset.labels]
     if not shared:
         raise DataError(
-            f"{dataset.root}: none of the model's labels ({some(list(loaded.model.labels))}) "
+            f"{dataset.root}: none of the model's labels ({some(list(model.labels))}) "
             f"is among its labels ({some(list(dataset.labels))})."
         )
     return shared
 
 
 def _scores(
-    loaded: LoadedRun, images: HeldOut, probs: NDArray[np.float32], labels: list[str]
+    model: Predictor, images: HeldOut, probs: NDArray[np.float32], labels: list[str]
 ) -> dict[str, Any]:
-    target, scored_probs, patients = scored(loaded.config, images, probs)
+    target, scored_probs, patients = scored(model.config, images, probs)
     result = bootstrap_auroc(
         target,
         scored_probs,
         labels,
         patients,
-        resamples=loaded.config.server.bootstrap,
-        seed=derive_seed(loaded.config.seed, "bootstrap"),
+        resamples=model.config.server.bootstrap,
+        seed=derive_seed(model.config.seed, "bootstrap"),
     )
     return {
-        "run": loaded.run.name,
         **score_table(result),
-        "score_by": loaded.config.data.score_by,
+        "score_by": model.config.data.score_by,
         "test_images": len(images.rows),
         "test_patients": len(set(images.patient_id.tolist())),
-        "not_scored": [label for label in loaded.model.labels if label not in labels],
+        "not_scored": [label for label in model.labels if label not in labels],
     }

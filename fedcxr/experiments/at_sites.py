@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedcxr.data.cache.store import open_cache
-from fedcxr.experiments.apply import load_run
 from fedcxr.home import home_folder
+from fedcxr.inference import Predictor
+from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions, read_prediction_sets, write_predictions
 from partitions.plan import read_plan
 from partitions.record_table import take
@@ -29,19 +30,19 @@ def predict_at_sites(run_folder: Path, partition: Path) -> None:
     Raises:
         ArtefactError: the run or the partition is damaged.
     """
-    loaded = load_run(run_folder)
-    manifest = loaded.run.read_json("manifest.json")
-    loaded.model.threads = manifest["server_threads"]
+    model = Predictor.open(run_folder)
+    manifest = RunFolder(run_folder).read_json("manifest.json")
+    model.threads = manifest["server_threads"]
     cache = open_cache(home_folder() / "cache" / manifest["cache_digest"])
     plan = read_plan(partition)
     found: dict[str, Predictions] = {}
     for site in plan.sites:
         table = read_table(plan.site_csv(site.site_id))
-        images = held_out(take(table, table.rows("val")), cache, loaded.config, loaded.model.labels)
+        images = held_out(take(table, table.rows("val")), cache, model.config, model.labels)
         if len(images.rows):
-            probs = loaded.model.predict(images)
-            found[site.site_id] = images.with_probs(loaded.model.labels, probs)
-    write_predictions(run_folder / SITES_FILE, found, loaded.config.data.score_by)
+            probs = model.probs_at(images.images, images.rows)
+            found[site.site_id] = images.with_probs(model.labels, probs)
+    write_predictions(run_folder / SITES_FILE, found, model.config.data.score_by)
 
 
 def read_site_predictions(run_folder: Path, site_ids: Sequence[str]) -> dict[str, Predictions]:

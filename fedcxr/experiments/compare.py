@@ -22,6 +22,7 @@ from fedcxr.experiments.judge import judge
 from fedcxr.experiments.simulate import with_sites_of_plan
 from fedcxr.experiments.trainings import TrainingsProgress, is_finished, run_trainings
 from fedcxr.experiments.tuning import at_rate, tuned
+from fedcxr.explain.methods import check_methods
 from fedcxr.models.registry import check_model
 from fedcxr.report.comparison.page import write_comparison
 from fedcxr.runs.folder import RunFolder, new_folder
@@ -60,6 +61,7 @@ def compare(
         FedCxrError: see its subclasses; the folder keeps what was reached.
     """
     check_model(config.model)
+    check_methods(config.explain.methods)
     config = with_sites_of_plan(config)
     own = {name: _extra_arm(config, name, path) for name, path in (extra_arms or {}).items()}
     prepared = prepare(config)

@@ -19,11 +19,9 @@ from fedcxr.atomic import write_text_atomically
 from fedcxr.data.images.decode import decode
 from fedcxr.data.images.dicom import is_dicom
 from fedcxr.errors import ConfigError, DataError, ImageError, some
-from fedcxr.experiments.apply import LoadedRun, load_run
 from fedcxr.explain.overlay import write_overlay
 from fedcxr.filenames import NAME_MAX_BYTES, shortened
-from server.evaluate import HeldOut
-from server.explain import heat_maps
+from fedcxr.inference import Predictor
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
 """Of image files in a folder, in any case; DICOM files are known by their content too."""
@@ -65,7 +63,7 @@ def predict_images(
     """Write `predictions.csv` (probabilities by label) and a Grad-CAM overlay of each image.
 
     Args:
-        run: the folder of a finished run.
+        run: the folder of a finished run, or a file of its checkpoints.
         images: files, and folders for all images in them.
         out: the folder to write into; made if it is not there.
         label: whose heat map is drawn; none = the most probable label of each image.
@@ -77,8 +75,8 @@ def predict_images(
         ImageError: none of the images can be read; nothing is written then.
     """
     files = find_images(images, but_not_in=out)
-    loaded = load_run(run)
-    labels = loaded.model.labels
+    model = Predictor.open(run)
+    labels = model.labels
     if label is not None and label not in labels:
         raise ConfigError(f"--label {label}: the model has {', '.join(labels)}.")
     column = None if label is None else labels.index(label)
@@ -86,10 +84,10 @@ def predict_images(
     bad: list[BadImage] = []
     for start in range(0, len(files), BATCH):
         part = files[start : start + BATCH]
-        pixels, reasons = _decode(part, loaded.config.model.image_size, loaded.png_bits)
+        pixels, reasons = _decode(part, model.size_px, model.png_bits)
         bad += [BadImage(part[place], reason) for place, reason in reasons.items()]
         overlays = [out / _overlay_name(start + n, part[n], len(files)) for n in pixels]
-        found = _predict(loaded, pixels, column, overlays)
+        found = _predict(model, pixels, column, overlays)
         for place, path in enumerate(part):
             cells = found.get(place) or [""] * (len(labels) + 2)
             rows.append([str(path), *cells, reasons.get(place, "")])
@@ -169,7 +167,7 @@ def _decode(
 
 
 def _predict(
-    loaded: LoadedRun,
+    model: Predictor,
     pixels: dict[int, NDArray[np.uint8]],
     column: int | None,
     overlays: Sequence[Path],
@@ -177,14 +175,11 @@ def _predict(
     """Write the overlays and return by place each image's cells: probabilities, label, file."""
     if not pixels:
         return {}
-    labels = loaded.model.labels
+    labels = model.labels
     images = np.stack(list(pixels.values()))
-    no_names = np.full(len(images), "")
-    no_target = np.full((len(images), len(labels)), np.nan, np.float32)
-    data = HeldOut(images, np.arange(len(images)), no_target, no_names, no_names, no_names)
-    probs = loaded.model.predict(data)
+    probs = model.probs(images)
     chosen = [int(row.argmax()) if column is None else column for row in probs]
-    heat = heat_maps(loaded.model, data, range(len(images)), chosen)
+    heat = model.heat_maps(images, chosen).heat
     cells = {}
     for n, (place, drawn, file) in enumerate(zip(pixels, chosen, overlays, strict=True)):
         title = f"{labels[drawn]}: p = {probs[n, drawn]:.2f}"

@@ -17,6 +17,7 @@ from fedcxr.data.policies import check_self_training
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import local_grid
 from fedcxr.engines.ray_address import check_reachable
+from fedcxr.explain.methods import check_methods
 from fedcxr.models.registry import check_model
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.registry import register_run
@@ -66,6 +67,7 @@ def simulate(
         FedCxrError: see its subclasses; the run folder keeps what was reached.
     """
     check_model(config.model)
+    check_methods(config.explain.methods)
     check_self_training(config.data, rounds=config.server.rounds)
     device = resolve_device(config.engine.device)
     check_gpus(config.engine.client_gpus)

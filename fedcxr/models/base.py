@@ -19,18 +19,41 @@ class StartingWeights:
     """Those whose row is random, from the seed."""
 
 
+@dataclass(frozen=True, slots=True)
+class PooledHead:
+    """The end of a network whose logits are one linear layer of the mean over its last map.
+
+    logits = linear(mean(map)): what a class activation map needs (Zhou et al. 2016, §2).
+    """
+
+    map_layer: nn.Module
+    """Its output (N, C, h, w) is what the mean is taken of."""
+    linear: nn.Linear
+
+
 class CxrModel(nn.Module):
     """A network for radiographs: (N, 1, H, W) float → logits (N, L).
 
     `network` has the parameter names of torchvision's model of the same name.
     """
 
-    def __init__(self, network: nn.Module, cam_name: str) -> None:
+    def __init__(
+        self, network: nn.Module, cam_name: str, pooled: tuple[str, str] | None = None
+    ) -> None:
+        """Take a network and the names in it.
+
+        Args:
+            network: with random or loaded values.
+            cam_name: of the layer that Grad-CAM looks at.
+            pooled: of the layer that makes the last map and of the head, where the logits are one
+                linear layer of that map's mean; none where they are made otherwise.
+        """
         super().__init__()
         self.network = network
         self.starting_weights: StartingWeights | None = None
         """Where its first values come from; none = all random."""
         self._cam_name = cam_name
+        self._pooled = pooled
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, L) of images (N, 1, H, W)."""
@@ -41,6 +64,15 @@ class CxrModel(nn.Module):
     def cam_layer(self) -> nn.Module:
         """The layer whose output (N, C, h, w) Grad-CAM weighs."""
         return self.network.get_submodule(self._cam_name)
+
+    @property
+    def pooled_head(self) -> PooledHead | None:
+        """The last map and the linear layer over its mean; None where the head is another."""
+        if self._pooled is None:
+            return None
+        map_layer, linear = map(self.network.get_submodule, self._pooled)
+        assert isinstance(linear, nn.Linear)
+        return PooledHead(map_layer, linear)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fedcxr.models.base import CxrModel, deepest_map, one_channel
@@ -22,6 +21,7 @@ _MAPS = (
     (8, "features.transition2.conv"),
     (4, "features.transition1.conv"),
 )
+_POOLED = ("last_map", "classifier")
 _BOTTLENECK = 4
 """Channels of a layer's 1 × 1 convolution, in growth rates."""
 
@@ -29,13 +29,13 @@ _BOTTLENECK = 4
 def densenet121(num_labels: int, image_size: int) -> CxrModel:
     """Return DenseNet-121: 7.0 M parameters; at 224 px and more explained at its last map."""
     network = DenseNet(num_labels, growth_rate=32, blocks=(6, 12, 24, 16), stem_channels=64)
-    return CxrModel(network, deepest_map(image_size, _MAPS))
+    return CxrModel(network, deepest_map(image_size, _MAPS), _POOLED)
 
 
 def densenet_small(num_labels: int, image_size: int) -> CxrModel:
     """Return a DenseNet of growth 12 and blocks 2-4-8-6: 0.2 M parameters."""
     network = DenseNet(num_labels, growth_rate=12, blocks=(2, 4, 8, 6), stem_channels=24)
-    return CxrModel(network, deepest_map(image_size, _MAPS))
+    return CxrModel(network, deepest_map(image_size, _MAPS), _POOLED)
 
 
 class DenseNet(nn.Module):
@@ -63,6 +63,7 @@ class DenseNet(nn.Module):
                 channels //= 2
         layers.append(("norm5", nn.BatchNorm2d(channels)))
         self.features = nn.Sequential(OrderedDict(layers))
+        self.last_map = nn.ReLU()  # a layer by itself: a class activation map reads its output
         self.classifier = nn.Linear(channels, num_labels)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -72,7 +73,7 @@ class DenseNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, L) of images (N, 1, H, W)."""
-        activation = F.relu(self.features(images))  # (N, C, h, w)
+        activation = self.last_map(self.features(images))  # (N, C, h, w)
         logits: Tensor = self.classifier(activation.mean(dim=(2, 3)))
         return logits
 

@@ -3,6 +3,7 @@
 from fedcxr.models.base import CxrModel, deepest_map, one_channel, without_inplace
 
 _MAPS = ((32, "features.8"), (16, "features.5"), (8, "features.3"), (4, "features.2"))
+_POOLED = ("features.8", "classifier.1")
 
 
 def efficientnet_b0(num_labels: int, image_size: int) -> CxrModel:
@@ -13,4 +14,4 @@ def efficientnet_b0(num_labels: int, image_size: int) -> CxrModel:
 
     network = torchvision_efficientnet_b0(num_classes=num_labels)
     network.features[0][0] = one_channel(network.features[0][0])
-    return CxrModel(without_inplace(network), deepest_map(image_size, _MAPS))
+    return CxrModel(without_inplace(network), deepest_map(image_size, _MAPS), _POOLED)

@@ -3,6 +3,7 @@
 from fedcxr.models.base import CxrModel, deepest_map, one_channel, without_inplace
 
 _MAPS = ((32, "layer4"), (16, "layer3"), (8, "layer2"), (4, "layer1"))
+_POOLED = ("layer4", "fc")
 
 
 def resnet50(num_labels: int, image_size: int) -> CxrModel:
@@ -11,4 +12,4 @@ def resnet50(num_labels: int, image_size: int) -> CxrModel:
 
     network = torchvision_resnet50(num_classes=num_labels)
     network.conv1 = one_channel(network.conv1)
-    return CxrModel(without_inplace(network), deepest_map(image_size, _MAPS))
+    return CxrModel(without_inplace(network), deepest_map(image_size, _MAPS), _POOLED)

@@ -1,4 +1,4 @@
-"""Grad-CAM overlays as cards: the picture itself inside the page, and what it shows."""
+"""Heat maps over their images as cards: the picture itself inside the page, and what it shows."""
 
 import base64
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Card:
 
 def cards(view: RunView) -> list[Card]:
     """Return a card for every overlay the summary lists, or, without one, every file found."""
-    listed: Sequence[Tree] = ((view.summary or {}).get("gradcam") or {}).get("files") or ()
+    listed: Sequence[Tree] = ((view.summary or {}).get("heat_maps") or {}).get("files") or ()
     if not listed:
         listed = [{"file": file} for file in view.heat_maps]
     return [_card(view.path, entry) for entry in listed]
@@ -42,9 +42,9 @@ def _card(folder: Path, entry: Tree) -> Card:
 
 
 def _data_uri(folder: Path, file: str) -> str | None:
-    """Return the picture as text; only PNG files of the run's own gradcam folder are taken in."""
+    """Return the picture as text; only PNG files in a folder of the run's own are taken in."""
     path = (folder / file).resolve()
-    inside = path.is_relative_to((folder / "gradcam").resolve())
+    inside = path.parent.parent == folder.resolve()
     if not inside or path.suffix.lower() != ".png" or not path.is_file():
         return None
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

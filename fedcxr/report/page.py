@@ -7,6 +7,7 @@ from fedcxr.atomic import write_text_atomically
 from fedcxr.report import figures_labels, figures_learning, figures_sites, story, tables, wording
 from fedcxr.report.figures_svg import Drawing
 from fedcxr.report.gallery import cards
+from fedcxr.report.heat_map_words import left_out_sentences, method_facts
 from fedcxr.report.load import RunView, read_run
 from fedcxr.report.published import Beside, Own, beside
 from fedcxr.report.rendering import render_page
@@ -35,7 +36,7 @@ def render(view: RunView) -> str:
         **_learning(view),
         **_labels(view),
         **_sites(view),
-        **_gradcam(view),
+        **_heat_maps(view),
         **_record(view),
     )
 
@@ -135,9 +136,19 @@ def _sites(view: RunView) -> dict[str, Any]:
     }
 
 
-def _gradcam(view: RunView) -> dict[str, Any]:
-    gradcam = (view.summary or {}).get("gradcam") or {}
-    return {"cards": cards(view), "gradcam": gradcam, "hits": tables.hit_rows(gradcam)}
+def _heat_maps(view: RunView) -> dict[str, Any]:
+    found = (view.summary or {}).get("heat_maps") or {}
+    return {
+        "cards": cards(view),
+        "heat_maps": found,
+        "methods": method_facts(found),
+        "left_out": list(left_out_sentences(found, _model_name(view))),
+        "hits": tables.hit_rows(found),
+    }
+
+
+def _model_name(view: RunView) -> str:
+    return view.config.model.name if view.config else "this network"
 
 
 def _record(view: RunView) -> dict[str, Any]:

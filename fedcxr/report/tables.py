@@ -93,7 +93,7 @@ class HitRow:
     """How often the heat map's peak lies in the finding's box."""
 
     label: str
-    hit_rate: float | None
+    hit_rates: tuple[float | None, ...]  # of each method, in the run's order
     center_hit_rate: float | None
     num_findings: int | None
 
@@ -187,16 +187,17 @@ def absences(rounds: Sequence[Tree]) -> list[Absence]:
     ]
 
 
-def hit_rows(gradcam: Tree) -> list[HitRow]:
+def hit_rows(heat_maps: Tree) -> list[HitRow]:
     """Return the hit rates by label, those with most boxes first."""
+    methods = heat_maps.get("methods") or {}
     rows = [
         HitRow(
             label=str(label),
-            hit_rate=as_number(found.get("hit_rate")),
+            hit_rates=tuple(as_number(found["hit_rate"].get(name)) for name in methods),
             center_hit_rate=as_number(found.get("center_hit_rate")),
             num_findings=found.get("num_findings"),
         )
-        for label, found in (gradcam.get("by_label") or {}).items()
+        for label, found in (heat_maps.get("by_label") or {}).items()
     ]
     return sorted(rows, key=lambda row: -(row.num_findings or 0))
 

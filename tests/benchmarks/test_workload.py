@@ -10,9 +10,9 @@ from benchmarks.vs import plain_torch
 from benchmarks.vs.workload import Work, initial_state, write_workload
 from fedcxr.config.load import load_config
 from fedcxr.data.images.decode import decode
+from fedcxr.inference import Predictor
 from fedcxr.training.precision import Precision
 from partitions.plan import read_plan
-from server.evaluate import GlobalModel
 
 WORK = Work(clients=3, images_per_client=6, image_size=32, rounds=2, model="densenet_small")
 
@@ -70,7 +70,7 @@ def test_the_peers_start_from_the_weights_that_fedcxr_starts_from(workload):
         overrides={"model.name": "densenet_small", "model.image_size": 32, "seed": 0}
     )
     exact = Precision("fp32", channels_last=False, why="")
-    ours = GlobalModel(
+    ours = Predictor(
         config, workload["labels"], network=config.model, precision=exact, device="cpu", threads=1
     )
     network = plain_torch.model(workload)

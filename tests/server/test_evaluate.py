@@ -7,12 +7,11 @@ import torch
 from clients.worker import worker_for
 from fedcxr.config import load_config
 from fedcxr.data.cache.store import open_cache
-from fedcxr.explain.gradcam import gradcam
+from fedcxr.inference import Predictor
 from fedcxr.training.precision import Precision
 from fedcxr.training.transforms import normalize
 from partitions.table import read_table
-from server.evaluate import GlobalModel, held_out, score
-from server.explain import heat_maps
+from server.evaluate import held_out, score
 
 LABELS = ("Edema", "Fracture")
 FP32 = Precision("fp32", channels_last=False, why="test")
@@ -24,7 +23,7 @@ def config(**data):
 
 
 def model_of(settings):
-    return GlobalModel(
+    return Predictor(
         settings, LABELS, network=settings.model, precision=FP32, device="cpu", threads=1
     )
 
@@ -43,7 +42,7 @@ def held(sites):
 def test_predictions_are_of_the_labels_alone(held):
     settings = config(uncertain="multi_class")
     model, data = model_of(settings), held(config())
-    probs = model.predict(data)
+    probs = model.probs_at(data.images, data.rows)
     assert probs.shape == (9, 2)
     images = torch.from_numpy(np.asarray(data.images[data.rows]))
     with torch.no_grad():
@@ -76,12 +75,3 @@ def test_the_truth_is_the_same_whatever_the_training_makes_of_uncertain(uncertai
     np.testing.assert_array_equal(data.target[:, 1], expected)
     probs = np.full((9, 2), 0.5, np.float32)
     assert score(settings, data, probs, LABELS).auroc == {"Edema": 0.5, "Fracture": 0.5}
-
-
-def test_heat_maps_explain_the_labels_own_output(held):
-    model, data = model_of(config(uncertain="multi_class")), held(config())
-    heat = heat_maps(model, data, [0, 3], [1, 0])
-    images = torch.from_numpy(np.asarray(data.images[data.rows[[0, 3]]]))
-    inputs = normalize(images, model.normalization)
-    np.testing.assert_array_equal(heat, gradcam(model.model, inputs, torch.tensor([1, 0])))
-    assert heat.shape == (2, 32, 32)

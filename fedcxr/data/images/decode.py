@@ -117,9 +117,19 @@ def decode_square(data: bytes, size_px: int, *, png_bits: int) -> Square:
             grey, used = Image.fromarray(decode_dicom(data, MAX_PIXELS)), 0
         else:
             grey, used = _decode_picture(data, size_px, png_bits)
-        if grey.size != (size_px, size_px):  # `resize` would copy it
-            grey = grey.resize((size_px, size_px), Image.Resampling.BILINEAR)
-    return Square(np.asarray(grey, dtype=np.uint8), used)
+        pixels = np.asarray(_resize(grey, size_px), dtype=np.uint8)
+    return Square(pixels, used)
+
+
+def resized(pixels: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """Return pixels (H, W) of 8-bit grey as (size_px, size_px), by the arithmetic of `decode`."""
+    return np.asarray(_resize(Image.fromarray(pixels), size_px), dtype=np.uint8)
+
+
+def _resize(grey: Image.Image, size_px: int) -> Image.Image:
+    if grey.size == (size_px, size_px):  # `resize` would copy it
+        return grey
+    return grey.resize((size_px, size_px), Image.Resampling.BILINEAR)
 
 
 def _decode_picture(data: bytes, size_px: int, png_bits: int) -> tuple[Image.Image, int]:

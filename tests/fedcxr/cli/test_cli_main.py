@@ -41,7 +41,12 @@ SUMMARY = {
     "auroc": {f"label {n}": {} for n in range(14)},
     "test_images": 100,
     "test_patients": 50,
-    "gradcam": {"hit_rate": 0.5, "center_hit_rate": 0.25, "num_findings": 40},
+    "heat_maps": {
+        "methods": {"gradcam": {"title": "Grad-CAM"}},
+        "hit_rate": {"gradcam": 0.5},
+        "center_hit_rate": 0.25,
+        "num_findings": 40,
+    },
     "seconds": 12.1,
     "collapsed_labels": [],
     "refused_rounds": [],

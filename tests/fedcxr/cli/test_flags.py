@@ -129,7 +129,7 @@ def test_the_command_line_is_what_the_run_gets(monkeypatch, tmp_path, capsys):
         "macro_auroc": None,
         "macro_auroc_ci": None,
         "auroc": {},
-        "gradcam": {"hit_rate": None},
+        "heat_maps": {"num_findings": 0},
         "seconds": 1.0,
         "collapsed_labels": [],
         "refused_rounds": [],

@@ -219,7 +219,12 @@ def test_the_outcome_names_figure_interval_and_page(tmp_path, capsys):
         "auroc": {"Edema": {}, "Fracture": {}, "Mass": {}},
         "test_images": 30,
         "test_patients": 20,
-        "gradcam": {"hit_rate": 1 / 3, "center_hit_rate": 0.125, "num_findings": 24},
+        "heat_maps": {
+            "methods": {"gradcam": {"title": "Grad-CAM"}},
+            "hit_rate": {"gradcam": 1 / 3},
+            "center_hit_rate": 0.125,
+            "num_findings": 24,
+        },
         "seconds": 61.2,
         "collapsed_labels": [],
         "refused_rounds": [],

@@ -9,12 +9,9 @@ from PIL import Image
 
 from fedcxr.config import load_config
 from fedcxr.errors import ConfigError, DataError, ImageError
-from fedcxr.experiments import predict
-from fedcxr.experiments.apply import LoadedRun
 from fedcxr.experiments.predict import BATCH, BadImage, find_images, predict_images
-from fedcxr.runs.folder import RunFolder
+from fedcxr.inference import Predictor
 from fedcxr.training.precision import Precision
-from server.evaluate import GlobalModel
 
 LABELS = ("Edema", "=Fracture")
 
@@ -23,7 +20,7 @@ LABELS = ("Edema", "=Fracture")
 def model():
     config = load_config(overrides={"model.image_size": 32})
     precision = Precision("fp32", False, "a test")
-    return GlobalModel(
+    return Predictor(
         config, LABELS, network=config.model, precision=precision, device="cpu", threads=1
     )
 
@@ -33,14 +30,13 @@ def run(model, monkeypatch, tmp_path):
     """A run whose model has its initial weights; the sizes of the batches it was asked are kept."""
     sizes = []
 
-    def asked(self, held_out):
-        sizes.append(len(held_out.rows))
-        return whole(self, held_out)
+    def asked(self, images):
+        sizes.append(len(images))
+        return whole(self, images)
 
-    whole = GlobalModel.predict
-    monkeypatch.setattr(GlobalModel, "predict", asked)
-    loaded = LoadedRun(RunFolder(tmp_path), model.config, model, png_bits=16)
-    monkeypatch.setattr(predict, "load_run", lambda path: loaded)
+    whole = Predictor.probs
+    monkeypatch.setattr(Predictor, "probs", asked)
+    monkeypatch.setattr(Predictor, "open", lambda path: model)
     return sizes
 
 

@@ -44,7 +44,7 @@ def write_run(
         summary["best_round"] = max(lines[1:], key=lambda line: line["val_macro_auroc"])["round"]
         summary["num_rounds"] = rounds
         if gradcam:
-            summary["gradcam"] = make_gradcam(rng, folder, labels)
+            summary["heat_maps"] = make_heat_maps(rng, folder, labels)
         put_json(folder / "summary.json", summary)
     return folder
 
@@ -253,12 +253,12 @@ def make_summary(rng, folder, labels, plan, undefined, intervals):
         "seconds": 78.4,
         "phases": {"prepare": 9.2, "train": 51.0, "evaluate": 6.1, "explain": 7.9, "report": 1.4},
         "train_images_per_second": 412.0,
-        "gradcam": {"files": [], "hit_rate": None, "center_hit_rate": None, "num_findings": 0},
+        "heat_maps": {"files": [], "hit_rate": {}, "center_hit_rate": None, "num_findings": 0},
         "parameters_sha256": "cd" * 32,
     }
 
 
-def make_gradcam(rng, folder, labels):
+def make_heat_maps(rng, folder, labels):
     (folder / "gradcam").mkdir(exist_ok=True)
     files = []
     outcomes = ("true positive", "false positive", "miss")
@@ -277,14 +277,23 @@ def make_gradcam(rng, folder, labels):
             }
         )
     by_label = {
-        label: {"hit_rate": 0.62, "center_hit_rate": 0.2, "num_findings": 40 - place}
+        label: {
+            "hit_rate": {"gradcam": 0.62, "cam": 0.31},
+            "center_hit_rate": 0.2,
+            "num_findings": 40 - place,
+        }
         for place, label in enumerate(labels)
     }
     return {
         "files": files,
-        "hit_rate": 0.614,
+        "hit_rate": {"gradcam": 0.614, "cam": 0.307},
         "center_hit_rate": 0.213,
         "num_findings": 214,
+        "methods": {
+            "gradcam": {"title": "Grad-CAM", "cells": [8, 8]},
+            "cam": {"title": "CAM", "cells": [2, 2]},
+        },
+        "left_out": {},
         "by_label": by_label,
     }
 

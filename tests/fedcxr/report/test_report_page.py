@@ -138,6 +138,34 @@ def test_text_from_files_cannot_become_markup(tmp_path):
     assert evil in outline.text
 
 
+def test_methods_are_named_beside_the_centre_with_how_finely_they_tell(whole_page):
+    text = Outline(whole_page).text
+    assert "that of CAM in 30.7 %; the centre of the image does in 21.3 %" in text
+    assert "Label Grad-CAM CAM Image centre Findings" in text
+    assert "at least 7 cells a side, here 8 × 8 cells. CAM is the class" in text
+    assert "here 2 × 2 cells. These are too coarse to point well." in text
+
+
+def test_a_method_that_did_not_fit_is_said_to_be_left_out(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    left_out = {"cam": {"title": "CAM", "lacks": "no-pooled-head"}}
+    methods = {"gradcam": {"title": "Grad-CAM", "cells": None}}
+    found = {"methods": methods, "hit_rate": {"gradcam": None}, "num_findings": 0, "files": []}
+    change(run / "summary.json", heat_maps={**found, "left_out": left_out})
+    text = Outline(report(run)).text
+    assert "CAM is left out: it needs a network whose logits are one linear layer" in text
+    assert "and densenet_small is none." in text
+    assert "These data have no boxes to score the heat maps against." in text
+
+
+def test_pictures_of_another_folder_of_the_run_are_overlays_too(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    (run / "cam").mkdir()
+    (run / "cam" / "01.png").write_bytes(b"a picture")
+    change(run / "summary.json", heat_maps={"files": [{"file": "cam/01.png"}]})
+    assert base64.b64encode(b"a picture").decode() in report(run)
+
+
 def test_a_file_outside_the_gallery_is_not_taken_in(tmp_path):
     run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
     secret = tmp_path / "secret.png"
@@ -147,7 +175,7 @@ def test_a_file_outside_the_gallery_is_not_taken_in(tmp_path):
         {"file": str(secret), "label": "Edema", "outcome": "miss"},
         {"file": "gradcam/gone.png", "label": "Edema", "outcome": "miss"},
     ]
-    change(run / "summary.json", gradcam={"files": files})
+    change(run / "summary.json", heat_maps={"files": files})
     page = report(run)
     assert base64.b64encode(b"secret picture").decode() not in page
     assert page.count("is not in the run folder") == 3

@@ -1,9 +1,9 @@
 """What a site keeps between rounds, two generations of it, and never sends.
 
 Under `batch_norm: local` each site has its own batch-norm statistics, under a codec what its
-updates have lost so far, and under `moments: keep` Adam's moments. Each is written after the round
-that made it, under that round's number; an order for round r starts from the newest generation
-before r, so a server that goes back a round after a crash finds the right one.
+updates have lost so far, and under `moments: keep` the optimiser's state. Each is written after the
+round that made it, under that round's number; an order for round r starts from the newest
+generation before r, so a server that goes back a round after a crash finds the right one.
 """
 
 import re
@@ -13,12 +13,12 @@ from typing import Literal
 from fedcxr.errors import ArtefactError
 from fedcxr.parameters import Parameters, ParameterSpec, load_parameters, save_parameters
 from fedcxr.tensor_file import read_tensor_file, write_tensor_file
-from fedcxr.training.adam import Moments
+from fedcxr.training.optimizers import OPTIMIZERS, OptimizerState
 
 KEPT_GENERATIONS = 2
 
-Kind = Literal["round", "lost", "adam"]
-"""The site's own model, what its updates have lost, or Adam's moments; files are named after it."""
+Kind = Literal["round", "lost", "moments"]
+"""The site's own model, what its updates have lost, or the optimiser's state; names its files."""
 
 
 def read_state(folder: Path, run: str, round_num: int, kind: Kind = "round") -> Parameters | None:
@@ -45,28 +45,33 @@ def write_state(
     _drop_old(folder / run, round_num, kind)
 
 
-def read_moments(folder: Path, run: str, round_num: int) -> Moments | None:
-    """Return Adam's moments from the newest round before `round_num`, None if there is none.
+def read_moments(folder: Path, run: str, round_num: int, optimizer: str) -> OptimizerState | None:
+    """Return the optimiser's state from the newest round before `round_num`, None if there is none.
 
     Raises:
-        ArtefactError: later rounds only were kept, or the file is damaged.
+        ArtefactError: later rounds only were kept, or the file is damaged or another optimiser's.
     """
-    file = _newest_before(folder / run, round_num, "adam")
+    file = _newest_before(folder / run, round_num, "moments")
     if file is None:
         return None
-    tensors, _ = read_tensor_file(file)
-    try:
-        return Moments(tensors["means"], tensors["squares"], tensors["steps"])
-    except KeyError as err:
-        raise ArtefactError(f"{file}: holds no moments {err}. Start the run anew.") from err
+    tensors, about = read_tensor_file(file)
+    if (kept := about.get("optimizer")) != optimizer:
+        raise ArtefactError(
+            f"{file}: holds the moments of {kept or 'no optimiser that it names'}, and this run "
+            f"trains with {optimizer}. Start the run anew."
+        )
+    missing = [name for name in OPTIMIZERS.get(optimizer).names if name not in tensors]
+    if missing:
+        raise ArtefactError(f"{file}: holds no moments {missing[0]!r}. Start the run anew.")
+    return OptimizerState(optimizer, tensors)
 
 
-def write_moments(folder: Path, run: str, round_num: int, moments: Moments) -> None:
-    """Write the moments of `round_num` atomically, then drop all but the newest two."""
-    tensors = {"means": moments.means, "squares": moments.squares, "steps": moments.steps}
-    file = _new_file(folder / run, round_num, "adam")
-    write_tensor_file(file, tensors, {"round": str(round_num)})
-    _drop_old(folder / run, round_num, "adam")
+def write_moments(folder: Path, run: str, round_num: int, state: OptimizerState) -> None:
+    """Write the optimiser's state of `round_num` atomically, then drop all but the newest two."""
+    file = _new_file(folder / run, round_num, "moments")
+    about = {"round": str(round_num), "optimizer": state.optimizer}
+    write_tensor_file(file, dict(state.tensors), about)
+    _drop_old(folder / run, round_num, "moments")
 
 
 def _newest_before(folder: Path, round_num: int, kind: Kind) -> Path | None:

@@ -15,8 +15,9 @@ from fedcxr.data.policies import columns_with
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters, ParameterSpec, extract, load_into
 from fedcxr.seeding import derive_seed
-from fedcxr.training.adam import moments_of
 from fedcxr.training.loop import TrainResult, train_site
+from fedcxr.training.optimizers import optimizer_state
+from fedcxr.training.pool import ImagePool
 from fedcxr.training.transforms import Normalization
 from fedcxr.wire import Order
 
@@ -29,7 +30,7 @@ class LocalResult:
     num_examples: int
     """Weight in the mean: real images trained on; 0 = the site had too few to train."""
     train_loss: float
-    """Mean cross-entropy per known label, nats."""
+    """Mean loss per known label, nats."""
     num_steps: int
     images_seen: int
     seconds: float
@@ -52,26 +53,29 @@ def train_order(
         RunError: the parameters are not of this model, or the loss left the finite numbers.
     """
     start = time.perf_counter()
-    keeps = task.train.moments == "keep"
+    train = task.train
+    keeps = train.moments == "keep"
     load_into(worker.model, worker.spec, start_from(location, task, order, parameters, worker.spec))
     result = train_site(
         worker.model,
-        site.images,
-        site.train.rows,
-        filled_target(location, site, task, order, worker),
-        config=task.train,
+        ImagePool.of(
+            site.images, site.train.rows, filled_target(location, site, task, order, worker)
+        ),
+        config=train,
         learning_rate=order.learning_rate,
-        normalization=Normalization(task.train.normalization, task.train.mean, task.train.std),
+        normalization=Normalization(train.normalization, train.mean, train.std),
         precision=worker.precision,
         device=worker.device,
         seed=derive_seed(task.seed, "client", site.site_id, order.round_num),
         multi_class=columns_with(task.policy, task.labels, "multi_class"),
         freeze_batch_norm=task.batch_norm == "frozen",
         full_batch=worker.full_batch,
-        moments=read_moments(location.state, task.run, order.round_num) if keeps else None,
+        optimizer_state=read_moments(location.state, task.run, order.round_num, train.optimizer)
+        if keeps
+        else None,
     )
     if keeps and result.num_examples > 0:
-        write_moments(location.state, task.run, order.round_num, moments_of(worker.model))
+        write_moments(location.state, task.run, order.round_num, optimizer_state(worker.model))
     return _local_result(location, task, order, parameters, worker, result, start)
 
 

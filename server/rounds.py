@@ -13,8 +13,8 @@ import numpy as np
 from flwr.app import ArrayRecord, MessageType
 from flwr.serverapp import Grid
 
-from fedcxr.config.train import TrainConfig
 from fedcxr.errors import RunError
+from fedcxr.training.schedules import Aurocs, learning_rate, should_stop
 from fedcxr.wire import pack_parameters, payload_bytes, unpack_result, unpack_vectors
 from server.bounds import Norms
 from server.check import check_receipt
@@ -24,9 +24,6 @@ from server.exchange import exchange
 from server.job import Job
 from server.roster import Roster
 from server.strategy import CheckedFedAvg
-
-LOWEST_RATE = 0.05
-"""The cosine schedule ends near this share of the starting rate."""
 
 NOT_FINITE = "the new model's predictions are not finite; the one before it was kept"
 
@@ -54,21 +51,27 @@ def run_rounds(session: Session) -> Checkpoint:
     """
     job = session.job
     state = _resume(job, session.model) if job.resume else _begin(session)
+    val_aurocs = [line["val_macro_auroc"] for line in job.run.read_lines("rounds.jsonl")]
     for round_num in range(state.round_num + 1, job.config.server.rounds + 1):
-        state = _one_round(session, state, round_num)
+        if should_stop(job.config.server, val_aurocs):
+            _note_stop(job, state)
+            break
+        state = _one_round(session, state, round_num, val_aurocs)
+        val_aurocs.append(state.line["val_macro_auroc"])
     return state
 
 
-def learning_rate(config: TrainConfig, round_num: int, rounds: int) -> float:
-    """Return the rate of a round, from 1: constant, or half a cosine over the rounds.
-
-    >>> learning_rate(TrainConfig(learning_rate=1.0, lr_schedule="cosine"), 1, 10)
-    1.0
-    """
-    if config.lr_schedule == "constant":
-        return config.learning_rate
-    share = 0.5 * (1.0 + math.cos(math.pi * (round_num - 1) / rounds))
-    return config.learning_rate * (LOWEST_RATE + (1.0 - LOWEST_RATE) * share)
+def _note_stop(job: Job, state: Checkpoint) -> None:
+    """Write down that the run ends early, and on what grounds."""
+    server = job.config.server
+    grounds = {
+        "round": state.round_num,
+        "best_round": state.best_round,
+        "stop_after": server.stop_after,
+        "min_improvement": server.min_improvement,
+    }
+    job.run.update_manifest(stopped_early=grounds)
+    job.run.event("stopped_early", **grounds)
 
 
 def _begin(session: Session) -> Checkpoint:
@@ -105,9 +108,14 @@ def _resume(job: Job, model: GlobalModel) -> Checkpoint:
     return state
 
 
-def _one_round(session: Session, state: Checkpoint, round_num: int) -> Checkpoint:
+def _one_round(
+    session: Session, state: Checkpoint, round_num: int, val_aurocs: Aurocs
+) -> Checkpoint:
     begun = time.perf_counter()
     session.strategy.history = tuple(Norms(*pair) for pair in state.norms)
+    session.strategy.learning_rate = learning_rate(
+        session.job.config.train, round_num, session.job.config.server.rounds, val_aurocs
+    )
     arrays, loss = _train(session, pack_parameters(state.parameters), round_num)
     trained = time.perf_counter()
     found = _evaluate(session, arrays, round_num)
@@ -144,7 +152,6 @@ def _one_round(session: Session, state: Checkpoint, round_num: int) -> Checkpoin
 def _train(session: Session, arrays: ArrayRecord, round_num: int) -> tuple[ArrayRecord, float]:
     job, strategy = session.job, session.strategy
     session.roster.update(missed=_missed_before(session, round_num))
-    strategy.learning_rate = learning_rate(job.config.train, round_num, job.config.server.rounds)
     orders = strategy.train_orders(round_num, arrays)
     job.run.event("round_started", round=round_num, cohort=[site_id for site_id, _ in orders])
     replies = exchange(session.grid, orders, job.limits)

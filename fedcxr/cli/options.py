@@ -87,7 +87,7 @@ Rounds = Annotated[int | None, _option("Communication rounds.", _TRAINING)]
 Fraction = Annotated[float | None, _option("Share of sites a round.", _TRAINING)]
 LocalEpochs = Annotated[int | None, _option("Epochs a round.", _TRAINING)]
 BatchSize = Annotated[int | None, _option("Images a step.", _TRAINING)]
-LearningRate = Annotated[float | None, _option("Of Adam.", _TRAINING)]
+LearningRate = Annotated[float | None, _option("Of the optimiser, in the first round.", _TRAINING)]
 Model = Annotated[
     str | None,
     _option(

@@ -11,6 +11,11 @@ class ServerConfig(Section):
     """Rounds, cohort, waits and intervals."""
 
     rounds: PositiveInt = 10
+    stop_after: PositiveInt | None = None
+    """Rounds without a better validation macro AUROC after which the run ends (early stopping);
+    none = all rounds."""
+    min_improvement: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """By how much the AUROC must exceed the best one to count as better, for `stop_after`."""
     fraction: float = Field(default=1.0, gt=0.0, le=1.0)
     """Share of the sites in each round's cohort; at least one."""
     quorum: float = Field(default=0.5, gt=0.0, le=1.0)

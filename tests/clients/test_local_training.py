@@ -7,13 +7,14 @@ import pytest
 from flwr.app import Message, RecordDict
 
 from clients.app import build_app
+from clients.egress import REASONS
 from clients.evaluate import evaluate_order, site_counts, site_moments
 from clients.site import open_site, simulated
 from clients.state import read_state
 from clients.train import start_from, train_order
 from clients.worker import worker_for
 from fedcxr.engines.worker import simulated_context
-from fedcxr.errors import RunError
+from fedcxr.errors import ConfigError, RunError
 from fedcxr.parameters import extract
 from fedcxr.wire import (
     ORDER,
@@ -153,6 +154,22 @@ def test_a_site_without_a_known_label_is_skipped(
     content = answer(replace(at(0), table=file), task, start, make_order)
     assert unpack_receipt(content).code == "skipped"
     assert "no training image has a known label" in unpack_receipt(content).reason
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "query"])
+@pytest.mark.parametrize(
+    "changes", [{"loss": "of-a-plug-in"}, {"optimizer": "rprop"}, {"momentum": 0.5}]
+)
+@pytest.mark.usefixtures("flower")
+def test_a_choice_that_the_site_does_not_know_is_refused_at_its_door(
+    kind, changes, at, make_task, start, make_order, caplog
+):
+    task = make_task()
+    task = task.model_copy(update={"train": task.train.model_copy(update=changes)})
+    receipt = unpack_receipt(answer(at(0), task, start, make_order, kind))
+    assert (receipt.code, receipt.reason) == ("failed", REASONS[ConfigError])
+    assert f"train.{next(iter(changes))}" in caplog.text
+    assert not (at(0).state / task.run).exists()
 
 
 def test_a_last_batch_of_one_image_is_dropped(at, make_task, start, make_order):

@@ -19,6 +19,7 @@ from fedcxr.models.registry import build_model
 from fedcxr.parameters import extract, load_into, spec_of
 from fedcxr.seeding import derive_seed
 from fedcxr.training.loop import train_site
+from fedcxr.training.pool import ImagePool
 from fedcxr.training.transforms import Normalization, normalize
 from fedcxr.wire import ORDER, PARAMETERS, RESULT_KEYS, pack_order, pack_parameters, unpack_result
 
@@ -142,9 +143,7 @@ def test_training_uses_the_filled_targets(at, self_task, start, make_order):
     load_into(worker.model, worker.spec, start[0])
     train_site(
         worker.model,
-        site.images,
-        site.train.rows,
-        target,
+        ImagePool.of(site.images, site.train.rows, target),
         config=task.train,
         learning_rate=1e-3,
         normalization=Normalization(task.train.normalization, task.train.mean, task.train.std),

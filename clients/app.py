@@ -19,8 +19,10 @@ from clients.worker import worker_for
 from fedcxr import __version__
 from fedcxr.chain import SiteSide
 from fedcxr.config.task import SiteTask, parse_task
+from fedcxr.data.policies import columns_with
 from fedcxr.home import home_folder
 from fedcxr.runs.versions import code_digest, versions
+from fedcxr.training.choices import check_training
 from fedcxr.wire import Order, unpack_order, vectors_in
 
 Locate = Callable[[Context], SiteLocation]
@@ -97,6 +99,8 @@ def _open(
 ) -> tuple[Order, SiteTask, SiteLocation, Site]:
     order = unpack_order(message)
     task = parse_task(order.task)
+    three_way = columns_with(task.policy, task.labels, "multi_class")
+    check_training(task.train, [task.labels[column] for column in three_way])
     location = locate(context)
     return order, task, location, open_site(location, task)
 

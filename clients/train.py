@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clients.memory import ALGORITHM, PRIVATE, SiteMemory, memory_of
+from clients.moments import read_moments, write_moments
 from clients.self_training import filled_target
 from clients.site import Site, SiteLocation
-from clients.state import read_moments, write_moments
 from clients.worker import Worker
 from fedcxr.algorithms.protocol import LocalResult, LocalStep
 from fedcxr.chain import UPDATE
@@ -22,8 +22,9 @@ from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters, extract, load_into
 from fedcxr.schema import COUNTERS, KNOWN, VECTOR, WireSchema
 from fedcxr.seeding import derive_seed
-from fedcxr.training.adam import moments_of
 from fedcxr.training.loop import TrainResult, train_site
+from fedcxr.training.optimizers import optimizer_state
+from fedcxr.training.pool import ImagePool
 from fedcxr.training.transforms import Normalization
 from fedcxr.vectors import Vectors
 from fedcxr.wire import Order
@@ -36,7 +37,7 @@ class Trained:
     num_examples: int
     """Weight in the mean: real images trained on; 0 = the site had too few to train."""
     train_loss: float
-    """Mean loss per known label."""
+    """Mean loss per known label, nats."""
     num_steps: int
     images_seen: int
     seconds: float
@@ -69,28 +70,27 @@ def train_order(
     load_into(worker.model, spec, start_from(memory, schema, order, given))
     target = filled_target(location, site, task, order, worker)
     own = _algorithm_vectors(memory, schema, vectors)
-    keeps = task.train.moments == "keep"
+    train = task.train
+    keeps = train.moments == "keep"
     result = train_site(
         worker.model,
-        site.images,
-        site.train.rows,
-        target,
-        config=task.train,
+        ImagePool.of(site.images, site.train.rows, target),
+        config=train,
         learning_rate=order.learning_rate,
-        normalization=Normalization(task.train.normalization, task.train.mean, task.train.std),
+        normalization=Normalization(train.normalization, train.mean, train.std),
         precision=worker.precision,
         device=worker.device,
         seed=derive_seed(task.seed, "client", site.site_id, order.round_num),
         multi_class=columns_with(task.policy, task.labels, "multi_class"),
         freeze_batch_norm=task.batch_norm == "frozen",
         full_batch=worker.full_batch,
-        moments=read_moments(location.state, task.run, order.round_num) if keeps else None,
+        optimizer_state=read_moments(memory, train.optimizer) if keeps else None,
         correct=_correction(worker, schema, given, own),
     )
     if result.num_examples == 0:
         return _trained(result, start)
     if keeps:
-        write_moments(location.state, task.run, order.round_num, moments_of(worker.model))
+        write_moments(memory, optimizer_state(worker.model))
     after = extract(worker.model, spec)
     if schema.shared.private:
         memory.write(PRIVATE, _named(schema.shared.take_private(after)))

@@ -13,11 +13,11 @@ import numpy as np
 from flwr.app import ArrayRecord, MessageType
 from flwr.serverapp import Grid
 
-from fedcxr.config.train import TrainConfig
 from fedcxr.errors import RunError
 from fedcxr.inference import Predictor
 from fedcxr.parameters import Parameters
 from fedcxr.schema import COUNTERS, VECTOR
+from fedcxr.training.schedules import Aurocs, learning_rate, should_stop
 from fedcxr.wire import pack_vectors, payload_bytes, unpack_result
 from server.aggregate.protocol import AggregatorKind, AggregatorPlace
 from server.bounds import Norms
@@ -30,9 +30,6 @@ from server.job import Job
 from server.orders import OrderBook
 from server.roster import Roster
 from server.step import State, aggregate_round, first_state
-
-LOWEST_RATE = 0.05
-"""The cosine schedule ends near this share of the starting rate."""
 
 NOT_FINITE = "the new model's predictions are not finite; the one before it was kept"
 
@@ -63,21 +60,27 @@ def run_rounds(session: Session) -> Checkpoint:
     """
     job = session.job
     state = _resume(job, session.model) if job.resume else _begin(session)
+    val_aurocs = [line["val_macro_auroc"] for line in job.run.read_lines("rounds.jsonl")]
     for round_num in range(state.round_num + 1, job.config.server.rounds + 1):
-        state = _one_round(session, state, round_num)
+        if should_stop(job.config.server, val_aurocs):
+            _note_stop(job, state)
+            break
+        state = _one_round(session, state, round_num, val_aurocs)
+        val_aurocs.append(state.line["val_macro_auroc"])
     return state
 
 
-def learning_rate(config: TrainConfig, round_num: int, rounds: int) -> float:
-    """Return the rate of a round, from 1: constant, or half a cosine over the rounds.
-
-    >>> learning_rate(TrainConfig(learning_rate=1.0, lr_schedule="cosine"), 1, 10)
-    1.0
-    """
-    if config.lr_schedule == "constant":
-        return config.learning_rate
-    share = 0.5 * (1.0 + math.cos(math.pi * (round_num - 1) / rounds))
-    return config.learning_rate * (LOWEST_RATE + (1.0 - LOWEST_RATE) * share)
+def _note_stop(job: Job, state: Checkpoint) -> None:
+    """Write down that the run ends early, and on what grounds."""
+    server = job.config.server
+    grounds = {
+        "round": state.round_num,
+        "best_round": state.best_round,
+        "stop_after": server.stop_after,
+        "min_improvement": server.min_improvement,
+    }
+    job.run.update_manifest(stopped_early=grounds)
+    job.run.event("stopped_early", **grounds)
 
 
 def _begin(session: Session) -> Checkpoint:
@@ -116,9 +119,14 @@ def _resume(job: Job, model: Predictor) -> Checkpoint:
     return state
 
 
-def _one_round(session: Session, state: Checkpoint, round_num: int) -> Checkpoint:
+def _one_round(
+    session: Session, state: Checkpoint, round_num: int, val_aurocs: Aurocs
+) -> Checkpoint:
     begun = time.perf_counter()
     session.intake.history = tuple(Norms(*pair) for pair in state.norms)
+    session.book.learning_rate = learning_rate(
+        session.job.config.train, round_num, session.job.config.server.rounds, val_aurocs
+    )
     arrays = _order_arrays(session, state)
     parameters, vectors = _train(session, state, arrays, round_num)
     trained = time.perf_counter()
@@ -173,7 +181,6 @@ def _train(
     """Return the model after the sites' training, and the algorithm's state."""
     job, book = session.job, session.book
     session.roster.update(missed=_missed_before(session, round_num))
-    book.learning_rate = learning_rate(job.config.train, round_num, job.config.server.rounds)
     orders = book.orders(MessageType.TRAIN, book.cohort(round_num), round_num, arrays)
     job.run.event("round_started", round=round_num, cohort=[site_id for site_id, _ in orders])
     return aggregate_round(

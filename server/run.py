@@ -75,6 +75,7 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
     job.run.event(
         "run_started",
         rounds=job.config.server.rounds,
+        may_stop=job.config.server.stop_after is not None,
         sites=len(plan.sites),
         images=sum(s.train_images for s in plan.sites),
     )
@@ -250,6 +251,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         **score_table(result),
         "num_rounds": state.round_num,
         "best_round": state.best_round,
+        "stopped_early": job.run.read_json("manifest.json").get("stopped_early"),
         "score_by": job.config.data.score_by,
         "test_images": len(test.rows),
         "test_patients": len(set(test.patient_id.tolist())),

@@ -15,10 +15,11 @@ from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import to_yaml, with_values
 from fedcxr.cores import cores
-from fedcxr.data.policies import check_self_training, columns_with
+from fedcxr.data.policies import check_self_training, columns_with, policy_of
 from fedcxr.errors import ConfigError, some
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.versions import code_digest, machine, versions
+from fedcxr.training.choices import check_stop, check_training
 from fedcxr.training.device import resolve_device
 from fedcxr.training.memory import fit_workers, footprint
 from fedcxr.training.precision import resolve_precision
@@ -68,7 +69,8 @@ def start_job(
     """Fill the run folder, resolve precision and device once for all clients, return the job.
 
     Raises:
-        ConfigError: a policy names a label that is not trained, or has no round left to act in.
+        ConfigError: a policy names a label that is not trained, or has no round left to act in;
+            a loss, optimiser or schedule that there is not; a key that what was chosen ignores.
         ArtefactError: the run folder cannot be written.
     """
     check_choices(config)
@@ -143,6 +145,11 @@ def check_choices(config: ExperimentConfig) -> None:
 
 def _check_policies(config: ExperimentConfig, labels: Sequence[str]) -> None:
     check_self_training(config.data, rounds=config.server.rounds)
+    three_way = columns_with(
+        policy_of(config.data, rounds=config.server.rounds), labels, "multi_class"
+    )
+    check_training(config.train, [labels[column] for column in three_way])
+    check_stop(config.server)
     for key in ("uncertain_by_label", "blank_by_label"):
         strangers = [label for label in getattr(config.data, key) if label not in labels]
         if strangers:

@@ -40,6 +40,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.rounds = 0
+        self.may_stop = False
         self.sites_done = 0
         self.cohort = 0
         self.round_num = 0
@@ -52,7 +53,9 @@ class Clock:
         """Account for an event."""
         kind, self._now = event["event"], event["time"]
         if kind == "run_started":
-            self.rounds = event["rounds"]
+            self.rounds, self.may_stop = event["rounds"], event.get("may_stop", False)
+        elif kind == "stopped_early":
+            self.rounds, self.may_stop = event["round"], False
         elif kind == "round_started":
             self.round_num, self.cohort, self.sites_done = event["round"], len(event["cohort"]), 0
             if self._started is None:
@@ -68,10 +71,15 @@ class Clock:
         return self._images / passed if passed > 0 else 0.0
 
     @property
+    def of_rounds(self) -> str:
+        """How many rounds there are, or can be at most."""
+        return f"≤{self.rounds}" if self.may_stop else str(self.rounds)
+
+    @property
     def left(self) -> str:
-        """Time left of the rounds, as m:ss; empty while unknown."""
+        """Time left of the rounds, as m:ss; empty while unknown, or if the run may end any time."""
         done = self.round_num - self._first_round + self.sites_done / max(self.cohort, 1)
-        if self._started is None or done <= 0:
+        if self._started is None or done <= 0 or self.may_stop:
             return ""
         per_round = (self._now - self._started) / done
         seconds = per_round * (self.rounds - self._first_round + 1 - done)
@@ -124,7 +132,7 @@ class LiveDisplay:
             left = f"{clock.left} left" if clock.left else ""
             self._progress.update(
                 self._task,
-                description=f"Round {clock.round_num}/{clock.rounds}, sites",
+                description=f"Round {clock.round_num}/{clock.of_rounds}, sites",
                 total=clock.cohort,
                 completed=clock.sites_done,
                 extra=f"{clock.images_per_second:.0f} images/s  {left}",
@@ -194,12 +202,14 @@ def _line(event: dict[str, Any], clock: Clock) -> str:
     if kind == "run_started":
         return (
             f"Federation: {event['sites']} sites, {event['images']} training images, "
-            f"{event['rounds']} rounds"
+            f"{clock.of_rounds} rounds"
         )
     if kind == "fewer_clients":
         return f"{event['why'].capitalize()}: {event['workers']} clients at once from here on"
     if kind == "round_refused":
         return f"Round {event['round']}: {event['why']}"
+    if kind == "stopped_early":
+        return _early_end(event)
     if kind == "site_changed":
         return f"{event['site_id']}: {event['what']}"
     if kind == "starting_weights":
@@ -211,11 +221,21 @@ def _line(event: dict[str, Any], clock: Clock) -> str:
     if kind == "round_done" and event["round"] > 0:
         left = f", {clock.left} left" if clock.left and event["round"] < clock.rounds else ""
         return (
-            f"Round {event['round']}/{clock.rounds}: loss {_number(event['train_loss'])}, "
+            f"Round {event['round']}/{clock.of_rounds}: loss {_number(event['train_loss'])}, "
             f"val macro AUROC {_number(event['val_macro_auroc'])}, "
             f"{clock.images_per_second:.0f} images/s{left}"
         )
     return ""
+
+
+def _early_end(event: dict[str, Any]) -> str:
+    """Return why no further round comes."""
+    least = event["min_improvement"]
+    by = f" by more than {least:g}" if least else ""
+    return (
+        f"Stopped after round {event['round']}: val macro AUROC was not better{by} for "
+        f"{event['stop_after']} rounds"
+    )
 
 
 def _weights(event: dict[str, Any]) -> str:

@@ -16,6 +16,13 @@ class ServerConfig(Section):
     """Rounds, cohort, waits and intervals."""
 
     rounds: Annotated[PositiveInt, Flag("Communication rounds.")] = 10
+    stop_after: Annotated[
+        PositiveInt | None, Flag("End after so many rounds without a better validation AUROC.")
+    ] = None
+    """Rounds without a better validation macro AUROC after which the run ends (early stopping);
+    none = all rounds."""
+    min_improvement: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """By how much the AUROC must exceed the best one to count as better, for `stop_after`."""
     fraction: Annotated[float, Flag("Share of sites a round.")] = Field(default=1.0, gt=0.0, le=1.0)
     """Share of the sites in each round's cohort; at least one."""
     quorum: float = Field(default=0.5, gt=0.0, le=1.0)

@@ -23,21 +23,51 @@ class AugmentConfig(Section):
 
 
 class TrainConfig(Section):
-    """Adam on the binary cross-entropy of the known labels."""
+    """Epochs, loss, optimiser and schedule of the sites.
+
+    Loss, optimiser and schedule are entries of `fedcxr/training/`'s registries. A key that belongs
+    to another entry than the chosen one must keep its default (`check_training`).
+    """
 
     local_epochs: Annotated[PositiveInt, Flag("Epochs a round.")] = 1
     batch_size: Annotated[int, Flag("Images a step.")] = Field(default=32, ge=2, le=4096)
-    learning_rate: Annotated[PositiveFloat, Flag("Of Adam.")] = 1e-4
-    """Adam; the CheXpert paper's value (Irvin et al. 2019, §3.2)."""
+    loss: Annotated[str, Flag("bce, weighted_bce, pos_weighted_bce, focal, asymmetric.")] = "bce"
+    """`bce`, `weighted_bce`, `pos_weighted_bce`, `focal`, `asymmetric`, or one that was added."""
+    focal_gamma: float = Field(default=2.0, ge=0.0, le=10.0)
+    """`focal`: exponent of the focusing factor (Lin et al. 2017, §3.2)."""
+    focal_alpha: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """`focal`: weight of positives, 1 − alpha that of negatives; none = both 1."""
+    asymmetric_gamma_neg: float = Field(default=4.0, ge=0.0, le=10.0)
+    """`asymmetric`: focusing exponent of negatives (Ridnik et al. 2021, §3.1)."""
+    asymmetric_gamma_pos: float = Field(default=1.0, ge=0.0, le=10.0)
+    """`asymmetric`: focusing exponent of positives (the authors' code)."""
+    asymmetric_clip: float = Field(default=0.05, ge=0.0, lt=1.0)
+    """`asymmetric`: probability below which a negative costs nothing (Ridnik et al. 2021, §2.3)."""
+    optimizer: Annotated[str, Flag("adam, adamw or sgd.")] = "adam"
+    """`adam`, `adamw`, `sgd`, or one that was added."""
+    learning_rate: Annotated[PositiveFloat, Flag("Of the optimiser, in the first round.")] = 1e-4
+    """Of round 1, for Adam; the CheXpert paper's value (Irvin et al. 2019, §3.2)."""
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    """`adam`, `adamw`: decay of the mean gradient."""
     beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
+    """`adam`, `adamw`: decay of the mean squared gradient."""
+    momentum: float = Field(default=0.9, ge=0.0, lt=1.0)
+    """`sgd`: heavy-ball momentum, without dampening (He et al. 2016, §3.4); 0 = none."""
     weight_decay: NonNegativeFloat = 0.0
+    """`adam`, `sgd`: L2 penalty in the gradient; `adamw`: share of the weight taken off in a step,
+    times the learning rate."""
     moments: Literal["restart", "keep"] = "restart"
-    """Adam's moments at the start of a round: anew, or as the site's last round left them."""
+    """The optimiser's state at the start of a round: anew, or as the site's last round left it."""
     max_steps: PositiveInt | None = None
     """Most steps of one round at a site; none = all of its epochs."""
-    lr_schedule: Literal["constant", "cosine"] = "constant"
-    """`cosine` lowers the rate over the rounds to a twentieth of its start."""
+    lr_schedule: Annotated[str, Flag("constant, cosine, step or plateau.")] = "constant"
+    """`constant`, `cosine`, `step`, `plateau`, or one that was added: the rate over the rounds."""
+    lr_factor: float = Field(default=0.1, gt=0.0, lt=1.0)
+    """`step`, `plateau`: what the rate is multiplied by (Rajpurkar et al. 2017, CheXNet, §2.1)."""
+    lr_step: PositiveInt = 5
+    """`step`: rounds of one rate; half of the default number of rounds."""
+    lr_patience: PositiveInt = 1
+    """`plateau`: rounds without a better validation macro AUROC until the rate falls (CheXNet)."""
     augment: AugmentConfig = AugmentConfig()
     normalization: Annotated[NormalizationKind, Flag()] = "preset"
     """`preset`: `mean` and `std` below; `image`: each image's own; `pooled`: over all sites."""

@@ -170,7 +170,7 @@ def _centralized(
 
 def _local(config: ExperimentConfig, plan: PartitionPlan, folder: Path) -> Arm:
     plans = {s.site_id: single_site(plan, s.site_id, folder / s.site_id).folder for s in plan.sites}
-    budget = f"{config.server.rounds} times {_epochs(config)} of each site's own images"
+    budget = f"{_most_rounds(config)} times {_epochs(config)} of each site's own images"
     return Arm(LOCAL, "Local (each site alone)", budget, with_values(config, _alone(config)), plans)
 
 
@@ -189,7 +189,12 @@ def _rounds(config: ExperimentConfig) -> str:
     where = "each site"
     if config.server.fraction < 1:
         where = f"{100 * config.server.fraction:g} % of the sites, drawn anew"
-    return f"{config.server.rounds} rounds of {_epochs(config)} at {where}"
+    return f"{_most_rounds(config)} rounds of {_epochs(config)} at {where}"
+
+
+def _most_rounds(config: ExperimentConfig) -> str:
+    """Return the number of rounds; with early stopping a training may end before."""
+    return f"{'at most ' if config.server.stop_after else ''}{config.server.rounds}"
 
 
 def _epochs(config: ExperimentConfig) -> str:

@@ -21,6 +21,7 @@ from fedcxr.explain.methods import check_methods
 from fedcxr.models.registry import check_model
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.registry import register_run
+from fedcxr.training.choices import check_stop, check_training
 from fedcxr.training.compiled import check_compile
 from fedcxr.training.device import check_gpus, resolve_device
 from partitions.plan_folder import count_sites
@@ -69,6 +70,8 @@ def simulate(
     check_model(config.model)
     check_methods(config.explain.methods)
     check_self_training(config.data, rounds=config.server.rounds)
+    check_training(config.train)
+    check_stop(config.server)
     device = resolve_device(config.engine.device)
     check_gpus(config.engine.client_gpus)
     if config.engine.compile:

@@ -69,12 +69,11 @@ def headline_facts(view: RunView) -> list[Fact]:
     summary = view.summary or {}
     disjoint = view.manifest.get("disjoint") or {}
     pairs = disjoint.get("pairs_checked")
-    best = summary.get("best_round")
     rounds = summary.get("num_rounds", sum(1 for line in view.rounds if line.get("round")))
     return [
         Fact("Test set", count(summary.get("test_images")), _patients(summary)),
         Fact("Labels counted", _labels_counted(summary), "in the macro mean"),
-        Fact("Rounds", count(rounds), f"best: round {best}" if best is not None else ""),
+        Fact("Rounds", count(rounds), _best_round(view, summary)),
         Fact("Sites", count(len(view.sites)) if view.sites else MISSING, _scheme(view.plan)),
         Fact("Time", duration(summary.get("seconds")), _speed(summary)),
         Fact(
@@ -173,11 +172,26 @@ def speed_facts(view: RunView) -> list[Fact]:
 
 def _unfinished(view: RunView) -> str:
     done = max((int(line["round"]) for line in view.rounds), default=0)
-    planned = f" of {view.config.server.rounds}" if view.config else ""
+    planned = _planned(view)
     return (
         f"{done}{planned} rounds are done and there is no test result yet. "
         f"Go on with: fedcxr resume {view.path.name}"
     )
+
+
+def _best_round(view: RunView, summary: Tree) -> str:
+    """Return which round was the best, and whether the run ended before all rounds were done."""
+    best = summary.get("best_round")
+    said = [f"best: round {best}"] if best is not None else []
+    early = summary.get("stopped_early")
+    if early:
+        without = counted(early.get("stop_after"), "round", "rounds")
+        said.append(f"stopped early{_planned(view)}, after {without} without a better one")
+    return "; ".join(said)
+
+
+def _planned(view: RunView) -> str:
+    return f" of {view.config.server.rounds}" if view.config else ""
 
 
 def _proof(holds: object) -> str:

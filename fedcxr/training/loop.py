@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedcxr.config.train import TrainConfig
@@ -20,11 +19,12 @@ from fedcxr.errors import DivergedError
 from fedcxr.models.base import CxrModel
 from fedcxr.models.randomness import seeded_generators
 from fedcxr.seeding import derive_rng, derive_seed
-from fedcxr.training.adam import Moments, adam_of
-from fedcxr.training.batches import Batch, gather, on_device
+from fedcxr.training.batches import Batch, on_device
 from fedcxr.training.compiled import Forward
 from fedcxr.training.device import repeatable
-from fedcxr.training.losses import masked_loss
+from fedcxr.training.losses import LOSSES, masked_loss
+from fedcxr.training.optimizers import OptimizerState, reset_optimizer
+from fedcxr.training.pool import ImagePool
 from fedcxr.training.precision import Precision, arrange, autocast
 from fedcxr.training.transforms import Normalization, augment, draw_views, normalize
 
@@ -34,8 +34,9 @@ _CHECK_EVERY = 50
 
 TOO_FEW = "fewer than 2 usable training images, and batch norm needs 2"
 NO_LABEL = "no training image has a known label"
+NONE_REAL = "no training image is a real one"
 NOT_FINITE = "the loss is not finite; lower train.learning_rate"
-REASONS = (TOO_FEW, NO_LABEL)
+REASONS = (TOO_FEW, NO_LABEL, NONE_REAL)
 """Why there was nothing to train on; fixed sentences, since they leave the site."""
 
 log = logging.getLogger(__name__)
@@ -46,21 +47,19 @@ class TrainResult:
     """What local training did; the values themselves are in the model."""
 
     num_examples: int
-    """Images trained on, the weight in the mean; 0 = nothing usable, see `reason`."""
+    """Real images trained on, the weight in the mean; 0 = nothing usable, see `reason`."""
     train_loss: float
-    """Mean cross-entropy per known label over all epochs, nats; nan where there is none."""
+    """Mean loss per known label over all epochs, nats; nan where there is none."""
     num_steps: int
     images_seen: int
-    """Images through the network, over all epochs."""
+    """Images through the network, over all epochs, made-up ones as well."""
     reason: str | None = None
     """Why there was nothing to train on: one of `REASONS`."""
 
 
 def train_site(
     model: nn.Module,
-    images: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    target: NDArray[np.float32],
+    pool: ImagePool,
     *,
     config: TrainConfig,
     learning_rate: float,
@@ -71,17 +70,15 @@ def train_site(
     multi_class: Sequence[int] = (),
     freeze_batch_norm: bool = False,
     full_batch: Forward | None = None,
-    moments: Moments | None = None,
+    optimizer_state: OptimizerState | None = None,
     correct: Callable[[], None] | None = None,
 ) -> TrainResult:
-    """Train the model in place with Adam, and return what was done.
+    """Train the model in place, and return what was done.
 
     Args:
         model: moved to `device` and into the precision's memory layout.
-        images: (M, H, W), usually a memory map.
-        rows: (N,) positions in `images`.
-        target: (N, L) along `rows`, as `train_targets` makes it; nan = not known.
-        config: epochs, batch size, Adam, augmentation.
+        pool: the site's images and targets.
+        config: epochs, batch size, loss, optimiser, views.
         learning_rate: this round's.
         normalization: the run's.
         precision: the run's.
@@ -90,28 +87,28 @@ def train_site(
         multi_class: the columns with a class of its own for uncertain (`masked_loss`).
         freeze_batch_norm: keep batch-norm statistics as they came.
         full_batch: the model's forward pass for full batches, where it is a compiled one.
-        moments: what Adam goes on from; none = started anew.
+        optimizer_state: what the optimiser goes on from; none = started anew.
         correct: adds a federated algorithm's term to the gradients of each step.
 
     Raises:
+        ConfigError: there is no loss or optimiser of the configuration's name.
         DivergedError: the loss left the finite numbers; the model is of no use then.
     """
-    reason = _why_not(target)
+    reason = _why_not(pool)
     if reason is not None:
         return TrainResult(0, float("nan"), num_steps=0, images_seen=0, reason=reason)
     arrange(model, precision, device)
     _set_training(model, freeze_batch_norm)
-    optimizer, tally = adam_of(model, moments), _Tally()
-    made = _batches(images, rows, target, config, seed)
+    entry_loss = LOSSES.get(config.loss).build(config, pool.target, device)
+    optimizer, tally = reset_optimizer(model, config.optimizer, optimizer_state), _Tally()
     own = seeded_generators(derive_seed(seed, "dropout"), device)
     with own, repeatable(device), _relu_in_place(model):
-        for pixels, known, views in on_device(made, device):
+        for pixels, known, views in on_device(_batches(pool, config, seed), device):
             inputs = augment(normalize(pixels, normalization), views)
-            full = len(inputs) == config.batch_size
-            forward = model if full_batch is None or not full else full_batch
+            forward = full_batch if full_batch and len(inputs) == config.batch_size else model
             with autocast(precision, device):
                 logits = forward(inputs)
-            loss = masked_loss(logits.float(), known, multi_class)
+            loss = masked_loss(logits.float(), known, multi_class, entry_loss)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
             if correct is not None:
                 correct()
@@ -119,34 +116,29 @@ def train_site(
             tally.add(loss.detach(), known)
             if tally.is_over(config.max_steps):
                 break
-    return tally.result(len(rows))
+    return tally.result(pool.num_real)
 
 
-def _why_not(target: NDArray[np.float32]) -> str | None:
+def _why_not(pool: ImagePool) -> str | None:
     """Return why these images cannot be trained on, or none."""
-    if len(target) < 2:
+    if len(pool) < 2:
         return TOO_FEW
-    if np.isnan(target).all():
+    if np.isnan(pool.target).all():
         return NO_LABEL
-    return None
+    # The reply would weigh nothing in the mean, and 0 says that nothing was done.
+    return NONE_REAL if pool.num_real == 0 else None
 
 
-def _batches(
-    images: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    target: NDArray[np.float32],
-    config: TrainConfig,
-    seed: int,
-) -> Iterator[Batch]:
+def _batches(pool: ImagePool, config: TrainConfig, seed: int) -> Iterator[Batch]:
     """Yield each batch's pixels, targets and views, newly shuffled every epoch."""
     for epoch in range(config.local_epochs):
-        order = derive_rng(seed, "order", epoch).permutation(len(rows))
+        order = derive_rng(seed, "order", epoch).permutation(len(pool))
         generator = torch.Generator().manual_seed(derive_seed(seed, "augment", epoch))
-        for start in range(0, len(rows), config.batch_size):
+        for start in range(0, len(pool), config.batch_size):
             picked = order[start : start + config.batch_size]
             if len(picked) > 1:  # batch norm has no variance of one image's 1 × 1 map
                 views = draw_views(len(picked), config.augment, generator)
-                yield gather(images, rows[picked]), torch.from_numpy(target[picked]), views
+                yield *pool.gather(picked), views
 
 
 def _set_training(model: nn.Module, freeze_batch_norm: bool) -> None:

@@ -23,6 +23,7 @@ from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
 from fedcxr.models.registry import build_model
 from fedcxr.training.loop import train_site
+from fedcxr.training.pool import ImagePool
 from fedcxr.training.precision import Precision, resolve_precision
 from fedcxr.training.transforms import Normalization
 
@@ -134,7 +135,8 @@ def footprint(model: ModelConfig, num_labels: int = _USUAL_LABELS) -> Footprint:
 def training_bytes(model: ModelConfig, num_labels: int, batch_size: int, dtype: Dtype) -> int:
     """Return an estimate of what training takes on a CPU at its peak, beside the process itself.
 
-    Values, gradients and Adam's two moments are float32; under bf16 there is a bf16 copy of the
+    Values, gradients and Adam's two moments are float32, and what other optimisers keep is counted
+    as those two; under bf16 there is a bf16 copy of the
     values as well, and activations take half.
     """
     found = footprint(model, num_labels)
@@ -170,10 +172,12 @@ def measured_bytes(
     before = torch.cuda.memory_reserved(device)
     train_site(
         network,
-        np.zeros((num, size, size), np.uint8),
-        np.arange(num),
-        np.zeros((num, num_labels), np.float32),
-        config=train.model_copy(update={"local_epochs": 2}),  # Adam's moments come after a step
+        ImagePool.of(
+            np.zeros((num, size, size), np.uint8),
+            np.arange(num),
+            np.zeros((num, num_labels), np.float32),
+        ),
+        config=train.model_copy(update={"local_epochs": 2}),
         learning_rate=train.learning_rate,
         normalization=Normalization("preset", train.mean, train.std),
         precision=precision,

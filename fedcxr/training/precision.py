@@ -20,7 +20,7 @@ class Precision:
     """The run's dtype and memory layout, and why."""
 
     dtype: Dtype
-    """Of the forward pass under autocast; parameters, loss and Adam stay float32."""
+    """Of the forward pass under autocast; parameters, loss and optimiser stay float32."""
     channels_last: bool
     why: str
 

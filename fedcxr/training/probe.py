@@ -112,7 +112,7 @@ def _is_settled(taken: dict[Pair, list[float]]) -> bool:
 class _Bench:
     """One model and one batch of made-up images, stepped in any pair.
 
-    A step is forward and backward: Adam works on the same float32 values in every pair.
+    A step is forward and backward: an optimiser works on the same float32 values in every pair.
     """
 
     def __init__(self, config: ModelConfig, batch_size: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 from flwr.app import Message, RecordDict
 
 from clients.app import build_app
+from clients.egress import REASONS
 from clients.evaluate import evaluate_order, site_counts, site_moments
 from clients.memory import ALGORITHM, PRIVATE, memory_of
 from clients.site import open_site, simulated
@@ -15,7 +16,7 @@ from clients.worker import worker_for
 from fedcxr.algorithms.fedbn import batch_norm_tensors
 from fedcxr.chain import UPDATE
 from fedcxr.engines.local_worker import simulated_context
-from fedcxr.errors import RunError
+from fedcxr.errors import ConfigError, RunError
 from fedcxr.parameters import Parameters, extract
 from fedcxr.schema import COUNTERS, KNOWN, VECTOR
 from fedcxr.wire import (
@@ -190,6 +191,22 @@ def test_a_site_without_a_known_label_is_skipped(
     content = answer(replace(at(0), table=file), task, start, make_order)
     assert unpack_receipt(content).code == "skipped"
     assert "no training image has a known label" in unpack_receipt(content).reason
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "query"])
+@pytest.mark.parametrize(
+    "changes", [{"loss": "of-a-plug-in"}, {"optimizer": "rprop"}, {"momentum": 0.5}]
+)
+@pytest.mark.usefixtures("flower")
+def test_a_choice_that_the_site_does_not_know_is_refused_at_its_door(
+    kind, changes, at, make_task, start, make_order, caplog
+):
+    task = make_task()
+    task = task.model_copy(update={"train": task.train.model_copy(update=changes)})
+    receipt = unpack_receipt(answer(at(0), task, start, make_order, kind))
+    assert (receipt.code, receipt.reason) == ("failed", REASONS[ConfigError])
+    assert f"train.{next(iter(changes))}" in caplog.text
+    assert not (at(0).state / task.run).exists()
 
 
 def test_a_last_batch_of_one_image_is_dropped(at, make_task, start, make_order):

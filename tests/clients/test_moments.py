@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from clients.state import read_moments, write_moments
 
 from clients.site import open_site, simulated
-from clients.state import read_moments, write_moments
 from clients.train import train_order
 from clients.worker import worker_for
 from fedcxr.chain import UPDATE
@@ -14,13 +14,29 @@ from fedcxr.errors import ArtefactError
 from fedcxr.parameters import Parameters, extract
 from fedcxr.schema import COUNTERS, VECTOR
 from fedcxr.tensor_file import write_tensor_file
-from fedcxr.training.adam import Moments, adam_of, moments_of
+from fedcxr.training.optimizers import (
+    OPTIMIZERS,
+    OptimizerState,
+    optimizer_state,
+    reset_optimizer,
+)
 
 SITE = "site-00"
 
 
 def moments(value=1.0):
-    return Moments(torch.full((3,), value), torch.full((3,), value**2), torch.tensor([2.0]))
+    tensors = {
+        "means": torch.full((3,), value),
+        "squares": torch.full((3,), value**2),
+        "steps": torch.tensor([2.0]),
+    }
+    return OptimizerState("adam", tensors)
+
+
+def steps_of(state, task, round_num):
+    """Return the distinct numbers of steps that were kept before a round at the first site."""
+    kept = read_moments(state / SITE, task.run, round_num, "adam")
+    return kept.tensors["steps"].unique().tolist()
 
 
 def train(sites, state, task, order, given):
@@ -65,17 +81,16 @@ def test_the_second_round_goes_on_from_the_firsts_moments(
     task = keeping(make_task, "keep")
     fresh()
     trained(sites, tmp_path / "a", task, make_order, [1])
-    one = read_moments(tmp_path / "a" / SITE, task.run, 2)
-    assert one.steps.unique().tolist() == [2.0]  # six images in batches of four: two steps
+    assert steps_of(tmp_path / "a", task, 2) == [2.0]  # six images in batches of four: two steps
     fresh()
     trained(sites, tmp_path / "b", task, make_order, [1, 2])
-    assert read_moments(tmp_path / "b" / SITE, task.run, 3).steps.unique().tolist() == [4.0]
+    assert steps_of(tmp_path / "b", task, 3) == [4.0]
     fresh()
     kept = trained(sites, tmp_path / "c", task, make_order, [1, 2])
     fresh()
     restarted = trained(sites, tmp_path / "d", keeping(make_task, "restart"), make_order, [1, 2])
     assert not np.array_equal(kept.vector, restarted.vector)
-    assert not list((tmp_path / "d").rglob("adam-*"))
+    assert not list((tmp_path / "d").rglob("moments-*"))
 
 
 def test_a_round_that_is_done_again_gives_the_same_bits(
@@ -96,28 +111,42 @@ def test_two_generations_are_kept_and_damage_is_told(tmp_path):
     for round_num in (1, 2, 3):
         write_moments(tmp_path, "run", round_num, moments(round_num))
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert names == ["adam-00002.safetensors", "adam-00003.safetensors"]
-    assert read_moments(tmp_path, "run", 3).means.tolist() == [2.0] * 3
-    assert read_moments(tmp_path, "other", 1) is None
+    assert names == ["moments-00002.safetensors", "moments-00003.safetensors"]
+    kept = read_moments(tmp_path, "run", 3, "adam")
+    assert kept.tensors["means"].tolist() == [2.0] * 3
+    assert kept.optimizer == "adam"
+    assert read_moments(tmp_path, "other", 1, "adam") is None
     with pytest.raises(ArtefactError, match="went back too far"):
-        read_moments(tmp_path, "run", 1)
-    write_tensor_file(tmp_path / "run" / "adam-00003.safetensors", {"means": torch.ones(1)}, {})
+        read_moments(tmp_path, "run", 1, "adam")
+    newest = tmp_path / "run" / "moments-00003.safetensors"
+    write_tensor_file(newest, {"means": torch.ones(1)}, {"optimizer": "adam"})
     with pytest.raises(ArtefactError, match="holds no moments 'squares'"):
-        read_moments(tmp_path, "run", 4)
+        read_moments(tmp_path, "run", 4, "adam")
 
 
-def test_moments_come_back_as_they_were_in_any_memory_layout():
-    config = TrainConfig()
+def test_the_moments_of_another_optimiser_are_refused_in_words(tmp_path):
+    write_moments(tmp_path, "run", 1, moments())
+    with pytest.raises(ArtefactError, match=r"the moments of adam, and this run trains with sgd"):
+        read_moments(tmp_path, "run", 2, "sgd")
+    write_tensor_file(tmp_path / "run" / "moments-00001.safetensors", {"means": torch.ones(1)}, {})
+    with pytest.raises(ArtefactError, match=r"the moments of no optimiser that it names"):
+        read_moments(tmp_path, "run", 2, "adam")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def test_moments_come_back_as_they_were_in_any_memory_layout(name, tmp_path):
+    config = TrainConfig(optimizer=name)
     model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3)).to(memory_format=torch.channels_last)
-    adam = adam_of(model)
+    optimizer = reset_optimizer(model, name)
     images = torch.randn(2, 2, 5, 5, generator=torch.Generator().manual_seed(0))
     for _ in range(2):
         model(images).square().sum().backward()
-        adam.step(config, 1e-2)
-    taken = moments_of(model)
+        optimizer.step(config, 1e-2)
+    taken = optimizer_state(model)
+    write_moments(tmp_path, "run", 1, taken)
     plain = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3))
-    adam_of(plain, taken)
-    again = moments_of(plain)
-    for name in ("means", "squares", "steps"):
-        assert torch.equal(getattr(taken, name), getattr(again, name))
-    assert taken.means.shape == (3 * 2 * 9 + 3,)
+    reset_optimizer(plain, name, read_moments(tmp_path, "run", 2, name))
+    again = optimizer_state(plain)
+    for kept in OPTIMIZERS.get(name).names:
+        assert torch.equal(taken.tensors[kept], again.tensors[kept])
+    assert taken.tensors[OPTIMIZERS.get(name).names[0]].shape == (3 * 2 * 9 + 3,)

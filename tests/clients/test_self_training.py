@@ -21,6 +21,7 @@ from fedcxr.parameters import Parameters, extract, load_into, spec_of
 from fedcxr.schema import COUNTERS, KNOWN, VECTOR
 from fedcxr.seeding import derive_seed
 from fedcxr.training.loop import train_site
+from fedcxr.training.pool import ImagePool
 from fedcxr.training.transforms import Normalization, normalize
 from fedcxr.wire import ORDER, RESULT_KEYS, VECTORS, pack_order, pack_vectors, unpack_result
 
@@ -157,9 +158,7 @@ def test_training_uses_the_filled_targets(at, self_task, start, make_order):
     load_into(worker.model, worker.spec, start[0])
     train_site(
         worker.model,
-        site.images,
-        site.train.rows,
-        target,
+        ImagePool.of(site.images, site.train.rows, target),
         config=task.train,
         learning_rate=1e-3,
         normalization=Normalization(task.train.normalization, task.train.mean, task.train.std),

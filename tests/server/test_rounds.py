@@ -7,15 +7,19 @@ import pytest
 
 from fedcxr.config import load_config
 from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.server import ServerConfig
 from fedcxr.config.train import TrainConfig
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters
+from fedcxr.runs.folder import RunFolder
 from fedcxr.training.precision import Precision
+from fedcxr.training.schedules import learning_rate
+from server import rounds
 from server.checkpoint import Checkpoint
 from server.finish import times
 from server.job import ComputePlan, Job
 from server.roster import Card
-from server.rounds import _better, learning_rate
+from server.rounds import _better
 from server.run import with_pooled_moments
 
 PRECISION = Precision("fp32", False, "a test")
@@ -35,26 +39,6 @@ def job_of(**train):
 def card(count, total, squares):
     keys = ("pixel-count", "pixel-sum", "pixel-sum-of-squares")
     return Card("site", 1, dict(zip(keys, (count, total, squares), strict=True)), {})
-
-
-def test_a_constant_rate_stays():
-    config = TrainConfig(learning_rate=3e-4)
-    assert {learning_rate(config, r, 10) for r in range(1, 11)} == {3e-4}
-
-
-def test_the_cosine_starts_at_the_rate_falls_and_ends_near_a_twentieth():
-    config = TrainConfig(learning_rate=2.0, lr_schedule="cosine")
-    rates = [learning_rate(config, r, 10) for r in range(1, 11)]
-    assert rates[0] == 2.0
-    assert rates == sorted(rates, reverse=True)
-    # halfway (round 6 of 10) the cosine is 0: 2 · (0.05 + 0.95 · 0.5) = 1.05
-    assert rates[5] == pytest.approx(1.05)
-    # round 10: cos(0.9 π) = −0.95106 → 2 · (0.05 + 0.95 · 0.02447) = 0.14649
-    assert rates[9] == pytest.approx(0.14649, abs=1e-5)
-
-
-def test_one_round_of_a_cosine_has_the_full_rate():
-    assert learning_rate(TrainConfig(learning_rate=0.5, lr_schedule="cosine"), 1, 1) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -162,3 +146,65 @@ def test_times_add_up_over_an_interruption():
     assert found["seconds"] == 31.5
     assert found["train_images_per_second"] == 10.0
     assert times([], begun, {"evaluate": 0.0})["train_images_per_second"] is None
+
+
+def rounds_of(monkeypatch, run, aurocs, *, resume=False, **server):
+    """Run rounds that only write their line, with these AUROCs of round 0 and on."""
+    config = ExperimentConfig(server=ServerConfig(**server), train=TrainConfig(**PLATEAU))
+    job = Job(config, run, SimpleNamespace(), PRECISION, "cpu", LOCAL, resume=resume)
+    rates = []
+
+    def keep(round_num):
+        line = {"round": round_num, "val_macro_auroc": aurocs[round_num]}
+        run.append("rounds.jsonl", line)
+        return replace(after(0, None), round_num=round_num, line=line)
+
+    def one_round(session, state, round_num, val_aurocs):
+        rates.append(learning_rate(config.train, round_num, 10, val_aurocs))
+        return keep(round_num)
+
+    monkeypatch.setattr(rounds, "_begin", lambda session: keep(0))
+    newest = [line["round"] for line in run.read_lines("rounds.jsonl")][-1:]
+    monkeypatch.setattr(rounds, "_resume", lambda *_: replace(after(0, None), round_num=newest[0]))
+    monkeypatch.setattr(rounds, "_one_round", one_round)
+    session = SimpleNamespace(job=job, model=None)
+    return rounds.run_rounds(session).round_num, rates
+
+
+PLATEAU = {"learning_rate": 1.0, "lr_schedule": "plateau", "lr_factor": 0.5}
+AUROCS = [0.5, 0.6, 0.55, 0.7, 0.65, 0.66, 0.9, 0.9, 0.9]
+
+
+def run_folder(path):
+    run = RunFolder.at(path)
+    run.write_json("manifest.json", {})
+    return run
+
+
+def test_a_run_ends_early_and_says_why(monkeypatch, tmp_path):
+    run = run_folder(tmp_path / "run")
+    # round 3 is the best; rounds 4 and 5 are not better
+    assert rounds_of(monkeypatch, run, AUROCS, rounds=8, stop_after=2)[0] == 5
+    grounds = {"round": 5, "best_round": 0, "stop_after": 2, "min_improvement": 0.0}
+    assert run.read_json("manifest.json")["stopped_early"] == grounds
+    assert run.read_lines("events.jsonl")[-1].items() >= grounds.items()
+
+
+def test_the_last_round_ends_no_run_early(monkeypatch, tmp_path):
+    run = run_folder(tmp_path / "run")
+    assert rounds_of(monkeypatch, run, AUROCS, rounds=5, stop_after=2)[0] == 5
+    assert "stopped_early" not in run.read_json("manifest.json")
+
+
+@pytest.mark.parametrize("halted_after", [1, 2, 4, 5])
+def test_a_resumed_run_has_the_rates_and_the_end_of_one_that_never_halted(
+    halted_after, monkeypatch, tmp_path
+):
+    whole = run_folder(tmp_path / "whole")
+    end, rates = rounds_of(monkeypatch, whole, AUROCS, rounds=8, stop_after=2)
+    assert rates == [1.0, 1.0, 0.5, 0.5, 0.25]  # after rounds 2 and 4
+    halted = run_folder(tmp_path / "halted")
+    _, first = rounds_of(monkeypatch, halted, AUROCS, rounds=halted_after)
+    then, second = rounds_of(monkeypatch, halted, AUROCS, resume=True, rounds=8, stop_after=2)
+    assert (then, first + second) == (end, rates)
+    assert halted.read_json("manifest.json") == whole.read_json("manifest.json")

@@ -28,3 +28,25 @@ def test_a_policy_that_cannot_act_stops_a_run_before_it_starts(data, words, tmp_
     with pytest.raises(ConfigError, match=words):
         start_job(config, SimpleNamespace(path=tmp_path), prepared, ComputePlan("local", 1, 2))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"train.loss": "focl"}, r"no loss 'focl' \(did you mean 'focal'\?\)"),
+        ({"train.optimizer": "rprop"}, r"no optimiser 'rprop'"),
+        ({"train.lr_schedule": "linear"}, r"no schedule 'linear'"),
+        ({"train.momentum": 0.5}, r"train\.optimizer = adam does not read it"),
+        ({"server.min_improvement": 0.1}, r"acts with server\.stop_after only"),
+        (
+            {"train.loss": "focal", "data.uncertain_by_label": {"Edema": "multi_class"}},
+            r"not defined for labels of three classes, and Edema has the policy multi_class",
+        ),
+    ],
+)
+def test_a_choice_that_cannot_be_trained_with_stops_a_run_before_it_starts(keys, words, tmp_path):
+    config = load_config(overrides={"train.lr_schedule": "constant", **keys})
+    prepared = SimpleNamespace(plan=SimpleNamespace(labels=("Edema", "Fracture")))
+    with pytest.raises(ConfigError, match=words):
+        start_job(config, SimpleNamespace(path=tmp_path), prepared, ComputePlan("local", 1, 2))
+    assert not list(tmp_path.iterdir())

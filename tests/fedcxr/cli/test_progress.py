@@ -115,6 +115,32 @@ def test_plain_lines_tell_what_matters_in_a_log(capsys):
     ]
 
 
+def test_no_round_is_promised_that_an_early_end_may_spare(capsys):
+    display, clock = PlainDisplay(), Clock()
+    events = [
+        {**started(1.0, rounds=9), "may_stop": True},
+        round_started(1, 2.0),
+        *[site_done(6.0)] * 4,
+        round_done(1, 6.0),
+        {
+            "event": "stopped_early",
+            "time": 7.0,
+            "round": 1,
+            "stop_after": 1,
+            "min_improvement": 0.01,
+        },
+    ]
+    for event in events:
+        clock.take(event)
+        display.show(event, clock)
+    assert capsys.readouterr().err.splitlines() == [
+        "Federation: 4 sites, 400 training images, ≤9 rounds",
+        "Round 1/≤9: loss 0.500, val macro AUROC 0.750, 100 images/s",
+        "Stopped after round 1: val macro AUROC was not better by more than 0.01 for 1 rounds",
+    ]
+    assert clock.left == "0:00"
+
+
 def test_the_live_display_takes_every_event(capsys):
     display, clock = LiveDisplay(), Clock()
     for event in [

@@ -83,6 +83,13 @@ def test_where_sites_stop_early_or_sit_out_steps_are_counted_instead(plan, tmp_p
     assert "(2 a round)" in found["centralized"].budget
 
 
+def test_a_budget_promises_no_round_that_an_early_end_may_spare(plan, tmp_path):
+    config = configured(server__stop_after=3)
+    found = {arm.name: arm.budget for arm in arms_of(config, plan, tmp_path, {})}
+    assert found["federated"] == "at most 12 rounds of 2 epochs at each site"
+    assert found["local"] == "at most 12 times 2 epochs of each site's own images"
+
+
 def test_a_training_at_one_place_is_one_long_training_without_a_codec(arms):
     for name in ("centralized", "local", "centralized-steps"):
         config = arms[name].config

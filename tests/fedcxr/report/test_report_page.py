@@ -389,6 +389,14 @@ def test_the_state_before_training_is_never_the_best_round(tmp_path):
     assert "marks round 2" in Outline(report(run)).text
 
 
+def test_a_run_that_ended_early_says_so_and_why(tmp_path):
+    run = write_run(tmp_path / "run", rounds=4)
+    grounds = {"round": 4, "best_round": 2, "stop_after": 2, "min_improvement": 0.0}
+    change(run / "summary.json", best_round=2, stopped_early=grounds)
+    words = "Rounds 4 best: round 2; stopped early of 10, after 2 rounds without a better one"
+    assert words in Outline(report(run)).text
+
+
 def test_a_folder_that_is_no_run_gets_no_page(tmp_path):
     with pytest.raises(ArtefactError, match="not a run folder"):
         write_report(tmp_path)

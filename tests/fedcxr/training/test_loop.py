@@ -13,8 +13,10 @@ from fedcxr.data.policies import UNCERTAIN_CLASS
 from fedcxr.errors import DivergedError
 from fedcxr.models.registry import build_model
 from fedcxr.parameters import extract, load_into, spec_of
-from fedcxr.training.loop import NO_LABEL, TOO_FEW, train_site
-from fedcxr.training.losses import masked_bce
+from fedcxr.training.loop import NO_LABEL, NONE_REAL, TOO_FEW, train_site
+from fedcxr.training.losses import LOSSES, Loss, masked_bce
+from fedcxr.training.optimizers import OPTIMIZERS
+from fedcxr.training.pool import ImagePool, ImageSource
 from fedcxr.training.precision import Precision
 from fedcxr.training.transforms import Normalization, normalize
 
@@ -36,6 +38,10 @@ def network(seed=0, labels=2):
 
 
 def train(model, images, rows, target, **changes):
+    return train_pool(model, ImagePool.of(images, rows, target), **changes)
+
+
+def train_pool(model, pool, **changes):
     config = {"batch_size": 4, **changes.pop("config", {})}
     settings = {
         "learning_rate": 1e-3,
@@ -45,7 +51,7 @@ def train(model, images, rows, target, **changes):
         "seed": 1,
         **changes,
     }
-    return train_site(model, images, rows, target, config=TrainConfig(**config), **settings)
+    return train_site(model, pool, config=TrainConfig(**config), **settings)
 
 
 def digest(model):
@@ -289,3 +295,102 @@ def test_a_foreign_network_may_use_the_input_of_a_relu_again():
             return self.head(flat + self.relu(flat))
 
     assert np.isfinite(train(Residual(), *films()).train_loss)
+
+
+def mixed_pool(real=7, made_up=5):
+    """Return a pool of real and made-up images, and the same images as one array."""
+    images, _, target = films(num=real + made_up)
+    rows = np.arange(real)[::-1].copy()
+    sources = (
+        ImageSource(images[:real][::-1], rows, target[:real]),
+        ImageSource(images[real:], np.arange(made_up), target[real:], is_real=False),
+    )
+    return ImagePool(sources), (images, np.arange(real + made_up), target)
+
+
+def test_sources_are_trained_on_as_one_array_of_the_same_images():
+    pool, whole = mixed_pool()
+    one, other = network(), network()
+    settings = {"config": {"local_epochs": 2}}
+    train(one, *whole, **settings)
+    train_pool(other, pool, **settings)
+    assert digest(one) == digest(other)
+
+
+def test_only_real_images_weigh_in_the_mean():
+    pool, _ = mixed_pool(real=7, made_up=5)
+    result = train_pool(network(), pool)
+    assert (result.num_examples, result.images_seen) == (7, 12)
+
+
+def test_a_pool_without_a_real_image_is_skipped_with_a_reason():
+    images, rows, target = films()
+    pool = ImagePool((ImageSource(images, rows, target, is_real=False),))
+    model = network()
+    before = digest(model)
+    result = train_pool(model, pool)
+    assert (result.num_examples, result.num_steps, result.reason) == (0, 0, NONE_REAL)
+    assert digest(model) == before
+
+
+def test_a_correction_is_called_once_a_step_with_the_gradients_there():
+    model, plain = network(), network()
+    seen = []
+
+    def correct():
+        seen.append(all(p.grad is not None for p in model.parameters()))
+        for parameter in model.parameters():
+            parameter.grad.zero_()
+
+    start = extract(model, spec_of(model))
+    result = train(model, *films(), correct=correct)
+    assert seen == [True] * result.num_steps == [True] * 3
+    # the optimiser stepped by what the correction left of the gradients: nothing
+    trainable = slice(0, spec_of(model).num_trainable)
+    after = extract(model, spec_of(model))
+    np.testing.assert_array_equal(after.vector[trainable], start.vector[trainable])
+    train(plain, *films(), correct=lambda: None)
+    assert digest(plain) != digest(network())
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def test_every_optimiser_lowers_the_loss(name):
+    images, rows, target = films(num=32)
+    images[target[:, 0] == 1] //= 4
+    target[:, 1] = np.nan
+    model, rate = network(), {"sgd": 3e-2}.get(name, 1e-3)
+    settings = {"config": {"optimizer": name}, "learning_rate": rate}
+    first = train(model, images, rows, target, **settings)
+    for seed in range(2, 8):
+        last = train(model, images, rows, target, seed=seed, **settings)
+    assert last.train_loss < 0.8 * first.train_loss
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_every_loss_learns_what_is_there(name):
+    images, rows, target = films(num=32)
+    images[target[:, 0] == 1] //= 4
+    target[:, 1] = np.nan
+    model, settings = network(), {"config": {"loss": name}}
+    first = train(model, images, rows, target, **settings)
+    for seed in range(2, 8):
+        last = train(model, images, rows, target, seed=seed, **settings)
+    assert last.train_loss < 0.8 * first.train_loss
+
+
+def test_a_loss_that_a_file_adds_is_trained_with():
+    LOSSES.add("squared", Loss(lambda config, target, device: squared_error))
+    try:
+        images, rows, target = films(num=8)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 2))
+        nn.init.zeros_(model[1].weight)
+        nn.init.zeros_(model[1].bias)
+        settings = {"config": {"loss": "squared"}, "learning_rate": 1e-12}
+        result = train(model, images, rows, target, **settings)
+    finally:
+        LOSSES.remove("squared")
+    assert result.train_loss == pytest.approx(0.25)  # (0.5 − y)²
+
+
+def squared_error(logits, target):
+    return (torch.sigmoid(logits) - target) ** 2

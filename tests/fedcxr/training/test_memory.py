@@ -233,9 +233,10 @@ def test_the_probe_of_a_gpu_is_a_real_step_of_a_full_batch(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, answer)
     trained = []
 
-    def train_site(model, images, rows, target, **settings):
-        trained.append((images.shape, settings["device"], settings["config"].local_epochs))
-        return memory_train(model, images, rows, target, **{**settings, "device": "cpu"})
+    def train_site(model, pool, **settings):
+        shape = pool.sources[0].images.shape
+        trained.append((shape, settings["device"], settings["config"].local_epochs))
+        return memory_train(model, pool, **{**settings, "device": "cpu"})
 
     memory_train = memory.train_site
     monkeypatch.setattr(memory, "train_site", train_site)

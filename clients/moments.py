@@ -19,12 +19,15 @@ def read_moments(memory: SiteMemory, optimizer: str) -> OptimizerState | None:
     if kept is None:
         return None
     wanted = {f"{optimizer}.{name}": name for name in OPTIMIZERS.get(optimizer).names}
-    if set(kept) != set(wanted):
-        held = ", ".join(sorted({name.partition(".")[0] for name in kept})) or "no optimiser"
+    held = ", ".join(sorted({name.partition(".")[0] for name in kept})) or "no optimiser"
+    if held != optimizer:
         raise ArtefactError(
             f"{memory.folder}: holds the state of {held}, and this run trains with {optimizer}. "
             "Start the run anew."
         )
+    missing = sorted(set(wanted) - set(kept))
+    if missing:
+        raise ArtefactError(f"{memory.folder}: holds no {missing[0]}. Start the run anew.")
     tensors = {name: torch.from_numpy(kept[key].copy()) for key, name in wanted.items()}
     return OptimizerState(optimizer, tensors)
 

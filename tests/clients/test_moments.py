@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from clients.state import read_moments, write_moments
 
+from clients.memory import SiteMemory, memory_of
+from clients.moments import read_moments, write_moments
 from clients.site import open_site, simulated
 from clients.train import train_order
 from clients.worker import worker_for
@@ -35,7 +36,7 @@ def moments(value=1.0):
 
 def steps_of(state, task, round_num):
     """Return the distinct numbers of steps that were kept before a round at the first site."""
-    kept = read_moments(state / SITE, task.run, round_num, "adam")
+    kept = read_moments(memory_of(state / SITE, task.run, round_num), "adam")
     return kept.tensors["steps"].unique().tolist()
 
 
@@ -109,28 +110,27 @@ def test_a_round_that_is_done_again_gives_the_same_bits(
 
 def test_two_generations_are_kept_and_damage_is_told(tmp_path):
     for round_num in (1, 2, 3):
-        write_moments(tmp_path, "run", round_num, moments(round_num))
-    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+        write_moments(SiteMemory(tmp_path, round_num), moments(round_num))
+    names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["moments-00002.safetensors", "moments-00003.safetensors"]
-    kept = read_moments(tmp_path, "run", 3, "adam")
+    kept = read_moments(SiteMemory(tmp_path, 3), "adam")
     assert kept.tensors["means"].tolist() == [2.0] * 3
     assert kept.optimizer == "adam"
-    assert read_moments(tmp_path, "other", 1, "adam") is None
+    assert read_moments(SiteMemory(tmp_path / "other", 1), "adam") is None
     with pytest.raises(ArtefactError, match="went back too far"):
-        read_moments(tmp_path, "run", 1, "adam")
-    newest = tmp_path / "run" / "moments-00003.safetensors"
-    write_tensor_file(newest, {"means": torch.ones(1)}, {"optimizer": "adam"})
-    with pytest.raises(ArtefactError, match="holds no moments 'squares'"):
-        read_moments(tmp_path, "run", 4, "adam")
+        read_moments(SiteMemory(tmp_path, 1), "adam")
+    write_tensor_file(tmp_path / "moments-00003.safetensors", {"adam.means": torch.ones(1)}, {})
+    with pytest.raises(ArtefactError, match="damaged"):
+        read_moments(SiteMemory(tmp_path, 4), "adam")
 
 
 def test_the_moments_of_another_optimiser_are_refused_in_words(tmp_path):
-    write_moments(tmp_path, "run", 1, moments())
-    with pytest.raises(ArtefactError, match=r"the moments of adam, and this run trains with sgd"):
-        read_moments(tmp_path, "run", 2, "sgd")
-    write_tensor_file(tmp_path / "run" / "moments-00001.safetensors", {"means": torch.ones(1)}, {})
-    with pytest.raises(ArtefactError, match=r"the moments of no optimiser that it names"):
-        read_moments(tmp_path, "run", 2, "adam")
+    write_moments(SiteMemory(tmp_path, 1), moments())
+    with pytest.raises(ArtefactError, match=r"the state of adam, and this run trains with sgd"):
+        read_moments(SiteMemory(tmp_path, 2), "sgd")
+    SiteMemory(tmp_path, 1).write("moments", {"adam.means": np.ones(1, np.float32)})
+    with pytest.raises(ArtefactError, match=r"holds no adam\.squares"):
+        read_moments(SiteMemory(tmp_path, 2), "adam")
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS.names())
@@ -143,9 +143,9 @@ def test_moments_come_back_as_they_were_in_any_memory_layout(name, tmp_path):
         model(images).square().sum().backward()
         optimizer.step(config, 1e-2)
     taken = optimizer_state(model)
-    write_moments(tmp_path, "run", 1, taken)
+    write_moments(SiteMemory(tmp_path, 1), taken)
     plain = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3))
-    reset_optimizer(plain, name, read_moments(tmp_path, "run", 2, name))
+    reset_optimizer(plain, name, read_moments(SiteMemory(tmp_path, 2), name))
     again = optimizer_state(plain)
     for kept in OPTIMIZERS.get(name).names:
         assert torch.equal(taken.tensors[kept], again.tensors[kept])

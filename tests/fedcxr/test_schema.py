@@ -7,6 +7,7 @@ import pytest
 from flwr.app import Message, RecordDict
 
 from clients.egress import Outgoing, site_reply
+from fedcxr.algorithms.protocol import Algorithm, mean_step
 from fedcxr.errors import RunError
 from fedcxr.parameters import ParameterSpec
 from fedcxr.schema import WireSchema, schema_of
@@ -182,6 +183,15 @@ def test_the_digest_differs_where_another_tensor_of_the_same_size_is_private():
     )
     assert (ours.order, ours.reply) == (theirs.order, theirs.reply)
     assert ours.digest != theirs.digest
+
+
+def test_the_digest_differs_where_the_order_alone_does(schema):
+    ours, theirs = schema(), schema()
+    more = Algorithm("Sends more than it asks for", mean_step, to_sites=("more",))
+    vars(theirs)["rules"] = more
+    assert plain(theirs.order) == {**MODEL, "more": ("<f4", 8)}
+    assert theirs.reply == ours.reply
+    assert theirs.digest != ours.digest
 
 
 NOT_DECLARED = {

@@ -13,7 +13,6 @@ from flwr.serverapp import Grid
 from fedcxr.data.cache.store import open_cache
 from fedcxr.data.policies import columns_with
 from fedcxr.errors import RunError, some
-from fedcxr.explain.methods import check_methods
 from fedcxr.inference import Predictor
 from fedcxr.models.registry import head_tensors
 from fedcxr.runs.predictions import write_predictions
@@ -70,7 +69,6 @@ def _ended(job: Job, status: str, why: str) -> None:
 
 
 def _run(job: Job, grid: Grid) -> dict[str, Any]:
-    check_methods(job.config.explain.methods)
     plan = job.prepared.plan
     job.run.event(
         "run_started",

@@ -27,7 +27,7 @@ from fedcxr.training.threads import threads_per_client, workers_for
 from partitions.changes import write_contents
 from partitions.plan import PartitionPlan
 from partitions.prepare import Prepared
-from server.aggregate.registry import aggregator_registry
+from server.choices import check_choices
 from server.cohort import cohort_size
 from server.disjointness import disjointness
 from server.job import ComputePlan, Job
@@ -122,25 +122,6 @@ def copy_plan(plan: PartitionPlan, out: Path) -> None:
         place = out / file.relative_to(plan.folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, place)
-
-
-def check_choices(config: ExperimentConfig) -> None:
-    """Raise ConfigError where algorithm, aggregator, training and codec do not go together."""
-    name, rules = config.algorithm.name, config.algorithm.algorithm
-    aggregator = aggregator_registry().get(config.server.aggregator)
-    for key, value in (rules.needs or {}).items():
-        found = getattr(config.train, key)
-        if found != value:
-            raise ConfigError(
-                f"algorithm.name={name} needs train.{key}={value}, and it is {found}. "
-                f"Set train.{key}={value}, or choose another algorithm."
-            )
-    if rules.from_sites and not aggregator.is_mean:
-        raise ConfigError(
-            f"algorithm.name={name} has sites send {', '.join(rules.from_sites)} as well, of which "
-            f"the server needs a mean; server.aggregator={config.server.aggregator} is none. "
-            "Take server.aggregator=mean."
-        )
 
 
 def _check_policies(config: ExperimentConfig, labels: Sequence[str]) -> None:

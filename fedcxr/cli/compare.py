@@ -30,7 +30,9 @@ def compare(
     settings: o.Settings = None,
     arm: Annotated[
         list[str] | None,
-        typer.Option("--arm", help="NAME=FILE: one more arm, a YAML file over the federation's."),
+        typer.Option(
+            "--arm", help="NAME=FILE or NAME=KEY=VALUE,…: one more arm, over the federation's."
+        ),
     ] = None,
     quiet: o.Quiet = False,
     **flags: Any,  # noqa: ANN401  # each flag's own type is its key's
@@ -91,15 +93,19 @@ def showing_progress(
         display.close()
 
 
-def _extra_arms(arms: list[str]) -> dict[str, Path]:
-    found = {}
+def _extra_arms(arms: list[str]) -> dict[str, Path | list[str]]:
+    found: dict[str, Path | list[str]] = {}
     for text in arms:
-        name, sign, path = text.partition("=")
-        if not sign or not name or not path:
-            raise ConfigError(f"--arm {text}: expected NAME=FILE, as in prox=prox.yaml.")
+        name, sign, over = text.partition("=")
+        if not sign or not name or not over:
+            raise ConfigError(
+                f"--arm {text}: expected NAME=FILE or NAME=KEY=VALUE, as in prox=prox.yaml or "
+                "prox=algorithm.name=fedprox,algorithm.mu=0.1."
+            )
         if name in found:
             raise ConfigError(f"--arm {text}: there is an arm {name} already; choose another name.")
-        found[name] = expanded(path)
+        is_file = "=" not in over or expanded(over).is_file()
+        found[name] = expanded(over) if is_file else over.split(",")
     return found
 
 

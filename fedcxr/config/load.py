@@ -44,9 +44,8 @@ def load_config(
     tree = parse_yaml(preset_text(preset), f"preset {preset}")
     if file is not None:
         tree = _overlay(tree, parse_yaml(_read_text(expanded(file)), str(file)))
-    for key, value in {**(overrides or {}), **parse_settings(settings)}.items():
-        tree = _overlay(tree, _nest(key, value))
-    return check_config(tree)
+    values = {**(overrides or {}), **parse_settings(settings)}
+    return check_config(_overlay(tree, _tree_of(values)))
 
 
 def check_config(tree: Mapping[str, Any]) -> ExperimentConfig:
@@ -82,10 +81,7 @@ def overlay_file(config: ExperimentConfig, path: Path) -> ExperimentConfig:
 
 def with_values(config: ExperimentConfig, values: Mapping[str, object]) -> ExperimentConfig:
     """Return a configuration with some values changed, by dotted key."""
-    tree: dict[str, Any] = config.model_dump(mode="json")
-    for key, value in values.items():
-        tree = _overlay(tree, _nest(key, value))
-    return check_config(tree)
+    return check_config(_overlay(config.model_dump(mode="json"), _tree_of(values)))
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
@@ -211,10 +207,18 @@ def _overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     return joined
 
 
+def _tree_of(values: Mapping[str, object]) -> dict[str, Any]:
+    """Return values by dotted key as one tree."""
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        tree = _overlay(tree, _nest(key, value))
+    return tree
+
+
 def _kept(key: str, old: Mapping[str, Any], value: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what stays below: of another algorithm than the one above nothing does."""
-    is_another = key == "algorithm" and value.get("name", old.get("name")) != old.get("name")
-    return {} if is_another else old
+    is_another = key == "algorithm" and {"name"} <= old.keys() & value.keys()
+    return {} if is_another and old["name"] != value["name"] else old
 
 
 def _explain(problem: ErrorDetails) -> str:

@@ -14,7 +14,7 @@ from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.load import overlay_file, read_config, to_yaml, with_values
+from fedcxr.config.load import overlay_file, parse_settings, read_config, to_yaml, with_values
 from fedcxr.cores import cores
 from fedcxr.errors import ArtefactError, ConfigError, some
 from fedcxr.experiments.arms import Arm, Training, arms_of, trainings_of
@@ -22,8 +22,6 @@ from fedcxr.experiments.judge import judge
 from fedcxr.experiments.simulate import with_sites_of_plan
 from fedcxr.experiments.trainings import TrainingsProgress, is_finished, run_trainings
 from fedcxr.experiments.tuning import at_rate, tuned
-from fedcxr.explain.methods import check_methods
-from fedcxr.models.registry import check_model
 from fedcxr.report.comparison.page import write_comparison
 from fedcxr.runs.folder import RunFolder, new_folder
 from fedcxr.training.device import resolve_device
@@ -32,6 +30,7 @@ from fedcxr.training.precision import resolve_precision
 from partitions.changes import write_contents
 from partitions.plan import PartitionPlan, read_plan
 from partitions.prepare import prepare
+from server.choices import check_choices
 from server.reopen import with_changes
 from server.start import copy_plan
 
@@ -44,7 +43,7 @@ OnProgress = Callable[[TrainingsProgress], None]
 def compare(
     config: ExperimentConfig,
     *,
-    extra_arms: Mapping[str, Path] | None = None,
+    extra_arms: Mapping[str, Path | Sequence[str]] | None = None,
     on_start: Callable[[Path], None] | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> Path:
@@ -52,7 +51,8 @@ def compare(
 
     Args:
         config: of the federation; `config.compare` says what it is compared with.
-        extra_arms: configuration files of arms of your own, laid over `config`, by name.
+        extra_arms: of arms of your own, by name, what is laid over `config`: a file, or
+            `key=value` texts.
         on_start: called with the folder before anything is trained.
         on_progress: called now and then with how far the trainings are.
 
@@ -60,10 +60,9 @@ def compare(
         ConfigError: an arm that would be judged on other patients, or has a name that is taken.
         FedCxrError: see its subclasses; the folder keeps what was reached.
     """
-    check_model(config.model)
-    check_methods(config.explain.methods)
+    check_choices(config)
     config = with_sites_of_plan(config)
-    own = {name: _extra_arm(config, name, path) for name, path in (extra_arms or {}).items()}
+    own = {name: _extra_arm(config, name, over) for name, over in (extra_arms or {}).items()}
     prepared = prepare(config)
     _check_labels(config, prepared.plan.labels)
     folder = new_folder(Path(config.runs_dir), f"{config.name}-compare")
@@ -213,19 +212,23 @@ def _check_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
         )
 
 
-def _extra_arm(config: ExperimentConfig, name: str, path: Path) -> ExperimentConfig:
+def _extra_arm(config: ExperimentConfig, name: str, over: Path | Sequence[str]) -> ExperimentConfig:
     """Return the configuration of an arm of the user's own, judged on the same patients."""
     if name in ARM_NAMES or not name.replace("-", "").replace("_", "").isalnum():
         raise ConfigError(
             f"--arm {name}: choose another name, of letters, digits, '-' and '_', that none of "
             f"{', '.join(ARM_NAMES)} has."
         )
-    changed = overlay_file(config, path)
+    if isinstance(over, Path):
+        changed = overlay_file(config, over)
+    else:
+        changed = with_values(config, parse_settings(over))
+    check_choices(changed)
     for section in ("data", "partition", "seed", "compare"):
         if getattr(changed, section) != getattr(config, section):
             raise ConfigError(
-                f"{path}: {section} differs from the other arms', so {name} could not be compared "
-                f"with them. Leave {section} out of the file."
+                f"--arm {name}: {section} differs from the other arms', so it could not be "
+                f"compared with them. Leave {section} out."
             )
     return changed
 

@@ -13,21 +13,18 @@ from flwr.app import Context, RecordDict, UserConfig
 from flwr.serverapp import Grid
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.data.policies import check_self_training
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import local_grid
 from fedcxr.engines.ray_address import check_reachable
-from fedcxr.explain.methods import check_methods
-from fedcxr.models.registry import check_model
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.registry import register_run
-from fedcxr.training.choices import check_stop, check_training
 from fedcxr.training.compiled import check_compile
 from fedcxr.training.device import check_gpus, resolve_device
 from partitions.plan_folder import count_sites
 from partitions.prepare import prepare
 from partitions.sites_file import site_names
 from server.app import build_app
+from server.choices import check_choices
 from server.job import ComputePlan, Job
 from server.reopen import StoppedRun, read_stopped_run, reopen_job
 from server.start import plan_compute, start_job
@@ -67,11 +64,7 @@ def simulate(
     Raises:
         FedCxrError: see its subclasses; the run folder keeps what was reached.
     """
-    check_model(config.model)
-    check_methods(config.explain.methods)
-    check_self_training(config.data, rounds=config.server.rounds)
-    check_training(config.train)
-    check_stop(config.server)
+    check_choices(config)
     device = resolve_device(config.engine.device)
     check_gpus(config.engine.client_gpus)
     if config.engine.compile:

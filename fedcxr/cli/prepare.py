@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcxr.cli import options as o
+from fedcxr.cli.bar import counting_bar
 from fedcxr.cli.flags import config_from_flags, flags_from
 from fedcxr.errors import StoppedError
 from fedcxr.filenames import shell_command
@@ -160,17 +161,7 @@ class Bar(Display):
 
     def __init__(self) -> None:
         super().__init__()
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[extra]}"),
-            console=Console(stderr=True),
-            transient=True,
-        )
+        self._progress = counting_bar()
         self._task = self._progress.add_task("Looking at the files", total=None, extra="")
         self._progress.start()
 

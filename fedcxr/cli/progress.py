@@ -9,9 +9,9 @@ import threading
 import time
 from typing import Any, Protocol, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 
+from fedcxr.cli.bar import counting_bar
 from fedcxr.errors import some
 from fedcxr.runs.folder import RunFolder
 
@@ -106,14 +106,7 @@ class LiveDisplay:
     """A bar over all rounds and sites, with lines for finished rounds above it."""
 
     def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[extra]}"),
-            console=Console(stderr=True),
-            transient=True,
-        )
+        self._progress = counting_bar()
         self._task: TaskID = self._progress.add_task("Preparing data", total=None, extra="")
         self._progress.start()
 

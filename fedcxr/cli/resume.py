@@ -22,7 +22,7 @@ def resume(
             "--accept-changed-data", help="Go on although labels or images are not as they were."
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Go on with what stopped, from its last finished round, to the same bits."""
     with quick_imports():

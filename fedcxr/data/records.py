@@ -5,14 +5,17 @@ writes are `RecordTable` rows, whose identifiers are keyed tokens (`fedcxr/data/
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.data.paths import Roots
+
+if TYPE_CHECKING:  # half a second that only `to_frame` needs
+    import pandas as pd
 
 OfficialKind = Literal[
     "chexpert-valid", "chexpert-test-2022", "nih-test-list", "nih-unlisted", "table"
@@ -110,6 +113,14 @@ class DataSet:
         shape = (len(self.records), len(self.labels))
         return np.array([r.labels for r in self.records], dtype=np.int8).reshape(shape)
 
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a row an image, by its path, and a column a label: 1, 0, -1, nan = not stated."""
+        from fedcxr.data.record_frame import record_frame  # pandas
+
+        names = [f.name for f in fields(Record) if f.name not in ("labels", "attribute")]
+        columns = {name: [getattr(record, name) for record in self.records] for name in names}
+        return record_frame(columns, self.labels, self.states(), index="path")
+
 
 @dataclass(frozen=True, slots=True)
 class RecordTable:
@@ -136,3 +147,12 @@ class RecordTable:
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the positions of the rows of one split."""
         return np.array([i for i, s in enumerate(self.split) if s == split], dtype=np.int64)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a row an image, by its token, and a column a label: 1, 0, -1, nan = not stated."""
+        from fedcxr.data.record_frame import record_frame  # pandas
+
+        names = [f.name for f in fields(self) if f.name not in ("labels", "states")]
+        columns = {name: getattr(self, name) for name in names}
+        known = {name: values for name, values in columns.items() if values is not None}
+        return record_frame(known, self.labels, self.states, index="image_id")

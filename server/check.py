@@ -120,12 +120,7 @@ def check_update(
     """
     check_receipt(message, site_id, order)
     result = unpack_result(message.content)
-    weight = result.get("num-examples")
-    if weight is None or weight != int(weight) or not 0 < weight <= most_examples:
-        raise RunError(
-            f"weight {weight} is not a whole number from 1 to {most_examples}, "
-            "the training images that the plan gives the site"
-        )
+    weight = _weight(result, most_examples)
     if "train-loss" not in result:
         raise RunError("the reply holds no 'train-loss'")
     record, spec = arrays_in(message.content), schema.shared.spec
@@ -144,7 +139,7 @@ def check_update(
         site_id,
         update,
         vectors[COUNTERS],
-        int(weight),
+        weight,
         float(result["train-loss"]),
         int(result.get("images-seen", 0)),
         float(result.get("seconds", 0.0)),
@@ -154,6 +149,16 @@ def check_update(
         {name: vectors[name] for name in schema.rules.from_sites},
         known,
     )
+
+
+def _weight(result: Mapping[str, float], most_examples: int) -> int:
+    weight = result.get("num-examples")
+    if weight is None or weight != int(weight) or not 0 < weight <= most_examples:
+        raise RunError(
+            f"weight {weight} is not a whole number from 1 to {most_examples}, "
+            "the training images that the plan gives the site"
+        )
+    return int(weight)
 
 
 def check_vectors(vectors: Vectors, schema: WireSchema, given: Parameters) -> Norms:

@@ -3,6 +3,8 @@
 The same federation with 1, 2 and 4 workers, once more with 2, and in the long form on Ray: each in
 processes of its own. The long form does it for densenet121, too.
 
+FedAvg, FedAdam and SCAFFOLD: the last two keep vectors at the server and at the sites.
+
     python -m benchmarks.digests [--short]
 """
 
@@ -22,6 +24,16 @@ BIG_RUN = {
     "data.synthetic.patients": 120,
     "server.rounds": 1,
 }
+ALGORITHMS: Mapping[str, Mapping[str, object]] = {
+    "fedadam": {"algorithm.name": "fedadam"},
+    "scaffold": {
+        "algorithm.name": "scaffold",
+        "train.optimizer": "sgd",
+        "train.momentum": 0.0,
+        "train.learning_rate": 0.05,
+    },
+}
+"""Beside FedAvg: the server's state, and the sites'."""
 ARMS: Mapping[str, Mapping[str, object]] = {
     "1 worker": {"engine.workers": 1},
     "2 workers": {"engine.workers": 2},
@@ -35,6 +47,8 @@ LONGEST_S = 300.0
 def digests(short: bool) -> Result:
     """Return the digests of the final weights."""
     federations: dict[str, dict[str, object]] = {"densenet_small, 32 px, 2 rounds": {**SMALL_RUN}}
+    for name, settings in ALGORITHMS.items():
+        federations[f"densenet_small, 32 px, 2 rounds, {name}"] = {**SMALL_RUN, **settings}
     if not short:
         federations["densenet121, 64 px, 1 round"] = {**BIG_RUN}
     arms = {**ARMS, **({} if short else RAY)}

@@ -184,7 +184,16 @@ def test_workers_and_ray_give_the_same_bits_as_one_process(finished, tmp_path, f
             "data.uncertain_by_label": MIXED,
             "data.self_train_after": 1,
         },
+        {"algorithm.name": "fedadam"},
+        {
+            "algorithm.name": "scaffold",
+            "train.optimizer": "sgd",
+            "train.momentum": 0.0,
+            "train.learning_rate": 0.05,
+        },
+        {"algorithm.name": "fedbn"},
     ],
+    ids=["fedavg", "sites' own state", "fedadam", "scaffold", "fedbn"],
 )
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, more):
     settings = {"server.rounds": 4, **more}

@@ -94,8 +94,7 @@ def train_site(
         ConfigError: there is no loss or optimiser of the configuration's name.
         DivergedError: the loss left the finite numbers; the model is of no use then.
     """
-    reason = _why_not(pool)
-    if reason is not None:
+    if (reason := _why_not(pool)) is not None:
         return TrainResult(0, float("nan"), num_steps=0, images_seen=0, reason=reason)
     arrange(model, precision, device)
     _set_training(model, freeze_batch_norm)
@@ -105,7 +104,8 @@ def train_site(
     with own, repeatable(device), _relu_in_place(model):
         for pixels, known, views in on_device(_batches(pool, config, seed), device):
             inputs = augment(normalize(pixels, normalization), views)
-            forward = full_batch if full_batch and len(inputs) == config.batch_size else model
+            full = len(inputs) == config.batch_size
+            forward = model if full_batch is None or not full else full_batch
             with autocast(precision, device):
                 logits = forward(inputs)
             loss = masked_loss(logits.float(), known, multi_class, entry_loss)

@@ -9,7 +9,7 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from clients.egress import Outgoing, at_the_door, site_reply, skipped
-from clients.evaluate import evaluate_order, site_counts, site_moments
+from clients.evaluate import evaluate_order, site_counts, site_frequencies, site_moments
 from clients.locate import locate_from_context, locate_in_run
 from clients.log import keep_log
 from clients.memory import memory_of
@@ -89,9 +89,12 @@ def card(locate: Locate, message: Message, context: Context) -> Message:
         "fedcxr-version": __version__,
         "torch-version": versions()["torch"],
     }
-    digest = worker_for(task, order.threads).schema(task).digest
-    own = replace(order, schema_digest=digest)
-    return site_reply(message, own, site_id=site.site_id, numbers=numbers, texts=texts)
+    schema = worker_for(task, order.threads).schema(task)
+    shared = Outgoing(site_frequencies(site), schema.card) if schema.card else None
+    own = replace(order, schema_digest=schema.digest)
+    return site_reply(
+        message, own, site_id=site.site_id, numbers=numbers, texts=texts, outgoing=shared
+    )
 
 
 def _open(

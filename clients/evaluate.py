@@ -2,6 +2,9 @@
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from clients.memory import memory_of
 from clients.site import Site, SiteLocation
 from clients.train import sent_parameters, start_from
@@ -10,6 +13,7 @@ from fedcxr.config.task import SiteTask
 from fedcxr.metrics.auroc import macro, score_labels
 from fedcxr.metrics.curves import bce
 from fedcxr.parameters import load_into
+from fedcxr.schema import KNOWN, POSITIVE
 from fedcxr.training.batches import pixel_moments
 from fedcxr.training.predict import predict
 from fedcxr.training.transforms import Normalization
@@ -62,6 +66,13 @@ def site_counts(site: Site) -> dict[str, float]:
         "num-train": len(site.train.rows),
         "num-val": len(site.val.rows),
     }
+
+
+def site_frequencies(site: Site) -> dict[str, NDArray[np.float64]]:
+    """Return by label how many training targets are known, and their sum; soft ones in part."""
+    target = site.train.target
+    known = (~np.isnan(target)).sum(axis=0, dtype=np.float64)
+    return {KNOWN: known, POSITIVE: np.nansum(target, axis=0, dtype=np.float64)}
 
 
 def site_moments(site: Site) -> dict[str, float]:

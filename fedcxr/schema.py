@@ -23,6 +23,8 @@ VECTOR = "vector"
 COUNTERS = "counters"
 KNOWN = "known-targets"
 """Of each label the training targets that are known, counted at the site."""
+POSITIVE = "positive-targets"
+"""Of each label the sum of its known training targets."""
 
 
 @dataclass(frozen=True)  # no slots: cached_property keeps its value in the instance
@@ -34,6 +36,8 @@ class WireSchema:
     chain: Chain = field(default_factory=Chain)
     num_known: int = 0
     """Labels whose known training targets a site counts and sends; 0 = it sends no such count."""
+    num_shared: int = 0
+    """Labels whose class frequencies sites share at the start; 0 = they share none."""
 
     @property
     def spec(self) -> ParameterSpec:
@@ -82,6 +86,12 @@ class WireSchema:
         return declared
 
     @cached_property
+    def card(self) -> Declared:
+        """What a site's card carries."""
+        counts = VectorSpec("<f8", self.num_shared)
+        return {KNOWN: counts, POSITIVE: counts} if self.num_shared else {}
+
+    @cached_property
     def reply(self) -> Declared:
         """What a reply to an order to train carries."""
         return self.chain.declare(self.made, self.shared.spec)
@@ -90,7 +100,7 @@ class WireSchema:
     def digest(self) -> str:
         """The sha256 of all of it: equal where and only where both sides mean the same."""
         text = json.dumps([self.spec.to_json(), sorted(self.shared.private)])
-        for declared in (self.order, self.reply):
+        for declared in (self.order, self.reply, self.card):
             rows = [[name, spec.dtype, spec.length] for name, spec in declared.items()]
             text += json.dumps(sorted(rows))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -115,4 +125,5 @@ def schema_of(task: SiteTask, spec: ParameterSpec) -> WireSchema:
         task.algorithm,
         chain_of(Codec(task.codec, task.topk)),
         num_known=len(task.labels) if task.counts_known else 0,
+        num_shared=len(task.labels) if task.train.class_frequencies == "shared" else 0,
     )

@@ -11,19 +11,23 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from fedcxr.errors import RunError, some
+from fedcxr.vectors import Declared, Vectors
 from fedcxr.wire import (
     ORDER,
+    VECTORS,
     Order,
     pack_order,
     unpack_card_texts,
     unpack_receipt,
     unpack_result,
+    vectors_in,
 )
 from server.check import check_receipt
 
@@ -45,6 +49,8 @@ class Card:
     node_id: int
     numbers: Mapping[str, float]
     texts: Mapping[str, object]
+    vectors: Vectors = field(default_factory=dict)
+    """What the run's schema declares of a card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class Roster:
         train_images: Mapping[str, int],
         order: Order,
         on_change: OnChange = lambda site_id, what: None,
+        declared: Declared | None = None,
     ) -> None:
         """Take the plan's sites.
 
@@ -84,11 +91,13 @@ class Roster:
             train_images: the sites of the plan, with their training images.
             order: run, task and spec of the query; its nonce is replaced.
             on_change: told when a site comes back at another node, or a node is refused.
+            declared: the vectors of a card; none = it has none.
         """
         self._grid = grid
         self._images = train_images
         self._order = order
         self._on_change = on_change
+        self._declared = declared or {}
         self._asked: set[int] = set()
         self._queries: dict[str, _Query] = {}
         self._reasons: dict[int, str] = {}
@@ -208,7 +217,11 @@ class Roster:
             raise RunError(
                 f"{site_id} has more training images than the plan's {self._images[site_id]}"
             )
-        return Card(site_id, query.node_id, numbers, texts)
+        is_sent = self._declared or VECTORS in message.content
+        vectors = vectors_in(message.content, self._declared) if is_sent else {}
+        if any(not (np.isfinite(vector) & (vector >= 0)).all() for vector in vectors.values()):
+            raise RunError(f"{site_id} counts targets that are negative or not finite")
+        return Card(site_id, query.node_id, numbers, texts, vectors)
 
     def _not_there(self, answer_s: float | None) -> RunError:
         reasons = list(self._reasons.values())

@@ -18,7 +18,7 @@ from fedcxr.models.registry import head_tensors
 from fedcxr.runs.predictions import write_predictions
 from fedcxr.runs.saved_model import checkpoint_file
 from fedcxr.runs.versions import code_digest
-from fedcxr.schema import WireSchema, schema_of
+from fedcxr.schema import KNOWN, POSITIVE, WireSchema, schema_of
 from fedcxr.wire import Order
 from partitions.table import read_table
 from server.aggregate.head_rows import HeadRows, head_rows
@@ -94,6 +94,8 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
     if job.config.train.normalization == "pooled":
         job = with_pooled_moments(job, cards)
         model.set_normalization(job.config.train)
+    if job.config.train.class_frequencies == "shared":
+        job = with_shared_frequencies(job, cards)
     _note_agreement(job, cards)
     cache = open_cache(job.prepared.cache)
     val = held_out(read_table(plan.val_csv), cache, job.config, model.labels)
@@ -108,6 +110,7 @@ def _note_agreement(job: Job, cards: Mapping[str, Card]) -> None:
     job.run.update_manifest(
         normalization={"kind": train.normalization, "mean": train.mean, "std": train.std},
         sites_with_other_code=other,
+        positive_share=dict(zip(job.labels, train.positive_share, strict=False)) or None,
     )
     if other:
         log.warning("these sites run other code than the server: %s", some(other))
@@ -133,6 +136,18 @@ def with_pooled_moments(job: Job, cards: Mapping[str, Card]) -> Job:
     return dataclasses.replace(job, config=job.config.model_copy(update={"train": train}))
 
 
+def with_shared_frequencies(job: Job, cards: Mapping[str, Card]) -> Job:
+    """Return the job with how often each label is positive over all sites' known targets.
+
+    A label that no site knows has the share 0.
+    """
+    known = np.sum([card.vectors[KNOWN] for card in cards.values()], axis=0)
+    positive = np.sum([card.vectors[POSITIVE] for card in cards.values()], axis=0)
+    shares = tuple((positive / np.maximum(known, 1)).tolist())
+    train = job.config.train.model_copy(update={"positive_share": shares})
+    return dataclasses.replace(job, config=job.config.model_copy(update={"train": train}))
+
+
 def _note_weights(job: Job, model: Predictor) -> None:
     """Write down where the first weights come from, and which rows of the head are new."""
     found = model.model.starting_weights
@@ -154,7 +169,7 @@ def _gather(job: Job, grid: Grid, model: Predictor) -> Roster:
         known = job.run.read_json("manifest.json").get("site_changes", [])
         job.run.update_manifest(site_changes=[*known, {"site_id": site_id, "what": what}])
 
-    roster = Roster(grid, train_images, order, on_change)
+    roster = Roster(grid, train_images, order, on_change, schema.card)
     cards = roster.gather(
         JoinLimits(
             job.config.server.join_timeout_s,

@@ -86,13 +86,15 @@ def arithmetic_of(config: ExperimentConfig, settled: Mapping[str, object]) -> Ar
         config: the run's.
         settled: what was settled when the run began, by name: dtype, threads, the plan's digest.
     """
-    pooled = config.train.normalization == "pooled"
+    agreed = []  # with the sites, once they have answered; it follows from the plan
+    if config.train.normalization == "pooled":
+        agreed += ["train.mean", "train.std"]
+    if config.train.class_frequencies == "shared":
+        agreed += ["train.positive_share"]
     kept = {
         key: value
         for key, value in by_key(config).items()
-        if not _is_among(key, (*OPERATING, *_ELSEWHERE))
-        # Pooled moments are known only once the sites have answered; they follow from the plan.
-        and not (pooled and key in ("train.mean", "train.std"))
+        if not _is_among(key, (*OPERATING, *_ELSEWHERE)) and key not in agreed
     }
     return Arithmetic(json.loads(json.dumps({**kept, **settled})))
 

@@ -33,6 +33,11 @@ class TrainConfig(Section):
     batch_size: Annotated[int, Flag("Images a step.")] = Field(default=32, ge=2, le=4096)
     loss: Annotated[str, Flag("bce, weighted_bce, pos_weighted_bce, focal, asymmetric.")] = "bce"
     """`bce`, `weighted_bce`, `pos_weighted_bce`, `focal`, `asymmetric`, or one that was added."""
+    class_frequencies: Literal["own", "shared"] = "own"
+    """`weighted_bce`, `pos_weighted_bce`: how often a label is positive, by the site's own known
+    training targets, or by those of all sites, which then send their counts."""
+    positive_share: tuple[float, ...] = ()
+    """Under `class_frequencies: shared` N₊ ÷ N of each label; the server fills it in."""
     focal_gamma: float = Field(default=2.0, ge=0.0, le=10.0)
     """`focal`: exponent of the focusing factor (Lin et al. 2017, §3.2)."""
     focal_alpha: float | None = Field(default=None, gt=0.0, lt=1.0)

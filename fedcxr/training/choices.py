@@ -32,6 +32,11 @@ def check_training(config: TrainConfig, three_way: Sequence[str] = ()) -> None:
             f"{some(list(three_way))} has the policy multi_class. Use train.loss=bce or another "
             "data.uncertain."
         )
+    if config.positive_share and config.class_frequencies != "shared":
+        raise ConfigError(
+            "train.positive_share: is what sites share under train.class_frequencies=shared, and "
+            "filled in by the server. Leave it out."
+        )
     optimizer = OPTIMIZERS.get(config.optimizer)
     schedule = SCHEDULES.get(config.lr_schedule)
     losses = [LOSSES.get(name).keys for name in LOSSES.names()]

@@ -155,18 +155,29 @@ def _build_bce(config: TrainConfig, target: NDArray[np.float32], device: str) ->
     return binary_cross_entropy
 
 
+def _shares(
+    config: TrainConfig, target: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (L,) N₊ ÷ N and N₋ ÷ N: those that the sites share, or the site's own."""
+    if config.class_frequencies == "own":
+        return label_shares(target)
+    ill = np.array(config.positive_share)
+    return ill, 1.0 - ill
+
+
 def _build_weighted(config: TrainConfig, target: NDArray[np.float32], device: str) -> EntryLoss:
     """Weigh by the other class's share, so that both classes of a label weigh the same in sum.
 
-    A label of which the site knows one class alone weighs nothing there.
+    A label of which one class alone is known weighs nothing.
     """
-    ill, well = (torch.tensor(s, dtype=torch.float32, device=device) for s in label_shares(target))
+    shares = _shares(config, target)
+    ill, well = (torch.tensor(share, dtype=torch.float32, device=device) for share in shares)
     return partial(weighted_cross_entropy, positive=well, negative=ill)
 
 
 def _build_pos_weighted(config: TrainConfig, target: NDArray[np.float32], device: str) -> EntryLoss:
     """Weigh positives by N₋ ÷ N₊, negatives by 1; a label without positives is left as it is."""
-    ill, well = label_shares(target)
+    ill, well = _shares(config, target)
     ratio = np.divide(well, ill, out=np.ones_like(ill), where=ill > 0)
     positive = torch.tensor(ratio, dtype=torch.float32, device=device)
     return partial(weighted_cross_entropy, positive=positive, negative=torch.ones_like(positive))
@@ -186,8 +197,8 @@ def _build_asymmetric(config: TrainConfig, target: NDArray[np.float32], device: 
 
 
 LOSSES.add("bce", Loss(_build_bce, three_way=True))
-LOSSES.add("weighted_bce", Loss(_build_weighted))
-LOSSES.add("pos_weighted_bce", Loss(_build_pos_weighted))
+LOSSES.add("weighted_bce", Loss(_build_weighted, ("class_frequencies",)))
+LOSSES.add("pos_weighted_bce", Loss(_build_pos_weighted, ("class_frequencies",)))
 LOSSES.add("focal", Loss(_build_focal, ("focal_gamma", "focal_alpha")))
 _ASYMMETRIC = ("asymmetric_gamma_neg", "asymmetric_gamma_pos", "asymmetric_clip")
 LOSSES.add("asymmetric", Loss(_build_asymmetric, _ASYMMETRIC))

@@ -2,11 +2,23 @@ import threading
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
 
 from fedcxr.errors import RunError
-from fedcxr.wire import CARD, RECEIPT, RESULT, Order, Receipt, pack_receipt, unpack_order
+from fedcxr.vectors import VectorSpec
+from fedcxr.wire import (
+    CARD,
+    RECEIPT,
+    RESULT,
+    VECTORS,
+    Order,
+    Receipt,
+    pack_receipt,
+    pack_vectors,
+    unpack_order,
+)
 from server.roster import JoinLimits, Roster
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -20,6 +32,7 @@ class Nodes:
     texts = {"labels": ["Edema"]}  # noqa: RUF012  # never changed in place
     schema_digest = "a-digest"
     changed = {}  # noqa: RUF012  # never changed in place
+    vectors = {}  # noqa: RUF012  # never changed in place
 
     def __init__(self, answers, late=0):
         self.answers, self.late = answers, late
@@ -48,6 +61,8 @@ class Nodes:
                 CARD: ConfigRecord(self.texts),
             }
         )
+        if self.vectors:
+            content[VECTORS] = pack_vectors(self.vectors)
         if code == "no receipt":
             del content[RECEIPT]
         self._replies[str(node)] = Message(content, reply_to=message)
@@ -224,3 +239,46 @@ def test_a_card_with_anything_but_the_known_texts_is_refused(texts, monkeypatch)
     monkeypatch.setattr(Nodes, "texts", texts)
     with pytest.raises(RunError, match="is not a known text"):
         gather({1: ("site-00", "ok", ""), 2: ("site-01", "ok", "")})
+
+
+COUNTS = {"known-targets": VectorSpec("<f8", 2), "positive-targets": VectorSpec("<f8", 2)}
+
+
+def gathered(declared):
+    nodes = Nodes({1: ("site-00", "ok", "")})
+    return Roster(nodes, {"site-00": 10}, ORDER, declared=declared).gather(
+        JoinLimits(0.1, 0.05, may_grow=True)
+    )
+
+
+def test_a_card_has_the_vectors_that_the_run_declares(monkeypatch):
+    sent = {"known-targets": np.float64([3, 4]), "positive-targets": np.float64([1, 0.5])}
+    monkeypatch.setattr(Nodes, "vectors", sent)
+    card = gathered(COUNTS)["site-00"]
+    assert card.vectors["positive-targets"].tolist() == [1, 0.5]
+    with pytest.raises(RunError, match="'known-targets' is not declared"):
+        gathered({})
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({"known-targets": np.float64([3, 4])}, "'positive-targets' is missing"),
+        (
+            {"known-targets": np.float64([3]), "positive-targets": np.float64([1, 1])},
+            "'known-targets' has 1 numbers, expected 2",
+        ),
+        (
+            {"known-targets": np.float64([3, 4]), "positive-targets": np.float64([1, -1])},
+            "counts targets that are negative or not finite",
+        ),
+        (
+            {"known-targets": np.float64([3, 4]), "positive-targets": np.float64([1, np.nan])},
+            "counts targets that are negative or not finite",
+        ),
+    ],
+)
+def test_a_card_with_other_vectors_is_refused(monkeypatch, sent, words):
+    monkeypatch.setattr(Nodes, "vectors", sent)
+    with pytest.raises(RunError, match=words):
+        gathered(COUNTS)

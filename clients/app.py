@@ -8,14 +8,14 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from clients.egress import Outgoing, at_the_door, site_reply, skipped
+from clients.egress import Outgoing, redact_errors, site_reply, skipped
 from clients.evaluate import evaluate_order, site_counts, site_frequencies, site_moments
 from clients.locate import locate_from_context, locate_in_run
 from clients.log import keep_log
 from clients.memory import memory_of
+from clients.resident_model import worker_for
 from clients.site import Site, SiteLocation, open_site
 from clients.train import train_order
-from clients.worker import worker_for
 from fedcxr import __version__
 from fedcxr.chain import SiteSide
 from fedcxr.config.task import SiteTask, parse_task
@@ -31,9 +31,9 @@ Locate = Callable[[Context], SiteLocation]
 def build_app(locate: Locate) -> ClientApp:
     """Return a ClientApp whose site is where `locate` says."""
     flower = ClientApp()
-    flower.train()(at_the_door(partial(train, locate)))
-    flower.evaluate()(at_the_door(partial(evaluate, locate)))
-    flower.query()(at_the_door(partial(card, locate)))
+    flower.train()(redact_errors(partial(train, locate)))
+    flower.evaluate()(redact_errors(partial(evaluate, locate)))
+    flower.query()(redact_errors(partial(card, locate)))
     return flower
 
 

@@ -15,7 +15,7 @@ from functools import wraps
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
-from clients.worker import release
+from clients.resident_model import release
 from fedcxr.errors import (
     ArtefactError,
     ConfigError,
@@ -85,12 +85,12 @@ def site_reply(
         RunError: a key or sentence that is not on the list, or a number that is not finite.
     """
     numbers, texts = numbers or {}, texts or {}
-    strangers = sorted((set(numbers) - RESULT_KEYS) | (set(texts) - CARD_TEXT_KEYS))
-    if strangers:
-        raise RunError(f"not on the list of what may leave a site: {strangers}")
-    wild = [key for key, number in numbers.items() if not math.isfinite(number)]
-    if wild:
-        raise RunError(f"numbers that are not finite may not leave a site: {wild}")
+    unknown_keys = sorted((set(numbers) - RESULT_KEYS) | (set(texts) - CARD_TEXT_KEYS))
+    if unknown_keys:
+        raise RunError(f"not on the list of what may leave a site: {unknown_keys}")
+    nonfinite_keys = [key for key, number in numbers.items() if not math.isfinite(number)]
+    if nonfinite_keys:
+        raise RunError(f"numbers that are not finite may not leave a site: {nonfinite_keys}")
     if reason not in SENTENCES:
         raise RunError("the reason is not one of the fixed sentences")
     content = RecordDict(
@@ -106,7 +106,7 @@ def site_reply(
     return Message(content, reply_to=message)
 
 
-def at_the_door(
+def redact_errors(
     handler: Callable[[Message, Context], Message],
 ) -> Callable[[Message, Context], Message]:
     """Return the handler with every exception turned into a code and a fixed sentence."""

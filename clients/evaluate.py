@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.memory import memory_of
+from clients.resident_model import Worker
 from clients.site import Site, SiteLocation
 from clients.train import sent_parameters, start_from
-from clients.worker import Worker
 from fedcxr.config.task import SiteTask
 from fedcxr.metrics.auroc import macro, score_labels
 from fedcxr.metrics.curves import bce

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clients.resident_model import Worker
 from clients.site import Site, SiteLocation
-from clients.worker import Worker
 from fedcxr.config.task import SiteTask
 from fedcxr.errors import ArtefactError, RunError
 from fedcxr.tensor_file import read_tensor_file, write_tensor_file

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from clients.memory import ALGORITHM, PRIVATE, SiteMemory, memory_of
 from clients.moments import read_moments, write_moments
+from clients.resident_model import Worker
 from clients.self_training import filled_target
 from clients.site import Site, SiteLocation
-from clients.worker import Worker
 from fedcxr.algorithms.protocol import LocalResult, LocalStep
 from fedcxr.chain import UPDATE
 from fedcxr.config.task import SiteTask

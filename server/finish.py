@@ -22,7 +22,7 @@ SAME_PROB = 1e-6
 """Probabilities of all images closer together than this say nothing of any of them."""
 
 
-def test_scores(
+def score_test_set(
     job: Job, model: Predictor, test: HeldOut, probs: NDArray[np.float32]
 ) -> BootstrapResult:
     """Return AUROC by label and macro on the test patients, with patient-resampled intervals."""

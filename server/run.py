@@ -31,8 +31,8 @@ from server.finish import (
     finish_report,
     run_explain,
     score_table,
+    score_test_set,
     site_rows,
-    test_scores,
     times,
 )
 from server.intake import Intake
@@ -251,7 +251,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         "val": val.with_probs(model.labels, model.probs_at(val.images, val.rows)),
     }
     write_predictions(job.run.path / "predictions.npz", kept, job.config.data.score_by)
-    result = test_scores(job, model, test, probs)
+    result = score_test_set(job, model, test, probs)
     tested = time.perf_counter()
     job.run.event("phase", name="explain")
     gallery = run_explain(job, model, test, probs, result)

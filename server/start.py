@@ -132,10 +132,10 @@ def _check_policies(config: ExperimentConfig, labels: Sequence[str]) -> None:
     check_training(config.train, [labels[column] for column in three_way])
     check_stop(config.server)
     for key in ("uncertain_by_label", "blank_by_label"):
-        strangers = [label for label in getattr(config.data, key) if label not in labels]
-        if strangers:
+        unknown = [label for label in getattr(config.data, key) if label not in labels]
+        if unknown:
             raise ConfigError(
-                f"data.{key}: {some(strangers)} is not among the labels: {some(list(labels), 14)}."
+                f"data.{key}: {some(unknown)} is not among the labels: {some(list(labels), 14)}."
             )
 
 

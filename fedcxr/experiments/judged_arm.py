@@ -104,13 +104,16 @@ def _learning(training: Training) -> dict[str, Any]:
 
 
 def _costs(arm: Arm, trainings: Sequence[Training]) -> dict[str, Any]:
-    """Return what the arm took over all its trainings; `steps` are those one after another."""
+    """Return what the arm took over all its trainings.
+
+    `steps` are those one after another in its longest training; with early stopping they differ.
+    """
     lines = [line for t in trainings for line in RunFolder(t.folder).read_lines("rounds.jsonl")]
     total = {
         key: sum(line.get(key) or 0 for line in lines)
         for key in ("images", "seconds_train", "bytes_up", "bytes_down")
     }
-    rounds = arm.config.server.rounds
+    rounds = max(line["round"] for line in lines)
     steps = [max(steps_by_site(arm.config, read_plan(p))) for p in arm.plans.values()]
     return {
         "images_seen": int(total["images"]),

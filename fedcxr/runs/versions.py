@@ -67,11 +67,11 @@ def code_digest() -> str:
     """
     roots = {name: package_root(name) for name in PACKAGES}
     root = Path(__file__).resolve().parent.parent.parent
-    strangers = [f"{name} ({place})" for name, place in roots.items() if place != root]
-    if strangers:
+    foreign = [f"{name} ({place})" for name, place in roots.items() if place != root]
+    if foreign:
         raise ConfigError(
             f"fedcxr is at {root}, but these packages are not: "
-            f"{', '.join(strangers)}. Start from another folder or fix PYTHONPATH."
+            f"{', '.join(foreign)}. Start from another folder or fix PYTHONPATH."
         )
     files = sorted(
         p

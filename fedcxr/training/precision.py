@@ -71,11 +71,11 @@ def _on_cuda(wanted: str) -> Precision:
 def _choose(wanted: str, times: dict[Pair, float]) -> Precision:
     """Return the fastest fp32 pair, or the bf16 one where it is clearly faster and allowed."""
     best = min((pair for pair in PAIRS if pair.dtype == "fp32"), key=lambda pair: times[pair])
-    told = ", ".join(f"{pair.name} {1000 * times[pair]:.1f} ms" for pair in PAIRS)
+    timings = ", ".join(f"{pair.name} {1000 * times[pair]:.1f} ms" for pair in PAIRS)
     bf16 = min((pair for pair in PAIRS if pair.dtype == "bf16"), key=lambda pair: times[pair])
     asked = "asked for; layout by probe"
     if wanted == "auto":
         faster = times[best] > GAIN_TO_SWITCH * times[bf16]
         best = bf16 if faster else best
         asked = f"bf16 is {'' if faster else 'not '}{GAIN_TO_SWITCH} times as fast by probe"
-    return Precision(best.dtype, best.channels_last, why=f"{asked}: {told} a step")
+    return Precision(best.dtype, best.channels_last, why=f"{asked}: {timings} a step")

@@ -10,9 +10,9 @@ import clients.train
 from clients.app import build_app
 from clients.egress import REASONS
 from clients.memory import ALGORITHM, PRIVATE, memory_of
+from clients.resident_model import worker_for
 from clients.site import open_site, simulated
 from clients.train import train_order
-from clients.worker import worker_for
 from fedcxr.chain import LOST, UPDATE
 from fedcxr.engines.local_worker import simulated_context
 from fedcxr.errors import RunError

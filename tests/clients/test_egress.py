@@ -16,14 +16,14 @@ from clients.egress import (
     SENTENCES,
     UNEXPECTED,
     Outgoing,
-    at_the_door,
+    redact_errors,
     redacted,
     site_reply,
     skipped,
 )
+from clients.resident_model import worker_for
 from clients.site import simulated
 from clients.train import Trained
-from clients.worker import worker_for
 from fedcxr import errors
 from fedcxr.engines.local_worker import simulated_context
 from fedcxr.errors import ConfigError, DataError, FedCxrError, RecordError, RunError
@@ -172,7 +172,7 @@ def test_a_task_that_is_none_is_answered_with_a_code(order):
 
 
 def test_an_interrupt_is_no_error_and_passes(order):
-    @at_the_door
+    @redact_errors
     def handler(message, context):
         raise KeyboardInterrupt
 
@@ -198,7 +198,7 @@ def test_a_number_that_is_not_finite_stays_inside(number, order):
 
 @pytest.mark.parametrize("numbers", [{"patient64541": 1}, {"train-loss": float("nan")}])
 def test_what_the_door_refuses_is_answered_with_a_code(numbers, order):
-    @at_the_door
+    @redact_errors
     def handler(message, context):
         return site_reply(message, order, site_id="a", numbers=numbers)
 

@@ -10,9 +10,9 @@ from clients.app import build_app
 from clients.egress import REASONS
 from clients.evaluate import evaluate_order, site_counts, site_moments
 from clients.memory import ALGORITHM, PRIVATE, memory_of
+from clients.resident_model import worker_for
 from clients.site import open_site, simulated
 from clients.train import start_from, train_order
-from clients.worker import worker_for
 from fedcxr.algorithms.fedbn import batch_norm_tensors
 from fedcxr.chain import UPDATE
 from fedcxr.engines.local_worker import simulated_context

@@ -6,9 +6,9 @@ import torch
 
 from clients.memory import SiteMemory, memory_of
 from clients.moments import read_moments, write_moments
+from clients.resident_model import worker_for
 from clients.site import open_site, simulated
 from clients.train import train_order
-from clients.worker import worker_for
 from fedcxr.chain import UPDATE
 from fedcxr.config.train import TrainConfig
 from fedcxr.errors import ArtefactError

@@ -7,9 +7,9 @@ import pytest
 import torch
 from flwr.app import Message, RecordDict
 
-import clients.worker
-from clients.egress import REASONS, at_the_door
-from clients.worker import release, worker_for
+import clients.resident_model
+from clients.egress import REASONS, redact_errors
+from clients.resident_model import release, worker_for
 from fedcxr.wire import FAILED, OUT_OF_MEMORY, unpack_receipt
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -18,7 +18,7 @@ SECRET = "DefaultCPUAllocator: can't allocate memory for patient64541"
 
 
 def answer_to(err):
-    @at_the_door
+    @redact_errors
     def handler(message, context):
         raise err
 
@@ -56,7 +56,7 @@ def test_the_worker_lets_go_of_its_model_and_can_train_again(make_task):
 def test_what_the_broken_step_held_is_gone_before_the_gpu_is_emptied(monkeypatch):
     held = []
 
-    @at_the_door
+    @redact_errors
     def handler(message, context):
         activation = torch.zeros(3)
         held.append(weakref.ref(activation))
@@ -73,4 +73,4 @@ def test_releasing_without_a_gpu_starts_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: pytest.fail("asked for a GPU"))
     release()
     gc.collect()
-    assert clients.worker._build.cache_info().currsize == 0
+    assert clients.resident_model._build.cache_info().currsize == 0

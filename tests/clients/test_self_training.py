@@ -9,10 +9,10 @@ from flwr.app import Message, RecordDict
 
 from clients.app import build_app
 from clients.memory import PRIVATE, memory_of
+from clients.resident_model import worker_for
 from clients.self_training import FILE, filled_target
 from clients.site import open_site, simulated
 from clients.train import start_from, train_order
-from clients.worker import worker_for
 from fedcxr.chain import UPDATE
 from fedcxr.engines.local_worker import simulated_context
 from fedcxr.errors import ArtefactError, RunError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from clients.worker import worker_for
+from clients.resident_model import worker_for
 from fedcxr.config import load_config
 from fedcxr.data.cache.store import open_cache
 from fedcxr.inference import Predictor

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from clients.memory import ALGORITHM, PRIVATE, SiteMemory
+from clients.resident_model import Worker
 from clients.site import Site, SiteLocation, SiteSplit, Unfilled
 from clients.train import train_order
-from clients.worker import Worker
 from fedcxr.algorithms.registry import algorithm_registry
 from fedcxr.chain import UPDATE
 from fedcxr.parameters import Parameters, extract, spec_of

@@ -26,6 +26,14 @@ TINY = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_page():
+    """Half of the time of such a run is the page, of which nothing is asked here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("server.finish.write_report", lambda path: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def run_with(tmp_path_factory):
     def run(**changes):

@@ -99,9 +99,11 @@ def one_round(grid: LocalGrid, sites: int, algorithm: str = "fedavg", hoards: bo
         assert np.all(state["control"] == mean)
 
 
-def growth(grid: LocalGrid, algorithm: str = "fedavg", hoards: bool = False) -> int:
+def growth(
+    grid: LocalGrid, algorithm: str = "fedavg", hoards: bool = False, repeats: int = REPEATS
+) -> int:
     few, many = [], []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         with PeakMemory() as peak:
             one_round(grid, 5, algorithm, hoards)
         few.append(peak.peak_bytes)
@@ -114,7 +116,7 @@ def growth(grid: LocalGrid, algorithm: str = "fedavg", hoards: bool = False) -> 
 
 @pytest.mark.parametrize("algorithm", ["fedavg", "fedadam", "scaffold"])
 def test_memory_grows_by_less_than_two_vectors_from_5_to_50_clients(grid, algorithm):
-    grown = growth(grid, algorithm)
+    grown = growth(grid, algorithm, repeats=REPEATS if algorithm == "fedavg" else 1)
     print(f"streaming: {grown / VECTOR_BYTES:.2f} vectors from 5 to 50 clients")
     assert grown < 2 * VECTOR_BYTES
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from fedcxr.data.tokens import load_key
 from fedcxr.errors import ArtefactError, ConfigError, DivergedError, QuorumError
 from fedcxr.experiments import resume, simulate
 from fedcxr.experiments.apply import evaluate_run
-from fedcxr.parameters import Parameters
 from fedcxr.runs.saved_model import checkpoint_file, checkpoint_rounds
 from partitions.export import export_global
 from partitions.plan import read_plan
@@ -68,27 +68,27 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def sends(monkeypatch):
-    """Let a site send something else in one round."""
+    """Let a site send another update in one round."""
+    honest = clients_app.train_order
 
     def instead(site_id, round_num, change):
-        honest = clients_app.encode_update
+        def train_order(location, site, task, order, **more):
+            made = honest(location, site, task, order, **more)
+            if (site.site_id, order.round_num) != (site_id, round_num):
+                return made
+            return replace(made, vectors={**made.vectors, "update": change(made.given)})
 
-        def encode_update(state, task, this_round, *, given, trained, spec):
-            mine = state.name == site_id and this_round == round_num
-            trained = change(given, trained) if mine else trained
-            return honest(state, task, this_round, given=given, trained=trained, spec=spec)
-
-        monkeypatch.setattr(clients_app, "encode_update", encode_update)
+        monkeypatch.setattr(clients_app, "train_order", train_order)
 
     return instead
 
 
-def huge(given, trained):
+def huge(given):
     """Every number finite and as large as float32 can hold, its sign alternating."""
-    vector = np.full_like(trained.vector, 3e38)
-    vector[::2] *= -1
-    vector[len(vector) - 2000 :] = given.vector[-2000:]  # no negative variance
-    return Parameters(np.where(given.vector >= 0, np.abs(vector), vector), trained.counters)
+    update = np.full_like(given, 3e38)
+    update[::2] *= -1
+    update[len(update) - 2000 :] = 0  # no negative variance
+    return np.where(given >= 0, np.abs(update), update)
 
 
 class TestGoingOn:

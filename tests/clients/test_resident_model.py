@@ -20,7 +20,9 @@ def test_a_plain_task_is_not_compiled(make_task, monkeypatch):
 
 def test_a_network_is_compiled_once_a_process(make_task, monkeypatch):
     compiled = []
-    monkeypatch.setattr(resident_model, "compile_network", lambda model: compiled.append(model) or model)
+    monkeypatch.setattr(
+        resident_model, "compile_network", lambda model: compiled.append(model) or model
+    )
     task = make_task(compile=True)
     one, same = worker_for(task, 1), worker_for(make_task(compile=True, seed=7), 1)
     assert one is same
@@ -33,7 +35,9 @@ def test_a_worker_takes_the_gpu_it_was_given(make_task, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", current.append)
-    monkeypatch.setattr(resident_model, "arrange", lambda model, precision, device: placed.append(device))
+    monkeypatch.setattr(
+        resident_model, "arrange", lambda model, precision, device: placed.append(device)
+    )
     monkeypatch.setenv(WORKER_DEVICE, "cuda:1")
     assert worker_for(make_task(device="auto"), 1).device == "cuda:1"
     assert placed == current == ["cuda:1"]

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from fedcxr.config import load_config
@@ -9,6 +10,7 @@ from fedcxr.data.read import read_dataset
 from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.experiments import simulate
 from fedcxr.experiments.apply import evaluate_run
+from fedcxr.parameters import ParameterSpec, load_parameters
 from partitions.table import read_table
 
 COMMON = {
@@ -81,3 +83,43 @@ def test_other_data_are_scored_without_the_patients_that_a_join_trained_on(joine
     assert sum(one["left_out_images"] for one in scores) == learned
     # NIH says Effusion where the model says Pleural Effusion
     assert [set(one["auroc"]) for one in scores] == [COMMON, COMMON]
+
+
+def test_a_label_of_one_source_alone_is_held_back_by_the_mean_and_not_by_the_label_mean(
+    roots, tmp_path
+):
+    moved, images = {}, {}
+    for aggregator in ("mean", "label-mean"):
+        keys = {
+            "data.root": [str(root) for root in roots],
+            "data.labels": ["Edema", "Fracture"],
+            "server.aggregator": aggregator,
+            "runs_dir": str(tmp_path / aggregator),
+        }
+        run = simulate(load_config(overrides=TINY | keys)).path
+        before, after = (_head_of(run, round_num) for round_num in (0, 1))
+        moved[aggregator] = after - before
+        (line,) = (json.loads(x) for x in (run / "rounds.jsonl").read_text().splitlines()[1:])
+        images = {site["site_id"]: site["num_examples"] for site in line["sites"]}
+        plan = json.loads((run / "partition" / "plan.json").read_text())
+        holds = {site["holds"]: site["site_id"] for site in plan["sites"]}
+    # NIH's site knows no fracture: its row came back as it was, at the weight of its images
+    share = images[holds["chexpert"]] / sum(images.values())
+    edema, fracture = 0, 1
+    np.testing.assert_allclose(
+        moved["mean"][fracture], share * moved["label-mean"][fracture], atol=2e-7
+    )
+    assert np.abs(moved["label-mean"][fracture]).max() > 1e-4
+    assert 0.2 < share < 0.8
+    # both know edema, each nearly all of it
+    np.testing.assert_allclose(moved["mean"][edema], moved["label-mean"][edema], atol=2e-4)
+
+
+def _head_of(run, round_num):
+    """Return the (L, F) weights of the head after a round."""
+    file = run / "checkpoints" / f"round-{round_num:05d}.safetensors"
+    parameters, metadata = load_parameters(file)
+    spec = ParameterSpec.from_json(metadata["fedcxr.spec"])
+    at = spec.names.index("network.classifier.weight")
+    start, size = spec.offsets[at], spec.sizes[at]
+    return parameters.vector[start : start + size].reshape(spec.shapes[at])

@@ -57,6 +57,18 @@ def test_what_does_not_fit_into_memory_is_a_row_and_not_run(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("algorithm", ["fedavg", "scaffold"])
+@pytest.mark.parametrize(("gigabytes", "is_flat"), [(0.85, True), (0.95, False)])
+def test_an_algorithm_with_state_is_judged_by_how_its_memory_grows(gigabytes, is_flat):
+    found = FOUND | {
+        Case("fedcxr", 100, 1, "scaffold"): [run(1.0, 0.8)],
+        Case("fedcxr", 1000, 1, "scaffold"): [run(9.0, gigabytes)],
+    }
+    row = judge(found, judged=True)[-1]
+    assert row.what == "peak memory of the server under scaffold, 1,000 clients minus 100"
+    assert row.found == f"+{gigabytes - 0.8:.2f} GB ({gigabytes:.2f} GB)"
+    assert row.met is is_flat
+
+
 def test_echo_clients_pass_every_check_of_the_server(algorithm):
     schema = echo_schema(algorithm)
     vector = np.arange(schema.spec.num_float, dtype=np.float32)

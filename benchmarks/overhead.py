@@ -48,6 +48,11 @@ class Case:
     rounds: int
     algorithm: str = "fedavg"
 
+    @property
+    def name(self) -> str:
+        """Who it is, for a table."""
+        return self.framework + ("" if self.algorithm == "fedavg" else f" ({self.algorithm})")
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -201,8 +206,7 @@ def table(found: Found, left_out: dict[Case, str]) -> Table:
     header = ("framework", "clients", "s a round", "server, GB", "all processes, GB")
     rows = []
     for case, runs in found.items():
-        name = case.framework + ("" if case.algorithm == "fedavg" else f", {case.algorithm}")
-        start = [name, f"{case.clients:,}"]
+        start = [case.name, f"{case.clients:,}"]
         if case in left_out:
             rows.append([*start, left_out[case], "", ""])
             continue
@@ -220,7 +224,7 @@ def table(found: Found, left_out: dict[Case, str]) -> Table:
 def as_tree(found: Found, left_out: dict[Case, str]) -> dict[str, Any]:
     """Return every number, for the JSON file."""
     return {
-        f"{case.framework}, {case.clients} clients, {case.algorithm}": {
+        f"{case.name}, {case.clients} clients": {
             "rounds": case.rounds,
             "not_run": left_out.get(case, ""),
             "runs": [asdict(run) for run in runs],

@@ -56,7 +56,6 @@ def test_what_does_not_fit_into_memory_is_a_row_and_not_run(tmp_path, monkeypatc
     assert line == ["flower", "1,000", why_not(case), "", ""]
 
 
-@pytest.mark.parametrize("algorithm", ["fedavg", "scaffold"])
 @pytest.mark.parametrize(("gigabytes", "is_flat"), [(0.85, True), (0.95, False)])
 def test_an_algorithm_with_state_is_judged_by_how_its_memory_grows(gigabytes, is_flat):
     found = FOUND | {
@@ -69,6 +68,7 @@ def test_an_algorithm_with_state_is_judged_by_how_its_memory_grows(gigabytes, is
     assert row.met is is_flat
 
 
+@pytest.mark.parametrize("algorithm", ["fedavg", "scaffold"])
 def test_echo_clients_pass_every_check_of_the_server(algorithm):
     schema = echo_schema(algorithm)
     vector = np.arange(schema.spec.num_float, dtype=np.float32)

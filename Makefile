@@ -8,7 +8,7 @@ export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env simulate test check format deploy-smoke check-wheel bench bench-peers bench-data verify-bench verify-stats verify-quickstart verify-data clean
+.PHONY: help env simulate test check format deploy-smoke check-wheel bench bench-peers bench-data verify-bench verify-stats verify-quickstart verify-data verify-algorithms verify-losses clean
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -68,6 +68,19 @@ verify-stats: env  ## The statistics' self-test whole, into the package and docs
 
 verify-quickstart: env  ## The quickstart from nothing: time, AUROC, hit rate
 	$(BIN)/python -m benchmarks.run_all --only quickstart
+
+DESCENT := train.optimizer=sgd,train.momentum=0,train.learning_rate=0.5
+SKEWED := --clients 10 --scheme dirichlet --alpha 0.1 --image-size 32 --rounds 8 --batch-size 16 --seeds 3 --arms federated
+
+verify-algorithms: env  ## Every algorithm on sites with skewed labels, beside FedAvg: a quarter of an hour
+	$(BIN)/fedcxr compare $(SKEWED) --name algorithms \
+		$(foreach name,fedprox fedavgm fedadagrad fedadam fedyogi fedbn,--arm $(name)=algorithm.name=$(name)) \
+		--arm fedavg-sgd=$(DESCENT) --arm scaffold=algorithm.name=scaffold,$(DESCENT)
+
+verify-losses: env  ## Every loss on sites with skewed labels, beside cross-entropy: ten minutes
+	$(BIN)/fedcxr compare $(SKEWED) --name losses \
+		$(foreach name,weighted_bce pos_weighted_bce focal asymmetric,--arm $(name)=train.loss=$(name)) \
+		--arm weighted-shared=train.loss=weighted_bce,train.class_frequencies=shared
 
 clean:  ## Remove the environment and caches of tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -12,7 +12,7 @@ from clients.egress import Outgoing, redact_errors, site_reply, skipped
 from clients.evaluate import evaluate_order, site_counts, site_frequencies, site_moments
 from clients.locate import locate_from_context, locate_in_run
 from clients.log import keep_log
-from clients.memory import memory_of
+from clients.memory import StagedMemory, memory_of
 from clients.resident_model import worker_for
 from clients.site import Site, SiteLocation, open_site
 from clients.train import train_order
@@ -22,7 +22,7 @@ from fedcxr.config.task import SiteTask, parse_task
 from fedcxr.data.policies import columns_with
 from fedcxr.home import home_folder
 from fedcxr.runs.versions import code_digest, versions
-from fedcxr.training.choices import check_training
+from fedcxr.training.choices import check_algorithm, check_training
 from fedcxr.wire import Order, unpack_order, vectors_in
 
 Locate = Callable[[Context], SiteLocation]
@@ -52,7 +52,8 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
     worker = worker_for(task, order.threads)
     schema = worker.schema(task)
     vectors = vectors_in(message.content, schema.order)
-    result = train_order(location, site, task, order, vectors=vectors, worker=worker)
+    memory = StagedMemory(memory_of(location.state, task.run, order.round_num))
+    result = train_order(location, site, task, order, vectors=vectors, worker=worker, memory=memory)
     if result.num_examples == 0:
         return skipped(message, order, site.site_id, result.reason or "")
     numbers = {
@@ -62,10 +63,11 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
         "images-seen": result.images_seen,
         "seconds": result.seconds,
     }
-    memory = memory_of(location.state, task.run, order.round_num)
     place = SiteSide(result.given, memory)
     sent = Outgoing(schema.chain.apply(result.vectors, schema.shared.spec, place), schema.reply)
-    return site_reply(message, order, site_id=site.site_id, numbers=numbers, outgoing=sent)
+    reply = site_reply(message, order, site_id=site.site_id, numbers=numbers, outgoing=sent)
+    memory.commit()
+    return reply
 
 
 def evaluate(locate: Locate, message: Message, context: Context) -> Message:
@@ -103,6 +105,7 @@ def _open(
     order = unpack_order(message)
     task = parse_task(order.task)
     three_way = columns_with(task.policy, task.labels, "multi_class")
+    check_algorithm(task.algorithm, task.train)
     check_training(task.train, [task.labels[column] for column in three_way])
     location = locate(context)
     return order, task, location, open_site(location, task)

@@ -9,13 +9,13 @@ so a server that goes back a round after a crash finds the right one.
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from fedcxr.errors import ArtefactError
+from fedcxr.errors import ArtefactError, DivergedError
 from fedcxr.tensor_file import read_tensor_file, write_tensor_file
 from fedcxr.vectors import Vectors
 
@@ -50,12 +50,16 @@ class SiteMemory:
         return _read(self._file(kind, max(before))) if before else None
 
     def write(self, kind: str, vectors: Vectors) -> None:
-        """Keep vectors as this round's, atomically, and drop all but the newest two generations."""
+        """Keep vectors as this round's, atomically, and drop all but the newest two generations.
+
+        Later ones are of a history that the server has left, and go as well.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         _write(self._file(kind, self.round_num), vectors)
-        kept = [number for number in self._generations(kind) if number <= self.round_num]
-        for old in kept[:-KEPT_GENERATIONS]:
-            self._file(kind, old).unlink(missing_ok=True)
+        generations = self._generations(kind)
+        kept = [number for number in generations if number <= self.round_num]
+        for number in set(generations) - set(kept[-KEPT_GENERATIONS:]):
+            self._file(kind, number).unlink(missing_ok=True)
 
     def _generations(self, kind: str) -> list[int]:
         files = self.folder.glob(f"{kind}-*")
@@ -64,6 +68,31 @@ class SiteMemory:
 
     def _file(self, kind: str, round_num: int) -> Path:
         return self.folder / f"{kind}-{round_num:05d}.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class StagedMemory:
+    """A site's memory in which nothing is written before the answer has passed the door."""
+
+    memory: SiteMemory
+    _staged: dict[str, Vectors] = field(default_factory=dict)
+
+    def read(self, kind: str) -> Vectors | None:
+        """Return what was kept before this round."""
+        return self.memory.read(kind)
+
+    def write(self, kind: str, vectors: Vectors) -> None:
+        """Have vectors kept at `commit`."""
+        self._staged[kind] = vectors
+
+    def commit(self) -> None:
+        """Keep what was staged; if a number is not finite nothing, and raise `DivergedError`."""
+        for vectors in self._staged.values():
+            floats = [vector for vector in vectors.values() if vector.dtype.kind == "f"]
+            if not all(np.isfinite(vector).all() for vector in floats):
+                raise DivergedError("what the site would keep is not finite")
+        for kind, vectors in self._staged.items():
+            self.memory.write(kind, vectors)
 
 
 def memory_of(state: Path, run: str, round_num: int) -> SiteMemory:

@@ -3,24 +3,25 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clients.memory import ALGORITHM, PRIVATE, SiteMemory, memory_of
+from clients.memory import ALGORITHM, PRIVATE, memory_of
 from clients.moments import read_moments, write_moments
 from clients.resident_model import Worker
 from clients.self_training import filled_target
 from clients.site import Site, SiteLocation
 from fedcxr.algorithms.protocol import LocalResult, LocalStep
-from fedcxr.chain import UPDATE
+from fedcxr.chain import UPDATE, Memory
 from fedcxr.config.task import SiteTask
 from fedcxr.data.policies import columns_with
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters, extract, load_into
-from fedcxr.schema import COUNTERS, KNOWN, VECTOR, WireSchema
+from fedcxr.schema import COUNTERS, KNOWN, VECTOR, WireSchema, model_vectors
 from fedcxr.seeding import derive_seed
 from fedcxr.training.loop import TrainResult, train_site
 from fedcxr.training.optimizers import optimizer_state
@@ -57,15 +58,20 @@ def train_order(
     *,
     vectors: Vectors,
     worker: Worker,
+    memory: Memory | None = None,
 ) -> Trained:
     """Train at the site from what the server sent and return what the site has for it.
+
+    What the site keeps goes into `memory`; none = its own, at once.
 
     Raises:
         RunError: the order is of another model, or the loss left the finite numbers.
     """
     start = time.perf_counter()
     schema, spec = worker.schema(task), worker.spec
-    memory = memory_of(location.state, task.run, order.round_num)
+    if order.learning_rate <= 0:
+        raise RunError("the order's learning rate is not above 0")
+    memory = memory or memory_of(location.state, task.run, order.round_num)
     given = sent_parameters(vectors)
     load_into(worker.model, spec, start_from(memory, schema, order, given))
     target = filled_target(location, site, task, order, worker)
@@ -91,21 +97,28 @@ def train_order(
         return _trained(result, start)
     if keeps:
         write_moments(memory, optimizer_state(worker.model))
-    after = extract(worker.model, spec)
-    if schema.shared.private:
-        memory.write(PRIVATE, _named(schema.shared.take_private(after)))
-    before, after = schema.shared.take(given), schema.shared.take(after)
-    with np.errstate(over="ignore", invalid="ignore"):  # the door out refuses it, in words
-        update = after.vector - before.vector
-    made = {UPDATE: update, COUNTERS: after.counters}
+    made = _made(memory, schema, given, extract(worker.model, spec))
     if schema.rules.finish is not None:
-        steps = LocalResult(update[: schema.size], order.learning_rate, result.num_steps, own)
-        sent, kept = schema.rules.finish(schema.parameters, steps)
+        update = made[UPDATE][: schema.size]
+        done = LocalResult(update, order.learning_rate, result.num_steps, own)
+        sent, kept = schema.rules.finish(schema.parameters, done)
         memory.write(ALGORITHM, kept)
         made |= sent
     if schema.num_known:
         made[KNOWN] = (~np.isnan(target)).sum(axis=0, dtype=np.int64)
-    return _trained(result, start, made, before.vector)
+    return _trained(result, start, made, schema.shared.take(given).vector)
+
+
+def _made(
+    memory: Memory, schema: WireSchema, given: Parameters, after: Parameters
+) -> dict[str, NDArray[Any]]:
+    """Return the update and the counters of a training, and keep what is private to the site."""
+    shared = schema.shared
+    if shared.private:
+        memory.write(PRIVATE, model_vectors(shared.take_private(after)))
+    with np.errstate(over="ignore", invalid="ignore"):  # the door out refuses it, in words
+        update = shared.take(after).vector - shared.take(given).vector
+    return {UPDATE: update, COUNTERS: shared.take(after).counters}
 
 
 def sent_parameters(vectors: Vectors) -> Parameters:
@@ -113,18 +126,12 @@ def sent_parameters(vectors: Vectors) -> Parameters:
     return Parameters(vectors[VECTOR], vectors[COUNTERS])
 
 
-def start_from(
-    memory: SiteMemory, schema: WireSchema, order: Order, given: Parameters
-) -> Parameters:
+def start_from(memory: Memory, schema: WireSchema, order: Order, given: Parameters) -> Parameters:
     """Return what training starts from: the server's values, and the site's own private ones."""
     if order.schema_digest != schema.digest:
         raise RunError("the server's model is not this site's; both must run the same version")
     kept = memory.read(PRIVATE) if schema.shared.private else None
     return given if kept is None else schema.shared.put_private(sent_parameters(kept), given)
-
-
-def _named(parameters: Parameters) -> Vectors:
-    return {VECTOR: parameters.vector, COUNTERS: parameters.counters}
 
 
 def _trained(
@@ -145,7 +152,7 @@ def _trained(
     )
 
 
-def _algorithm_vectors(memory: SiteMemory, schema: WireSchema, sent: Vectors) -> Vectors:
+def _algorithm_vectors(memory: Memory, schema: WireSchema, sent: Vectors) -> Vectors:
     """Return what the algorithm's order and the site's memory hold, zeros before its first."""
     rules = schema.rules
     kept = memory.read(ALGORITHM) if rules.kept else None

@@ -112,6 +112,10 @@ class Chain:
             declared = link.declare(declared, spec)
         return declared
 
+    def names(self, spec: ParameterSpec) -> set[str]:
+        """Return the names of what the links make of an update."""
+        return set(self.declare({UPDATE: VectorSpec("<f4", spec.num_float)}, spec))
+
     def apply(self, vectors: Vectors, spec: ParameterSpec, site: SiteSide) -> Vectors:
         """Return what is sent of these vectors."""
         for link in self.links:

@@ -8,13 +8,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
+
+from numpy.typing import NDArray
 
 from fedcxr.algorithms.protocol import Algorithm
 from fedcxr.chain import UPDATE, Chain, chain_of
 from fedcxr.codecs import Codec
 from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.task import SiteTask
-from fedcxr.parameters import ParameterSpec
+from fedcxr.parameters import Parameters, ParameterSpec
 from fedcxr.section import Section
 from fedcxr.shared_part import SharedPart
 from fedcxr.vectors import Declared, VectorSpec
@@ -25,6 +28,11 @@ KNOWN = "known-targets"
 """Of each label the training targets that are known, counted at the site."""
 POSITIVE = "positive-targets"
 """Of each label the sum of its known training targets."""
+
+
+def model_vectors(parameters: Parameters) -> dict[str, NDArray[Any]]:
+    """Return a model as the vectors that carry it."""
+    return {VECTOR: parameters.vector, COUNTERS: parameters.counters}
 
 
 @dataclass(frozen=True)  # no slots: cached_property keeps its value in the instance
@@ -106,6 +114,9 @@ class WireSchema:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _own(self, names: Sequence[str]) -> dict[str, VectorSpec]:
+        taken = {VECTOR, COUNTERS, UPDATE, KNOWN, POSITIVE, *self.chain.names(self.shared.spec)}
+        if taken & set(names):
+            raise ValueError(f"an algorithm cannot name a vector {sorted(taken & set(names))}")
         return {name: VectorSpec("<f4", self.size) for name in names}
 
 

@@ -15,7 +15,7 @@ there the threshold is a constant.
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,17 @@ class Norms:
     trained: float
     buffers: float
     """Of the batch-norm statistics."""
+    besides: float = 0.0
+    """Of what the algorithm has a site send besides; of several the longest."""
+
+    def exceed(self, limit: "Norms") -> bool:
+        """Return whether any of them is longer than its limit."""
+        pairs = zip(self.lengths(), limit.lengths(), strict=True)
+        return any(length > most for length, most in pairs)
+
+    def lengths(self) -> tuple[float, float, float]:
+        """Return all three."""
+        return self.trained, self.buffers, self.besides
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +69,31 @@ class UpdateBound:
         return Norms(
             size * statistics.median(norms.trained for norms in self.history),
             size * statistics.median(norms.buffers for norms in self.history),
+            size * statistics.median(norms.besides for norms in self.history),
         )
 
 
-def norms_of(update: Floats, spec: ParameterSpec) -> Norms | None:
-    """Return the lengths of an update, (P,); None where a value of it is not finite."""
+def norms_of(update: Floats, spec: ParameterSpec, besides: Iterable[Floats] = ()) -> Norms | None:
+    """Return the lengths of what a site sent; None where a value of it is not finite.
+
+    Args:
+        update: (P,) of the shared part.
+        spec: its layout.
+        besides: (T,) each, what the algorithm has sites send.
+    """
     end = spec.num_trainable
-    trained, buffers = _length(update[:end]), _length(update[end:])
-    return None if trained is None or buffers is None else Norms(trained, buffers)
+    trained, buffers = length_of(update[:end]), length_of(update[end:])
+    others = [length_of(vector) for vector in besides]
+    if trained is None or buffers is None or None in others:
+        return None
+    return Norms(trained, buffers, max((x for x in others if x is not None), default=0.0))
+
+
+def shortened(vector: Floats, length: float, most: float) -> Floats:
+    """Return a vector cut to the length `most`, its direction kept."""
+    if length <= most:
+        return vector
+    return (vector.astype(np.float64) * (most / length)).astype(np.float32)
 
 
 def clipped(update: Floats, norms: Norms, limit: Norms, spec: ParameterSpec) -> Floats:
@@ -77,15 +105,10 @@ def clipped(update: Floats, norms: Norms, limit: Norms, spec: ParameterSpec) -> 
         limit: of its two parts.
         spec: the layout.
     """
-    short = update.copy()
     end = spec.num_trainable
-    for part, length, most in (
-        (slice(0, end), norms.trained, limit.trained),
-        (slice(end, spec.num_float), norms.buffers, limit.buffers),
-    ):
-        if length > most:
-            short[part] = update[part].astype(np.float64) * (most / length)
-    return short
+    trained = shortened(update[:end], norms.trained, limit.trained)
+    buffers = shortened(update[end:], norms.buffers, limit.buffers)
+    return np.concatenate([trained, buffers])
 
 
 def median_norms(accepted: Sequence[Norms]) -> Norms:
@@ -93,10 +116,12 @@ def median_norms(accepted: Sequence[Norms]) -> Norms:
     return Norms(
         statistics.median(norms.trained for norms in accepted),
         statistics.median(norms.buffers for norms in accepted),
+        statistics.median(norms.besides for norms in accepted),
     )
 
 
-def _length(values: Floats) -> float | None:
+def length_of(values: Floats) -> float | None:
+    """Return the Euclidean length; None where a value is not finite."""
     total = 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(values), _SLICE):

@@ -25,7 +25,7 @@ from fedcxr.wire import (
     unpack_result,
     unpack_vectors,
 )
-from server.bounds import Norms, UpdateBound, clipped, norms_of
+from server.bounds import Norms, UpdateBound, clipped, norms_of, shortened
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,12 +55,12 @@ class TooLongError(RunError):
 
     def __init__(self, norms: Norms, limit: Norms) -> None:
         self.norms = norms
-        what, length, most = "trained values", norms.trained, limit.trained
-        if length <= most:
-            what, length, most = "batch-norm statistics", norms.buffers, limit.buffers
+        names = ("the update of its trained values", "the update of its batch-norm statistics")
+        rows = zip((*names, "what it sends besides"), norms.lengths(), limit.lengths(), strict=True)
+        what, length, most = next(row for row in rows if row[1] > row[2])
         super().__init__(
-            f"the update of its {what} has the norm {length:.3g}, and by the rounds before "
-            f"{most:.3g} is allowed (server.norm_factor)"
+            f"{what} has the norm {length:.3g}, and by the rounds before {most:.3g} is allowed "
+            "(server.norm_factor)"
         )
 
 
@@ -130,11 +130,13 @@ def check_update(
     if known is not None and not ((known >= 0) & (known <= weight)).all():
         raise RunError("a count of known targets is not from 0 to the site's weight")
     limit = bound.limit(site_id) if bound else None
-    is_long = limit is not None and (norms.trained > limit.trained or norms.buffers > limit.buffers)
+    is_long = limit is not None and norms.exceed(limit)
+    besides = {name: vectors[name] for name in schema.rules.from_sites}
     if bound and limit and is_long:
         if bound.policy == "refuse":
             raise TooLongError(norms, limit)
         update = clipped(update, norms, limit, spec)
+        besides = {n: shortened(v, norms.besides, limit.besides) for n, v in besides.items()}
     return SiteUpdate(
         site_id,
         update,
@@ -146,7 +148,7 @@ def check_update(
         payload_bytes(record),
         norms,
         is_long,
-        {name: vectors[name] for name in schema.rules.from_sites},
+        besides,
         known,
     )
 
@@ -171,16 +173,16 @@ def check_vectors(vectors: Vectors, schema: WireSchema, given: Parameters) -> No
     if problem:
         raise RunError(problem)
     spec, update = schema.shared.spec, vectors[UPDATE]
-    norms = norms_of(update, spec)
+    for name in schema.rules.from_sites:
+        if not np.isfinite(vectors[name]).all():
+            raise RunError(f"'{name}' is not finite")
+    norms = norms_of(update, spec, [vectors[name] for name in schema.rules.from_sites])
     if norms is None:
         finite = np.isfinite(update)
         first = int(np.argmin(finite))
         raise RunError(
             f"{int((~finite).sum())} numbers are not finite, the first in {spec.tensor_at(first)}"
         )
-    for name in schema.rules.from_sites:
-        if not np.isfinite(vectors[name]).all():
-            raise RunError(f"'{name}' is not finite")
     if (vectors[COUNTERS] < 0).any():
         raise RunError("a counter is negative")
     _check_variances(update, given.vector, spec)

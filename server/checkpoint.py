@@ -38,9 +38,9 @@ class Checkpoint:
     best_auroc: float | None
     line: dict[str, Any]
     """The round's line of rounds.jsonl, so that a crash between the two writes loses nothing."""
-    norms: tuple[tuple[float, float], ...] = ()
+    norms: tuple[tuple[float, float, float], ...] = ()
     """Of each round whose model was taken the usual norms of an update, of its trained values and
-    of its buffers: they bound the updates of the next (`server/bounds.py`)."""
+    of its buffers, and of what is sent besides: they bound the next ones (`server/bounds.py`)."""
     vectors: Mapping[str, Floats] = field(default_factory=dict)
     """The algorithm's state at the server, by name."""
 
@@ -110,7 +110,7 @@ def read_checkpoint(file: Path, spec: ParameterSpec, arithmetic: Arithmetic) -> 
             state["best_round"],
             state["best_auroc"],
             state["line"],
-            tuple((float(one), float(two)) for one, two in state["norms"]),
+            tuple((float(one), float(two), float(three)) for one, two, three in state["norms"]),
             vectors,
         )
     except (KeyError, TypeError, ValueError) as err:

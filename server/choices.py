@@ -5,7 +5,7 @@ from fedcxr.data.policies import check_self_training
 from fedcxr.errors import ConfigError
 from fedcxr.explain.methods import check_methods
 from fedcxr.models.registry import check_model
-from fedcxr.training.choices import check_stop, check_training
+from fedcxr.training.choices import check_algorithm, check_stop, check_training
 from server.aggregate.registry import aggregator_registry
 
 
@@ -16,22 +16,23 @@ def check_choices(config: ExperimentConfig) -> None:
     check_self_training(config.data, rounds=config.server.rounds)
     check_training(config.train)
     check_stop(config.server)
-    _check_algorithm(config)
+    check_algorithm(config.algorithm, config.train)
+    _check_aggregator(config)
+    if config.train.positive_share:
+        raise ConfigError(
+            "train.positive_share: is filled in by the server, from what the sites share under "
+            "train.class_frequencies=shared. Leave it out."
+        )
 
 
-def _check_algorithm(config: ExperimentConfig) -> None:
+def _check_aggregator(config: ExperimentConfig) -> None:
     name, rules = config.algorithm.name, config.algorithm.algorithm
     aggregator = aggregator_registry().get(config.server.aggregator)
-    for key, value in (rules.needs or {}).items():
-        found = getattr(config.train, key)
-        if found != value:
-            raise ConfigError(
-                f"algorithm.name = {name}: needs train.{key}={value}, and it is {found}. "
-                f"Set train.{key}={value}, or choose another algorithm."
-            )
-    if rules.from_sites and not aggregator.is_mean:
-        raise ConfigError(
-            f"algorithm.name = {name}: sites send {', '.join(rules.from_sites)} as well, of which "
-            f"the server needs the mean, and server.aggregator={config.server.aggregator} gives "
-            "none. Take server.aggregator=mean."
-        )
+    if not rules.from_sites or (aggregator.is_mean and not aggregator.counts_known):
+        return
+    what = ", ".join(rules.from_sites)
+    raise ConfigError(
+        f"algorithm.name = {name}: sites send {what} as well, which must weigh as the updates do, "
+        f"by images; server.aggregator={config.server.aggregator} weighs otherwise. "
+        "Take server.aggregator=mean."
+    )

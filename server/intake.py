@@ -34,7 +34,7 @@ class RoundLog:
     accepted: list[dict[str, object]] = field(default_factory=list)
     refused: list[dict[str, object]] = field(default_factory=list)
     missing: list[dict[str, str]] = field(default_factory=list)
-    skipped: int = 0
+    skipped: list[str] = field(default_factory=list)
     """Of the missing: sites that had nothing to train on, which the quorum does not count."""
     images: int = 0
     bytes_up: int = 0
@@ -135,7 +135,7 @@ class Intake:
             )
         except SkippedError as err:
             self.log.missing.append({"site_id": reply.site_id, "reason": f"skipped: {err}"})
-            self.log.skipped += 1
+            self.log.skipped.append(reply.site_id)
             self._on_site(reply.site_id, "skipped", 0)
             return None
         except RunError as err:
@@ -181,7 +181,7 @@ class Intake:
 
     def _check_quorum(self, round_num: int, asked: int) -> None:
         sites = self.federation
-        asked -= self.log.skipped
+        asked -= len(self.log.skipped)
         needed = max(1, math.ceil(sites.quorum * asked - 1e-9))
         if len(self.log.accepted) >= needed:
             return
@@ -194,4 +194,5 @@ class Intake:
 
 
 def _as_row(norms: Norms) -> dict[str, object]:
-    return {"update_norm": norms.trained, "buffer_norm": norms.buffers}
+    row: dict[str, object] = {"update_norm": norms.trained, "buffer_norm": norms.buffers}
+    return row | ({"besides_norm": norms.besides} if norms.besides else {})

@@ -18,6 +18,7 @@ from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from fedcxr.errors import RunError, some
+from fedcxr.schema import KNOWN, POSITIVE
 from fedcxr.vectors import Declared, Vectors
 from fedcxr.wire import (
     ORDER,
@@ -221,6 +222,13 @@ class Roster:
         vectors = vectors_in(message.content, self._declared) if is_sent else {}
         if any(not (np.isfinite(vector) & (vector >= 0)).all() for vector in vectors.values()):
             raise RunError(f"{site_id} counts targets that are negative or not finite")
+        if (
+            vectors
+            and not (
+                (vectors[POSITIVE] <= vectors[KNOWN]) & (vectors[KNOWN] <= numbers["num-train"])
+            ).all()
+        ):
+            raise RunError(f"{site_id} counts more targets than it has training images")
         return Card(site_id, query.node_id, numbers, texts, vectors)
 
     def _not_there(self, answer_s: float | None) -> RunError:

@@ -13,15 +13,15 @@ import numpy as np
 from flwr.app import ArrayRecord, MessageType
 from flwr.serverapp import Grid
 
+from fedcxr.data.policies import policy_of
 from fedcxr.errors import RunError
 from fedcxr.inference import Predictor
 from fedcxr.parameters import Parameters
-from fedcxr.schema import COUNTERS, VECTOR
+from fedcxr.schema import model_vectors
 from fedcxr.training.schedules import Aurocs, learning_rate, should_stop
-from fedcxr.wire import pack_vectors, payload_bytes, unpack_result
+from fedcxr.wire import pack_vectors, payload_bytes
 from server.aggregate.protocol import AggregatorKind, AggregatorPlace
 from server.bounds import Norms
-from server.check import check_receipt
 from server.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from server.evaluate import HeldOut, Scores, score
 from server.exchange import exchange
@@ -29,6 +29,7 @@ from server.intake import Intake
 from server.job import Job
 from server.orders import OrderBook
 from server.roster import Roster
+from server.site_scores import site_scores
 from server.step import State, aggregate_round, first_state
 
 NOT_FINITE = "the new model's predictions are not finite; the one before it was kept"
@@ -50,6 +51,10 @@ class Session:
     model: Predictor
     val: HeldOut
 
+    def site_scores(self, parameters: Parameters, round_num: int) -> list[dict[str, Any]]:
+        """Return each site's loss and macro AUROC of the model on its own val patients."""
+        return site_scores(self.book, self.grid, self.job.limits, parameters, round_num)
+
 
 def run_rounds(session: Session) -> Checkpoint:
     """Run the rounds that are left and return the state after the last.
@@ -62,12 +67,21 @@ def run_rounds(session: Session) -> Checkpoint:
     state = _resume(job, session.model) if job.resume else _begin(session)
     val_aurocs = [line["val_macro_auroc"] for line in job.run.read_lines("rounds.jsonl")]
     for round_num in range(state.round_num + 1, job.config.server.rounds + 1):
-        if should_stop(job.config.server, val_aurocs):
+        if round_num > _first_stop(job) and should_stop(job.config.server, val_aurocs):
             _note_stop(job, state)
             break
         state = _one_round(session, state, round_num, val_aurocs)
         val_aurocs.append(state.line["val_macro_auroc"])
     return state
+
+
+def _first_stop(job: Job) -> int:
+    """Return the last round before which a run may not end early: labels are filled in after it."""
+    data, server = job.config.data, job.config.server
+    if "self_trained" not in (data.uncertain, *data.uncertain_by_label.values()):
+        return 0
+    policy = policy_of(data, rounds=server.rounds)
+    return policy.self_train_after + (server.stop_after or 0)
 
 
 def _note_stop(job: Job, state: Checkpoint) -> None:
@@ -105,7 +119,10 @@ def _begin(session: Session) -> Checkpoint:
         "seconds": time.perf_counter() - start,
         "parameters_sha256": parameters.sha256(),
     }
-    vectors = first_state(session.book.federation.schema)
+    schema = session.book.federation.schema
+    if schema.shared.private:  # what a site's own model scores, should this round stay the best
+        line["site_scores"] = session.site_scores(parameters, 0)
+    vectors = first_state(schema)
     begun = Checkpoint(0, parameters, 0, None, line, vectors=vectors)
     return _keep(session, begun, best_before=0)
 
@@ -159,7 +176,7 @@ def _one_round(
     best_round, best, norms = state.best_round, state.best_auroc, state.norms
     if found["taken"]:
         best_round, best = _better(state, round_num, line["val_macro_auroc"])
-        norms = (*norms, (report.usual.trained, report.usual.buffers))
+        norms = (*norms, report.usual.lengths())
     checkpoint = Checkpoint(round_num, parameters, best_round, best, line, norms, vectors)
     return _keep(session, checkpoint, best_before=state.best_round)
 
@@ -168,11 +185,7 @@ def _order_arrays(session: Session, state: Checkpoint) -> ArrayRecord:
     """Return what every order of a round carries: the model, and what the algorithm adds to it."""
     schema = session.book.federation.schema
     own = {name: state.vectors[name] for name in schema.rules.to_sites}
-    return pack_vectors({**_as_vectors(state.parameters), **own})
-
-
-def _as_vectors(parameters: Parameters) -> dict[str, Any]:
-    return {VECTOR: parameters.vector, COUNTERS: parameters.counters}
+    return pack_vectors({**model_vectors(state.parameters), **own})
 
 
 def _train(
@@ -207,8 +220,8 @@ def _evaluate(session: Session, parameters: Parameters, round_num: int) -> dict[
     """
     job, model, val = session.job, session.model, session.val
     model.load(parameters)
-    is_local = session.book.federation.schema.shared.owns_buffers
-    if is_local:
+    shared = session.book.federation.schema.shared
+    if shared.owns_buffers and job.config.server.batch_norm != "frozen":
         # The sites keep their statistics, so the server's own are estimated from val, never test.
         model.recalibrate(val.images, val.rows)
     probs = model.probs_at(val.images, val.rows)
@@ -218,8 +231,8 @@ def _evaluate(session: Session, parameters: Parameters, round_num: int) -> dict[
         nothing = dict.fromkeys(_as_line(_NO_SCORES))
         return {**nothing, "taken": False, "reason": NOT_FINITE}
     found: dict[str, Any] = {"taken": True, "reason": None}
-    if is_local:
-        found["site_scores"] = evaluate_sites(session, parameters, round_num)
+    if shared.private:
+        found["site_scores"] = session.site_scores(parameters, round_num)
     return found | _as_line(score(job.config, val, probs, model.labels))
 
 
@@ -233,29 +246,6 @@ def _as_line(scores: Scores) -> dict[str, Any]:
         "val_macro_auroc": scores.macro_auroc,
         "val_auroc": scores.auroc,
     }
-
-
-def evaluate_sites(
-    session: Session, parameters: Parameters, round_num: int
-) -> list[dict[str, Any]]:
-    """Return each site's loss and macro AUROC of the model on its own val patients."""
-    book = session.book
-    arrays = pack_vectors(_as_vectors(parameters))
-    sites = list(book.federation.node_by_site)
-    orders = book.orders(MessageType.EVALUATE, sites, round_num, arrays)
-    found: list[dict[str, Any]] = []
-    for reply in exchange(session.grid, orders, session.job.limits):
-        row: dict[str, Any] = {"site_id": reply.site_id}
-        try:
-            if reply.message is None:
-                raise RunError(reply.reason)
-            check_receipt(reply.message, reply.site_id, book.open[reply.site_id])
-            numbers = unpack_result(reply.message.content)
-            row |= {key.replace("-", "_"): value for key, value in numbers.items()}
-        except RunError as err:
-            row["reason"] = str(err)
-        found.append(row)
-    return found
 
 
 def _better(state: Checkpoint, round_num: int, auroc: float | None) -> tuple[int, float | None]:

@@ -25,6 +25,7 @@ from server.aggregate.head_rows import HeadRows, head_rows
 from server.aggregate.protocol import AggregatorPlace
 from server.aggregate.registry import aggregator_registry
 from server.checkpoint import Checkpoint, read_checkpoint
+from server.cohort import cohort_size
 from server.evaluate import HeldOut, held_out
 from server.finish import (
     collapsed_labels,
@@ -40,7 +41,7 @@ from server.job import Job
 from server.orders import Federation, OrderBook
 from server.participation import participation
 from server.roster import Card, JoinLimits, Roster
-from server.rounds import Session, evaluate_sites, run_rounds
+from server.rounds import Session, run_rounds
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +208,10 @@ def _session(job: Job, grid: Grid, model: Predictor, roster: Roster, val: HeldOu
     book = OrderBook(federation)
     aggregator = aggregator_registry().get(server.aggregator)
     place = AggregatorPlace(
-        schema, _head(job, schema), len(federation.most_examples), job.run.path / "spool"
+        schema,
+        _head(job, schema),
+        cohort_size(len(federation.most_examples), server.fraction),
+        job.run.path / "spool",
     )
     return Session(job, book, Intake(book, on_site), aggregator, place, roster, grid, model, val)
 
@@ -238,7 +242,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
     test = held_out(read_table(job.prepared.plan.test_csv), cache, job.config, model.labels)
     best = _best(job, model, state)
     model.load(best.parameters)
-    sites = best.line.get("site_scores") or evaluate_sites(session, best.parameters, best.round_num)
+    sites = best.line.get("site_scores") or session.site_scores(best.parameters, best.round_num)
     probs = model.probs_at(test.images, test.rows)
     bad = int((~np.isfinite(probs).all(axis=1)).sum())
     if bad:

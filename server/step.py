@@ -56,7 +56,9 @@ def aggregate_round(
         found = adding.result()
     finally:
         shutil.rmtree(place.folder, ignore_errors=True)
-    share = intake.log.weight / sum(sites.most_examples.values())
+    idle = set(intake.log.skipped)
+    images = [n for site_id, n in sites.most_examples.items() if site_id not in idle]
+    share = intake.log.weight / sum(images)
     shared, state = next_model(schema, given, found, share=share, state=state)
     return schema.shared.put(shared, parameters), state
 

@@ -130,7 +130,12 @@ def test_workers_give_the_same_bits_as_one_process(run_of, tmp_path, name, flags
         (
             {"algorithm__name": "scaffold", **{k.replace(".", "__"): v for k, v in DESCENT.items()}}
             | {"server__aggregator": "median"},
-            "of which the server needs the mean, and server.aggregator=median gives none",
+            "must weigh as the updates do, by images; server.aggregator=median weighs otherwise",
+        ),
+        (
+            {"algorithm__name": "scaffold", **{k.replace(".", "__"): v for k, v in DESCENT.items()}}
+            | {"server__aggregator": "label-mean"},
+            "server.aggregator=label-mean weighs otherwise",
         ),
         ({"server__aggregator": "meen"}, r"there is no aggregator 'meen' \(did you mean 'mean'\?"),
     ],

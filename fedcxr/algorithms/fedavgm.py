@@ -22,12 +22,12 @@ class FedAvgMParameters(Section):
 
 
 def begin(parameters: FedAvgMParameters, size: int) -> dict[str, Floats]:
-    """V = 0."""
+    """Begin with v = 0."""
     return {"momentum": np.zeros(size, np.float32)}
 
 
 def step(parameters: FedAvgMParameters, found: Round) -> tuple[Doubles, dict[str, Floats]]:
-    """V ← β·v + Δ; w ← w + γ·v."""
+    """Move: v ← β·v + Δ, w ← w + γ·v."""
     momentum = parameters.beta * found.state["momentum"].astype(np.float64) + found.update
     return parameters.server_learning_rate * momentum, {"momentum": float32(momentum)}
 

@@ -60,7 +60,7 @@ def adam_variance(parameters: DecayingParameters, variance: Doubles, square: Dou
 
 
 def begin(parameters: FedOptParameters, size: int) -> dict[str, Floats]:
-    """M = 0, v = τ²."""
+    """Begin with m = 0 and v = τ²."""
     variance = np.full(size, parameters.tau**2, np.float32)
     return {"momentum": np.zeros(size, np.float32), "variance": variance}
 

@@ -19,7 +19,7 @@ class FedProxParameters(Section):
 
 
 def correct(parameters: FedProxParameters, step: LocalStep) -> None:
-    """G ← g + μ·(w − wᵗ)."""
+    """Add the term: g ← g + μ·(w − wᵗ)."""
     for weight, given in zip(step.weights, step.given, strict=True):
         if weight.grad is not None:
             weight.grad.add_(weight.detach() - given, alpha=parameters.mu)

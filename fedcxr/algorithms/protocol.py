@@ -61,7 +61,7 @@ class Round:
     vectors: Mapping[str, Doubles]
     """(T,) each: weighted means of what else the sites sent."""
     share: float
-    """Weight of the sites that answered, of the weight of all sites in the plan."""
+    """Weight of the sites that answered, of all sites in the plan that can train."""
     state: Vectors
     """The server's own, from the round before."""
 

@@ -12,6 +12,8 @@ at the start. At a site x is what the server sent and yᵢ what is trained, in K
 Option II is the mean gradient only under plain gradient descent, so the site's optimiser must be
 that. Deviation: means are weighted by images, as in FedAvg, where the paper has 1/|S| and 1/N: c
 then is the weighted mean of all cᵢ, and equal to the paper's where sites are equally large.
+A site keeps its cᵢ⁺ also where the server refuses its update or the round's model, or the answer
+comes too late: from then on c is that mean but for the change that was lost.
 """
 
 import numpy as np
@@ -41,12 +43,12 @@ class ScaffoldParameters(Section):
 
 
 def begin(parameters: ScaffoldParameters, size: int) -> dict[str, Floats]:
-    """C = 0."""
+    """Begin with c = 0."""
     return {GLOBAL: np.zeros(size, np.float32)}
 
 
 def correct(parameters: ScaffoldParameters, step: LocalStep) -> None:
-    """G ← g + c − cᵢ (line 10)."""
+    """Take the drift out: g ← g + c − cᵢ (line 10)."""
     controls = zip(step.vectors[GLOBAL], step.vectors[OWN], strict=True)
     for weight, (control, own) in zip(step.weights, controls, strict=True):
         if weight.grad is not None:
@@ -56,7 +58,7 @@ def correct(parameters: ScaffoldParameters, step: LocalStep) -> None:
 def finish(
     parameters: ScaffoldParameters, result: LocalResult
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """cᵢ⁺ = cᵢ − c + (x − yᵢ) / (K·η_l); sent is cᵢ⁺ − cᵢ (lines 12 to 14)."""
+    """Renew: cᵢ⁺ = cᵢ − c + (x − yᵢ) / (K·η_l); sent is cᵢ⁺ − cᵢ (lines 12 to 14)."""
     steps = result.num_steps * result.learning_rate
     control = result.vectors[GLOBAL].astype(np.float64)
     change = -control - result.update.astype(np.float64) / steps
@@ -65,7 +67,7 @@ def finish(
 
 
 def step(parameters: ScaffoldParameters, found: Round) -> tuple[Doubles, dict[str, Floats]]:
-    """X ← x + η_g·Δx; c ← c + share·Δc (lines 16 and 17)."""
+    """Move: x ← x + η_g·Δx, c ← c + share·Δc (lines 16 and 17)."""
     control = found.state[GLOBAL] + found.share * found.vectors[CHANGE]
     return parameters.server_learning_rate * found.update, {GLOBAL: float32(control)}
 

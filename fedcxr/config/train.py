@@ -36,7 +36,7 @@ class TrainConfig(Section):
     class_frequencies: Literal["own", "shared"] = "own"
     """`weighted_bce`, `pos_weighted_bce`: how often a label is positive, by the site's own known
     training targets, or by those of all sites, which then send their counts."""
-    positive_share: tuple[float, ...] = ()
+    positive_share: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = ()
     """Under `class_frequencies: shared` N₊ ÷ N of each label; the server fills it in."""
     focal_gamma: float = Field(default=2.0, ge=0.0, le=10.0)
     """`focal`: exponent of the focusing factor (Lin et al. 2017, §3.2)."""

@@ -3,8 +3,8 @@
 Every arm starts from the same weights (the seed's), sees the same images under the same
 augmentation, takes its round on the same validation patients and is judged on the same test
 patients. What differs is who trains on what. A centralized or local training is a federation of one
-site, in which Adam keeps its moments from round to round: it is one long training that is looked at
-after every round.
+site, in which the optimiser keeps its state from round to round: it is one long training that is
+looked at after every round.
 """
 
 from collections.abc import Mapping, Sequence
@@ -99,7 +99,7 @@ def arms_of(
             pooled = pool_sites(plan, folder / "partitions" / POOLED)
             found.append(_centralized(config, plan, pooled, name))
     for title, own in extra_arms.items():
-        budget = f"as its file says: {_rounds(own)}"
+        budget = f"as its settings say: {_rounds(own)}{_whose_model(own)}"
         found.append(Arm(title, title, budget, own, {"": plan.folder}, travels=True))
     return found
 
@@ -145,7 +145,8 @@ def steps_by_site(config: ExperimentConfig, plan: PartitionPlan) -> list[int]:
 
 def _federated(config: ExperimentConfig, plan: PartitionPlan) -> Arm:
     title = f"Federated ({config.algorithm.algorithm.title.partition(' (')[0]})"
-    return Arm(FEDERATED, title, _rounds(config), config, {"": plan.folder}, travels=True)
+    budget = _rounds(config) + _whose_model(config)
+    return Arm(FEDERATED, title, budget, config, {"": plan.folder}, travels=True)
 
 
 def _centralized(
@@ -183,6 +184,14 @@ def _alone(config: ExperimentConfig) -> dict[str, object]:
 def _share(config: ExperimentConfig, plan: PartitionPlan) -> float:
     """Return the share of the sites that train in a round."""
     return cohort_size(len(plan.sites), config.server.fraction) / len(plan.sites)
+
+
+def _whose_model(config: ExperimentConfig) -> str:
+    """Return a warning where the model that is judged is not the one that sites use."""
+    has_own = config.algorithm.algorithm.private(["bn.weight", "bn.running_mean"])
+    if not has_own and config.server.batch_norm != "local":
+        return ""
+    return "; judged is the server's model, without any site's own batch norms"
 
 
 def _rounds(config: ExperimentConfig) -> str:

@@ -19,7 +19,7 @@ from fedcxr.config.load import by_key, read_config
 from fedcxr.cores import cores
 from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.arms import CENTRALIZED, FEDERATED, FEWER_STEPS, Arm, Training
+from fedcxr.experiments.arms import CENTRALIZED, FEDERATED, FEWER_STEPS, LOCAL, Arm, Training
 from fedcxr.experiments.judged_arm import arm_entry
 from fedcxr.experiments.judged_model import LEVEL, unit_of
 from fedcxr.experiments.judged_pairs import PlacedArms, difference_entry
@@ -155,10 +155,10 @@ def _differences(
 def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """Return which arms are held against which: all against centralized.
 
-    Without it the reference is centralized with as many steps, or the first that is not federated:
-    the question is always how federated does. Federated comes first, and then against centralized
-    with as many steps: the sensitivity analysis, which tells what the number of steps did from what
-    averaging did.
+    Without it the reference is centralized with as many steps, or local: the question is how
+    federated does. Federated comes first, and then against centralized with as many steps: the
+    sensitivity analysis, which tells what the number of steps did from what averaging did. Where
+    all arms are federations the others are held against the one that they are variants of.
 
     >>> _pairs(["local", "centralized", "federated"])
     [('federated', 'centralized'), ('local', 'centralized')]
@@ -166,8 +166,10 @@ def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     ('federated', 'centralized-steps')
     >>> _pairs(["federated", "local"]), _pairs(["federated"])
     ([('federated', 'local')], [])
+    >>> _pairs(["federated", "fedadam", "fedprox"])
+    [('fedadam', 'federated'), ('fedprox', 'federated')]
     """
-    ranked = (CENTRALIZED, FEWER_STEPS, *(name for name in names if name != FEDERATED), *names)
+    ranked = (CENTRALIZED, FEWER_STEPS, LOCAL, FEDERATED, *names)
     against = next(name for name in ranked if name in names)
     order = sorted((name for name in names if name != against), key=lambda name: name != FEDERATED)
     pairs = [(name, against) for name in order]

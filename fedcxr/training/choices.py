@@ -6,6 +6,7 @@ checks before a run and a site at its door.
 
 from collections.abc import Sequence
 
+from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.server import ServerConfig
 from fedcxr.config.train import TrainConfig
 from fedcxr.errors import ConfigError, some
@@ -47,6 +48,17 @@ def check_training(config: TrainConfig, three_way: Sequence[str] = ()) -> None:
     _check_keys(config, "lr_schedule", schedule.keys, schedules)
 
 
+def check_algorithm(config: AlgorithmConfig, train: TrainConfig) -> None:
+    """Raise ConfigError where sites train otherwise than the algorithm's arithmetic needs."""
+    for key, value in (config.algorithm.needs or {}).items():
+        found = getattr(train, key)
+        if found != value:
+            raise ConfigError(
+                f"algorithm.name = {config.name}: needs train.{key}={value}, and it is {found}. "
+                f"Set train.{key}={value}, or choose another algorithm."
+            )
+
+
 def check_stop(config: ServerConfig) -> None:
     """Raise ConfigError where a smallest improvement is set and nothing looks at it."""
     if config.min_improvement and config.stop_after is None:
@@ -66,5 +78,6 @@ def _check_keys(
     if changed:
         raise ConfigError(
             f"train.{changed[0]} = {getattr(config, changed[0])}: train.{choice} = "
-            f"{getattr(config, choice)} does not read it. Leave it out, or choose what does."
+            f"{getattr(config, choice)} does not read it. Leave it at its default "
+            f"({fields[changed[0]].default}), or choose what does."
         )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fedcxr.config.train import TrainConfig
 from fedcxr.data.policies import UNCERTAIN_CLASS
+from fedcxr.errors import ConfigError
 from fedcxr.registry import Registry
 from fedcxr.training.loss_formulas import (
     asymmetric_loss,
@@ -162,6 +163,11 @@ def _shares(
     if config.class_frequencies == "own":
         return label_shares(target)
     ill = np.array(config.positive_share)
+    if len(ill) != target.shape[1]:
+        raise ConfigError(
+            f"train.positive_share: has {len(ill)} shares for {target.shape[1]} labels. Server and "
+            "site must run the same version."
+        )
     return ill, 1.0 - ill
 
 

@@ -5,6 +5,7 @@ the number of sites, and the disk is asked for the room before the first update 
 """
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedcxr.codecs import Floats
 from fedcxr.errors import StorageError
+from fedcxr.storage import refused
 
 SLICE_BYTES = 32 * 2**20
 """Of the numbers that are in memory at once."""
@@ -46,7 +48,13 @@ class Spool:
             SLICE_BYTES // 2**20,
         )
         self._file = folder / "updates.f4"
-        self._rows = np.memmap(self._file, np.float32, "w+", shape=(num_sites, size))
+        try:
+            # Mapped from a sparse file, a disk that fills up would end the process by a signal.
+            with self._file.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, max(1, needed))
+        except OSError as err:
+            raise refused(self._file, err) from err
+        self._rows = np.memmap(self._file, np.float32, "r+", shape=(num_sites, size))
         self._count = 0
 
     def add(self, update: Floats) -> None:

@@ -31,6 +31,8 @@ from fedcxr.wire import (
 
 pytestmark = pytest.mark.usefixtures("flower")
 
+DESCENT = {"optimizer": "sgd", "momentum": 0.0}
+"""What SCAFFOLD needs of a site."""
 ARRAYS = {
     "fp16": {"halves": "<f2"},
     "int8": {"steps": "|i1", "scales": "<f4"},
@@ -124,7 +126,8 @@ def test_a_site_answers_an_order_with_its_update(
 def test_an_order_done_again_is_answered_with_the_same_bytes(
     codec, algorithm, batch_norm, at, make_task, make_order, start
 ):
-    task = make_task(codec=codec, batch_norm=batch_norm, algorithm={"name": algorithm})
+    train = DESCENT if algorithm == "scaffold" else {}
+    task = make_task(codec=codec, batch_norm=batch_norm, algorithm={"name": algorithm}, train=train)
     spec, schema = worker_for(task, 1).spec, schema_for(task)
     more = {name: np.full(schema.size, 0.1, np.float32) for name in schema.rules.to_sites}
     for round_num in (1, 2):
@@ -138,7 +141,9 @@ def test_an_order_done_again_is_answered_with_the_same_bytes(
 def test_what_an_algorithm_and_a_site_add_leaves_beside_a_small_update(
     codec, at, make_task, make_order, start
 ):
-    task = make_task(codec=codec, algorithm={"name": "scaffold"}, counts_known=True, topk=0.2)
+    task = make_task(
+        codec=codec, algorithm={"name": "scaffold"}, train=DESCENT, counts_known=True, topk=0.2
+    )
     order = make_order(task, worker_for(task, 1).spec)
     start = start | {"control": np.full(schema_for(task).size, 0.1, np.float32)}
     made = made_in(answer(at, task, start, order), task)
@@ -170,7 +175,9 @@ def test_an_update_that_overflows_is_told_and_does_not_leave(
 
 
 def test_the_site_s_own_model_and_what_it_owes_lie_side_by_side(at, make_task, make_order, start):
-    task = make_task(codec="int8", batch_norm="local", algorithm={"name": "scaffold"})
+    task = make_task(
+        codec="int8", batch_norm="local", algorithm={"name": "scaffold"}, train=DESCENT
+    )
     start = start | {"control": np.zeros(schema_for(task).size, np.float32)}
     content = answer(at, task, start, make_order(task, worker_for(task, 1).spec))
     assert unpack_receipt(content).code == "ok"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from clients.memory import ALGORITHM, PRIVATE, memory_of
+from clients.memory import ALGORITHM, PRIVATE, SiteMemory, StagedMemory, memory_of
 from fedcxr.chain import LOST
-from fedcxr.errors import ArtefactError
+from fedcxr.errors import ArtefactError, DivergedError
 
 
 def kept(value):
@@ -129,3 +129,28 @@ def test_a_file_that_is_none_of_ours_is_no_generation(tmp_path):
     (tmp_path / "run" / "private-00007.safetensors.part").write_bytes(b"")
     (tmp_path / "run" / "private-x.safetensors").write_bytes(b"")
     assert value_before(tmp_path, 9) == (1.0, 1)
+
+
+def test_nothing_is_kept_before_the_answer_has_passed_the_door(tmp_path):
+    memory = StagedMemory(SiteMemory(tmp_path, 1))
+    memory.write("lost", {"lost": np.float32([1, 2])})
+    assert SiteMemory(tmp_path, 2).read("lost") is None
+    memory.commit()
+    assert SiteMemory(tmp_path, 2).read("lost")["lost"].tolist() == [1, 2]
+
+
+def test_of_what_is_not_finite_nothing_is_kept(tmp_path):
+    memory = StagedMemory(SiteMemory(tmp_path, 1))
+    memory.write("lost", {"lost": np.float32([1, 2])})
+    memory.write("private", {"vector": np.float32([1, np.inf]), "counters": np.int64([1])})
+    with pytest.raises(DivergedError, match="what the site would keep is not finite"):
+        memory.commit()
+    assert not list(tmp_path.iterdir())
+
+
+def test_generations_of_a_history_that_the_server_has_left_are_dropped(tmp_path):
+    for round_num in (1, 2, 3):
+        SiteMemory(tmp_path, round_num).write("lost", {"lost": np.float32([round_num])})
+    SiteMemory(tmp_path, 2).write("lost", {"lost": np.float32([22])})
+    # round 3 is done again without this site, and round 4 must not see the 3 of before
+    assert SiteMemory(tmp_path, 4).read("lost")["lost"].tolist() == [22]

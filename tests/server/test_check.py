@@ -325,6 +325,19 @@ def test_what_an_algorithm_has_sites_send_is_checked_as_the_update_is(change, wo
         check(update(more={"control-change": change}), schema=SCAFFOLD)
 
 
+def test_what_an_algorithm_has_sites_send_is_bounded_as_the_update_is():
+    of_plan = {"site-01": 40, "site-02": 40, "site-03": 40}
+    usual = (Norms(1e3, 1e3, 1.0),)  # twice as much is allowed, and 55 ** 0.5 is sent
+    sent = {"control-change": CHANGE}
+    with pytest.raises(TooLongError, match=r"what it sends besides has the norm 7\.42, and"):
+        check(update(more=sent), UpdateBound(2.0, "refuse", usual, of_plan), SCAFFOLD)
+    found = check(update(more=sent), UpdateBound(2.0, "clip", usual, of_plan), SCAFFOLD)
+    assert found.is_clipped
+    np.testing.assert_array_equal(found.update, VECTOR)
+    cut = found.vectors["control-change"]
+    np.testing.assert_allclose(cut, CHANGE * 2.0 / 55**0.5, rtol=1e-5)
+
+
 COUNTED = WireSchema(SharedPart(SPEC), num_known=2)
 
 

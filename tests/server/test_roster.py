@@ -273,6 +273,14 @@ def test_a_card_has_the_vectors_that_the_run_declares(monkeypatch):
             "counts targets that are negative or not finite",
         ),
         (
+            {"known-targets": np.float64([3, 4]), "positive-targets": np.float64([1, 5])},
+            "counts more targets than it has training images",
+        ),
+        (
+            {"known-targets": np.float64([3, 11]), "positive-targets": np.float64([1, 5])},
+            "counts more targets than it has training images",
+        ),
+        (
             {"known-targets": np.float64([3, 4]), "positive-targets": np.float64([1, np.nan])},
             "counts targets that are negative or not finite",
         ),

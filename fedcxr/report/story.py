@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fedcxr.report.load import RunView, Tree
 from fedcxr.report.rendering import Fact
 from fedcxr.report.tables import LabelRow, policy_for
+from fedcxr.report.training_words import algorithm_title, batch_norm_words, training_facts
 from fedcxr.report.wording import (
     MISSING,
     as_number,
@@ -35,7 +36,7 @@ def sentence(view: RunView) -> str:
     model = view.config.model.name if view.config else "one model"
     sites = counted(len(view.sites), "site", "sites") if view.sites else "The sites"
     whose = "on its own patients" if len(view.sites) == 1 else "each on patients of its own"
-    text = f"{sites} trained {model} by federated averaging, {whose}. "
+    text = f"{sites} trained {model} by {algorithm_title(view)}, {whose}. "
     if view.summary is None:
         return text + _unfinished(view)
     rounds = counted(view.summary.get("num_rounds"), "round", "rounds")
@@ -98,7 +99,8 @@ def setting_facts(view: RunView) -> list[Fact]:
         Fact("Uncertain labels", _policy(manifest.get("uncertain"))),
         Fact("Blank labels", _policy(manifest.get("blank"))),
         Fact("Normalisation", _normalization(manifest.get("normalization") or {})),
-        Fact("Batch norm", str(manifest.get("batch_norm") or MISSING)),
+        *training_facts(view),
+        Fact("Batch norm", *batch_norm_words(view)),
         Fact("Update codec", _codec(manifest)),
         Fact("Engine", _engine(manifest)),
         Fact("Precision", str(precision.get("dtype") or MISSING), str(precision.get("why") or "")),

@@ -8,6 +8,7 @@ import pytest
 from fake_run import change, put_json, write_run
 from outline import Outline
 
+from fedcxr.config import load_config, to_yaml
 from fedcxr.data.labels import NIH14_LABELS
 from fedcxr.data.origin import OfficialPart, TestSet
 from fedcxr.data.records import OfficialSet
@@ -34,7 +35,7 @@ def whole_page(whole_run):
 def test_the_page_tells_the_headline(whole_page):
     text = Outline(whole_page).text
     assert re.search(r"Global macro AUROC 0\.\d{3} 95 % interval 0\.\d{3}–0\.\d{3}", text)
-    assert "5 sites trained densenet_small by federated averaging" in text
+    assert "5 sites trained densenet_small by FedAvg (McMahan et al. 2017)" in text
     assert re.search(r"Test set \d+ images of 160 patients", text)
     assert "Labels counted 13 of 14" in text
     assert "Patients apart proven 66 pairs of sets compared" in text
@@ -211,7 +212,9 @@ def test_one_label_one_site_no_interval_no_heat_map(tmp_path):
         intervals=False,
     )
     text = Outline(report(run)).text
-    assert "1 site trained densenet_small by federated averaging, on its own patients" in text
+    assert (
+        "1 site trained densenet_small by FedAvg (McMahan et al. 2017), on its own patients" in text
+    )
     assert "no interval was computed" in text
     assert "Labels counted 1 of 1" in text
     assert "There are no heat maps in this run folder." in text
@@ -428,3 +431,23 @@ def test_a_run_that_does_not_say_where_its_test_set_is_from_says_so(tmp_path):
     change(run / "manifest.json", data=data)
     with pytest.raises(ArtefactError, match=r"manifest.json: data.test_set is no description"):
         report(run)
+
+
+def test_the_page_says_how_was_trained(tmp_path):
+    run = write_run(tmp_path / "run")
+    settings = ["algorithm.name=fedprox", "algorithm.mu=0.5", "train.loss=focal"]
+    config = load_config(settings=[*settings, "server.aggregator=label-mean"])
+    (run / "config.yaml").write_text(to_yaml(config), "utf-8")
+    text = Outline(report(run)).text
+    assert "trained densenet_small by FedProx (Li et al. 2020)" in text
+    assert "Algorithm fedprox mu 0.5" in text
+    assert "Aggregator label-mean" in text
+    assert f"Loss and optimiser focal, adam rate {config.train.learning_rate:g}, " in text
+
+
+def test_the_page_says_whose_model_is_scored_where_sites_have_batch_norms_of_their_own(tmp_path):
+    run = write_run(tmp_path / "run")
+    config = load_config(settings=["algorithm.name=fedbn"])
+    (run / "config.yaml").write_text(to_yaml(config), "utf-8")
+    text = Outline(report(run)).text
+    assert "Batch norm each site's own scored is the server's model, without any site's own" in text

@@ -4,6 +4,7 @@ import ast
 import functools
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,7 @@ def test_flowers_bundle_takes_every_module():
     # it leaves out files that are named like tests
     assert len(MODULES) > 200
     assert those(lambda path: path.match("test_*.py") or path.match("*_test.py")) == []
+    # ... and takes only those that its patterns name
+    app = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["flwr"]["app"]
+    included = {path for pattern in app["fab-include"] for path in ROOT.glob(pattern)}
+    assert those(lambda path: path not in included) == []

@@ -216,3 +216,11 @@ class UpdateMaker:
 @pytest.fixture
 def make_update(tmp_path):
     return UpdateMaker(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def no_page():
+    """Half of the time of such a run is the page, of which nothing is asked here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("server.finish.write_report", lambda path: None)
+        yield

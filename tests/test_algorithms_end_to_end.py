@@ -18,6 +18,8 @@ from server.aggregate.mean import RunningMean
 from server.aggregate.protocol import AggregatorKind
 from server.aggregate.registry import aggregator_registry
 
+pytestmark = pytest.mark.usefixtures("no_page")
+
 TINY = {
     "data.synthetic.patients": 90,
     "data.synthetic.size_px": 48,
@@ -55,14 +57,6 @@ STATE = {
 def settings_of(name, **changes):
     keys = {key.replace("__", "."): value for key, value in changes.items()}
     return {**TINY, "algorithm.name": name, **RUNS.get(name, {}), **keys}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_page():
-    """Half of the time of such a run is the page, of which nothing is asked here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("server.finish.write_report", lambda path: None)
-        yield
 
 
 @pytest.fixture(scope="module")

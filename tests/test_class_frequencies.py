@@ -8,6 +8,8 @@ from fedcxr.config import load_config
 from fedcxr.errors import ConfigError
 from fedcxr.experiments import simulate
 
+pytestmark = pytest.mark.usefixtures("no_page")
+
 TINY = {
     "data.synthetic.patients": 90,
     "data.synthetic.size_px": 48,
@@ -24,14 +26,6 @@ TINY = {
     "engine.precision": "fp32",
     "train.loss": "weighted_bce",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_page():
-    """Half of the time of such a run is the page, of which nothing is asked here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("server.finish.write_report", lambda path: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from fedcxr.config import load_config
 from fedcxr.experiments import resume, simulate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_page")]
 
 TINY = {
     "data.synthetic.patients": 90,

@@ -22,6 +22,8 @@ from fedcxr.runs.saved_model import checkpoint_file, checkpoint_rounds
 from partitions.export import export_global
 from partitions.plan import read_plan
 
+pytestmark = pytest.mark.usefixtures("no_page")
+
 TINY = {
     "data.synthetic.patients": 90,
     "data.synthetic.size_px": 48,

@@ -13,6 +13,8 @@ from fedcxr.experiments.apply import evaluate_run
 from fedcxr.parameters import ParameterSpec, load_parameters
 from partitions.table import read_table
 
+pytestmark = pytest.mark.usefixtures("no_page")
+
 COMMON = {
     "Cardiomegaly",
     "Edema",

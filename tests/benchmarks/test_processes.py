@@ -24,7 +24,7 @@ ORPHAN = """
 import subprocess, sys
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 """
-HOLDS_50_MB = "import time; held = bytearray(b'x' * 50_000_000); time.sleep(600)"
+HOLDS_50_MB = "import time; held = b'x' * 50_000_000; time.sleep(600)"
 
 
 def until(is_so):

@@ -15,11 +15,11 @@ from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import to_yaml, with_values
 from fedcxr.cores import cores
-from fedcxr.data.policies import check_self_training, columns_with, policy_of
+from fedcxr.data.policies import columns_with, policy_of
 from fedcxr.errors import ConfigError, some
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.versions import code_digest, machine, versions
-from fedcxr.training.choices import check_stop, check_training
+from fedcxr.training.choices import check_training
 from fedcxr.training.device import resolve_device
 from fedcxr.training.memory import fit_workers, footprint
 from fedcxr.training.precision import resolve_precision
@@ -125,12 +125,11 @@ def copy_plan(plan: PartitionPlan, out: Path) -> None:
 
 
 def _check_policies(config: ExperimentConfig, labels: Sequence[str]) -> None:
-    check_self_training(config.data, rounds=config.server.rounds)
+    """Check what can be told only once the labels are known."""
     three_way = columns_with(
         policy_of(config.data, rounds=config.server.rounds), labels, "multi_class"
     )
     check_training(config.train, [labels[column] for column in three_way])
-    check_stop(config.server)
     for key in ("uncertain_by_label", "blank_by_label"):
         unknown = [label for label in getattr(config.data, key) if label not in labels]
         if unknown:

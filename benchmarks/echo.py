@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clients.egress import Outgoing, site_reply
 from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.model import ModelConfig
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import build_model
 from fedcxr.parameters import ParameterSpec, spec_of
 from fedcxr.schema import COUNTERS, VECTOR, WireSchema
 from fedcxr.shared_part import SharedPart

@@ -20,13 +20,13 @@ from fedcxr.config.model import ModelConfig
 from fedcxr.cores import cores
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import LocalGrid, local_grid
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import build_model
 from fedcxr.parameters import Parameters, extract
 from fedcxr.schema import COUNTERS, VECTOR, WireSchema
 from fedcxr.training.threads import workers_for
 from fedcxr.wire import pack_vectors
+from server.aggregate.known_aggregators import aggregator_registry
 from server.aggregate.protocol import AggregatorPlace
-from server.aggregate.registry import aggregator_registry
 from server.exchange import ExchangeLimits, exchange
 from server.intake import Intake
 from server.orders import Federation, OrderBook

@@ -24,7 +24,7 @@ from torch import nn
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
 from fedcxr.data.cache.store import open_cache
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import build_model
 from fedcxr.training.batches import Batch, gather, on_device
 from fedcxr.training.compiled import compile_network
 from fedcxr.training.precision import Precision, arrange, autocast

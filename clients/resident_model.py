@@ -15,7 +15,7 @@ from torch import nn
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.task import SiteTask, parse_task
 from fedcxr.data.policies import num_outputs
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import random_model
 from fedcxr.parameters import ParameterSpec, spec_of
 from fedcxr.schema import WireSchema, schema_of
 from fedcxr.training.compiled import Forward, compile_network
@@ -65,8 +65,7 @@ def _build(
     model_json: str, outputs: int, precision: Precision, device: str, compiled: bool
 ) -> Worker:
     # Starting weights come from the server, so a site needs neither the seed's nor ImageNet's.
-    config = ModelConfig.model_validate_json(model_json).without_weights()
-    model = build_model(config, outputs, seed=0)
+    model = random_model(ModelConfig.model_validate_json(model_json), outputs, seed=0)
     place = worker_device(device)
     if place != "cpu":
         torch.cuda.set_device(place)  # pinned memory would take a share of the first GPU otherwise

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config
-from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
 from fedcxr.cores import cores
 from fedcxr.data.images.decode import decode, resized
@@ -29,8 +28,8 @@ from fedcxr.errors import ArtefactError, ConfigError, ImageError
 from fedcxr.explain.heat import HeatMaps
 from fedcxr.explain.methods import METHODS, heat_maps
 from fedcxr.explain.needs import need_in_words
+from fedcxr.models.architectures import build_model, random_model
 from fedcxr.models.base import CxrModel
-from fedcxr.models.registry import build_model
 from fedcxr.parameters import Parameters, ParameterSpec, extract, load_into, spec_of
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.saved_model import checkpoint_file, read_weights
@@ -58,22 +57,22 @@ class Predictor:
         config: ExperimentConfig,
         labels: Sequence[str],
         *,
-        network: ModelConfig,
         precision: Precision,
         device: str,
         threads: int,
         png_bits: int = FULL_BITS,
+        trained: bool = False,
     ) -> None:
         """Build the model; `open` takes one that was trained.
 
         Args:
             config: the run's.
             labels: that are trained and scored.
-            network: `config.model`, without its weights where a checkpoint will follow.
             precision: the run's; of it the memory layout counts here.
             device: resolved.
             threads: of scoring; they change the last bits.
             png_bits: by which 16-bit PNG files are scaled; of a run without such files all 16.
+            trained: a checkpoint follows, so the weights that the run began with are not read.
         """
         self.labels = tuple(labels)
         self.config = config
@@ -83,12 +82,12 @@ class Predictor:
         self.png_bits = png_bits
         policy = policy_of(config.data, rounds=config.server.rounds)
         self.outputs = output_names(policy, labels)
-        self.model: CxrModel = build_model(
-            network,
-            len(self.outputs),
-            derive_seed(config.seed, "initial weights"),
-            outputs={name: synonym_of(name) for name in self.outputs},
-        )
+        seed = derive_seed(config.seed, "initial weights")
+        if trained:
+            self.model: CxrModel = random_model(config.model, len(self.outputs), seed)
+        else:
+            names = {name: synonym_of(name) for name in self.outputs}
+            self.model = build_model(config.model, len(self.outputs), seed, outputs=names)
         arrange(self.model, precision, device)
         self.spec: ParameterSpec = spec_of(self.model)
         self.set_normalization(config.train)
@@ -123,11 +122,11 @@ class Predictor:
         predictor = cls(
             config,
             manifest["labels"],
-            network=config.model.without_weights(),
             precision=Precision(stored["dtype"], stored["channels_last"], stored["why"]),
             device=resolve_device(config.engine.device),
             threads=cores(),
             png_bits=manifest["data"]["png_bits"] or FULL_BITS,
+            trained=True,
         )
         predictor.load(read_weights(file, predictor.spec, manifest["config_digest"]))
         return predictor

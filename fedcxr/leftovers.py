@@ -25,7 +25,7 @@ from fedcxr.data.images.decode import DECODER
 from fedcxr.home import home_folder
 from fedcxr.locks import is_locked, take_lock
 from fedcxr.runs.folder import LOCK_FILE
-from fedcxr.runs.registry import KnownRun, known_runs
+from fedcxr.runs.known_runs import KnownRun, known_runs
 from partitions.plan_folder import FORMAT as PLAN_FORMAT
 from partitions.plan_folder import PLAN_JSON
 

@@ -4,9 +4,9 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.data.policies import check_self_training
 from fedcxr.errors import ConfigError
 from fedcxr.explain.methods import check_methods
-from fedcxr.models.registry import check_model
+from fedcxr.models.architectures import check_model
 from fedcxr.training.choices import check_algorithm, check_stop, check_training
-from server.aggregate.registry import aggregator_registry
+from server.aggregate.known_aggregators import aggregator_registry
 
 
 def check_choices(config: ExperimentConfig) -> None:

@@ -11,7 +11,7 @@ from fedcxr.config.flower import config_from_run
 from fedcxr.cores import cores
 from fedcxr.errors import RunError
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.registry import register_run
+from fedcxr.runs.known_runs import register_run
 from partitions.prepare import prepare, prepare_global
 from server.job import ComputePlan, Job
 from server.start import plan_compute, start_job

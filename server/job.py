@@ -4,14 +4,13 @@ from dataclasses import dataclass, field
 
 from fedcxr.config.arithmetic import Arithmetic, arithmetic_of
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.model import ModelConfig
 from fedcxr.config.task import SiteTask
 from fedcxr.cores import cores
 from fedcxr.data.policies import policy_of
 from fedcxr.runs.folder import RunFolder
 from fedcxr.training.precision import Precision
 from partitions.prepare import Prepared
-from server.aggregate.registry import aggregator_registry
+from server.aggregate.known_aggregators import aggregator_registry
 from server.exchange import ExchangeLimits
 
 REAL_SITE_DEADLINE_S = 3600.0
@@ -67,11 +66,6 @@ class Job:
         """The labels that are trained and scored, in the data set's order."""
         return self.config.data.labels or self.prepared.plan.labels
 
-    @property
-    def starting_model(self) -> ModelConfig:
-        """The network to build: with its starting weights only where no checkpoint follows."""
-        return self.config.model.without_weights() if self.resume else self.config.model
-
     def arithmetic(self) -> Arithmetic:
         """Return all that decides the weights of this run."""
         settled = {
@@ -91,7 +85,7 @@ class Job:
             labels=self.labels,
             policy=policy_of(self.config.data, rounds=self.config.server.rounds),
             # Weights come with the orders; where the server has its file is not the sites' matter.
-            model=self.config.model.without_weights(),
+            model=self.config.model.model_copy(update={"weights": "none"}),
             train=self.config.train,
             algorithm=self.config.algorithm,
             counts_known=aggregator_registry().get(self.config.server.aggregator).counts_known,

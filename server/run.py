@@ -14,7 +14,7 @@ from fedcxr.data.cache.store import open_cache
 from fedcxr.data.policies import columns_with
 from fedcxr.errors import RunError, some
 from fedcxr.inference import Predictor
-from fedcxr.models.registry import head_tensors
+from fedcxr.models.architectures import head_tensors
 from fedcxr.runs.predictions import write_predictions
 from fedcxr.runs.saved_model import checkpoint_file
 from fedcxr.runs.versions import code_digest
@@ -22,8 +22,8 @@ from fedcxr.schema import KNOWN, POSITIVE, WireSchema, schema_of
 from fedcxr.wire import Order
 from partitions.table import read_table
 from server.aggregate.head_rows import HeadRows, head_rows
+from server.aggregate.known_aggregators import aggregator_registry
 from server.aggregate.protocol import AggregatorPlace
-from server.aggregate.registry import aggregator_registry
 from server.checkpoint import Checkpoint, read_checkpoint
 from server.cohort import cohort_size
 from server.evaluate import HeldOut, held_out
@@ -81,10 +81,10 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
     model = Predictor(
         job.config,
         job.labels,
-        network=job.starting_model,
         precision=job.precision,
         device=job.device,
         threads=job.server_threads,
+        trained=job.resume,
     )
     asked = time.perf_counter()
     roster = _gather(job, grid, model)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from fedcxr.algorithms.fedavg import ALGORITHMS
+from fedcxr.algorithms.known_algorithms import algorithm_registry
 from fedcxr.algorithms.protocol import Algorithm, mean_step
-from fedcxr.algorithms.registry import algorithm_registry
 from fedcxr.config import load_config
 from fedcxr.errors import ConfigError
 from fedcxr.experiments import simulate
 from fedcxr.parameters import load_with_vectors
+from server.aggregate.known_aggregators import aggregator_registry
 from server.aggregate.mean import RunningMean
 from server.aggregate.protocol import AggregatorKind
-from server.aggregate.registry import aggregator_registry
 
 pytestmark = pytest.mark.usefixtures("no_page")
 

@@ -37,7 +37,7 @@ from fedcxr.data.read import read_dataset
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import build_model
 from fedcxr.seeding import derive_rng, derive_seed
 from partitions.plan import PartitionPlan, make_partition
 from partitions.table import read_table

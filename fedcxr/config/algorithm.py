@@ -57,7 +57,7 @@ class AlgorithmConfig(Section):
 
 def _algorithm(name: str) -> "Algorithm":
     """Return an algorithm; numpy, which all of them need, is imported here and not for `--help`."""
-    from fedcxr.algorithms.registry import algorithm_registry
+    from fedcxr.algorithms.known_algorithms import algorithm_registry
 
     return algorithm_registry().get(name)
 

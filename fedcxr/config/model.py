@@ -23,11 +23,3 @@ class ModelConfig(Section):
     """Side of the square input, pixels."""
     weights: Annotated[PathText, Flag("none, imagenet or a file.")] = "none"
     """`none` (random, from the seed), `imagenet`, or a safetensors file."""
-
-    def without_weights(self) -> "ModelConfig":
-        """Return the same network with random weights.
-
-        For every model whose values come from elsewhere, a checkpoint or an order: the file or the
-        download that a run began with need not be there again.
-        """
-        return self.model_copy(update={"weights": "none"})

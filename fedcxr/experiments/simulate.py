@@ -17,7 +17,7 @@ from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import local_grid
 from fedcxr.engines.ray_address import check_reachable
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.registry import register_run
+from fedcxr.runs.known_runs import register_run
 from fedcxr.training.compiled import check_compile
 from fedcxr.training.device import check_gpus, resolve_device
 from partitions.plan_folder import count_sites

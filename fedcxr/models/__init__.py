@@ -1,1 +1,1 @@
-"""The networks: one door (`registry.build_model`), one input channel, one logit a label."""
+"""The networks: one door (`architectures.build_model`), one input channel, one logit a label."""

@@ -16,7 +16,7 @@ from fedcxr.report.figures_svg import (
     new_axes,
     styled,
 )
-from fedcxr.report.load import Tree
+from fedcxr.report.read_run import Tree
 from fedcxr.report.wording import as_number, fixed
 
 _WIDTH_IN, _HEIGHT_IN = 4.5, 2.9

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcxr.report.load import RunView, Tree
+from fedcxr.report.read_run import RunView, Tree
 from fedcxr.report.wording import fixed
 
 

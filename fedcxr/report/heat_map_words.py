@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fedcxr.explain.needs import need_in_words
-from fedcxr.report.load import Tree
+from fedcxr.report.read_run import Tree
 from fedcxr.report.wording import as_number
 
 _HOW = {

@@ -8,8 +8,8 @@ from fedcxr.report import figures_labels, figures_learning, figures_sites, story
 from fedcxr.report.figures_svg import Drawing
 from fedcxr.report.gallery import cards
 from fedcxr.report.heat_map_words import left_out_sentences, method_facts
-from fedcxr.report.load import RunView, read_run
 from fedcxr.report.published import Beside, Own, beside
+from fedcxr.report.read_run import RunView, read_run
 from fedcxr.report.rendering import render_page
 
 _MAX_SITES_IN_TABLE = 12  # more than this and a figure shows what a table no longer can

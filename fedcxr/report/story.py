@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fedcxr.report.load import RunView, Tree
+from fedcxr.report.read_run import RunView, Tree
 from fedcxr.report.rendering import Fact
 from fedcxr.report.tables import LabelRow, policy_for
 from fedcxr.report.training_words import algorithm_title, batch_norm_words, training_facts

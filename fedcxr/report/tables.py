@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedcxr.report.load import RunView, Tree
+from fedcxr.report.read_run import RunView, Tree
 from fedcxr.report.wording import MISSING, as_number
 
 _STATES = ("positive", "negative", "uncertain", "blank")

@@ -1,6 +1,6 @@
 """How a run trained, in words: algorithm, aggregator, loss, optimiser, and whose batch norms."""
 
-from fedcxr.report.load import RunView
+from fedcxr.report.read_run import RunView
 from fedcxr.report.rendering import Fact
 from fedcxr.report.wording import MISSING
 

@@ -21,7 +21,7 @@ from fedcxr.config.engine import Dtype
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import random_model
 from fedcxr.training.loop import train_site
 from fedcxr.training.pool import ImagePool
 from fedcxr.training.precision import Precision, resolve_precision
@@ -111,7 +111,7 @@ class Footprint:
 @lru_cache(maxsize=8)
 def footprint(model: ModelConfig, num_labels: int = _USUAL_LABELS) -> Footprint:
     """Return what two images through the network show of its size; the weights do not matter."""
-    network = build_model(model.without_weights(), num_labels, seed=0).train()
+    network = random_model(model, num_labels, seed=0).train()
     own = {tensor.untyped_storage()._cdata for tensor in network.parameters()}
     kept: dict[int, Tensor] = {}  # held, or a number could come again
 
@@ -163,7 +163,7 @@ def measured_bytes(
     Raises:
         torch.OutOfMemoryError: one step does not fit.
     """
-    network = build_model(model.without_weights(), num_labels, seed=0)
+    network = random_model(model, num_labels, seed=0)
     num, size = train.batch_size, model.image_size
     # The statistics of a GPU that nothing has used yet are an error of torch.
     torch.cuda.init()  # type: ignore[no-untyped-call]  # torch leaves it unannotated

@@ -134,59 +134,39 @@ def optimizer_state(model: nn.Module) -> OptimizerState:
     return _KEPT[model].state()
 
 
-def _step_adam(
-    parameters: Tensors,
-    gradients: Tensors,
-    kept: Mapping[str, Tensors],
-    config: TrainConfig,
-    learning_rate: float,
-) -> None:
-    """Step as in Kingma and Ba 2015, "Adam", algorithm 1; weight decay is part of the gradient."""
-    adam(
-        parameters,
-        gradients,
-        kept["means"],
-        kept["squares"],
-        [],
-        kept["steps"],
-        fused=True,  # the fastest of the three on CPU and GPU
-        amsgrad=False,
-        beta1=config.beta1,
-        beta2=config.beta2,
-        lr=learning_rate,
-        weight_decay=config.weight_decay,
-        eps=_EPSILON,
-        maximize=False,
-    )
+def _adam_step(update: Callable[..., None]) -> Step:
+    """Return the step of PyTorch's `adam` or `adamw`, which are called alike.
 
-
-def _step_adamw(
-    parameters: Tensors,
-    gradients: Tensors,
-    kept: Mapping[str, Tensors],
-    config: TrainConfig,
-    learning_rate: float,
-) -> None:
-    """Step as in Loshchilov and Hutter 2019, algorithm 2; the decay is apart from the gradient.
-
-    Deviation, PyTorch's own: the decay is multiplied by the learning rate.
+    adam: Kingma and Ba 2015, "Adam", algorithm 1; weight decay is part of the gradient.
+    adamw: Loshchilov and Hutter 2019, algorithm 2; the decay is apart from the gradient. Deviation,
+    PyTorch's own: it is multiplied by the learning rate.
     """
-    adamw(
-        parameters,
-        gradients,
-        kept["means"],
-        kept["squares"],
-        [],
-        kept["steps"],
-        fused=True,
-        amsgrad=False,
-        beta1=config.beta1,
-        beta2=config.beta2,
-        lr=learning_rate,
-        weight_decay=config.weight_decay,
-        eps=_EPSILON,
-        maximize=False,
-    )
+
+    def step(
+        parameters: Tensors,
+        gradients: Tensors,
+        kept: Mapping[str, Tensors],
+        config: TrainConfig,
+        learning_rate: float,
+    ) -> None:
+        update(
+            parameters,
+            gradients,
+            kept["means"],
+            kept["squares"],
+            [],
+            kept["steps"],
+            fused=True,  # the fastest of the three on CPU and GPU
+            amsgrad=False,
+            beta1=config.beta1,
+            beta2=config.beta2,
+            lr=learning_rate,
+            weight_decay=config.weight_decay,
+            eps=_EPSILON,
+            maximize=False,
+        )
+
+    return step
 
 
 def _step_sgd(
@@ -223,6 +203,6 @@ def _fill(tensors: Tensors, values: Tensor) -> None:
 
 
 _BETAS = ("beta1", "beta2")
-OPTIMIZERS.add("adam", Rule(_step_adam, ("means", "squares"), ("steps",), _BETAS))
-OPTIMIZERS.add("adamw", Rule(_step_adamw, ("means", "squares"), ("steps",), _BETAS))
+OPTIMIZERS.add("adam", Rule(_adam_step(adam), ("means", "squares"), ("steps",), _BETAS))
+OPTIMIZERS.add("adamw", Rule(_adam_step(adamw), ("means", "squares"), ("steps",), _BETAS))
 OPTIMIZERS.add("sgd", Rule(_step_sgd, ("velocities",), keys=("momentum",)))

@@ -18,7 +18,7 @@ from fedcxr.config.engine import Dtype
 from fedcxr.config.model import ModelConfig
 from fedcxr.cores import cores
 from fedcxr.home import home_folder
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import random_model
 from fedcxr.runs.versions import processor_name
 from fedcxr.training.losses import masked_bce
 
@@ -117,8 +117,8 @@ class _Bench:
 
     def __init__(self, config: ModelConfig, batch_size: int) -> None:
         size = min(config.image_size, _MAX_SIZE_PX)
-        stand_in = config.without_weights().model_copy(update={"image_size": size})
-        self._model = build_model(stand_in, _NUM_LABELS, seed=0)
+        stand_in = config.model_copy(update={"image_size": size})
+        self._model = random_model(stand_in, _NUM_LABELS, seed=0)
         small = sum(tensor.numel() for tensor in self._model.parameters()) < _FEW_PARAMETERS
         images = (32 if small else 8) * 64**2 // size**2
         shape = (max(2, min(batch_size, images)), 1, size, size)

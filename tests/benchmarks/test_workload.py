@@ -70,9 +70,7 @@ def test_the_peers_start_from_the_weights_that_fedcxr_starts_from(workload):
         overrides={"model.name": "densenet_small", "model.image_size": 32, "seed": 0}
     )
     exact = Precision("fp32", channels_last=False, why="")
-    ours = Predictor(
-        config, workload["labels"], network=config.model, precision=exact, device="cpu", threads=1
-    )
+    ours = Predictor(config, workload["labels"], precision=exact, device="cpu", threads=1)
     network = plain_torch.model(workload)
     network.load_state_dict(plain_torch.initial_state(workload))  # strict: every name and shape
     expected = ours.model.network.state_dict()

@@ -16,7 +16,7 @@ from clients.train import start_from, train_order
 from fedcxr.chain import UPDATE
 from fedcxr.engines.local_worker import simulated_context
 from fedcxr.errors import ArtefactError, RunError
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import build_model
 from fedcxr.parameters import Parameters, extract, load_into, spec_of
 from fedcxr.schema import COUNTERS, KNOWN, VECTOR
 from fedcxr.seeding import derive_seed

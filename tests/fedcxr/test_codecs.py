@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from fedcxr.codecs import Codec, check_arrays, decode, encode
 from fedcxr.config.model import ModelConfig
 from fedcxr.errors import RunError
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import build_model
 from fedcxr.parameters import ParameterSpec, spec_of
 from fedcxr.wire import pack_vectors, payload_bytes
 

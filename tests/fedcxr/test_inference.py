@@ -24,7 +24,7 @@ ARITHMETIC = Arithmetic({"seed": 0})
 def predictor(name="densenet_small", size=32, **keys):
     overrides = {"model.name": name, "model.image_size": size, **keys}
     config = load_config(overrides=overrides)
-    return Predictor(config, LABELS, network=config.model, precision=FP32, device="cpu", threads=1)
+    return Predictor(config, LABELS, precision=FP32, device="cpu", threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from fedcxr.data.cache.writer import FORMAT as CACHE_FORMAT
 from fedcxr.data.images.decode import DECODER
 from fedcxr.leftovers import Reason, disk_bytes, find_leftovers, linked_shelves, remove
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.registry import register_run
+from fedcxr.runs.known_runs import register_run
 from partitions.plan_folder import FORMAT as PLAN_FORMAT
 
 DAY_S = 86400

@@ -23,9 +23,7 @@ def config(**data):
 
 
 def model_of(settings):
-    return Predictor(
-        settings, LABELS, network=settings.model, precision=FP32, device="cpu", threads=1
-    )
+    return Predictor(settings, LABELS, precision=FP32, device="cpu", threads=1)
 
 
 @pytest.fixture

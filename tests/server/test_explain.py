@@ -21,7 +21,7 @@ NUM = 6
 def predictor(name="densenet_small", size=32):
     config = load_config(overrides={"model.name": name, "model.image_size": size})
     exact = Precision("fp32", channels_last=False, why="test")
-    return Predictor(config, LABELS, network=config.model, precision=exact, device="cpu", threads=1)
+    return Predictor(config, LABELS, precision=exact, device="cpu", threads=1)
 
 
 def held(size=32):

@@ -1,6 +1,6 @@
 """The answer in plain words, and what it rests on."""
 
-from fedcxr.report.comparison.load import Comparison, Difference, Estimate
+from fedcxr.report.comparison.read_comparison import Comparison, Difference, Estimate
 from fedcxr.report.comparison.wording import (
     VERDICTS,
     joined,

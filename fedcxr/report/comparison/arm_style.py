@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from fedcxr.report.comparison.load import Arm
+from fedcxr.report.comparison.read_comparison import Arm
 from fedcxr.report.figures_svg import BLUE, GREEN, INK, VERMILION
 
 PURPLE = "#cc79a7"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fedcxr.report.comparison import checklist_answers as answers
 from fedcxr.report.comparison import checklist_data as data
-from fedcxr.report.comparison.load import Comparison
+from fedcxr.report.comparison.read_comparison import Comparison
 from fedcxr.report.comparison.table import Column, Table
 
 CLAIM = "CLAIM 2024"

@@ -4,7 +4,7 @@ A sentence, or nothing where comparison.json does not tell it; the item is open 
 """
 
 from fedcxr.report.comparison.checklist_data import attributes
-from fedcxr.report.comparison.load import Comparison, rows
+from fedcxr.report.comparison.read_comparison import Comparison, rows
 from fedcxr.report.comparison.wording import joined, level_words
 from fedcxr.report.wording import as_number, count, counted
 

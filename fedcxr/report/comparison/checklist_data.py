@@ -3,7 +3,7 @@
 A sentence, or nothing where comparison.json does not tell it; the item is open then.
 """
 
-from fedcxr.report.comparison.load import Comparison, Tree, rows
+from fedcxr.report.comparison.read_comparison import Comparison, Tree, rows
 from fedcxr.report.comparison.wording import joined
 from fedcxr.report.origin_words import split_words
 from fedcxr.report.wording import as_number, counted

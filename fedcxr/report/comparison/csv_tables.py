@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fedcxr.atomic import write_text_atomically
-from fedcxr.report.comparison.load import Estimate
+from fedcxr.report.comparison.read_comparison import Estimate
 from fedcxr.report.comparison.table import Cell, Column, Table
 
 _WITH_BOUNDS = ("estimate", "signed")

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from fedcxr.report.comparison import figures_dots, figures_heat, figures_learning, figures_panels
 from fedcxr.report.comparison.figures_panels import Panels
-from fedcxr.report.comparison.load import Comparison, rows
 from fedcxr.report.comparison.pictures import Picture
+from fedcxr.report.comparison.read_comparison import Comparison, rows
 
 
 @dataclass(frozen=True, slots=True)

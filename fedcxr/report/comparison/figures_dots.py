@@ -7,8 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fedcxr.report.comparison.arm_style import Style, style_of
-from fedcxr.report.comparison.load import Arm, Comparison, Difference, Estimate, estimate, rows
 from fedcxr.report.comparison.pictures import Picture, picture
+from fedcxr.report.comparison.read_comparison import (
+    Arm,
+    Comparison,
+    Difference,
+    Estimate,
+    estimate,
+    rows,
+)
 from fedcxr.report.comparison.tables_details import SPLITS, label_frequencies
 from fedcxr.report.comparison.wording import file_stem, level_words, signed
 from fedcxr.report.figures_svg import (

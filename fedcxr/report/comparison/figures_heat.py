@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from fedcxr.report.comparison.load import Arm, Comparison, Tree, rows
 from fedcxr.report.comparison.pictures import Picture, picture
+from fedcxr.report.comparison.read_comparison import Arm, Comparison, Tree, rows
 from fedcxr.report.comparison.tables_details import COUNTS, number, site_matrix
 from fedcxr.report.comparison.wording import POINTS, file_stem
 from fedcxr.report.figures_svg import BLUE, GRID, VERMILION, new_axes, styled

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from fedcxr.report.comparison.arm_style import line_handles, style_of
-from fedcxr.report.comparison.load import Arm, Comparison, rows
 from fedcxr.report.comparison.pictures import Picture, picture
+from fedcxr.report.comparison.read_comparison import Arm, Comparison, rows
 from fedcxr.report.figures_svg import MUTED, new_axes, styled
 from fedcxr.report.wording import as_number, fixed
 

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fedcxr.report.comparison.arm_style import line_handles, style_of
-from fedcxr.report.comparison.load import Arm, Comparison, Tree, estimate, rows
 from fedcxr.report.comparison.pictures import Picture, picture
+from fedcxr.report.comparison.read_comparison import Arm, Comparison, Tree, estimate, rows
 from fedcxr.report.figures_svg import GRID, INK, MUTED, Drawing, draw, new_axes, styled
 from fedcxr.report.wording import as_number, fixed, shorten
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fedcxr.report.comparison.load import Comparison
+from fedcxr.report.comparison.read_comparison import Comparison
 from fedcxr.report.comparison.tables_details import number
 from fedcxr.report.comparison.tables_scores import pair_title
 from fedcxr.report.comparison.wording import level_words, signed, signed_interval

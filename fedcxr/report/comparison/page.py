@@ -8,9 +8,9 @@ from fedcxr.report.comparison import answer, headline, sections, tables_details,
 from fedcxr.report.comparison.checklist import checklist
 from fedcxr.report.comparison.csv_tables import write_tables
 from fedcxr.report.comparison.figures import Figures, draw_all
-from fedcxr.report.comparison.load import Comparison, read_comparison
 from fedcxr.report.comparison.pictures import write_pictures
 from fedcxr.report.comparison.published import beside_comparison, published
+from fedcxr.report.comparison.read_comparison import Comparison, read_comparison
 from fedcxr.report.comparison.table import Table
 from fedcxr.report.comparison.wording import level_words
 from fedcxr.report.rendering import render_page

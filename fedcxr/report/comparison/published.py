@@ -1,6 +1,6 @@
 """Published figures beside those of a comparison's arms."""
 
-from fedcxr.report.comparison.load import Comparison
+from fedcxr.report.comparison.read_comparison import Comparison
 from fedcxr.report.comparison.table import Cell, Column, Table
 from fedcxr.report.published import Beside, Own, beside
 

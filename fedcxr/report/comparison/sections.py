@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fedcxr.report.comparison import tables_details, tables_scores
 from fedcxr.report.comparison.arm_style import Style, style_of
-from fedcxr.report.comparison.load import Arm, Comparison, Difference, Tree, rows
+from fedcxr.report.comparison.read_comparison import Arm, Comparison, Difference, Tree, rows
 from fedcxr.report.comparison.table import Cell, Table
 from fedcxr.report.comparison.tables_details import number
 from fedcxr.report.comparison.wording import POINT_RULES, POINTS

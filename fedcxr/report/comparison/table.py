@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fedcxr.report import wording
-from fedcxr.report.comparison.load import Estimate
+from fedcxr.report.comparison.read_comparison import Estimate
 from fedcxr.report.comparison.wording import p_value, signed, signed_interval
 
 Cell = str | int | float | Estimate | None

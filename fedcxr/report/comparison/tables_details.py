@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fedcxr.report.comparison.load import Arm, Comparison, Tree, estimate, rows
+from fedcxr.report.comparison.read_comparison import Arm, Comparison, Tree, estimate, rows
 from fedcxr.report.comparison.table import Cell, Column, Table
 from fedcxr.report.wording import as_number
 

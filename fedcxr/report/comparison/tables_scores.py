@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fedcxr.report.comparison.load import Arm, Comparison, Difference, rows
+from fedcxr.report.comparison.read_comparison import Arm, Comparison, Difference, rows
 from fedcxr.report.comparison.table import Cell, Column, Table
 from fedcxr.report.comparison.wording import file_stem
 from fedcxr.report.wording import as_number

@@ -17,7 +17,7 @@ from clients.memory import ALGORITHM, PRIVATE, SiteMemory
 from clients.resident_model import Worker
 from clients.site import Site, SiteLocation, SiteSplit, Unfilled
 from clients.train import train_order
-from fedcxr.algorithms.registry import algorithm_registry
+from fedcxr.algorithms.known_algorithms import algorithm_registry
 from fedcxr.chain import UPDATE
 from fedcxr.parameters import Parameters, extract, spec_of
 from fedcxr.schema import COUNTERS, VECTOR

@@ -20,9 +20,7 @@ LABELS = ("Edema", "=Fracture")
 def model():
     config = load_config(overrides={"model.image_size": 32})
     precision = Precision("fp32", False, "a test")
-    return Predictor(
-        config, LABELS, network=config.model, precision=precision, device="cpu", threads=1
-    )
+    return Predictor(config, LABELS, precision=precision, device="cpu", threads=1)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from torch import nn
 from fedcxr.config.model import ModelConfig
 from fedcxr.explain.cam import cam
 from fedcxr.explain.methods import METHODS, heat_maps
+from fedcxr.models.architectures import MODEL_NAMES, build_model
 from fedcxr.models.base import CxrModel
-from fedcxr.models.registry import MODEL_NAMES, build_model
 
 POOLED = ("densenet121", "densenet_small", "resnet50", "efficientnet_b0")
 

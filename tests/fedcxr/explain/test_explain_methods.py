@@ -5,7 +5,7 @@ import torch
 from fedcxr.config.model import ModelConfig
 from fedcxr.errors import ConfigError
 from fedcxr.explain.methods import METHODS, Method, heat_maps
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import build_model
 
 
 def test_both_methods_are_known_and_another_name_is_refused():

@@ -7,8 +7,8 @@ from fedcxr.config.model import ModelConfig
 from fedcxr.data.records import Box
 from fedcxr.explain.methods import METHODS, heat_maps
 from fedcxr.explain.peaks import peak_in_box
+from fedcxr.models.architectures import MODEL_NAMES, build_model
 from fedcxr.models.base import CxrModel
-from fedcxr.models.registry import MODEL_NAMES, build_model
 
 
 def films(num=2, size=64):

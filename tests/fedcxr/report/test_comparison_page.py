@@ -12,8 +12,8 @@ from fedcxr.errors import ArtefactError
 from fedcxr.report.comparison import write_comparison
 from fedcxr.report.comparison.arm_style import style_of
 from fedcxr.report.comparison.figures import Figures
-from fedcxr.report.comparison.load import read_comparison
 from fedcxr.report.comparison.page import all_tables, render
+from fedcxr.report.comparison.read_comparison import read_comparison
 
 LABELS = ("No Finding", "Atelectasis", "Cardiomegaly", "Edema", "Pleural Other")
 FEW = {"labels": ("Edema", "Pleural Other"), "arms": ("federated", "centralized"), "clients": 2}

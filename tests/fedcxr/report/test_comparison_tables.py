@@ -6,8 +6,8 @@ from comparison_example import by_study, make_comparison, put, write_comparison_
 
 from fedcxr.report.comparison import tables_details, tables_scores
 from fedcxr.report.comparison.csv_tables import to_csv
-from fedcxr.report.comparison.load import Estimate, read_comparison
 from fedcxr.report.comparison.page import all_tables
+from fedcxr.report.comparison.read_comparison import Estimate, read_comparison
 from fedcxr.report.comparison.table import Column, Table
 
 LABELS = ("Atelectasis", "Edema", "Pleural Other")

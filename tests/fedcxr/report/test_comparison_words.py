@@ -7,7 +7,7 @@ from fedcxr.data.origin import DrawnPart, FoldPart, OfficialPart, TestSet
 from fedcxr.data.records import OfficialSet
 from fedcxr.report.comparison import answer, headline, published
 from fedcxr.report.comparison.checklist import CLAIM, CLAIM_ITEMS, TRIPOD_ITEMS, checklist
-from fedcxr.report.comparison.load import read_comparison
+from fedcxr.report.comparison.read_comparison import read_comparison
 from fedcxr.report.published import CHEXNET, CHEXPERT, SOURCES, WANG
 
 LABELS = ("Atelectasis", "Edema")

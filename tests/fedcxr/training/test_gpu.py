@@ -5,7 +5,7 @@ import torch
 from test_loop import BF16, digest, films, network, train
 
 from fedcxr.config.model import ModelConfig
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import build_model
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,7 +11,7 @@ from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import AugmentConfig, TrainConfig
 from fedcxr.data.policies import UNCERTAIN_CLASS
 from fedcxr.errors import DivergedError
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import build_model
 from fedcxr.parameters import extract, load_into, spec_of
 from fedcxr.training.loop import NO_LABEL, NONE_REAL, TOO_FEW, train_site
 from fedcxr.training.losses import LOSSES, Loss, masked_bce

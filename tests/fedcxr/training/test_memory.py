@@ -50,7 +50,7 @@ def train_and_tell(name, size, batch, dtype):
     """Print this process's growth in bytes; called in a process of its own."""
     from test_loop import films, train
 
-    from fedcxr.models.registry import build_model
+    from fedcxr.models.architectures import build_model
 
     torch.set_num_threads(1)
     before = _peak_bytes()

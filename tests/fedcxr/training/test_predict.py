@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from fedcxr.config.model import ModelConfig
-from fedcxr.models.registry import build_model
+from fedcxr.models.architectures import build_model
 from fedcxr.parameters import extract, spec_of
 from fedcxr.training.batches import pixel_moments
 from fedcxr.training.precision import Precision

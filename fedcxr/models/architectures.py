@@ -35,25 +35,7 @@ MODEL_NAMES = tuple(_FAMILIES)
 
 def check_model(config: ModelConfig) -> None:
     """Raise ConfigError unless name, size and weights can go together; builds nothing."""
-    family = _FAMILIES.get(config.name)
-    if family is None:
-        near = get_close_matches(config.name, MODEL_NAMES, n=3, cutoff=0.4)
-        raise ConfigError(
-            f"model.name: {config.name!r} is not known. "
-            + (f"Did you mean {' or '.join(near)}? " if near else "")
-            + f"Known: {', '.join(MODEL_NAMES)}."
-        )
-    if config.image_size < family.min_size:
-        raise ConfigError(
-            f"model.image_size: {config.image_size} is too small for {config.name}. "
-            f"Give at least {family.min_size}."
-        )
-    if config.image_size % family.multiple_of:
-        raise ConfigError(
-            f"model.image_size: {config.image_size} does not fit {config.name}. "
-            f"Give a multiple of {family.multiple_of}, such as "
-            f"{max(1, round(config.image_size / family.multiple_of)) * family.multiple_of}."
-        )
+    family = _family_of(config)
     if config.weights == "imagenet" and family.weights is None:
         raise ConfigError(
             f"model.weights: there are no ImageNet weights for {config.name}. "
@@ -78,10 +60,10 @@ def head_tensors(name: str) -> str:
 def build_model(
     config: ModelConfig, num_outputs: int, seed: int, *, outputs: Mapping[str, str] | None = None
 ) -> CxrModel:
-    """Return the model on the CPU, in training mode: float32, NCHW.
+    """Return the model that a run begins with, on the CPU, in training mode: float32, NCHW.
 
-    Random values (all of them, or those of new rows of the head) come from `seed` alone; torch's
-    global generator is left as it was. The one input channel's kernel is the sum of the three RGB
+    Random values (all of them, or those of new rows of the head) come from `seed` alone. The one
+    input channel's kernel is the sum of the three RGB
     ones, which makes ImageNet weights see what they would see in the gray image copied to three
     channels.
 
@@ -98,11 +80,47 @@ def build_model(
         ArtefactError: the weights file is damaged or of another model.
     """
     check_model(config)
-    family = _FAMILIES[config.name]
-    with seeded_generators(seed):  # the CPU's generator only: nothing touches a GPU
-        model = family.build(num_outputs, config.image_size)
+    model, family = random_model(config, num_outputs, seed), _FAMILIES[config.name]
     if config.weights != "none":
         model.starting_weights = load_weights(
             model, family, config.weights, config.image_size, outputs or {}
         )
     return model
+
+
+def random_model(config: ModelConfig, num_outputs: int, seed: int) -> CxrModel:
+    """Return the same network with random values alone, whatever `config.weights` says.
+
+    For values that come from elsewhere, a checkpoint or an order, or do not matter: the file or the
+    download that a run began with need not be there. torch's global generator is left as it was.
+
+    Raises:
+        ConfigError: unknown name, image size that does not fit it.
+    """
+    family = _family_of(config)
+    with seeded_generators(seed):  # the CPU's generator only: nothing touches a GPU
+        return family.build(num_outputs, config.image_size)
+
+
+def _family_of(config: ModelConfig) -> Family:
+    """Return the architecture, where one has this name and takes this image size."""
+    family = _FAMILIES.get(config.name)
+    if family is None:
+        near = get_close_matches(config.name, MODEL_NAMES, n=3, cutoff=0.4)
+        raise ConfigError(
+            f"model.name: {config.name!r} is not known. "
+            + (f"Did you mean {' or '.join(near)}? " if near else "")
+            + f"Known: {', '.join(MODEL_NAMES)}."
+        )
+    if config.image_size < family.min_size:
+        raise ConfigError(
+            f"model.image_size: {config.image_size} is too small for {config.name}. "
+            f"Give at least {family.min_size}."
+        )
+    if config.image_size % family.multiple_of:
+        raise ConfigError(
+            f"model.image_size: {config.image_size} does not fit {config.name}. "
+            f"Give a multiple of {family.multiple_of}, such as "
+            f"{max(1, round(config.image_size / family.multiple_of)) * family.multiple_of}."
+        )
+    return family

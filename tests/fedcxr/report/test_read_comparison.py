@@ -4,7 +4,7 @@ import pytest
 from comparison_example import make_comparison, put, write_comparison_file
 
 from fedcxr.errors import ArtefactError
-from fedcxr.report.comparison.load import Estimate, read_comparison
+from fedcxr.report.comparison.read_comparison import Estimate, read_comparison
 from fedcxr.report.comparison.shape import SHAPE, misfits
 
 FEW = {"labels": ("Edema", "Pneumonia"), "undefined": ()}

@@ -9,7 +9,7 @@ from fedcxr.data.origin import TestSet
 from fedcxr.errors import ArtefactError, some
 from fedcxr.report.comparison.shape import SHAPE, misfits
 from fedcxr.report.comparison.wording import unit_words
-from fedcxr.report.load import read_test_set
+from fedcxr.report.read_run import read_test_set
 from fedcxr.report.wording import as_number, counted
 from fedcxr.runs.folder import RunFolder
 

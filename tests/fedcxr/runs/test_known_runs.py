@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.registry import KnownRun, known_runs, register_run
+from fedcxr.runs.known_runs import KnownRun, known_runs, register_run
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import pytest
 from fake_run import change, write_run
 
 from fedcxr.errors import ArtefactError
-from fedcxr.report.load import read_run
+from fedcxr.report.read_run import read_run
 
 
 def test_a_whole_run_is_read(tmp_path):

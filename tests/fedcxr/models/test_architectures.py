@@ -11,8 +11,8 @@ import torchvision
 from fedcxr.config.model import ModelConfig
 from fedcxr.data.labels import CHEXPERT_LABELS, NIH14_IN_CHEXPERT, NIH14_LABELS, synonym_of
 from fedcxr.errors import ArtefactError, ConfigError, NetworkError, StorageError
+from fedcxr.models.architectures import MODEL_NAMES, build_model
 from fedcxr.models.base import deepest_map, one_channel
-from fedcxr.models.registry import MODEL_NAMES, build_model
 from fedcxr.parameters import extract, save_parameters, spec_of
 
 LABELS = ("Edema", "Mass", "Nodule", "Hernia")

@@ -23,6 +23,8 @@ $(STAMP): pyproject.toml constraints.txt
 simulate: env  ## Run a federation of 5 simulated hospitals on synthetic data
 	$(BIN)/fedcxr simulate --clients 5
 
+# A thread of PyTorch that waits for others sleeps: spinning takes the core of the tests beside it.
+test: export OMP_WAIT_POLICY := PASSIVE
 test: env  ## Run the tests, two files at a time, then those that measure
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -q -m alone

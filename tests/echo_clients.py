@@ -21,7 +21,7 @@ from fedcxr.wire import (
     vectors_in,
 )
 
-NUM_FLOATS = 7_000_000
+NUM_FLOATS = 3_500_000
 """28 MB, the size of densenet121."""
 
 

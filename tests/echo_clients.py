@@ -22,7 +22,7 @@ from fedcxr.wire import (
 )
 
 NUM_FLOATS = 3_500_000
-"""28 MB, the size of densenet121."""
+"""14 MB, half of densenet121."""
 
 
 def flat_spec(num_floats: int = NUM_FLOATS) -> ParameterSpec:

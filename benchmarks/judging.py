@@ -1,6 +1,6 @@
 """Every figure of a comparison from its predictions: 25,000 test images, 14 labels, four arms.
 
-The time of `fedcxr.experiments.judge.judge` and of the page with its tables and figures, over a
+The time of `experiments.compare.judge.judge` and of the page with its tables and figures, over a
 comparison's folder whose predictions are made up: three seeds of each arm and five sites, so 24
 models; AUROC and average precision with 2,000 resamples, differences, operating points,
 calibration, subgroups and the site matrix.
@@ -24,10 +24,10 @@ from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.labels import CHEXPERT_LABELS
 from fedcxr.data.records import DataSet, Record, RecordTable
 from fedcxr.data.tokens import SYNTHETIC_KEY
-from fedcxr.experiments.arms import Arm, Training, trainings_of
-from fedcxr.experiments.at_sites import SITES_FILE
-from fedcxr.experiments.compare import KIND, read_arms
-from fedcxr.experiments.judge import judge
+from fedcxr.experiments.compare.arms import Arm, Training, trainings_of
+from fedcxr.experiments.compare.at_sites import SITES_FILE
+from fedcxr.experiments.compare.judge import judge
+from fedcxr.experiments.compare.run import KIND, read_arms
 from fedcxr.report.comparison import write_comparison
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions, write_predictions

@@ -14,7 +14,7 @@ import pytest
 
 from fedcxr.config import load_config
 from fedcxr.errors import ArtefactError, ConfigError, RunError
-from fedcxr.experiments.compare import compare, is_comparison, report_again, resume_comparison
+from fedcxr.experiments.compare.run import compare, is_comparison, report_again, resume_comparison
 from fedcxr.experiments.simulate import simulate
 from fedcxr.metrics.auroc import auroc
 

@@ -19,9 +19,9 @@ from fedcxr.filenames import shell_command
 from fedcxr.home import expanded
 
 if TYPE_CHECKING:
-    from fedcxr.experiments.trainings import TrainingsProgress
+    from fedcxr.experiments.compare.trainings import TrainingsProgress
 
-_TRAININGS = "fedcxr.experiments.trainings"
+_TRAININGS = "fedcxr.experiments.compare.trainings"
 
 
 def compare(
@@ -44,7 +44,7 @@ def compare(
     resolved = config_from_flags(flags, preset=preset, file=config, settings=settings or [])
     fork_server(_TRAININGS, "clients.app")  # imports for the trainings while this process does
     with quick_imports():
-        from fedcxr.experiments.compare import compare as run_comparison
+        from fedcxr.experiments.compare.run import compare as run_comparison
 
     with showing_progress(quiet) as (on_start, on_progress):
         folder = run_comparison(

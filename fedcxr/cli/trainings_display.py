@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # torch and rich: too heavy for `fedcxr --help`
     from rich.progress import Progress
 
-    from fedcxr.experiments.trainings import TrainingsProgress
+    from fedcxr.experiments.compare.trainings import TrainingsProgress
 
 LINE_EVERY_S = 30.0
 """Between two lines where no training has ended meanwhile."""

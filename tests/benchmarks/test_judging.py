@@ -11,8 +11,8 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from benchmarks.judging import fill, guess, make_comparison
 from fedcxr.config.load import to_yaml
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.judge import judge
-from fedcxr.experiments.judged_pairs import PlacedArms, difference_entry
+from fedcxr.experiments.compare.judge import judge
+from fedcxr.experiments.compare.primary import PlacedArms, difference_entry
 from fedcxr.metrics.paired import paired_bootstrap
 from fedcxr.metrics.studies import as_scored
 from fedcxr.runs.folder import RunFolder

@@ -1,7 +1,7 @@
 import pytest
 
 from fedcxr.cli.trainings_display import TrainingsDisplay, percent
-from fedcxr.experiments.trainings import TrainingsProgress
+from fedcxr.experiments.compare.trainings import TrainingsProgress
 
 
 class Clock:

@@ -5,7 +5,7 @@ import pytest
 from fedcxr.config.load import load_config, with_values
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.tokens import SYNTHETIC_KEY
-from fedcxr.experiments.arms import (
+from fedcxr.experiments.compare.arms import (
     arms_of,
     presentations,
     steps_by_site,

@@ -16,12 +16,12 @@ from fedcxr.atomic import write_text_atomically
 from fedcxr.config import load_config
 from fedcxr.config.load import to_yaml, with_values
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments import trainings as module
-from fedcxr.experiments.arms import Training
-from fedcxr.experiments.at_sites import SITES_FILE
-from fedcxr.experiments.compare import report_again, resume_comparison
+from fedcxr.experiments.compare import trainings as module
+from fedcxr.experiments.compare.arms import Training
+from fedcxr.experiments.compare.at_sites import SITES_FILE
+from fedcxr.experiments.compare.run import report_again, resume_comparison
+from fedcxr.experiments.compare.trainings import run_trainings
 from fedcxr.experiments.simulate import simulate
-from fedcxr.experiments.trainings import run_trainings
 from fedcxr.runs.folder import RunFolder
 
 ROUNDS = 12

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
-from fedcxr.experiments.arms import Arm, Training, trainings_of
+from fedcxr.experiments.compare.arms import Arm, Training, trainings_of
 from fedcxr.runs.folder import RunFolder
 from partitions.plan import PartitionPlan
 

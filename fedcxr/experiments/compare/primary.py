@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.experiments.arms import Training
-from fedcxr.experiments.judged_arm import macro_by_seed, undefined_among
-from fedcxr.experiments.judged_model import estimate_to_json, in_unit
+from fedcxr.experiments.compare.arm_scores import macro_by_seed, undefined_among
+from fedcxr.experiments.compare.arms import Training
+from fedcxr.experiments.compare.secondary import estimate_to_json, in_unit
 from fedcxr.metrics.delong import TTest
 from fedcxr.metrics.macro_difference import Placed
 from fedcxr.metrics.non_inferiority import holm, power_note, verdict

@@ -19,11 +19,18 @@ from fedcxr.config.load import by_key, read_config
 from fedcxr.cores import cores
 from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.arms import CENTRALIZED, FEDERATED, FEWER_STEPS, LOCAL, Arm, Training
-from fedcxr.experiments.judged_arm import arm_entry
-from fedcxr.experiments.judged_model import LEVEL, unit_of
-from fedcxr.experiments.judged_pairs import PlacedArms, difference_entry
-from fedcxr.experiments.judged_sites import site_matrix
+from fedcxr.experiments.compare.arm_scores import arm_entry
+from fedcxr.experiments.compare.arms import (
+    CENTRALIZED,
+    FEDERATED,
+    FEWER_STEPS,
+    LOCAL,
+    Arm,
+    Training,
+)
+from fedcxr.experiments.compare.primary import PlacedArms, difference_entry
+from fedcxr.experiments.compare.secondary import LEVEL, unit_of
+from fedcxr.experiments.compare.sites import site_matrix
 from fedcxr.metrics.paired import PairedDraws, paired_bootstrap
 from fedcxr.metrics.studies import as_scored
 from fedcxr.runs.folder import RunFolder

@@ -24,12 +24,12 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import by_key, check_config, read_config
 from fedcxr.engines.fork_server import ForkServer, fork_server, kill
 from fedcxr.errors import ArtefactError, FedCxrError, RunError, some
-from fedcxr.experiments.arms import Training
-from fedcxr.experiments.at_sites import SITES_FILE, predict_at_sites
+from fedcxr.experiments.compare.arms import Training
+from fedcxr.experiments.compare.at_sites import SITES_FILE, predict_at_sites
 from fedcxr.experiments.simulate import resume, simulate
 from fedcxr.runs.folder import RunFolder
 
-_MODULE = "fedcxr.experiments.trainings"
+_MODULE = "fedcxr.experiments.compare.trainings"
 _LOOK_S = 0.5
 """Between two looks at how far the trainings are."""
 _END_S = 20.0

@@ -17,11 +17,11 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import overlay_file, parse_settings, read_config, to_yaml, with_values
 from fedcxr.cores import cores
 from fedcxr.errors import ArtefactError, ConfigError, some
-from fedcxr.experiments.arms import Arm, Training, arms_of, trainings_of
-from fedcxr.experiments.judge import judge
+from fedcxr.experiments.compare.arms import Arm, Training, arms_of, trainings_of
+from fedcxr.experiments.compare.judge import judge
+from fedcxr.experiments.compare.trainings import TrainingsProgress, is_finished, run_trainings
+from fedcxr.experiments.compare.tuning import at_rate, tuned
 from fedcxr.experiments.simulate import with_sites_of_plan
-from fedcxr.experiments.trainings import TrainingsProgress, is_finished, run_trainings
-from fedcxr.experiments.tuning import at_rate, tuned
 from fedcxr.report.comparison.page import write_comparison
 from fedcxr.runs.folder import RunFolder, new_folder
 from fedcxr.training.device import resolve_device

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.experiments.arms import Arm, Training, steps_by_site
-from fedcxr.experiments.judged_model import LEVEL, estimate_to_json, model_entry
+from fedcxr.experiments.compare.arms import Arm, Training, steps_by_site
+from fedcxr.experiments.compare.secondary import LEVEL, estimate_to_json, model_entry
 from fedcxr.metrics import paired
 from fedcxr.metrics.paired import ArmScores, PairedDraws
 from fedcxr.metrics.seeds import seed_spread

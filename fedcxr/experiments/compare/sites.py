@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fedcxr.experiments.arms import Training
-from fedcxr.experiments.at_sites import read_site_predictions
+from fedcxr.experiments.compare.arms import Training
+from fedcxr.experiments.compare.at_sites import read_site_predictions
 from fedcxr.metrics.auroc import macro, score_labels
 from fedcxr.metrics.studies import as_scored
 from fedcxr.runs.predictions import Predictions

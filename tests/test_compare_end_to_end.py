@@ -118,7 +118,9 @@ def test_the_figures_are_those_of_the_predictions(done):
     assert (gap["arm"], gap["against"]) == ("federated", "centralized")
     other = tree["arms"][1]["macro_auroc"]["value"]
     assert gap["macro_auroc"]["value"] == pytest.approx(arm["macro_auroc"]["value"] - other)
-    assert "at least 5" in gap["training_claim"]["reason"]
+    assert gap["about"] == "methods"
+    assert gap["variance"]["seeds"] == 2
+    assert gap["variance"]["trainings"] == pytest.approx(np.var(gap["by_seed"], ddof=1))
     matrix = tree["site_matrix"]
     assert matrix["models"][:4] == ["federated", "centralized", "local site-00", "local site-01"]
     assert np.shape(matrix["macro_auroc"]) == (2, 6)

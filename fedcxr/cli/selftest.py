@@ -25,7 +25,7 @@ def about() -> None:
 
 @selftest.command()
 def stats(
-    studies: Annotated[int, typer.Option(min=1, help="Simulated studies of each cell.")] = 10_000,
+    studies: Annotated[int, typer.Option(min=1, help="Simulated studies of each cell.")] = 3_000,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default one for each core.")
     ] = None,
@@ -103,4 +103,4 @@ class _Shown:
 
 def _work(cell: "Cell") -> int:
     """Return what a study of the cell costs beside others, about."""
-    return (cell.positives + cell.negatives) * cell.labels
+    return (600 + cell.positives + cell.negatives) * cell.labels * cell.seeds

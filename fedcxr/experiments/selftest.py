@@ -1,7 +1,7 @@
 """`fedcxr selftest stats`: simulate studies of known truth and count what the intervals do.
 
-Each cell of the grid is a kind of test set; in each, the true difference of two arms is exactly
-minus the margin. Studies are shared out among processes; which process does which changes nothing.
+Each cell of the grid is a kind of study; in each, the true difference of two arms is exactly minus
+the margin. Studies are shared out among processes; which process does which changes nothing.
 A finished cell is kept in a part file beside the result, so a run that was stopped goes on there.
 """
 
@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 import fedcxr
 from fedcxr.atomic import write_text_atomically
 from fedcxr.errors import ArtefactError
-from fedcxr.metrics.regime import VERDICT_INTERVAL, Cell, Tally, read_cell
+from fedcxr.metrics.regime import ONE_SIDED, Cell, Tally, read_cell
 from fedcxr.metrics.simulated_study import INTERVALS, OUTCOMES, Design, count_outcomes
 
-FORMAT = 1
+FORMAT = 2
 _CHUNK = 50
 """Studies that a process takes at a time: about half a second."""
 _SHAPES = (
@@ -41,8 +41,24 @@ _SHAPES = (
     (10.0, True, 0.5, 1),
     (3.0, True, 0.5, 5),
 )
-GRID = tuple(Cell(positives, 200, *shape) for positives in (10, 40, 200) for shape in _SHAPES)
-"""Ten images a patient, unevenly, is NIH's official test set; three is CheXpert."""
+_ONE, _UNEVEN, _MACRO = _SHAPES[0], _SHAPES[3], _SHAPES[5]
+GRID = (
+    *(Cell(positives, 200, *shape) for positives in (10, 40, 200) for shape in _SHAPES),
+    *(
+        Cell(positives, 200, *shape, auroc=auroc)
+        for auroc in (0.95, 0.97)
+        for positives in (10, 40, 200)
+        for shape in (_ONE, _UNEVEN, _MACRO)
+    ),
+    *(
+        Cell(positives, 200, *_UNEVEN, seeds=seeds, training_sd=sd)
+        for positives in (40, 200)
+        for seeds in (2, 3, 5)
+        for sd in (0.003, 0.03)
+    ),
+)
+"""Ten images a patient, unevenly, is NIH's official test set; three is CheXpert. Over trainings, an
+AUROC's standard deviation was 0.012 in a comparison on synthetic data; in most cells it is 0.01."""
 
 Counted = tuple[NDArray[np.int64], NDArray[np.float64]]
 Mapper = Callable[[Callable[[range], Counted], Iterable[range]], Iterable[Counted]]
@@ -113,14 +129,17 @@ def read_result(out: Path) -> dict[str, Any]:
 
 
 def cell_in_words(stored: Mapping[str, Any]) -> str:
-    """Return a line on what the interval of the verdict did in a stored cell."""
-    cell, found = read_cell(stored), stored["intervals"][VERDICT_INTERVAL]
+    """Return a line on what the intervals did in a stored cell."""
+    cell = read_cell(stored)
     uneven = " (uneven)" if cell.uneven else ""
+    found = ", ".join(
+        f"{name} {100 * counts['coverage']:.1f} %{' rejected' * counts['rejected']}"
+        for name, counts in stored["intervals"].items()
+    )
     return (
         f"{cell.positives} positive patients, {cell.cluster:g} images each{uneven}, correlation "
-        f"{cell.correlation:g}, {cell.labels} label{'s' if cell.labels > 1 else ''}: "
-        f"coverage {100 * found['coverage']:.1f} %, type-I error {100 * found['type_1']:.1f} %: "
-        f"{'rejected' if found['rejected'] else 'held'}"
+        f"{cell.correlation:g}, {cell.labels} label{'s' if cell.labels > 1 else ''}, AUROC "
+        f"{cell.auroc:g}, {cell.seeds} trainings (SD {cell.training_sd:g}): coverage: {found}"
     )
 
 
@@ -141,7 +160,7 @@ def _cell(cell: Cell, design: Design, studies: int, run: Mapper, show: Show) -> 
         "studies": studies,
         "seconds": round(time.monotonic() - start, 1),
         "intervals": {
-            name: _stored(counts[place], widths[place], design.level)
+            name: _stored(name, counts[place], widths[place], design.level)
             for place, name in enumerate(INTERVALS)
             if counts[place].any()
         },
@@ -150,21 +169,20 @@ def _cell(cell: Cell, design: Design, studies: int, run: Mapper, show: Show) -> 
     return stored
 
 
-def _stored(counts: NDArray[np.int64], width: float, level: float) -> dict[str, Any]:
+def _stored(name: str, counts: NDArray[np.int64], width: float, level: float) -> dict[str, Any]:
     """Return what an interval did: the counts, and what follows from them for a reader."""
-    inconclusive, non_inferior, inferior, undefined = map(int, counts)
     studies = int(counts.sum())
-    tally = Tally(studies, inconclusive, non_inferior, inferior, undefined)
+    tally = Tally(studies, *map(int, counts))
     coverage, coverage_ci = tally.coverage()
     type_1, type_1_ci = tally.type_1()
     return {
-        **{name: value for name, value in asdict(tally).items() if name != "studies"},
+        **{field: value for field, value in asdict(tally).items() if field != "studies"},
         "coverage": coverage,
         "coverage_ci": [round(bound, 5) for bound in coverage_ci],
         "type_1": type_1,
         "type_1_ci": [round(bound, 5) for bound in type_1_ci],
-        "rejected": tally.rejected(level),
-        "mean_width": round(width / max(1, studies - undefined), 5),
+        "rejected": tally.rejected(level, one_sided=name in ONE_SIDED),
+        "mean_width": round(width / max(1, studies - tally.undefined), 5),
     }
 
 

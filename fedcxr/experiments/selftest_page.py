@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcxr.atomic import write_text_atomically
-from fedcxr.metrics.regime import VERDICT_INTERVAL, Cell, read_cell, read_tallies, regime_of
+from fedcxr.metrics.regime import ONE_SIDED, USUAL_SEEDS, Cell, read_cell, read_tallies, regime_of
 from fedcxr.metrics.simulated_study import INTERVALS
 
 MARK = "<!-- From here on written by `fedcxr selftest stats`; not edited by hand. -->"
@@ -20,19 +20,19 @@ def write_page(path: Path, result: Mapping[str, Any]) -> None:
 
 def tables(result: Mapping[str, Any]) -> str:
     """Return the tables of a result of `run_selftest` in Markdown."""
+    heads = ["positives", *_COLUMNS]
     return (
         "\n\n".join(
             [
                 "## What the self-test found",
                 _ran(result),
-                f"### The interval of the verdict, `{VERDICT_INTERVAL}`",
-                _verdict_table(result),
-                "### All intervals: coverage / type-I error, %",
-                "Bold: rejected.",
-                _table(["positives", *_COLUMNS, *INTERVALS], _rates(result)),
-                "### All intervals: mean width",
-                _table(["positives", *_COLUMNS, *INTERVALS], _widths(result)),
-                "### Where each would give a verdict",
+                "### Coverage / share of intervals above the truth, %",
+                "For `methods` and `models` the latter is the type-I error of a verdict. Bold: "
+                "rejected.",
+                _table([*heads, *INTERVALS], _rates(result)),
+                "### Mean width",
+                _table([*heads, *INTERVALS], _widths(result)),
+                "### From how many positives on each is shown",
                 _reaches(result),
             ]
         )
@@ -40,7 +40,7 @@ def tables(result: Mapping[str, Any]) -> str:
     )
 
 
-_COLUMNS = ("images a patient", "correlation", "labels")
+_COLUMNS = ("images a patient", "correlation", "labels", "AUROC", "trainings", "their SD")
 
 
 def _ran(result: Mapping[str, Any]) -> str:
@@ -49,21 +49,9 @@ def _ran(result: Mapping[str, Any]) -> str:
     )
     return (
         f"{result['studies']:,} studies in each of {len(result['cells'])} cells, seed "
-        f"{result['seed']}, {result['resamples']:,} resamples a study; "
-        f"{result['seconds'] / 60:.1f} minutes with {result['workers']} processes; {versions}."
+        f"{result['seed']}; {result['seconds'] / 60:.1f} minutes with {result['workers']} "
+        f"processes; {versions}."
     )
-
-
-def _verdict_table(result: Mapping[str, Any]) -> str:
-    rows = []
-    for stored in result["cells"]:
-        tally = read_tallies(stored).get(VERDICT_INTERVAL)
-        if tally is None:
-            continue
-        shares = [_with_ci(*tally.coverage()), _with_ci(*tally.type_1())]
-        judged = "**rejected**" if tally.rejected(result["level"]) else "held"
-        rows.append([*_design(read_cell(stored)), *shares, judged])
-    return _table(["positives", *_COLUMNS, "coverage, %", "type-I error, %", "cell"], rows)
 
 
 def _rates(result: Mapping[str, Any]) -> list[list[str]]:
@@ -76,7 +64,8 @@ def _rates(result: Mapping[str, Any]) -> list[list[str]]:
                 row.append("")
                 continue
             text = f"{100 * tally.coverage()[0]:.1f} / {100 * tally.type_1()[0]:.1f}"
-            row.append(f"**{text}**" if tally.rejected(result["level"]) else text)
+            is_rejected = tally.rejected(result["level"], one_sided=name in ONE_SIDED)
+            row.append(f"**{text}**" if is_rejected else text)
         rows.append(row)
     return rows
 
@@ -97,35 +86,37 @@ def _widths(result: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _reaches(result: Mapping[str, Any]) -> str:
-    """Return, for each interval, from how many positives on it gives a verdict."""
-    sizes = sorted({stored["cluster"] for stored in result["cells"]})
-    most = max(stored["positives"] for stored in result["cells"])
+    """Return, for each interval, from how many positives on it is shown."""
+    cells = [read_cell(stored) for stored in result["cells"]]
+    sizes, aurocs = (sorted({getattr(c, key) for c in cells}) for key in ("cluster", "auroc"))
+    most = max(cell.positives for cell in cells)
     rows = []
     for name in INTERVALS:
         regime = regime_of(result, name)
-        row = [f"`{name}`"]
-        for size in sizes:
-            reach = (n for n in range(most + 1) if regime.covered(n, size)[0])
-            first = next(reach, None)
-            row.append("none" if first is None else f"from {first}")
-        rows.append(row)
+        seeds = USUAL_SEEDS if name == "methods" else None
+        for auroc in aurocs:
+            row = [f"`{name}`", f"up to {auroc:g}"]
+            for size in sizes:
+                reach = (n for n in range(most + 1) if regime.covered(n, size, auroc, seeds)[0])
+                first = next(reach, None)
+                row.append("not shown" if first is None else f"from {first}")
+            rows.append(row)
     heads = [f"up to {size:g} image{'s' if size > 1 else ''} a patient" for size in sizes]
-    return _table(["interval", *heads], rows)
+    return _table(["interval", "AUROC", *heads], rows)
 
 
 def _design(cell: Cell) -> list[str]:
     uneven = ", uneven" if cell.uneven else ""
     correlation = f"{cell.correlation:g}" if cell.cluster > 1 else "–"
-    return [str(cell.positives), f"{cell.cluster:g}{uneven}", correlation, str(cell.labels)]
-
-
-def _with_ci(share: float, ci: tuple[float, float]) -> str:
-    """Return a share with its interval, in percent.
-
-    >>> _with_ci(0.95, (0.945, 0.954))
-    '95.00 (94.50 to 95.40)'
-    """
-    return f"{100 * share:.2f} ({100 * ci[0]:.2f} to {100 * ci[1]:.2f})"
+    return [
+        str(cell.positives),
+        f"{cell.cluster:g}{uneven}",
+        correlation,
+        str(cell.labels),
+        f"{cell.auroc:g}",
+        str(cell.seeds),
+        f"{cell.training_sd:g}",
+    ]
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:

@@ -111,11 +111,6 @@ def weighted_areas(steps: Steps, weights: NDArray[np.number]) -> Areas:
     )
 
 
-def weighted_aurocs(steps: Steps, weights: NDArray[np.number]) -> FloatArray:
-    """Return the AUROC of `weighted_areas` alone, (R,), in less time."""
-    return _ordered(steps, weights)[0]
-
-
 def _ordered(
     steps: Steps, weights: NDArray[np.number]
 ) -> tuple[FloatArray, NDArray[np.number], NDArray[np.number], FloatArray]:

@@ -18,22 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedcxr.metrics.auroc import FloatArray, Interval
-from fedcxr.metrics.bca import percentile
-from fedcxr.metrics.resampling import group, patient_weights
+from fedcxr.metrics.auroc import FloatArray
+from fedcxr.metrics.estimate import Estimate
+from fedcxr.metrics.resampling import group, patient_weights, percentile
 
 TP, FN, FP, TN = range(4)  # the cells, as the last axis of every array of them
 
 _BATCH_ROWS = 128  # resamples in one product: with few, reading the counts again takes the time
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number with its interval."""
-
-    value: float  # nan if it cannot be computed
-    ci: Interval | None
-    reason: str | None  # why `value` is nan or `ci` None; None if there is nothing to explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +139,8 @@ def estimate_of(
 def estimate(value: float, draws: FloatArray, level: float) -> Estimate:
     """Return a value with the percentile interval of its resamples, (R,), nan left out.
 
-    >>> estimate(0.5, np.array([0.4, 0.5, 0.6, np.nan]), 0.5)
-    Estimate(value=0.5, ci=(0.45, 0.55), reason=None)
+    >>> estimate(0.5, np.array([0.4, 0.5, 0.6, np.nan]), 0.5).ci
+    (0.45, 0.55)
     >>> estimate(1.0, np.array([1.0, 1.0]), 0.95).reason
     'no interval: every resample gives the same value'
     """

@@ -1,8 +1,8 @@
-"""Both areas without each patient in turn: what one patient more or less does to them.
+"""Both areas, and without each patient in turn: what one patient more or less does to them.
 
-BCa intervals take their acceleration from these values. Leaving out 9,000 patients one by one
-would cost as much as 9,000 resamples; here all of it comes from running counts at the label's
-steps, the scores that its positives have (see `areas`).
+The variance of every area comes from these values. Leaving out 9,000 patients one by one would
+cost as much as 9,000 areas; here all of it comes from running counts at the label's steps, the
+scores that its positives have (see `areas`).
 
 Sources: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 11. The way to
 compute it is our own: for the AUROC, the pairs that a patient is part of are taken off; for the
@@ -49,7 +49,7 @@ def jackknife_auroc(target: ArrayLike, probs: ArrayLike, patient: ArrayLike) -> 
     >>> jackknife_auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], ["a", "b", "c", "d"])
     array([0.5, 1. , 1. , 0.5])
     """
-    return jackknife(*check_scores(target, probs), group(patient)).auroc
+    return jackknife(*check_scores(target, probs), group(patient)).auroc[1:]
 
 
 def jackknife_average_precision(
@@ -62,11 +62,11 @@ def jackknife_average_precision(
     >>> jackknife_average_precision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], ["a", "b", "c", "d"])
     array([0.83333333, 1.        , 1.        , 0.5       ])
     """
-    return jackknife(*check_scores(target, probs), group(patient)).ap
+    return jackknife(*check_scores(target, probs), group(patient)).ap[1:]
 
 
 def jackknife(truth: FloatArray, scores: FloatArray, patient: NDArray[np.intp]) -> Areas:
-    """Return (P,) both areas without each patient.
+    """Return (1 + P,) both areas: with all patients, then without each.
 
     Args:
         truth: (N,) in {0, 1, nan}.
@@ -86,8 +86,8 @@ def jackknife(truth: FloatArray, scores: FloatArray, patient: NDArray[np.intp]) 
     stops = _stops(truth, places, patient)
     own_hits = _by_patient(stops.hits, stops, num_patients)
     own_alarms = _by_patient(stops.alarms, stops, num_patients)
-    positives = hits.sum() - own_hits  # (P,) left
-    negatives = alarms.sum() - own_alarms
+    positives = hits.sum() - np.append(0.0, own_hits)  # (1 + P,) left
+    negatives = alarms.sum() - np.append(0.0, own_alarms)
     wins = _wins(hits, alarms, tied, stops, own_alarms)
     total = _precision_sums(hits, alarms, stops, num_patients)
     return Areas(ratio(wins, positives * negatives), ratio(total, positives))
@@ -127,7 +127,7 @@ def _stops(truth: FloatArray, places: Places, patient: NDArray[np.intp]) -> _Sto
 def _wins(
     hits: Counts, alarms: Counts, tied: Counts, stops: _Stops, own_alarms: FloatArray
 ) -> FloatArray:
-    """Return (P,) the pairs won without each patient, a tie counting one half; exact.
+    """Return (1 + P,) the pairs won with all and without each, a tie counting one half; exact.
 
     All pairs, less those of the patient's positives and those of the patient's negatives; the
     pairs among the patient's own have then gone twice and are put back once.
@@ -141,11 +141,11 @@ def _wins(
     over_own_alarms = over_own_alarms + stops.tied * (found - above)[stops.step] / 2
     among_own = stops.hits * (own_alarms[stops.patient] - stops.alarms_so_far + stops.tied / 2)
     less = _by_patient(by_own_hits + over_own_alarms - among_own, stops, num_patients)
-    return float(hits @ beaten[:-1]) - less
+    return float(hits @ beaten[:-1]) - np.append(0.0, less)
 
 
 def _precision_sums(hits: Counts, alarms: Counts, stops: _Stops, num_patients: int) -> FloatArray:
-    """Return (P,) the precision summed over the positives without each patient.
+    """Return (1 + P,) the precision summed over the positives, with all and without each patient.
 
     From one stop of a patient to the next, the curve without the patient has `a` positives and
     `b` negatives less than the full one. Stops with the same (a, b) share one running sum.
@@ -171,7 +171,7 @@ def _precision_sums(hits: Counts, alarms: Counts, stops: _Stops, num_patients: i
     first = np.flatnonzero(np.append(True, stops.is_last[:-1])[: len(end)])
     total = np.full(num_patients, whole[-1])
     total[stops.patient[first]] = whole[stops.step[first]]
-    return total + _by_patient(kept, stops, num_patients)
+    return np.append(whole[-1], total + _by_patient(kept, stops, num_patients))
 
 
 def _alike(stops: _Stops) -> list[NDArray[np.intp]]:

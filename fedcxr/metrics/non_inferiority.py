@@ -2,8 +2,8 @@
 
 That no difference was found does not show that there is none. Non-inferiority is shown by an
 interval of the difference that lies wholly above minus the margin; an interval across it decides
-nothing, and `power_note` says how many patients would. No verdict at all is given for test sets
-where the interval itself is not to be trusted (see `regime`).
+nothing, and `power_note` says how many patients would. No verdict at all is given where the
+interval itself is not to be trusted (see `regime`).
 
 Source: Piaggio et al. 2012, "Reporting of Noninferiority and Equivalence Randomized Trials", JAMA
 308, 2594-2604, figure 1; Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import special
+from scipy import optimize, special
 
 from fedcxr.metrics.auroc import Interval
-from fedcxr.metrics.regime import Regime
+from fedcxr.metrics.estimate import Estimate, Part, half_width
 
 Decided = Literal["non-inferior", "inferior", "inconclusive"]
 Word = Literal[Decided, "withheld"]
@@ -31,35 +31,28 @@ class Verdict:
     reason: str
 
 
-def verdict(
-    ci: Interval | None, margin: float, *, regime: Regime, positives: int, cluster: float
-) -> Verdict:
+def verdict(difference: Estimate, margin: float) -> Verdict:
     """Return whether the first arm is non-inferior to the second.
 
     Args:
-        ci: of the first arm's macro AUROC minus the second's; None if there is none.
+        difference: of the first arm's macro AUROC minus the second's; without an interval where
+            none can be trusted.
         margin: the largest loss that does not matter, positive, fixed before training.
-        regime: where the interval holds (see `load_regime`).
-        positives: patients with the rarest finding; as `Regime.covered` takes it.
-        cluster: images a patient, on average.
 
     Raises:
         ValueError: the margin is not a positive number.
     """
     if not 0 < margin < math.inf:
         raise ValueError(f"the margin must be positive, got {margin}")
-    if ci is None or not all(map(math.isfinite, ci)):
-        return Verdict("withheld", "the difference has no interval")
-    is_covered, why = regime.covered(positives, cluster)
-    if not is_covered:
-        return Verdict("withheld", why)
-    word = decide(ci, margin)
+    if difference.ci is None:
+        return Verdict("withheld", difference.reason or "the difference has no interval")
+    word = decide(difference.ci, margin)
     where = {
         "non-inferior": "lies wholly above",
         "inferior": "lies wholly below",
         "inconclusive": "holds",
     }[word]
-    low, high = ci
+    low, high = difference.ci
     return Verdict(word, f"the interval, {low:+.4f} to {high:+.4f}, {where} {-margin:+.4f}")
 
 
@@ -100,8 +93,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def power_note(
-    ci: Interval | None,
-    se: float,
+    difference: Estimate,
     margin: float,
     positives: int,
     negatives: int,
@@ -111,15 +103,14 @@ def power_note(
     power: float = 0.8,
     unit: str = "images",
 ) -> str | None:
-    """Return that the test set is too small to decide, and what size would do; None if it is not.
+    """Return that the study is too small to decide, and what size would do; None if it is not.
 
     Too small: half the interval is wider than the margin, and the interval holds minus the margin.
     The size is for arms that do not differ at all, whatever was found: power from the observed
     difference would only say the p value again.
 
     Args:
-        ci: as in `verdict`.
-        se: standard error of the difference.
+        difference: as in `verdict`.
         margin: as in `verdict`.
         positives: images, or studies, with the rarest finding.
         negatives: those without it.
@@ -128,7 +119,9 @@ def power_note(
         power: chance of showing non-inferiority of equal arms.
         unit: what positives and negatives are: images, or studies.
 
-    >>> note = power_note((-0.04, 0.04), 0.02, 0.01, 40, 300, 200)
+    >>> from fedcxr.metrics.estimate import symmetric
+    >>> found = symmetric(0.0, (Part(0.02**2, math.inf),), 0.95)
+    >>> note = power_note(found, 0.01, 40, 300, 200)
     >>> "About 6,300 such patients" in note  # 200 × ((1.960 + 0.842) × 2)^2 = 6279
     True
     """
@@ -136,19 +129,43 @@ def power_note(
         f"The test set is too small to decide: with {patients:,} patient{'s' * (patients != 1)}, "
         f"and the rarest finding on {positives:,} of {positives + negatives:,} {unit}"
     )
-    if ci is None or not all(map(math.isfinite, ci)):
+    if difference.ci is None:
         return f"{stands}, the difference has no interval."
-    half = (ci[1] - ci[0]) / 2
-    if half <= margin or decide(ci, margin) != "inconclusive":
+    low, high = difference.ci
+    half = (high - low) / 2
+    if half <= margin or decide(difference.ci, margin) != "inconclusive":
         return None
-    # normal quantiles: with so many patients Student's t is no other
-    tails = float(special.ndtri((1 + level) / 2) + special.ndtri(power))
-    needed = patients * (tails * se / margin) ** 2
+    wide = f"the {100 * level:g} % interval is ±{half:.3f}, wider than the margin of {margin:.3f}"
+    trainings = difference.parts[1:]
+    factor = _more_patients(difference.parts[0].variance, trainings, margin, level, power)
+    if factor is None:
+        return (
+            f"The trainings are too few to decide: {wide}, and no number of test patients would "
+            "do, so far do the trainings lie apart. `fedcxr plan-study` tells how many would."
+        )
     return (
-        f"{stands}, the {100 * level:g} % interval is ±{half:.3f}, wider than the margin of "
-        f"{margin:.3f}. About {_two_digits(needed):,} such patients would be needed to show "
-        f"non-inferiority of arms that do not differ, at {100 * power:g} % power."
+        f"{stands}, {wide}. About {_two_digits(patients * factor):,} such patients would be needed "
+        f"to show non-inferiority of arms that do not differ, at {100 * power:g} % power."
     )
+
+
+def _more_patients(
+    variance: float, trainings: Sequence[Part], margin: float, level: float, power: float
+) -> float | None:
+    """Return how many times as many patients would do; None if no number does."""
+    tail, beta = (1 + level) / 2, float(special.ndtri(power))
+
+    def lacking(log_factor: float) -> float:
+        # with so many patients Student's t is no other than the normal quantile
+        patients = Part(variance / math.exp(log_factor), math.inf)
+        parts = (patients, *trainings)
+        spread = math.sqrt(sum(part.variance for part in parts))
+        return half_width(parts, 2 * tail - 1) + beta * spread - margin
+
+    least, most = 0.0, math.log(1e6)
+    if lacking(most) > 0:
+        return None
+    return math.exp(optimize.brentq(lacking, least, most)) if lacking(least) > 0 else 1.0
 
 
 def _two_digits(count: float) -> int:

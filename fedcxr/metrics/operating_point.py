@@ -20,7 +20,6 @@ from fedcxr.metrics.confusion import (
     FP,
     TN,
     TP,
-    Estimate,
     check_draws,
     confusion_cells,
     estimate,
@@ -29,6 +28,7 @@ from fedcxr.metrics.confusion import (
     patients_behind,
     resampled_counts,
 )
+from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.thresholds import POINTS, Threshold, thresholds
 
 __all__ = [

@@ -1,9 +1,9 @@
-"""For which test sets the interval behind a verdict keeps its promise, by simulation.
+"""For which studies an interval keeps its promise, by simulation.
 
-`fedcxr selftest stats` simulates studies whose true difference is exactly minus the margin, and
-counts how often an interval covers it and how often a verdict of non-inferiority is wrongly given.
-A cell of that grid is *rejected* if an exact binomial test says that the interval covers too
-seldom, or that the verdict is wrong too often. Test sets like the rejected ones get no verdict.
+`fedcxr selftest stats` simulates studies whose truth is known, and counts how often each interval
+holds it, and how often a verdict of non-inferiority would be wrong. A cell of that grid is
+*rejected* if an exact binomial test says that the interval holds too seldom, or that the verdict is
+wrong too often. For studies like the rejected ones the interval is not shown, and no verdict given.
 
 The counts are shipped with the package; this is the one place of `metrics` that reads a file.
 
@@ -11,8 +11,9 @@ Source: Clopper and Pearson 1934, Biometrika 26, 404-413.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -22,15 +23,18 @@ from fedcxr.errors import ArtefactError
 from fedcxr.metrics.auroc import Interval
 
 STORED = "self_test.json"
-VERDICT_INTERVAL = "jackknife_t"
-"""The interval that the verdict of a comparison is given by, as the stored result names it."""
-TEST_LEVEL = 0.95
-"""Of the Clopper-Pearson intervals: each side is an exact binomial test at 2.5 %."""
+TEST_LEVEL = 0.998
+"""Of the Clopper-Pearson intervals: each side is an exact binomial test at 0.1 %, since there are
+a hundred of them; at 2.5 % some cells would be rejected by chance alone."""
+USUAL_SEEDS = 3
+"""Trainings of each arm in most cells."""
+ONE_SIDED = ("methods", "models")
+"""The intervals that a verdict is given by: for these the error above counts by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One kind of test set: what the studies of a cell have in common."""
+    """One kind of study: what the studies of a cell have in common."""
 
     positives: int  # patients who have the finding, per label
     negatives: int  # patients who do not
@@ -38,22 +42,26 @@ class Cell:
     uneven: bool  # their number is geometric, else the same for each
     correlation: float  # of the scores of two images of one patient, within a class
     labels: int  # in the macro mean
+    auroc: float = 0.85  # of the better arm
+    seeds: int = 3  # trainings of each arm
+    training_sd: float = 0.01  # of an arm's AUROC over trainings
 
     @property
     def name(self) -> str:
         """Names its random stream: a cell that changes has other studies."""
         size = f"{self.cluster:g}{'-uneven' if self.uneven else ''}"
-        return f"{self.positives}-{self.negatives}-{size}-{self.correlation:g}-{self.labels}"
+        patients = f"{self.positives}-{self.negatives}-{size}-{self.correlation:g}-{self.labels}"
+        return f"{patients}-{self.auroc:g}-{self.seeds}-{self.training_sd:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one interval did in the studies of a cell, whose truth is exactly minus the margin."""
+    """What one interval did in the studies of a cell."""
 
     studies: int
     covered: int  # the interval holds the truth
-    non_inferior: int  # it lies above: the verdict would be wrong
-    inferior: int  # it lies below
+    above: int  # it lies above: were the truth minus the margin, the verdict would be wrong
+    below: int
     undefined: int  # there is none: counted as not covered, and gives no verdict
 
     def coverage(self) -> tuple[float, Interval]:
@@ -61,58 +69,73 @@ class Tally:
         return self.covered / self.studies, clopper_pearson(self.covered, self.studies)
 
     def type_1(self) -> tuple[float, Interval]:
-        """Return the share of wrong verdicts of non-inferiority, with its interval."""
-        return self.non_inferior / self.studies, clopper_pearson(self.non_inferior, self.studies)
+        """Return the share of intervals above the truth, with its interval."""
+        return self.above / self.studies, clopper_pearson(self.above, self.studies)
 
-    def rejected(self, level: float) -> bool:
-        """Return whether coverage is below `level`, or type-I error above its tail, by the test."""
+    def rejected(self, level: float, *, one_sided: bool) -> bool:
+        """Return whether coverage is below `level`, or the error above too large, by the test."""
         _, (_, most) = self.coverage()
         _, (least, _) = self.type_1()
-        return most < level or least > (1 - level) / 2
+        return most < level or (one_sided and least > (1 - level) / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Regime:
-    """The cells of one interval, and so the test sets that get a verdict."""
+    """The cells of one interval, and so the studies that it is shown for."""
 
+    interval: str
     level: float
     cells: tuple[tuple[Cell, Tally], ...]
 
-    def covered(self, positives: int, cluster: float) -> tuple[bool, str]:
-        """Return whether a test set gets a verdict, and why or why not.
+    def covered(
+        self, positives: int, cluster: float, auroc: float, seeds: int | None = None
+    ) -> tuple[bool, str]:
+        """Return whether the interval is shown for such a test set, and why or why not.
 
-        A set with c images a patient is judged by the cells up to the next tried number from c on.
-        Of these, no cell with as many positives as the set has, or more, may be rejected, and the
-        set must not have fewer than were tried.
+        A set with c images a patient is judged by the cells up to the next tried number from c on,
+        and likewise an AUROC; trainings by the cells of the usual number and of those up to theirs.
+        Of these, no cell
+        with as many positives as the set has, or more, may be rejected, and the set must not have
+        fewer than were tried.
 
         Args:
             positives: patients with the rarest finding of the macro mean; or, if fewer, patients
                 without the commonest.
             cluster: images a patient, on average.
+            auroc: of the better model.
+            seeds: trainings of each arm, where the interval is about trainings.
         """
-        most = max(cell.cluster for cell, _ in self.cells)
-        reach = min((c.cluster for c, _ in self.cells if c.cluster >= cluster), default=None)
-        if reach is None:
+        clusters = _reach({cell.cluster for cell, _ in self.cells}, cluster)
+        if clusters is None:
             return False, (
-                f"the test set has {cluster:.1f} images a patient; the self-test of the "
-                f"statistics goes up to {most:g}"
+                f"the test set has {cluster:.1f} images a patient; the self-test of the statistics "
+                f"goes up to {max(cell.cluster for cell, _ in self.cells):g}"
             )
-        near = [(cell, tally) for cell, tally in self.cells if cell.cluster <= reach]
-        failed = max((c.positives for c, t in near if t.rejected(self.level)), default=0)
-        passed = [cell.positives for cell, _ in near if cell.positives > failed]
+        aurocs = _reach({cell.auroc for cell, _ in self.cells}, auroc)
+        if aurocs is None:
+            return False, (
+                f"the AUROC is {auroc:.3f}; the self-test of the statistics goes up to "
+                f"{max(cell.auroc for cell, _ in self.cells):g}"
+            )
+        near = [(c, t) for c, t in self.cells if c.cluster <= clusters and c.auroc <= aurocs]
+        if seeds is not None:
+            fewest, most_seeds = min(seeds, USUAL_SEEDS), max(seeds, USUAL_SEEDS)
+            near = [(c, t) for c, t in near if fewest <= c.seeds <= most_seeds]
+        one_sided = self.interval in ONE_SIDED
+        failed = [c for c, t in near if t.rejected(self.level, one_sided=one_sided)]
+        most = max((cell.positives for cell in failed), default=0)
+        passed = [cell.positives for cell, _ in near if cell.positives > most]
         if not passed:
             return False, (
                 "the interval did not hold in the self-test of the statistics, at any number of "
-                f"positives up to {failed}"
+                f"positives up to {most}"
             )
+        held = f"the interval was shown to hold from {min(passed)} on"
         if positives < min(passed):
-            return False, (
-                f"{positives} patients have the rarest finding; the interval was shown to hold "
-                f"from {min(passed)} on"
-            )
+            return False, f"{positives} patients have the rarest finding; {held}"
         return True, (
-            f"{positives} patients have the rarest finding; the interval was shown to hold from "
-            f"{min(passed)} on, up to {reach:g} images a patient"
+            f"{positives} patients have the rarest finding; {held}, up to {clusters:g} images a "
+            f"patient and an AUROC of {aurocs:g}"
         )
 
 
@@ -129,7 +152,8 @@ def clopper_pearson(hits: int, trials: int, level: float = TEST_LEVEL) -> Interv
     return float(low), float(high)
 
 
-def load_regime(interval: str = VERDICT_INTERVAL) -> Regime:
+@cache
+def load_regime(interval: str) -> Regime:
     """Return the regime of an interval by the result that is shipped with the package.
 
     Raises:
@@ -157,6 +181,7 @@ def regime_of(result: Mapping[str, Any], interval: str) -> Regime:
     if not any(interval in tallies for _, tallies in found):
         raise KeyError(interval)
     return Regime(
+        interval=interval,
         level=result["level"],
         cells=tuple((cell, tallies[interval]) for cell, tallies in found if interval in tallies),
     )
@@ -174,3 +199,8 @@ def read_tallies(stored: Mapping[str, Any]) -> dict[str, Tally]:
         name: Tally(stored["studies"], **{field.name: counts[field.name] for field in counted})
         for name, counts in stored["intervals"].items()
     }
+
+
+def _reach(tried: Collection[float], wanted: float) -> float | None:
+    """Return the least of the values tried that is not below the one wanted; None if none is."""
+    return min((value for value in tried if value >= wanted), default=None)

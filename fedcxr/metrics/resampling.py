@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fedcxr.metrics.auroc import Interval
 from fedcxr.seeding import derive_rng
 
 CHUNK_ELEMENTS = 200_000  # images × resamples at once: 1.6 MB an array, which the cache holds
@@ -58,3 +59,22 @@ def image_weights(
     at_once = max(1, elements // len(patient))
     for times in patient_weights(int(patient.max()) + 1, resamples, seed, at_once=at_once):
         yield times.take(patient, axis=1)
+
+
+def percentile(draws: ArrayLike, level: float) -> Interval:
+    """Return the quantiles that leave `level` of the draws between them.
+
+    Args:
+        draws: (R,) resampled values, one at least.
+        level: in (0, 1).
+
+    Raises:
+        ValueError: a level out of range.
+
+    >>> percentile([0.0, 1.0, 2.0, 3.0, 4.0], 0.5)
+    (1.0, 3.0)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, got {level}")
+    low, high = np.quantile(np.asarray(draws), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

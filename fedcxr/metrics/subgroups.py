@@ -10,20 +10,18 @@ Seyyed-Kalantari et al. 2021, "Underdiagnosis bias of artificial intelligence al
 chest radiographs in under-served patient populations"; `confusion` for the intervals.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedcxr.metrics.areas import find_steps, weighted_aurocs
 from fedcxr.metrics.auroc import FloatArray, check_scores
 from fedcxr.metrics.confusion import (
     FN,
     FP,
     TN,
     TP,
-    Estimate,
     check_draws,
     confusion_cells,
     estimate,
@@ -31,7 +29,9 @@ from fedcxr.metrics.confusion import (
     patients_behind,
     resampled_counts,
 )
-from fedcxr.metrics.resampled import weightings
+from fedcxr.metrics.estimate import Estimate
+from fedcxr.metrics.regime import load_regime
+from fedcxr.metrics.scored_models import score_one
 
 UNKNOWN = "unknown"
 """The group of images whose attribute is not known; it has rows, but is in no gap."""
@@ -149,7 +149,7 @@ def subgroups(
     table = _tabulate(names, counts, draws, cuts=cuts, minima=minima)
     kept = [at for at, reason in table.left_out.items() if reason is None]
     of_group = {at: np.where(inside[:, at[0]], truth[:, at[1]], np.nan) for at in kept}
-    areas = _areas(of_group, scores, patient, weightings(patient, resamples, seed), level)
+    areas = {at: _area(own, scores[:, at[1]], patient, level) for at, own in of_group.items()}
     rows = [
         _row(table, at, labels[at[1]], area=areas.get(at), level=level) for at in table.left_out
     ]
@@ -227,25 +227,16 @@ def _left_out(
     return None
 
 
-def _areas(
-    of_group: Mapping[tuple[int, int], FloatArray],
-    scores: FloatArray,
-    patient: NDArray[np.intp],
-    weights: Iterable[NDArray[np.int32]],
-    level: float,
-) -> dict[tuple[int, int], Estimate]:
-    """Return the AUROC of each group and label, from the targets that are nan outside the group.
-
-    Of the weights the first is the full set.
-    """
-    steps = [find_steps(truth, scores[:, at[1]], patient) for at, truth in of_group.items()]
-    if not steps:
-        return {}
-    draws = [np.stack([weighted_aurocs(one, part) for one in steps]) for part in weights]
-    return {
-        at: estimate(float(drawn[0]), drawn[1:], level)
-        for at, drawn in zip(of_group, np.concatenate(draws, axis=1), strict=True)
-    }
+def _area(
+    truth: FloatArray, scores: FloatArray, patient: NDArray[np.intp], level: float
+) -> Estimate:
+    """Return the AUROC of a group, whose targets are nan outside it; a gate for its interval."""
+    found = score_one(truth, scores, patient, level)
+    known = ~np.isnan(truth)
+    positives = min(len(np.unique(patient[truth == state])) for state in (0, 1))
+    cluster = float(known.sum()) / len(np.unique(patient[known]))
+    is_held, why = load_regime("auroc").covered(positives, cluster, found.value)
+    return found if is_held or found.ci is None else replace(found, ci=None, parts=(), reason=why)
 
 
 def _row(

@@ -12,8 +12,8 @@ from benchmarks.judging import fill, guess, make_comparison
 from fedcxr.config.load import to_yaml
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.judge import judge
-from fedcxr.experiments.compare.primary import PlacedArms, difference_entry
-from fedcxr.metrics.paired import paired_bootstrap
+from fedcxr.experiments.compare.primary import difference_entry
+from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.studies import as_scored
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import read_predictions, write_predictions
@@ -75,7 +75,7 @@ def test_values_are_means_over_models_and_scikit_learns(judged):
         assert called == dict.fromkeys(("youden", "sens90", "spec90"), 400)
 
 
-def test_a_difference_is_one_arm_minus_the_other_by_the_same_draws(judged):
+def test_a_difference_is_one_arm_minus_the_other(judged):
     tree = judged[3]
     arms = {arm["name"]: arm for arm in tree["arms"]}
     assert [(d["arm"], d["against"]) for d in tree["differences"]] == [
@@ -89,9 +89,9 @@ def test_a_difference_is_one_arm_minus_the_other_by_the_same_draws(judged):
         assert gap["macro_auroc"]["value"] == pytest.approx(values[0] - values[1], abs=1e-12)
         low, high = gap["macro_auroc"]["ci"]
         assert low < gap["macro_auroc"]["value"] < high
-        # two ways to the same interval, of 100 draws only
-        bca_low, bca_high = gap["macro_auroc_bca"]["ci"]
-        assert 0.6 < (bca_high - bca_low) / (high - low) < 1.5
+        of_models = gap["macro_auroc_models"]
+        assert of_models["value"] == gap["macro_auroc"]["value"]
+        assert low < of_models["ci"][0] < of_models["ci"][1] < high
         rows = gap["by_label"].values()
         assert all(row["p_holm"] >= row["p"] for row in rows if row["p"] is not None)
 
@@ -211,19 +211,18 @@ def test_a_difference_names_what_its_rows_are(by_study, unit):
     test = as_scored(images, "study")
     test = replace(test, patient_id=np.array([f"p{n // 20}" for n in range(len(test.target))]))
     rng = np.random.default_rng(0)  # two arms alike but for noise
-    stacks = {name: test.probs[None] + rng.normal(0, 0.05, (1, *test.probs.shape)) for name in "ab"}
-    draws = paired_bootstrap(test.target, stacks, test.patient_id, resamples=20, seed=0)
+    probs = [
+        (replace(trainings[0], arm=name), test.probs + rng.normal(0, 0.05, test.probs.shape))
+        for name in "ab"
+    ]
     found = difference_entry(
-        "a",
-        "b",
-        {"a": trainings[:1], "b": trainings[:1]},
+        ("a", "b"),
+        ScoredArms.of(test, probs, 0.95),
         test,
-        PlacedArms.of(test, stacks),
-        draws,
         margin=1e-4,
         competition_columns=(),
-        level=0.95,
         unit=unit,
     )
+    assert found["about"] == "models"
     assert f"of {len(test.target)} {unit}, " in found["power"]
     assert re.search(rf"the test set has [0-9.]+ {unit} a patient", found["verdict"]["reason"])

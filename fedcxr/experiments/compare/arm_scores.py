@@ -7,10 +7,9 @@ import numpy as np
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.experiments.compare.arms import Arm, Training, steps_by_site
-from fedcxr.experiments.compare.secondary import LEVEL, estimate_to_json, model_entry
-from fedcxr.metrics import paired
-from fedcxr.metrics.paired import ArmScores, PairedDraws
-from fedcxr.metrics.seeds import seed_spread
+from fedcxr.experiments.compare.scored_arms import ScoredArms
+from fedcxr.experiments.compare.secondary import estimate_to_json, model_entry
+from fedcxr.metrics.scored_models import Measure
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions
 from partitions.plan import read_plan
@@ -20,7 +19,7 @@ def arm_entry(
     arm: Arm,
     trainings: Sequence[Training],
     test: Predictions,
-    draws: PairedDraws,
+    arms: ScoredArms,
     *,
     one: tuple[Predictions, Predictions],
     config: ExperimentConfig,
@@ -32,14 +31,17 @@ def arm_entry(
         arm: what it is.
         trainings: of it, seed by seed.
         test: the truth of the test patients.
-        draws: of all arms.
+        arms: the scored models of all.
         one: test and val predictions of its first model, for what needs thresholds.
         config: of the comparison.
         competition_columns: columns of the competition labels, or none.
     """
-    auroc, ap = draws.auroc[arm.name], draws.ap[arm.name]
     columns = range(len(test.labels))
-    by_seed = macro_by_seed(auroc, trainings)
+    by_seed = arms.by_seed("auroc", arm.name, columns)
+
+    def scored(measure: Measure, columns: Sequence[int]) -> dict[str, Any]:
+        return estimate_to_json(arms.mean(measure, arm.name, columns))
+
     return {
         "name": arm.name,
         "title": arm.title,
@@ -47,16 +49,16 @@ def arm_entry(
         "models": len(trainings),
         **_costs(arm, trainings),
         "scored": len(test.target),
-        "macro_labels": int((~np.isnan(auroc.value)).sum()),
-        "macro_auroc": estimate_to_json(paired.estimate(auroc, columns=columns, level=LEVEL)),
-        "macro_ap": estimate_to_json(paired.estimate(ap, columns=columns, level=LEVEL)),
-        "five_auroc": _competition_auroc(auroc, test.labels, competition_columns),
-        "seed_sd": seed_spread(by_seed),
+        "macro_labels": len(arms.scored["auroc"].defined(columns)),
+        "macro_auroc": scored("auroc", columns),
+        "macro_ap": scored("ap", columns),
+        "five_auroc": _competition_auroc(arms, arm.name, test.labels, competition_columns),
+        "seed_sd": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else None,
         "macro_by_seed": by_seed,
         "by_label": {
             label: {
-                "auroc": estimate_to_json(paired.estimate(auroc, columns=[column], level=LEVEL)),
-                "ap": estimate_to_json(paired.estimate(ap, columns=[column], level=LEVEL)),
+                "auroc": scored("auroc", [column]),
+                "ap": scored("ap", [column]),
                 "positives": int((test.target[:, column] == 1).sum()),
                 "negatives": int((test.target[:, column] == 0).sum()),
             }
@@ -67,33 +69,23 @@ def arm_entry(
     }
 
 
-def undefined_among(scores: ArmScores, labels: Sequence[str], columns: Sequence[int]) -> str | None:
+def undefined_among(arms: ScoredArms, labels: Sequence[str], columns: Sequence[int]) -> str | None:
     """Return which of these labels have no AUROC, and why; None if all have one."""
-    lacking = [column for column in columns if np.isnan(scores.value[column])]
+    scores = arms.scored["auroc"]
+    lacking = sorted(set(columns) - set(scores.defined(columns)))
     named = ", ".join(f"{labels[column]} ({scores.reasons[column]})" for column in lacking)
     return f"not defined for all {len(columns)} labels: {named}" if lacking else None
 
 
-def macro_by_seed(scores: ArmScores, trainings: Sequence[Training]) -> list[float]:
-    """Return the macro AUROC of each seed: in the local arm the mean over its sites' models."""
-    defined = ~np.isnan(scores.value)
-    each = scores.by_seed[:, defined].mean(axis=1)
-    seeds = [training.seed for training in trainings]
-    return [
-        float(np.mean([value for value, own in zip(each, seeds, strict=True) if own == seed]))
-        for seed in sorted(set(seeds))
-    ]
-
-
 def _competition_auroc(
-    scores: ArmScores, labels: Sequence[str], competition_columns: Sequence[int]
+    arms: ScoredArms, arm: str, labels: Sequence[str], columns: Sequence[int]
 ) -> dict[str, Any] | None:
     """Return the mean AUROC of the competition labels, which is of all of them or there is none."""
-    if not competition_columns:
+    if not columns:
         return None
-    if reason := undefined_among(scores, labels, competition_columns):
+    if reason := undefined_among(arms, labels, columns):
         return {"value": None, "ci": None, "reason": reason}
-    return estimate_to_json(paired.estimate(scores, columns=competition_columns, level=LEVEL))
+    return estimate_to_json(arms.mean("auroc", arm, columns))
 
 
 def _learning(training: Training) -> dict[str, Any]:

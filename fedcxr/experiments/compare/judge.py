@@ -28,18 +28,17 @@ from fedcxr.experiments.compare.arms import (
     Arm,
     Training,
 )
-from fedcxr.experiments.compare.primary import PlacedArms, difference_entry
+from fedcxr.experiments.compare.primary import difference_entry
+from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.experiments.compare.secondary import LEVEL, unit_of
 from fedcxr.experiments.compare.sites import site_matrix
-from fedcxr.metrics.paired import PairedDraws, paired_bootstrap
 from fedcxr.metrics.studies import as_scored
+from fedcxr.report.comparison.read_comparison import FORMAT
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions, read_predictions
-from fedcxr.seeding import derive_seed
 from partitions.plan import PartitionPlan, read_plan
 from partitions.table import read_table
 
-FORMAT = 1
 _RATE = "train.learning_rate"
 
 
@@ -54,17 +53,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
     by_arm = {arm.name: [t for t in trainings if t.arm == arm.name] for arm in arms}
     scored = {t.name: _scored(t, "test") for t in trainings}
     test = _same_patients(scored)
-    stacks = {
-        name: np.stack([scored[t.name].probs for t in own]).astype(np.float64)
-        for name, own in by_arm.items()
-    }
-    draws = paired_bootstrap(
-        test.target,
-        stacks,
-        test.patient_id,
-        resamples=config.compare.resamples,
-        seed=derive_seed(config.seed, "compare"),
-    )
+    scored_arms = ScoredArms.of(test, [(t, scored[t.name].probs) for t in trainings], LEVEL)
 
     def entry(arm: Arm) -> dict[str, Any]:
         first = by_arm[arm.name][0]
@@ -72,7 +61,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
             arm,
             by_arm[arm.name],
             test,
-            draws,
+            scored_arms,
             one=(scored[first.name], _scored(first, "val")),
             config=config,
             competition_columns=_competition_columns(test.labels),
@@ -92,10 +81,9 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
             "resamples": config.compare.resamples,
             "level": LEVEL,
             "margin": config.compare.margin,
-            "method": "Student's t on the patient jackknife",
         },
         "arms": entries,
-        "differences": _differences(arms, by_arm, test, PlacedArms.of(test, stacks), draws, config),
+        "differences": _differences(arms, test, scored_arms, config),
         "site_matrix": site_matrix(plan, by_arm, config.data.score_by),
         "label_frequencies": _frequencies(by_arm[arms[0].name], test, _scored(trainings[0], "val")),
         "notes": _notes(folder, by_arm),
@@ -134,28 +122,19 @@ def _competition_columns(labels: Sequence[str]) -> list[int]:
 
 
 def _differences(
-    arms: Sequence[Arm],
-    by_arm: Mapping[str, Sequence[Training]],
-    test: Predictions,
-    models: PlacedArms,
-    draws: PairedDraws,
-    config: ExperimentConfig,
+    arms: Sequence[Arm], test: Predictions, scored: ScoredArms, config: ExperimentConfig
 ) -> list[dict[str, Any]]:
     """Return every arm minus the one that it is held against."""
     return [
         difference_entry(
-            name,
-            against,
-            by_arm,
+            pair,
+            scored,
             test,
-            models,
-            draws,
             margin=config.compare.margin,
             competition_columns=_competition_columns(test.labels),
-            level=LEVEL,
             unit=unit_of(config),
         )
-        for name, against in _pairs([arm.name for arm in arms])
+        for pair in _pairs([arm.name for arm in arms])
     ]
 
 

@@ -1,168 +1,122 @@
-"""Two arms held against each other: differences with intervals, p values, and the verdict."""
+"""Two arms held against each other: differences with intervals, p values, and the verdict.
+
+A word about two ways of training needs an interval for other patients and other trainings, and so
+two trainings of each arm at least. With one there is a word about the trained models alone.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.experiments.compare.arm_scores import macro_by_seed, undefined_among
-from fedcxr.experiments.compare.arms import Training
+from fedcxr.experiments.compare.arm_scores import undefined_among
+from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.experiments.compare.secondary import estimate_to_json, in_unit
-from fedcxr.metrics.delong import TTest
-from fedcxr.metrics.macro_difference import Placed
+from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
 from fedcxr.metrics.non_inferiority import holm, power_note, verdict
-from fedcxr.metrics.paired import ArmScores, PairedDraws, difference
-from fedcxr.metrics.regime import load_regime
-from fedcxr.metrics.seeds import training_claim
+from fedcxr.metrics.scored_models import Measure
 from fedcxr.runs.predictions import Predictions
+
+Tested = Callable[[Measure, tuple[str, str], Sequence[int]], Estimate]
+"""What tells how far two arms are apart: their methods, or their models."""
 
 
 def difference_entry(
-    name: str,
-    against: str,
-    by_arm: Mapping[str, Sequence[Training]],
+    pair: tuple[str, str],
+    arms: ScoredArms,
     test: Predictions,
-    models: "PlacedArms",
-    draws: PairedDraws,
     *,
     margin: float,
     competition_columns: Sequence[int],
-    level: float,
     unit: str = "images",
 ) -> dict[str, Any]:
     """Return one arm minus another as it stands in `comparison.json`.
 
     Args:
-        name: the arm.
-        against: the arm that it is held against.
-        by_arm: the trainings of each arm.
+        pair: the arm, and the one that it is held against.
+        arms: the scored models of all.
         test: the truth of the test patients.
-        models: of all arms.
-        draws: of all arms.
         margin: of non-inferiority.
         competition_columns: columns of the competition labels, or none.
-        level: of the intervals.
         unit: what the rows of `test` are: images, or studies.
     """
     columns = range(len(test.labels))
-    pair = _Pair(models, name, against, level)
-    whole = pair.tested(columns)
+    name, against = pair
+    seeds = len(arms.seeds(name))
+    is_of_methods = seeds >= MIN_SEEDS
+    tested = arms.of_methods if is_of_methods else arms.of_models
+    whole, models = tested("auroc", pair, columns), arms.of_models("auroc", pair, columns)
+    first, second = (arms.by_seed("auroc", arm, columns) for arm in pair)
+    by_seed = np.subtract(first, second)
     rarest = _rarest(test)
-    by_seed = [macro_by_seed(draws.auroc[arm], by_arm[arm]) for arm in (name, against)]
-    patients = len(set(test.patient_id.tolist()))
+    word = verdict(whole, margin)
     return {
         "arm": name,
         "against": against,
-        "macro_auroc": _test_to_json(whole),
-        "macro_auroc_bca": estimate_to_json(
-            difference(draws.auroc, name, against, columns=columns, level=level)
-        ),
-        "macro_ap": estimate_to_json(
-            difference(draws.ap, name, against, columns=columns, level=level)
-        ),
-        "five_auroc": _competition_auroc(pair, test.labels, competition_columns, draws.auroc[name]),
-        "by_label": _by_label(pair, test.labels),
-        "verdict": in_unit(_verdict(whole.ci, margin, test, rarest), unit),
+        "about": "methods" if is_of_methods else "models",
+        "macro_auroc": estimate_to_json(whole),
+        "macro_auroc_models": estimate_to_json(models),
+        "macro_ap": estimate_to_json(tested("ap", pair, columns)),
+        "five_auroc": _competition_auroc(arms, pair, test.labels, competition_columns, tested),
+        "by_label": _by_label(arms, pair, test.labels, tested),
+        "variance": _variance(models, by_seed),
+        "verdict": in_unit({"word": word.word, "reason": word.reason}, unit),
         "power": power_note(
-            whole.ci,
-            whole.se,
+            whole,
             margin,
             rarest["positives"],
             rarest["negatives"],
-            patients,
-            level=level,
+            len(set(test.patient_id.tolist())),
+            level=arms.level,
             unit=unit,
         ),
-        "training_claim": _claim(by_seed[0], by_seed[1], whole, level),
-        "by_seed": [a - b for a, b in zip(*by_seed, strict=True)],
+        "by_seed": by_seed.tolist(),
     }
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedArms:
-    """The models of all arms on the same test images, or studies, each put in order once."""
-
-    placed: Placed
-    arm: NDArray[np.str_]
-    """(K,) whose each model is."""
-
-    @classmethod
-    def of(cls, test: Predictions, stacks: Mapping[str, NDArray[np.float64]]) -> "PlacedArms":
-        """Return them from the (S, N, L) probabilities of each arm's models."""
-        placed = Placed.of(test.target, np.concatenate(list(stacks.values())), test.patient_id)
-        return cls(placed, np.repeat(list(stacks), [len(stack) for stack in stacks.values()]))
+def _variance(models: Estimate, by_seed: NDArray[np.float64]) -> dict[str, Any]:
+    """Return what a study to come can be planned from: see `fedcxr plan-study`."""
+    patients = models.parts[0] if models.parts else None
+    return {
+        "patients": patients.variance if patients else None,
+        "patients_df": patients.df if patients else None,
+        "trainings": float(by_seed.var(ddof=1)) if len(by_seed) > 1 else None,
+        "seeds": len(by_seed),
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Two of the arms."""
-
-    models: PlacedArms
-    first: str
-    second: str
-    level: float
-
-    def tested(self, columns: Sequence[int]) -> TTest:
-        """Return the first arm minus the second over these labels, means over their models."""
-        ours, theirs = (self.models.arm == name for name in (self.first, self.second))
-        contrast = ours / ours.sum() - theirs / theirs.sum()
-        return self.models.placed.test(contrast, columns=columns, level=self.level)
-
-
-def _claim(
-    first: Sequence[float], second: Sequence[float], whole: TTest, level: float
-) -> dict[str, Any]:
-    """Return what the seeds say of training in general."""
-    variance = whole.se**2 if whole.se > 0 else None
-    value, ci, reason = training_claim(first, second, variance, level)
-    known = math.isfinite(value)
-    return {"value": value if known else None, "ci": list(ci) if ci else None, "reason": reason}
-
-
-def _by_label(pair: _Pair, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _by_label(
+    arms: ScoredArms, pair: tuple[str, str], labels: Sequence[str], tested: Tested
+) -> dict[str, dict[str, Any]]:
     """Return the difference of every label, with its p adjusted by Holm's rule."""
-    tests = [pair.tested([column]) for column in range(len(labels))]
+    found = [tested("auroc", pair, [column]) for column in range(len(labels))]
     return {
         label: {
-            **_test_to_json(test),
-            "p": test.p if math.isfinite(test.p) else None,
+            **estimate_to_json(each),
+            "p": each.p if math.isfinite(each.p) else None,
             "p_holm": adjusted if math.isfinite(adjusted) else None,
         }
-        for label, test, adjusted in zip(
-            labels, tests, holm([test.p for test in tests]), strict=True
+        for label, each, adjusted in zip(
+            labels, found, holm([each.p for each in found]), strict=True
         )
     }
 
 
 def _competition_auroc(
-    pair: _Pair, labels: Sequence[str], competition_columns: Sequence[int], scores: ArmScores
+    arms: ScoredArms,
+    pair: tuple[str, str],
+    labels: Sequence[str],
+    columns: Sequence[int],
+    tested: Tested,
 ) -> dict[str, Any] | None:
-    """Return the difference over the competition labels: over all of them, or none.
-
-    Args:
-        pair: the two arms.
-        labels: of the test set.
-        competition_columns: columns of the competition labels, or none.
-        scores: AUROC of either arm: both lack the same labels.
-    """
-    if not competition_columns:
+    """Return the difference over the competition labels: over all of them, or none."""
+    if not columns:
         return None
-    if reason := undefined_among(scores, labels, competition_columns):
+    if reason := undefined_among(arms, labels, columns):
         return {"value": None, "ci": None, "reason": reason}
-    return _test_to_json(pair.tested(competition_columns))
-
-
-def _test_to_json(test: TTest) -> dict[str, Any]:
-    """Return a tested difference as the file holds it."""
-    if not math.isfinite(test.difference):
-        return {"value": None, "ci": None, "reason": "no label has both classes"}
-    if not math.isfinite(test.ci[0]):
-        reason = "no interval: too few patients have the finding, or lack it, or the arms are alike"
-        return {"value": test.difference, "ci": None, "reason": reason}
-    return {"value": test.difference, "ci": list(test.ci), "reason": None}
+    return estimate_to_json(tested("auroc", pair, columns))
 
 
 def _rarest(test: Predictions) -> dict[str, int]:
@@ -179,16 +133,3 @@ def _rarest(test: Predictions) -> dict[str, int]:
             found.append({"patients": few, "positives": positives, "negatives": negatives})
     none = {"patients": 0, "positives": 0, "negatives": 0}
     return min(found, key=lambda row: row["patients"], default=none)
-
-
-def _verdict(
-    ci: tuple[float, float] | None, margin: float, test: Predictions, rarest: Mapping[str, int]
-) -> dict[str, str]:
-    found = verdict(
-        ci,
-        margin,
-        regime=load_regime(),
-        positives=rarest["patients"],
-        cluster=len(test.patient_id) / max(1, len(set(test.patient_id.tolist()))),
-    )
-    return {"word": found.word, "reason": found.reason}

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.metrics import confusion, paired
 from fedcxr.metrics.calibration import (
     NO_TEMPERATURE,
     Calibration,
@@ -18,6 +17,7 @@ from fedcxr.metrics.calibration import (
     tempered,
 )
 from fedcxr.metrics.curves import pr_points, roc_points
+from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.operating_point import POINTS, Operating, apply_all, thresholds
 from fedcxr.metrics.subgroups import GAP_NOTE, age_band, subgroups
 from fedcxr.runs.predictions import Predictions
@@ -64,12 +64,10 @@ def model_entry(test: Predictions, val: Predictions, config: ExperimentConfig) -
     return in_unit(found, unit_of(config))
 
 
-def estimate_to_json(found: paired.Estimate | confusion.Estimate) -> dict[str, Any]:
+def estimate_to_json(found: Estimate) -> dict[str, Any]:
     """Return a number with its interval as the file holds it: nan becomes null."""
-    value = found.value
-    known = value is not None and math.isfinite(value)
     return {
-        "value": value if known else None,
+        "value": found.value if math.isfinite(found.value) else None,
         "ci": list(found.ci) if found.ci else None,
         "reason": found.reason,
     }

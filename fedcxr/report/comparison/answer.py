@@ -11,9 +11,6 @@ from fedcxr.report.comparison.wording import (
 )
 from fedcxr.report.wording import as_number, count, counted, fixed, interval
 
-SEEDS_FOR_A_CLAIM = 5
-"""Fewer trainings than this say too little about training in general to make a claim."""
-
 _UNDECIDED = ("inconclusive", "withheld")
 
 
@@ -35,7 +32,10 @@ def sentence(comparison: Comparison) -> str:
     if found.value is None:
         return f"{pair} cannot be compared in macro AUROC: {found.reason or 'none is defined'}."
     how = f"{_how_much(found.value)} {primary.against.title} ({_how_sure(comparison, found)})"
-    return f"{primary.arm.title} has {how}{_verdict(comparison, primary)}."
+    answer_ = f"{primary.arm.title} has {how}{_verdict(comparison, primary)}."
+    if primary.is_of_methods:
+        return answer_
+    return f"{answer_} This is about these trained models: each arm was trained once."
 
 
 def sensitivity(comparison: Comparison) -> list[str]:
@@ -74,17 +74,19 @@ def notices(comparison: Comparison) -> list[str]:
 
 def basis(comparison: Comparison) -> list[str]:
     """Return what the numbers of the page rest on, and what they do not say."""
-    statistics = comparison.part("statistics")
     level = level_words(comparison.level)
-    draws = as_number(statistics.get("resamples"))
+    draws = as_number(comparison.part("statistics").get("resamples"))
     how = f"{count(draws)} draws of patients" if draws else "draws of patients"
     return [
         f"All arms were scored on the same {comparison.test_set_words}, who took part in no "
-        f"training; each interval covers {level} and comes from {how}, the same for all arms"
-        f"{_method(statistics.get('method'))}.",
+        f"training; each interval covers {level}.",
+        "Intervals of AUROC, average precision and their differences are Student's t by leaving "
+        "out each patient in turn; those of rates and of gaps "
+        f"between groups come from {how}. One that did not hold in the self-test of the "
+        "statistics for such a test set is not shown.",
         *_about_rows(comparison),
-        "The intervals are conditional on the trained models: they say how far a number would move "
-        "with other patients, not with other trainings.",
+        "An arm's intervals are conditional on its trained models: they say how far a number would "
+        "move with other patients, not with other trainings.",
         *_about_seeds(comparison),
         "Thresholds and temperatures were fixed on validation patients and applied to the test "
         "set unchanged.",
@@ -147,10 +149,6 @@ def _as_sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:].rstrip('.')}."
 
 
-def _method(method: object) -> str:
-    return f" ({method} for differences)" if method else ""
-
-
 def _about_rows(comparison: Comparison) -> list[str]:
     listed = comparison.images_listed
     told = [f"The test table lists {counted(listed, 'image', 'images')}."] if listed else []
@@ -172,23 +170,18 @@ def _about_seeds(comparison: Comparison) -> list[str]:
     seeds = comparison.num_seeds
     if seeds == 1:
         return [
-            "Each arm was trained once: how far another training would lie is not known, and no "
-            "claim is made about training in general."
-        ]
-    if seeds < SEEDS_FOR_A_CLAIM:
-        return [
-            f"Each arm was trained {seeds} times; the spread over the seeds is stated apart. With "
-            f"fewer than {SEEDS_FOR_A_CLAIM} seeds no claim is made about training in general."
+            "Each arm was trained once: how far another training would lie is not known, and "
+            "nothing is said about the ways of training, only about these models."
         ]
     primary = comparison.primary
-    claim = primary.score("training_claim") if primary else Estimate()
-    if claim.ci is None:
-        why = f": {claim.reason}" if claim.reason else ""
-        return [f"No claim is made about training in general{why.rstrip('.')}."]
+    if primary is None:
+        return []
+    models = primary.score("macro_auroc_models")
+    apart = f": {signed_interval(models.ci)} for the first difference" if models.ci else ""
     return [
-        f"About training in general, from {seeds} seeds paired and the patients' variance "
-        f"(t distribution): a difference of {signed_interval(claim.ci)}, at "
-        f"{level_words(comparison.level)}."
+        f"The intervals and p values of differences are about the ways of training: for other "
+        f"patients and other trainings, from {seeds} seeds paired. Those of these very models, for "
+        f"other patients alone, stand beside them{apart}."
     ]
 
 

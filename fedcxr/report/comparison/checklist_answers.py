@@ -92,13 +92,14 @@ def measures(comparison: Comparison) -> str:
 def uncertainty(comparison: Comparison) -> str:
     """Return how intervals and the verdict were made."""
     told = comparison.part("statistics")
-    draws, method = told.get("resamples"), told.get("method")
+    draws = told.get("resamples")
     if not draws:
         return ""
-    how = f", {method} for differences" if method else ""
+    trainings = [each for each in comparison.differences if each.is_of_methods]
+    chance = "patients and trainings" if trainings else "patients"
     return (
-        f"{level_words(comparison.level)} intervals from {count(draws)} draws of patients, the "
-        f"same for all arms{how}; Holm over labels."
+        f"{level_words(comparison.level)} intervals: Student's t over {chance} for areas and their "
+        f"differences, {count(draws)} draws of patients for rates; Holm over labels."
     )
 
 

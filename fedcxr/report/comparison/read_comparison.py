@@ -14,7 +14,7 @@ from fedcxr.report.wording import as_number, counted
 from fedcxr.runs.folder import RunFolder
 
 FILE = "comparison.json"
-FORMAT = 1
+FORMAT = 2
 """The only one that there has been; another means a file of another fedcxr."""
 
 Tree = Mapping[str, Any]
@@ -80,6 +80,11 @@ class Difference:
     def verdict(self) -> str:
         """non-inferior, inferior, inconclusive or withheld; empty if none was asked for."""
         return str((self.tree.get("verdict") or {}).get("word") or "")
+
+    @property
+    def is_of_methods(self) -> bool:
+        """It is about the two ways of training, and not about the trained models alone."""
+        return self.tree.get("about") == "methods"
 
     @property
     def verdict_reason(self) -> str:
@@ -199,7 +204,7 @@ def read_comparison(folder: Path) -> Comparison:
     if tree.get("format") != FORMAT:
         raise ArtefactError(
             f"{path}: format {tree.get('format')!r}, this fedcxr reads format {FORMAT}. "
-            f"Write the page with the fedcxr that made the run."
+            f"Compute its figures again from the predictions: `fedcxr report {folder}`."
         )
     wrong = list(misfits(tree, SHAPE))
     if wrong:

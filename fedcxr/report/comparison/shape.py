@@ -96,15 +96,16 @@ SHAPE: dict[str, Shape] = {
         **dict.fromkeys(("rounds", "local_epochs", "batch_size", "image_size"), "number"),
         **dict.fromkeys(("learning_rate_how", "model", "precision"), "text"),
     },
-    "statistics": {"resamples": "number", "level": "number", "margin": "number", "method": "text"},
+    "statistics": {"resamples": "number", "level": "number", "margin": "number"},
     "arms": [_ARM],
     "differences": [
         {
-            **dict.fromkeys(("arm", "against", "power"), "text"),
-            **dict.fromkeys(("macro_auroc", "macro_ap", "five_auroc"), "estimate"),
+            **dict.fromkeys(("arm", "against", "about", "power"), "text"),
+            **dict.fromkeys(("macro_auroc", "macro_auroc_models"), "estimate"),
+            **dict.fromkeys(("macro_ap", "five_auroc"), "estimate"),
             "by_label": {EACH: {**_ESTIMATE, "p": "number", "p_holm": "number"}},
             "verdict": {"word": "text", "reason": "text"},
-            "training_claim": "estimate",
+            "variance": dict.fromkeys(("patients", "patients_df", "trainings", "seeds"), "number"),
             "by_seed": ["number"],
         }
     ],

@@ -48,14 +48,15 @@ def differences(comparison: Comparison) -> Table:
         Column("pair", "Arms", "head"),
         Column("arm", "", "hidden"),
         Column("against", "", "hidden"),
+        Column("about", "About", "text"),
         Column("macro_auroc", "Macro AUROC", "signed"),
+        Column("macro_auroc_models", "Of these models", "signed"),
         Column("macro_ap", "Mean average precision", "signed"),
         Column("five_auroc", "AUROC, five competition labels", "signed"),
         Column("margin", "Margin", "value"),
         Column("verdict", "Verdict", "verdict"),
         Column("verdict_reason", "", "remark"),
         Column("power", "", "hidden"),
-        Column("training_claim", "Training in general", "signed"),
     )
     found = tuple(_difference_row(comparison, each) for each in comparison.differences)
     return Table("differences", columns, found)
@@ -176,12 +177,14 @@ def _difference_row(comparison: Comparison, each: Difference) -> tuple[Cell, ...
         pair_title(each),
         each.arm.name,
         each.against.name,
-        *(each.score(measure) for measure in ("macro_auroc", "macro_ap", "five_auroc")),
+        each.tree.get("about"),
+        each.score("macro_auroc"),
+        each.score("macro_auroc_models"),
+        *(each.score(measure) for measure in ("macro_ap", "five_auroc")),
         comparison.margin,
         each.verdict,
         each.verdict_reason,
         each.power,
-        each.score("training_claim"),
     )
 
 

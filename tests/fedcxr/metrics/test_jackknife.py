@@ -61,8 +61,8 @@ def test_one_patient_of_many_images_among_patients_of_one():
     roc = one_by_one(roc_auc_score, target, probs, patient)
     ap = one_by_one(average_precision_score, target, probs, patient)
     found = jackknife(target, probs, patient)
-    np.testing.assert_allclose(found.auroc, roc, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(found.ap, ap, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.auroc[1:], roc, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.ap[1:], ap, rtol=0, atol=1e-12)
 
 
 def test_equals_weights_of_zero_for_the_patient():
@@ -70,8 +70,8 @@ def test_equals_weights_of_zero_for_the_patient():
     steps = find_steps(target, probs, patient)
     zeroed = weighted_areas(steps, 1 - np.eye(500, dtype=np.int64))
     found = jackknife(target, probs, patient)
-    assert np.array_equal(found.auroc, zeroed.auroc)  # both from whole pairs: exact
-    np.testing.assert_allclose(found.ap, zeroed.ap, rtol=0, atol=1e-12)
+    assert np.array_equal(found.auroc[1:], zeroed.auroc)  # both from whole pairs: exact
+    np.testing.assert_allclose(found.ap[1:], zeroed.ap, rtol=0, atol=1e-12)
 
 
 def test_a_patient_who_has_all_of_a_class_leaves_nothing():
@@ -83,8 +83,8 @@ def test_a_patient_who_has_all_of_a_class_leaves_nothing():
 def test_a_patient_without_a_known_target_changes_nothing():
     target, probs = [1, 0, 0, 1, np.nan], [0.9, 0.5, 0.7, 0.6, 0.2]
     found = jackknife(np.array(target), np.array(probs), np.arange(5))
-    assert found.auroc[4] == 0.75
-    assert found.ap[4] == pytest.approx((1 + 2 / 3) / 2)
+    assert found.auroc[1 + 4] == 0.75
+    assert found.ap[1 + 4] == pytest.approx((1 + 2 / 3) / 2)
 
 
 @pytest.mark.parametrize("target", [[1, 1], [0, 0], [np.nan, np.nan]])

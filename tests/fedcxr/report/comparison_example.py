@@ -67,13 +67,13 @@ def make_comparison(
         if len(made) > 1 and arm is not made[1]
     ]
     tree = {
-        "format": 1,
+        "format": 2,
         "name": "20250301-102030-compare",
         "created": "2025-03-01T10:20:30+00:00",
         "fedcxr": "0.1.0",
         "data": make_data(labels, layout, clients),
         "training": make_training(seeds),
-        "statistics": {"resamples": 2000, "level": 0.95, "margin": 0.01, "method": "BCa"},
+        "statistics": {"resamples": 2000, "level": 0.95, "margin": 0.01},
         "arms": made,
         "differences": differences,
         "site_matrix": make_matrix(rng, arms, clients, labels),
@@ -368,13 +368,15 @@ def make_difference(rng, arm, against, labels):
     return {
         "arm": arm["name"],
         "against": against["name"],
+        "about": "methods" if len(arm["macro_by_seed"]) > 1 else "models",
+        "macro_auroc_models": {"value": value, "ci": [value - 0.009, value + 0.009]},
+        "variance": {"patients": 2e-5, "patients_df": 60.0, "trainings": 2e-5, "seeds": 3},
         "macro_auroc": {"value": value, "ci": [value - 0.014, value + 0.014], "reason": None},
         "macro_ap": {"value": value / 2, "ci": [value / 2 - 0.02, value / 2 + 0.02]},
         "five_auroc": {"value": value, "ci": [value - 0.018, value + 0.018]},
         "by_label": by_label,
         "verdict": {"word": word, "reason": "the interval and the margin say so"},
         "power": TOO_SMALL if word == "inconclusive" else None,
-        "training_claim": {"value": value, "ci": None, "reason": "fewer than 5 seeds"},
         "by_seed": [first - second for first, second in seeds],
     }
 

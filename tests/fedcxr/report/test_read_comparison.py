@@ -82,7 +82,7 @@ def test_keys_of_a_later_version_are_let_through(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "format 2, this fedcxr reads format 1"),
+        ({"format": 1}, "format 1, this fedcxr reads format 2"),
         ({"arms": []}, "no arm was judged yet"),
         ({"arms": [{"title": "x"}]}, r"arms\[0\] has no name"),
         ({"arms": [{"name": "a"}, {"name": "a"}]}, r"arms\[1\] has the name 'a' again"),

@@ -1,0 +1,107 @@
+"""The models of all arms on the same test patients, and what an arm or a pair of arms scores.
+
+An arm's value is the mean over its models: over the seeds, and in the local arm over the sites of
+each seed. Every interval that leaves here held in the self-test of the statistics for such a test
+set (see `metrics.regime`); one that did not is left out, with the reason.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fedcxr.experiments.compare.arms import Training
+from fedcxr.metrics.auroc import FloatArray
+from fedcxr.metrics.estimate import Estimate
+from fedcxr.metrics.regime import load_regime
+from fedcxr.metrics.scored_models import Measure, ScoredModels, score_models
+from fedcxr.runs.predictions import Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredArms:
+    """K models, whose arm and seed each is, and the size of the test set."""
+
+    scored: Mapping[Measure, ScoredModels]
+    arm: NDArray[np.str_]  # (K,)
+    seed: NDArray[np.int64]  # (K,)
+    cluster: float  # images, or studies, a patient on average
+    level: float
+
+    @classmethod
+    def of(
+        cls, test: Predictions, probs: Sequence[tuple[Training, ArrayLike]], level: float
+    ) -> "ScoredArms":
+        """Return the (N, L) probabilities of each training's model, scored."""
+        models = np.array([found for _, found in probs], dtype=np.float64)
+        everyone = len(set(test.patient_id.tolist()))
+        return cls(
+            scored=score_models(test.target, models, test.patient_id, test.labels),
+            arm=np.array([training.arm for training, _ in probs]),
+            seed=np.array([training.seed for training, _ in probs]),
+            cluster=len(test.patient_id) / max(1, everyone),
+            level=level,
+        )
+
+    def seeds(self, arm: str) -> list[int]:
+        """Return the seeds of an arm, rising."""
+        return sorted(set(self.seed[self.arm == arm].tolist()))
+
+    def by_seed(self, measure: Measure, arm: str, columns: Sequence[int]) -> list[float]:
+        """Return the macro mean of each training: in the local arm the mean over its sites."""
+        macro = self.scored[measure].macro(columns)
+        own = self.arm == arm
+        return [float(macro[own & (self.seed == seed)].mean()) for seed in self.seeds(arm)]
+
+    def mean(self, measure: Measure, arm: str, columns: Sequence[int]) -> Estimate:
+        """Return an arm's mean over these labels, or one label, for other patients."""
+        found = self.scored[measure].mean(self._weights(arm), columns, self.level)
+        return self._if_held(measure, found, columns, self._auroc([arm], columns))
+
+    def of_models(
+        self, measure: Measure, pair: tuple[str, str], columns: Sequence[int]
+    ) -> Estimate:
+        """Return how far apart these very models are: for other patients."""
+        contrast = self._weights(pair[0]) - self._weights(pair[1])
+        found = self.scored[measure].difference(contrast, columns, self.level)
+        name = "models" if measure == "auroc" else "ap_difference"
+        return self._if_held(name, found, columns, self._auroc(pair, columns))
+
+    def of_methods(
+        self, measure: Measure, pair: tuple[str, str], columns: Sequence[int]
+    ) -> Estimate:
+        """Return how far apart two ways of training are: for other patients and trainings."""
+        seeds = self.seeds(pair[0])
+        pairs = [self._weights(pair[0], seed) - self._weights(pair[1], seed) for seed in seeds]
+        found = self.scored[measure].method_difference(np.array(pairs), columns, self.level)
+        auroc = self._auroc(pair, columns)
+        if measure == "ap":
+            return self._if_held("ap_difference", found, columns, auroc)
+        return self._if_held("methods", found, columns, auroc, seeds=len(seeds))
+
+    def _weights(self, arm: str, seed: int | None = None) -> FloatArray:
+        own = self.arm == arm
+        if seed is not None:
+            own &= self.seed == seed
+        return np.asarray(own / own.sum(), dtype=np.float64)
+
+    def _auroc(self, arms: Sequence[str], columns: Sequence[int]) -> float:
+        """Return the best arm's mean AUROC, nan where no label has one."""
+        return max(float(np.mean(self.by_seed("auroc", arm, columns))) for arm in arms)
+
+    def _if_held(
+        self,
+        name: str,
+        found: Estimate,
+        columns: Sequence[int],
+        auroc: float,
+        seeds: int | None = None,
+    ) -> Estimate:
+        """Return it without its interval where such an interval was not shown to hold."""
+        if found.ci is None:
+            return found
+        kept = self.scored["auroc"].defined(columns)
+        positives = int(self.scored["auroc"].patients[kept].min())
+        is_held, why = load_regime(name).covered(positives, self.cluster, auroc, seeds)
+        return found if is_held else replace(found, ci=None, parts=(), reason=why)

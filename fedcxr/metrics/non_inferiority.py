@@ -32,7 +32,13 @@ class Verdict:
 
 
 def verdict(
-    ci: Interval | None, margin: float, *, regime: Regime, positives: int, cluster: float
+    ci: Interval | None,
+    margin: float,
+    *,
+    regime: Regime,
+    positives: int,
+    cluster: float,
+    rarest: str = "",
 ) -> Verdict:
     """Return whether the first arm is non-inferior to the second.
 
@@ -42,17 +48,18 @@ def verdict(
         regime: where the interval holds (see `load_regime`).
         positives: patients with the rarest finding; as `Regime.covered` takes it.
         cluster: images a patient, on average.
+        rarest: those patients in words, as `Regime.covered` takes it.
 
     Raises:
         ValueError: the margin is not a positive number.
     """
     if not 0 < margin < math.inf:
         raise ValueError(f"the margin must be positive, got {margin}")
-    if ci is None or not all(map(math.isfinite, ci)):
-        return Verdict("withheld", "the difference has no interval")
-    is_covered, why = regime.covered(positives, cluster)
+    is_covered, why = regime.covered(positives, cluster, rarest)
     if not is_covered:
         return Verdict("withheld", why)
+    if ci is None or not all(map(math.isfinite, ci)):
+        return Verdict("withheld", "the difference has no interval")
     word = decide(ci, margin)
     where = {
         "non-inferior": "lies wholly above",
@@ -110,6 +117,7 @@ def power_note(
     level: float = 0.95,
     power: float = 0.8,
     unit: str = "images",
+    finding: str = "the rarest finding",
 ) -> str | None:
     """Return that the test set is too small to decide, and what size would do; None if it is not.
 
@@ -127,6 +135,7 @@ def power_note(
         level: of the interval.
         power: chance of showing non-inferiority of equal arms.
         unit: what positives and negatives are: images, or studies.
+        finding: the name of the rarest one.
 
     >>> note = power_note((-0.04, 0.04), 0.02, 0.01, 40, 300, 200)
     >>> "About 6,300 such patients" in note  # 200 × ((1.960 + 0.842) × 2)^2 = 6279
@@ -134,7 +143,7 @@ def power_note(
     """
     stands = (
         f"The test set is too small to decide: with {patients:,} patient{'s' * (patients != 1)}, "
-        f"and the rarest finding on {positives:,} of {positives + negatives:,} {unit}"
+        f"and {finding} on {positives:,} of {positives + negatives:,} {unit}"
     )
     if ci is None or not all(map(math.isfinite, ci)):
         return f"{stands}, the difference has no interval."

@@ -78,7 +78,7 @@ class Regime:
     level: float
     cells: tuple[tuple[Cell, Tally], ...]
 
-    def covered(self, positives: int, cluster: float) -> tuple[bool, str]:
+    def covered(self, positives: int, cluster: float, rarest: str = "") -> tuple[bool, str]:
         """Return whether a test set gets a verdict, and why or why not.
 
         A set with c images a patient is judged by the cells up to the next tried number from c on.
@@ -89,6 +89,7 @@ class Regime:
             positives: patients with the rarest finding of the macro mean; or, if fewer, patients
                 without the commonest.
             cluster: images a patient, on average.
+            rarest: those patients in words, with the label: "3 patients have Lung Lesion".
         """
         most = max(cell.cluster for cell, _ in self.cells)
         reach = min((c.cluster for c, _ in self.cells if c.cluster >= cluster), default=None)
@@ -105,14 +106,12 @@ class Regime:
                 "the interval did not hold in the self-test of the statistics, at any number of "
                 f"positives up to {failed}"
             )
+        who = rarest or f"{positives} patients have the rarest finding"
         if positives < min(passed):
-            return False, (
-                f"{positives} patients have the rarest finding; the interval was shown to hold "
-                f"from {min(passed)} on"
-            )
+            return False, (f"{who}; the interval was shown to hold from {min(passed)} on")
         return True, (
-            f"{positives} patients have the rarest finding; the interval was shown to hold from "
-            f"{min(passed)} on, up to {reach:g} images a patient"
+            f"{who}; the interval was shown to hold from {min(passed)} on, up to {reach:g} images "
+            "a patient"
         )
 
 

@@ -57,6 +57,18 @@ def test_without_an_interval_the_verdict_is_withheld(ci):
     assert judge(ci) == withheld("the difference has no interval")
 
 
+def test_too_few_patients_are_the_reason_where_they_leave_no_interval():
+    found = verdict(
+        None,
+        0.01,
+        regime=make_regime(),
+        positives=1,
+        cluster=1.0,
+        rarest="1 patient has Lung Lesion",
+    )
+    assert found == withheld("1 patient has Lung Lesion; the interval was shown to hold from 10 on")
+
+
 def withheld(reason):
     return Verdict("withheld", reason)
 
@@ -202,3 +214,5 @@ def test_a_difference_without_an_interval_is_too_small_to_decide(ci):
 def test_the_power_note_names_what_was_counted():
     note = power_note(None, math.nan, 0.01, 3, 59, 20, unit="studies")
     assert "the rarest finding on 3 of 62 studies, " in note
+    named = power_note(None, math.nan, 0.01, 3, 59, 20, finding="Lung Lesion")
+    assert "with 20 patients, and Lung Lesion on 3 of 62 images, " in named

@@ -24,6 +24,7 @@ def arm_entry(
     *,
     one: tuple[Predictions, Predictions],
     config: ExperimentConfig,
+    endpoint_columns: Sequence[int],
     competition_columns: Sequence[int],
 ) -> dict[str, Any]:
     """Return an arm as it stands in `comparison.json`.
@@ -35,11 +36,11 @@ def arm_entry(
         draws: of all arms.
         one: test and val predictions of its first model, for what needs thresholds.
         config: of the comparison.
+        endpoint_columns: columns of the labels that macro means are over.
         competition_columns: columns of the competition labels, or none.
     """
     auroc, ap = draws.auroc[arm.name], draws.ap[arm.name]
-    columns = range(len(test.labels))
-    by_seed = macro_by_seed(auroc, trainings)
+    by_seed = macro_by_seed(auroc, trainings, endpoint_columns)
     return {
         "name": arm.name,
         "title": arm.title,
@@ -47,9 +48,11 @@ def arm_entry(
         "models": len(trainings),
         **_costs(arm, trainings),
         "scored": len(test.target),
-        "macro_labels": int((~np.isnan(auroc.value)).sum()),
-        "macro_auroc": estimate_to_json(paired.estimate(auroc, columns=columns, level=LEVEL)),
-        "macro_ap": estimate_to_json(paired.estimate(ap, columns=columns, level=LEVEL)),
+        "macro_labels": int((~np.isnan(auroc.value[list(endpoint_columns)])).sum()),
+        "macro_auroc": estimate_to_json(
+            paired.estimate(auroc, columns=endpoint_columns, level=LEVEL)
+        ),
+        "macro_ap": estimate_to_json(paired.estimate(ap, columns=endpoint_columns, level=LEVEL)),
         "five_auroc": _competition_auroc(auroc, test.labels, competition_columns),
         "seed_sd": seed_spread(by_seed),
         "macro_by_seed": by_seed,
@@ -74,10 +77,13 @@ def undefined_among(scores: ArmScores, labels: Sequence[str], columns: Sequence[
     return f"not defined for all {len(columns)} labels: {named}" if lacking else None
 
 
-def macro_by_seed(scores: ArmScores, trainings: Sequence[Training]) -> list[float]:
+def macro_by_seed(
+    scores: ArmScores, trainings: Sequence[Training], columns: Sequence[int]
+) -> list[float]:
     """Return the macro AUROC of each seed: in the local arm the mean over its sites' models."""
-    defined = ~np.isnan(scores.value)
-    each = scores.by_seed[:, defined].mean(axis=1)
+    defined = [column for column in columns if not np.isnan(scores.value[column])]
+    none = np.full(len(scores.by_seed), np.nan)
+    each = scores.by_seed[:, defined].mean(axis=1) if defined else none
     seeds = [training.seed for training in trainings]
     return [
         float(np.mean([value for value, own in zip(each, seeds, strict=True) if own == seed]))

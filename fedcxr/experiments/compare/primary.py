@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fedcxr.experiments.compare.arm_scores import macro_by_seed, undefined_among
 from fedcxr.experiments.compare.arms import Training
+from fedcxr.experiments.compare.endpoint import Endpoint, count_patients
 from fedcxr.experiments.compare.secondary import estimate_to_json, in_unit
 from fedcxr.metrics.delong import TTest
 from fedcxr.metrics.macro_difference import Placed
@@ -17,6 +18,7 @@ from fedcxr.metrics.non_inferiority import holm, power_note, verdict
 from fedcxr.metrics.paired import ArmScores, PairedDraws, difference
 from fedcxr.metrics.regime import load_regime
 from fedcxr.metrics.seeds import training_claim
+from fedcxr.report.comparison.protocol_words import none_eligible, patients_words
 from fedcxr.runs.predictions import Predictions
 
 
@@ -29,6 +31,7 @@ def difference_entry(
     draws: PairedDraws,
     *,
     margin: float,
+    endpoint: Endpoint,
     competition_columns: Sequence[int],
     level: float,
     unit: str = "images",
@@ -43,16 +46,16 @@ def difference_entry(
         models: of all arms.
         draws: of all arms.
         margin: of non-inferiority.
+        endpoint: the labels that the verdict is about.
         competition_columns: columns of the competition labels, or none.
         level: of the intervals.
         unit: what the rows of `test` are: images, or studies.
     """
-    columns = range(len(test.labels))
+    columns = endpoint.columns(test.labels)
     pair = _Pair(models, name, against, level)
     whole = pair.tested(columns)
-    rarest = _rarest(test)
-    by_seed = [macro_by_seed(draws.auroc[arm], by_arm[arm]) for arm in (name, against)]
-    patients = len(set(test.patient_id.tolist()))
+    rarest = _rarest(test, columns)
+    by_seed = [macro_by_seed(draws.auroc[arm], by_arm[arm], columns) for arm in (name, against)]
     return {
         "arm": name,
         "against": against,
@@ -65,17 +68,8 @@ def difference_entry(
         ),
         "five_auroc": _competition_auroc(pair, test.labels, competition_columns, draws.auroc[name]),
         "by_label": _by_label(pair, test.labels),
-        "verdict": in_unit(_verdict(whole.ci, margin, test, rarest), unit),
-        "power": power_note(
-            whole.ci,
-            whole.se,
-            margin,
-            rarest["positives"],
-            rarest["negatives"],
-            patients,
-            level=level,
-            unit=unit,
-        ),
+        "verdict": in_unit(_verdict(whole.ci, margin, test, rarest, endpoint), unit),
+        "power": _power(whole, margin, test, rarest, level, unit),
         "training_claim": _claim(by_seed[0], by_seed[1], whole, level),
         "by_seed": [a - b for a, b in zip(*by_seed, strict=True)],
     }
@@ -165,30 +159,68 @@ def _test_to_json(test: TTest) -> dict[str, Any]:
     return {"value": test.difference, "ci": list(test.ci), "reason": None}
 
 
-def _rarest(test: Predictions) -> dict[str, int]:
-    """Return rows with and without the label whose smaller class has fewest patients, and those.
+@dataclass(frozen=True, slots=True)
+class _Rarest:
+    """The label of which fewest patients are in one class: nearly always the rarest finding."""
 
-    Nearly always that class is the positives of the rarest finding.
-    """
+    label: str = "the rarest finding"
+    patients: int = 0
+    """In that class."""
+    told: str = ""
+    positives: int = 0
+    """Rows of the test set: images, or studies."""
+    negatives: int = 0
+
+
+def _rarest(test: Predictions, columns: Sequence[int]) -> _Rarest:
+    """Return the rarest of some labels."""
+    labels = [test.labels[column] for column in columns]
     found = []
-    for column in range(len(test.labels)):
+    for column, each in zip(
+        columns, count_patients(test.target[:, columns], test.patient_id, labels), strict=True
+    ):
         target = test.target[:, column]
-        positives, negatives = int((target == 1).sum()), int((target == 0).sum())
-        if positives and negatives:
-            few = min(len(set(test.patient_id[target == state].tolist())) for state in (0, 1))
-            found.append({"patients": few, "positives": positives, "negatives": negatives})
-    none = {"patients": 0, "positives": 0, "negatives": 0}
-    return min(found, key=lambda row: row["patients"], default=none)
+        rows = int((target == 1).sum()), int((target == 0).sum())
+        few = min(each.positives, each.negatives)
+        told = patients_words(few, each.label, with_it=few == each.positives)
+        found.append(_Rarest(each.label, few, told, *rows))
+    return min(found, key=lambda row: row.patients, default=_Rarest())
+
+
+def _power(
+    whole: TTest, margin: float, test: Predictions, rarest: _Rarest, level: float, unit: str
+) -> str | None:
+    """Return the note on a test set that is too small to decide, None for one that is not."""
+    return power_note(
+        whole.ci,
+        whole.se,
+        margin,
+        rarest.positives,
+        rarest.negatives,
+        len(set(test.patient_id.tolist())),
+        level=level,
+        unit=unit,
+        finding=rarest.label,
+    )
 
 
 def _verdict(
-    ci: tuple[float, float] | None, margin: float, test: Predictions, rarest: Mapping[str, int]
+    ci: tuple[float, float] | None,
+    margin: float,
+    test: Predictions,
+    rarest: _Rarest,
+    endpoint: Endpoint,
 ) -> dict[str, str]:
+    """Return the word and its reason; without a label in the endpoint there is nothing to judge."""
+    if not endpoint.labels:
+        few = [each.model_dump() for each in endpoint.left_out]
+        return {"word": "withheld", "reason": none_eligible(few, endpoint.min_positives)}
     found = verdict(
         ci,
         margin,
         regime=load_regime(),
-        positives=rarest["patients"],
+        positives=rarest.patients,
         cluster=len(test.patient_id) / max(1, len(set(test.patient_id.tolist()))),
+        rarest=rarest.told,
     )
     return {"word": found.word, "reason": found.reason}

@@ -112,9 +112,14 @@ def read_stopped_run(path: Path, settings: Iterable[str] = ()) -> StoppedRun:
 
 
 def with_changes(
-    config: ExperimentConfig, settings: Iterable[str]
+    config: ExperimentConfig, settings: Iterable[str], *, also: tuple[str, ...] = ()
 ) -> tuple[ExperimentConfig, Changes]:
     """Return a stopped run's configuration with what may be changed of it, and what was.
+
+    Args:
+        config: with which it stopped.
+        settings: `key=value` texts of what is to be otherwise.
+        also: keys that may be changed beside those of every run.
 
     Raises:
         ConfigError: a key that decides the weights, or that there is not.
@@ -122,11 +127,11 @@ def with_changes(
     changed = with_values(config, parse_settings(settings))
     then, now = by_key(config), by_key(changed)
     keys = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
-    fixed = [key for key in keys if not only_operates(key)]
+    fixed = [key for key in keys if not only_operates(key, also)]
     if fixed:
         raise ConfigError(
             f"--set {some(fixed)}: a run that goes on cannot change what decides its weights. "
-            f"It may change {', '.join(OPERATING)}. For the rest start a new run."
+            f"It may change {', '.join((*OPERATING, *also))}. For the rest start a new run."
         )
     return changed, {key: [then.get(key), now.get(key)] for key in keys}
 

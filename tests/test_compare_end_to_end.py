@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedcxr.cli.compare import print_comparison
 from fedcxr.config import load_config
+from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.errors import ArtefactError, ConfigError, RunError
 from fedcxr.experiments.compare.run import compare, is_comparison, report_again, resume_comparison
 from fedcxr.experiments.simulate import simulate
@@ -108,7 +110,8 @@ def test_the_figures_are_those_of_the_predictions(done):
     by_seed = []
     for seed in (0, 1):
         with np.load(folder / f"arms/federated-seed-{seed}/predictions.npz") as arrays:
-            pairs = zip(arrays["target"].T, arrays["probs"].T, strict=True)
+            columns = np.isin(arrays["labels"], tree["endpoint"]["means_over"])
+            pairs = zip(arrays["target"].T[columns], arrays["probs"].T[columns], strict=True)
             each = [auroc(target, probs) for target, probs in pairs]
             by_seed.append(np.nanmean(each))
     arm = tree["arms"][0]
@@ -153,6 +156,41 @@ def test_asking_for_the_page_again_gives_the_same_figures_and_bytes(done):
     assert len((folder / "report.html").read_bytes()) == len(page)  # but for when it was made
     assert any((folder / "tables").glob("*.csv"))
     assert any((folder / "figures").glob("*.svg"))
+
+
+def test_the_protocol_is_written_before_the_first_training(done):
+    folder, _ = done
+    tree, protocol = figures(folder), json.loads((folder / "protocol.json").read_text())
+    begun = min(file.stat().st_mtime_ns for file in folder.glob("arms/*-seed-*/config.yaml"))
+    assert (folder / "protocol.json").stat().st_mtime_ns < begun
+    assert tree["protocol"] == protocol
+    assert tree["deviations"] == []
+    assert protocol["arms"] == [*NAMES, "slow"]
+    compared = [[gap["arm"], gap["against"]] for gap in tree["differences"]]
+    assert protocol["pairs"] == compared
+    assert "macro AUROC, fixed beforehand" in (folder / "report.html").read_text()
+
+
+def test_a_margin_changed_afterwards_is_told_as_a_deviation(done, tmp_path, capsys):
+    folder = tmp_path / "changed"
+    shutil.copytree(done[0], folder)
+    resume_comparison(folder, settings=["compare.margin=0.03"])
+    told = "Deviation from the protocol: margin 0.01 → 0.03, changed after training began."
+    tree = figures(folder)
+    assert tree["deviations"] == [{"key": "margin", "planned": 0.01, "now": 0.03}]
+    assert (tree["protocol"]["margin"], tree["statistics"]["margin"]) == (0.01, 0.03)
+    page = (folder / "report.html").read_text("utf-8")
+    assert page.index(told) < page.index('class="headline"')
+    assert "fixed beforehand" not in page
+    print_comparison(folder)
+    assert told in capsys.readouterr().out.splitlines()
+    assert manifest(folder)["changed"][0]["changes"] == {"compare.margin": [0.01, 0.03]}
+
+    # by hand it is seen as well
+    file = folder / "config.yaml"
+    file.write_text(to_yaml(with_values(read_config(file), {"compare.margin": 0.02})))
+    report_again(folder)
+    assert figures(folder)["deviations"] == [{"key": "margin", "planned": 0.01, "now": 0.02}]
 
 
 def test_progress_ends_with_everything_done(done):
@@ -277,6 +315,13 @@ def test_a_name_that_a_built_in_arm_would_have_is_refused_though_it_is_not_asked
 def test_a_prevalence_of_an_unknown_label_is_refused_before_training(tmp_path):
     config = configured(tmp_path, compare__prevalence={"Oedema": 0.1})
     with pytest.raises(ConfigError, match="no label Oedema"):
+        compare(config)
+    assert not list(tmp_path.glob("*-compare"))
+
+
+def test_a_primary_label_that_the_run_has_not_is_refused_before_training(tmp_path):
+    config = configured(tmp_path, compare__primary_labels=["Oedema"])
+    with pytest.raises(ConfigError, match=r"compare\.primary_labels: the run has no label Oedema"):
         compare(config)
     assert not list(tmp_path.glob("*-compare"))
 

@@ -54,7 +54,10 @@ def compare(
 
 
 def print_comparison(folder: Path) -> None:
-    """Print each arm's macro AUROC, the difference that was asked for, and where the page is."""
+    """Print each arm's macro AUROC, the differences and what the verdict is about, and the page."""
+    # The report's package draws figures: it is imported where there is something to report.
+    from fedcxr.report.comparison.protocol_words import endpoint_sentences, protocol_sentences
+
     found = json.loads((folder / "comparison.json").read_text("utf-8"))
     for arm in found["arms"]:
         print(f"{arm['title']:28} macro AUROC {_with_interval(arm['macro_auroc'])}")
@@ -69,6 +72,8 @@ def print_comparison(folder: Path) -> None:
             print(f"  {reason}")
         if power and difference == found["differences"][0]:  # of the others the page tells
             print(f"  {power}")
+    for sentence in (*endpoint_sentences(found), *protocol_sentences(found)):
+        print(sentence)
     print(f"Report: {folder / 'report.html'}")
 
 

@@ -99,13 +99,17 @@ def arithmetic_of(config: ExperimentConfig, settled: Mapping[str, object]) -> Ar
     return Arithmetic(json.loads(json.dumps({**kept, **settled})))
 
 
-def only_operates(key: str) -> bool:
+def only_operates(key: str, also: tuple[str, ...] = ()) -> bool:
     """Return whether a run that goes on may change the key.
+
+    Args:
+        key: dotted.
+        also: keys and sections that this run may change as well.
 
     >>> only_operates("server.quorum"), only_operates("explain.labels"), only_operates("seed")
     (True, True, False)
     """
-    return _is_among(key, OPERATING)
+    return _is_among(key, (*OPERATING, *also))
 
 
 def _is_among(key: str, names: tuple[str, ...]) -> bool:

@@ -12,7 +12,11 @@ ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
 
 
 class CompareConfig(Section):
-    """Arms, seeds and statistics. All of it is fixed before any result is seen."""
+    """Arms, seeds and statistics.
+
+    What of it decides the verdict is frozen in the comparison's `protocol.json` before the first
+    training; what is changed later is told as a deviation.
+    """
 
     arms: Annotated[tuple[ArmName, ...], Flag()] = Field(default=ARM_NAMES, min_length=1)
     """`centralized` sees as many images as all sites together, `centralized-steps` takes as many
@@ -23,6 +27,13 @@ class CompareConfig(Section):
         default=0.01, gt=0.0, lt=0.5
     )
     """Of non-inferiority: the largest loss of macro AUROC that still counts as none."""
+    primary_labels: Annotated[
+        tuple[str, ...], Flag("Labels that the verdict is about; all, if not given.")
+    ] = ()
+    """Labels whose mean AUROC is the primary endpoint; none = all labels of the run."""
+    min_positives: int = Field(default=10, ge=1, le=1_000_000)
+    """Test patients with the finding, and likewise without it, that a label of the endpoint needs.
+    10 is the smallest number at which `fedcxr selftest stats` found the interval to hold."""
     resamples: int = Field(default=2000, ge=100, le=100_000)
     """Patient resamples behind each 95 % interval."""
     prevalence: dict[str, Annotated[float, Field(gt=0.0, lt=1.0)]] = Field(default_factory=dict)
@@ -38,7 +49,7 @@ class CompareConfig(Section):
     )
     """Trainings side by side; none = as many as there are cores, one on a GPU."""
 
-    @field_validator("arms", "learning_rates")
+    @field_validator("arms", "learning_rates", "primary_labels")
     @classmethod
     def _once(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         twice = {value for value in values if values.count(value) > 1}

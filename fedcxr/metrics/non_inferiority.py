@@ -102,6 +102,7 @@ def power_note(
     level: float = 0.95,
     power: float = 0.8,
     unit: str = "images",
+    finding: str = "the rarest finding",
 ) -> str | None:
     """Return that the study is too small to decide, and what size would do; None if it is not.
 
@@ -118,6 +119,7 @@ def power_note(
         level: of the interval.
         power: chance of showing non-inferiority of equal arms.
         unit: what positives and negatives are: images, or studies.
+        finding: the name of the rarest one.
 
     >>> from fedcxr.metrics.estimate import symmetric
     >>> found = symmetric(0.0, (Part(0.02**2, math.inf),), 0.95)
@@ -127,7 +129,7 @@ def power_note(
     """
     stands = (
         f"The test set is too small to decide: with {patients:,} patient{'s' * (patients != 1)}, "
-        f"and the rarest finding on {positives:,} of {positives + negatives:,} {unit}"
+        f"and {finding} on {positives:,} of {positives + negatives:,} {unit}"
     )
     if difference.ci is None:
         return f"{stands}, the difference has no interval."

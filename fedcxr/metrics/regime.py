@@ -88,15 +88,20 @@ class Regime:
     cells: tuple[tuple[Cell, Tally], ...]
 
     def covered(
-        self, positives: int, cluster: float, auroc: float, seeds: int | None = None
+        self,
+        positives: int,
+        cluster: float,
+        auroc: float,
+        seeds: int | None = None,
+        *,
+        rarest: str = "",
     ) -> tuple[bool, str]:
         """Return whether the interval is shown for such a test set, and why or why not.
 
         A set with c images a patient is judged by the cells up to the next tried number from c on,
         and likewise an AUROC; trainings by the cells of the usual number and of those up to theirs.
-        Of these, no cell
-        with as many positives as the set has, or more, may be rejected, and the set must not have
-        fewer than were tried.
+        Of these, no cell with as many positives as the set has, or more, may be rejected, and the
+        set must not have fewer than were tried.
 
         Args:
             positives: patients with the rarest finding of the macro mean; or, if fewer, patients
@@ -104,6 +109,7 @@ class Regime:
             cluster: images a patient, on average.
             auroc: of the better model.
             seeds: trainings of each arm, where the interval is about trainings.
+            rarest: those patients in words, with the label: "3 patients have Lung Lesion".
         """
         clusters = _reach({cell.cluster for cell, _ in self.cells}, cluster)
         if clusters is None:
@@ -131,11 +137,11 @@ class Regime:
                 f"positives up to {most}"
             )
         held = f"the interval was shown to hold from {min(passed)} on"
+        who = rarest or f"{positives} patients have the rarest finding"
         if positives < min(passed):
-            return False, f"{positives} patients have the rarest finding; {held}"
+            return False, f"{who}; {held}"
         return True, (
-            f"{positives} patients have the rarest finding; {held}, up to {clusters:g} images a "
-            f"patient and an AUROC of {aurocs:g}"
+            f"{who}; {held}, up to {clusters:g} images a patient and an AUROC of {aurocs:g}"
         )
 
 

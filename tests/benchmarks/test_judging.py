@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from benchmarks.judging import fill, guess, make_comparison
 from fedcxr.config.load import to_yaml
 from fedcxr.errors import ArtefactError
+from fedcxr.experiments.compare.endpoint import Endpoint
 from fedcxr.experiments.compare.judge import judge
 from fedcxr.experiments.compare.primary import difference_entry
 from fedcxr.experiments.compare.scored_arms import ScoredArms
@@ -45,7 +46,8 @@ def by_study(tmp_path_factory):
         file = training.folder / "predictions.npz"
         sets = {split: read_predictions(file, split)[0] for split in ("test", "val")}
         write_predictions(file, {split: in_pairs(one) for split, one in sets.items()}, "study")
-    return in_pairs(sets["test"]), judge(folder, arms, trainings), trainings
+    tree = judge(folder, arms, trainings)
+    return in_pairs(sets["test"]), tree, trainings, folder, arms
 
 
 def in_pairs(one):
@@ -104,9 +106,15 @@ def test_the_local_arm_counts_each_seed_once(judged):
 
 
 def test_the_verdict_is_withheld_on_few_patients_and_the_size_is_told(judged):
-    gap = judged[3]["differences"][0]
+    folder, arms, trainings, _ = judged
+    kept = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(kept.replace("min_positives: 10", "min_positives: 1"))
+    try:
+        gap = judge(folder, arms, trainings)["differences"][0]
+    finally:
+        (folder / "config.yaml").write_text(kept)
     assert gap["verdict"]["word"] == "withheld"
-    assert re.search(r"\d+ patients have the rarest finding", gap["verdict"]["reason"])
+    assert re.match(r"\d patients have [A-Z][A-Za-z ]+; the interval", gap["verdict"]["reason"])
     assert gap["power"].startswith("The test set is too small to decide: with 150 patients")
 
 
@@ -152,9 +160,10 @@ def test_training_images_are_counted_at_all_sites_whatever_arm_comes_first(judge
     assert again["label_frequencies"][LABEL]["train"] == [5, 10]  # five sites
 
 
-def test_by_image_every_image_is_scored_and_every_label_is_in_the_means(judged):
-    for arm in judged[3]["arms"]:
-        assert (arm["scored"], arm["macro_labels"]) == (400, 14)
+def test_by_image_every_image_is_scored_and_the_labels_of_the_endpoint_are_in_the_means(judged):
+    tree = judged[3]
+    for arm in tree["arms"]:
+        assert (arm["scored"], arm["macro_labels"]) == (400, len(tree["endpoint"]["labels"]))
         groups = arm["subgroups"]
         assert {row["attribute"] for row in groups["rows"]} == {"sex", "age band", "view"}
         assert "negative images" in groups["rule"]
@@ -162,7 +171,7 @@ def test_by_image_every_image_is_scored_and_every_label_is_in_the_means(judged):
 
 
 def test_by_study_the_studies_are_counted_and_called_so(by_study):
-    images, tree, _ = by_study
+    images, tree = by_study[:2]
     studies = len(set(zip(images.patient_id, images.study_id, strict=True)))
     assert 150 < studies < 300
     for arm in tree["arms"]:
@@ -186,11 +195,35 @@ def test_by_study_nobody_is_in_a_group_by_view_and_the_rule_says_so(by_study):
 
 
 def test_a_mean_tells_over_how_many_labels_it_is(by_study):
-    for arm in by_study[1]["arms"]:
-        known = [row["auroc"]["value"] for row in arm["by_label"].values()]
+    tree = by_study[1]
+    over = tree["endpoint"]["means_over"]
+    assert LACKING in over  # by the table; the predictions were changed afterwards
+    for arm in tree["arms"]:
+        known = [arm["by_label"][label]["auroc"]["value"] for label in over]
         known = [value for value in known if value is not None]
-        assert arm["macro_labels"] == len(known) == 13
+        assert arm["macro_labels"] == len(known) == len(over) - 1
         assert arm["macro_auroc"]["value"] == pytest.approx(np.mean(known))
+    for gap in tree["differences"]:
+        assert gap["verdict"]["word"] == "withheld"
+        assert gap["verdict"]["reason"].startswith(f"no patient has {LACKING}; the interval was")
+
+
+def test_a_mean_of_labels_that_have_no_auroc_is_none(by_study):
+    _, _, trainings, folder, arms = by_study
+    kept = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(
+        kept.replace("primary_labels: []", f"primary_labels: [{LACKING}]")
+    )
+    try:
+        tree = judge(folder, arms, trainings)
+    finally:
+        (folder / "config.yaml").write_text(kept)
+    assert tree["endpoint"]["labels"] == [LACKING]
+    for each in (*tree["arms"], *tree["differences"]):
+        assert each["macro_auroc"]["value"] is None
+    stored = RunFolder(folder).read_json("comparison.json")
+    assert stored["arms"][0]["macro_by_seed"] == [None] * 3
+    assert (tree["arms"][0]["macro_labels"], stored["arms"][0]["seed_sd"]) == (0, None)
 
 
 def test_four_competition_labels_make_no_mean_of_five(by_study, judged):
@@ -207,7 +240,7 @@ def test_four_competition_labels_make_no_mean_of_five(by_study, judged):
 
 @pytest.mark.parametrize("unit", ["images", "studies"])
 def test_a_difference_names_what_its_rows_are(by_study, unit):
-    images, _, trainings = by_study
+    images, _, trainings = by_study[:3]
     test = as_scored(images, "study")
     test = replace(test, patient_id=np.array([f"p{n // 20}" for n in range(len(test.target))]))
     rng = np.random.default_rng(0)  # two arms alike but for noise
@@ -220,6 +253,9 @@ def test_a_difference_names_what_its_rows_are(by_study, unit):
         ScoredArms.of(test, probs, 0.95),
         test,
         margin=1e-4,
+        endpoint=Endpoint(
+            primary_labels=(), min_positives=1, patients=(), labels=tuple(test.labels)
+        ),
         competition_columns=(),
         unit=unit,
     )

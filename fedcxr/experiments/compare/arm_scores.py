@@ -23,6 +23,7 @@ def arm_entry(
     *,
     one: tuple[Predictions, Predictions],
     config: ExperimentConfig,
+    endpoint_columns: Sequence[int],
     competition_columns: Sequence[int],
 ) -> dict[str, Any]:
     """Return an arm as it stands in `comparison.json`.
@@ -34,10 +35,10 @@ def arm_entry(
         arms: the scored models of all.
         one: test and val predictions of its first model, for what needs thresholds.
         config: of the comparison.
+        endpoint_columns: columns of the labels that macro means are over.
         competition_columns: columns of the competition labels, or none.
     """
-    columns = range(len(test.labels))
-    by_seed = arms.by_seed("auroc", arm.name, columns)
+    by_seed = arms.by_seed("auroc", arm.name, endpoint_columns)
 
     def scored(measure: Measure, columns: Sequence[int]) -> dict[str, Any]:
         return estimate_to_json(arms.mean(measure, arm.name, columns))
@@ -49,11 +50,11 @@ def arm_entry(
         "models": len(trainings),
         **_costs(arm, trainings),
         "scored": len(test.target),
-        "macro_labels": len(arms.scored["auroc"].defined(columns)),
-        "macro_auroc": scored("auroc", columns),
-        "macro_ap": scored("ap", columns),
+        "macro_labels": len(arms.scored["auroc"].defined(endpoint_columns)),
+        "macro_auroc": scored("auroc", endpoint_columns),
+        "macro_ap": scored("ap", endpoint_columns),
         "five_auroc": _competition_auroc(arms, arm.name, test.labels, competition_columns),
-        "seed_sd": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else None,
+        "seed_sd": _spread(by_seed),
         "macro_by_seed": by_seed,
         "by_label": {
             label: {
@@ -75,6 +76,13 @@ def undefined_among(arms: ScoredArms, labels: Sequence[str], columns: Sequence[i
     lacking = sorted(set(columns) - set(scores.defined(columns)))
     named = ", ".join(f"{labels[column]} ({scores.reasons[column]})" for column in lacking)
     return f"not defined for all {len(columns)} labels: {named}" if lacking else None
+
+
+def _spread(by_seed: Sequence[float]) -> float | None:
+    """Return the standard deviation over seeds (S - 1 below), None for one or where undefined."""
+    if len(by_seed) < 2 or np.isnan(by_seed).any():
+        return None
+    return float(np.std(by_seed, ddof=1))
 
 
 def _competition_auroc(

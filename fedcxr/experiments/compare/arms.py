@@ -129,6 +129,32 @@ def trainings_of(
     ]
 
 
+def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return which arms are held against which: all against centralized.
+
+    Without it the reference is centralized with as many steps, or local: the question is how
+    federated does. Federated comes first, and then against centralized with as many steps: the
+    sensitivity analysis, which tells what the number of steps did from what averaging did. Where
+    all arms are federations the others are held against the one that they are variants of.
+
+    >>> pairs_of(["local", "centralized", "federated"])
+    [('federated', 'centralized'), ('local', 'centralized')]
+    >>> pairs_of(["federated", "centralized", "centralized-steps"])[1]
+    ('federated', 'centralized-steps')
+    >>> pairs_of(["federated", "local"]), pairs_of(["federated"])
+    ([('federated', 'local')], [])
+    >>> pairs_of(["federated", "fedadam", "fedprox"])
+    [('fedadam', 'federated'), ('fedprox', 'federated')]
+    """
+    ranked = (CENTRALIZED, FEWER_STEPS, LOCAL, FEDERATED, *names)
+    against = next(name for name in ranked if name in names)
+    order = sorted((name for name in names if name != against), key=lambda name: name != FEDERATED)
+    pairs = [(name, against) for name in order]
+    if FEDERATED in names and FEWER_STEPS in names and against == CENTRALIZED:
+        pairs.insert(1, (FEDERATED, FEWER_STEPS))
+    return pairs
+
+
 def presentations(config: ExperimentConfig, plan: PartitionPlan) -> int:
     """Return how many images a training on a plan looks at, repeats counted."""
     most = (config.train.max_steps or 10**12) * config.train.batch_size

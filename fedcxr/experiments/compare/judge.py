@@ -20,15 +20,9 @@ from fedcxr.cores import cores
 from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.arm_scores import arm_entry
-from fedcxr.experiments.compare.arms import (
-    CENTRALIZED,
-    FEDERATED,
-    FEWER_STEPS,
-    LOCAL,
-    Arm,
-    Training,
-)
+from fedcxr.experiments.compare.arms import Arm, Training
 from fedcxr.experiments.compare.primary import difference_entry
+from fedcxr.experiments.compare.protocol import Protocol, plan_protocol, protocol_entry
 from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.experiments.compare.secondary import LEVEL, unit_of
 from fedcxr.experiments.compare.sites import site_matrix
@@ -46,10 +40,13 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
     """Write `comparison.json` into the comparison's folder and return it.
 
     Raises:
-        ArtefactError: a training has no predictions, or they are not of the same patients.
+        ArtefactError: a training has no predictions, or they are not of the same patients; or the
+            protocol is not as it was.
     """
     config = read_config(folder / "config.yaml")
     plan = read_plan(folder / "partition")
+    protocol = plan_protocol(config, plan, [arm.name for arm in arms])
+    frozen = protocol_entry(folder, protocol)
     by_arm = {arm.name: [t for t in trainings if t.arm == arm.name] for arm in arms}
     scored = {t.name: _scored(t, "test") for t in trainings}
     test = _same_patients(scored)
@@ -64,6 +61,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
             scored_arms,
             one=(scored[first.name], _scored(first, "val")),
             config=config,
+            endpoint_columns=protocol.endpoint.columns(test.labels),
             competition_columns=_competition_columns(test.labels),
         )
         return {**found, "differs": _differs(config, arm)}
@@ -77,19 +75,24 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
         "fedcxr": __version__,
         "data": _data(folder, config, plan, test),
         "training": _training(config, trainings[0]),
-        "statistics": {
-            "resamples": config.compare.resamples,
-            "level": LEVEL,
-            "margin": config.compare.margin,
-        },
+        "statistics": _statistics(protocol),
+        **frozen,
         "arms": entries,
-        "differences": _differences(arms, test, scored_arms, config),
+        "differences": _differences(test, scored_arms, protocol, config),
         "site_matrix": site_matrix(plan, by_arm, config.data.score_by),
         "label_frequencies": _frequencies(by_arm[arms[0].name], test, _scored(trainings[0], "val")),
         "notes": _notes(folder, by_arm),
     }
     RunFolder(folder).write_json("comparison.json", tree)
     return tree
+
+
+def _statistics(protocol: Protocol) -> dict[str, Any]:
+    return {
+        "resamples": protocol.resamples,
+        "level": protocol.level,
+        "margin": protocol.margin,
+    }
 
 
 def _scored(training: Training, split: str) -> Predictions:
@@ -122,7 +125,7 @@ def _competition_columns(labels: Sequence[str]) -> list[int]:
 
 
 def _differences(
-    arms: Sequence[Arm], test: Predictions, scored: ScoredArms, config: ExperimentConfig
+    test: Predictions, scored: ScoredArms, protocol: Protocol, config: ExperimentConfig
 ) -> list[dict[str, Any]]:
     """Return every arm minus the one that it is held against."""
     return [
@@ -130,38 +133,13 @@ def _differences(
             pair,
             scored,
             test,
-            margin=config.compare.margin,
+            margin=protocol.margin,
+            endpoint=protocol.endpoint,
             competition_columns=_competition_columns(test.labels),
             unit=unit_of(config),
         )
-        for pair in _pairs([arm.name for arm in arms])
+        for pair in protocol.pairs
     ]
-
-
-def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return which arms are held against which: all against centralized.
-
-    Without it the reference is centralized with as many steps, or local: the question is how
-    federated does. Federated comes first, and then against centralized with as many steps: the
-    sensitivity analysis, which tells what the number of steps did from what averaging did. Where
-    all arms are federations the others are held against the one that they are variants of.
-
-    >>> _pairs(["local", "centralized", "federated"])
-    [('federated', 'centralized'), ('local', 'centralized')]
-    >>> _pairs(["federated", "centralized", "centralized-steps"])[1]
-    ('federated', 'centralized-steps')
-    >>> _pairs(["federated", "local"]), _pairs(["federated"])
-    ([('federated', 'local')], [])
-    >>> _pairs(["federated", "fedadam", "fedprox"])
-    [('fedadam', 'federated'), ('fedprox', 'federated')]
-    """
-    ranked = (CENTRALIZED, FEWER_STEPS, LOCAL, FEDERATED, *names)
-    against = next(name for name in ranked if name in names)
-    order = sorted((name for name in names if name != against), key=lambda name: name != FEDERATED)
-    pairs = [(name, against) for name in order]
-    if FEDERATED in names and FEWER_STEPS in names and against == CENTRALIZED:
-        pairs.insert(1, (FEDERATED, FEWER_STEPS))
-    return pairs
 
 
 def _data(

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.experiments.compare.arm_scores import undefined_among
+from fedcxr.experiments.compare.endpoint import Endpoint, count_patients
 from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.experiments.compare.secondary import estimate_to_json, in_unit
 from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
 from fedcxr.metrics.non_inferiority import holm, power_note, verdict
 from fedcxr.metrics.scored_models import Measure
+from fedcxr.report.comparison.protocol_words import none_eligible
 from fedcxr.runs.predictions import Predictions
 
 Tested = Callable[[Measure, tuple[str, str], Sequence[int]], Estimate]
@@ -29,6 +31,7 @@ def difference_entry(
     test: Predictions,
     *,
     margin: float,
+    endpoint: Endpoint,
     competition_columns: Sequence[int],
     unit: str = "images",
 ) -> dict[str, Any]:
@@ -39,19 +42,17 @@ def difference_entry(
         arms: the scored models of all.
         test: the truth of the test patients.
         margin: of non-inferiority.
+        endpoint: the labels that the verdict is about.
         competition_columns: columns of the competition labels, or none.
         unit: what the rows of `test` are: images, or studies.
     """
-    columns = range(len(test.labels))
+    columns = endpoint.columns(test.labels)
     name, against = pair
-    seeds = len(arms.seeds(name))
-    is_of_methods = seeds >= MIN_SEEDS
+    is_of_methods = len(arms.seeds(name)) >= MIN_SEEDS
     tested = arms.of_methods if is_of_methods else arms.of_models
     whole, models = tested("auroc", pair, columns), arms.of_models("auroc", pair, columns)
     first, second = (arms.by_seed("auroc", arm, columns) for arm in pair)
     by_seed = np.subtract(first, second)
-    rarest = _rarest(test)
-    word = verdict(whole, margin)
     return {
         "arm": name,
         "against": against,
@@ -60,18 +61,10 @@ def difference_entry(
         "macro_auroc_models": estimate_to_json(models),
         "macro_ap": estimate_to_json(tested("ap", pair, columns)),
         "five_auroc": _competition_auroc(arms, pair, test.labels, competition_columns, tested),
-        "by_label": _by_label(arms, pair, test.labels, tested),
+        "by_label": _by_label(pair, test.labels, tested),
         "variance": _variance(models, by_seed),
-        "verdict": in_unit({"word": word.word, "reason": word.reason}, unit),
-        "power": power_note(
-            whole,
-            margin,
-            rarest["positives"],
-            rarest["negatives"],
-            len(set(test.patient_id.tolist())),
-            level=arms.level,
-            unit=unit,
-        ),
+        "verdict": in_unit(_verdict(whole, margin, endpoint), unit),
+        "power": _power(whole, margin, test, columns, arms.level, unit),
         "by_seed": by_seed.tolist(),
     }
 
@@ -88,7 +81,7 @@ def _variance(models: Estimate, by_seed: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _by_label(
-    arms: ScoredArms, pair: tuple[str, str], labels: Sequence[str], tested: Tested
+    pair: tuple[str, str], labels: Sequence[str], tested: Tested
 ) -> dict[str, dict[str, Any]]:
     """Return the difference of every label, with its p adjusted by Holm's rule."""
     found = [tested("auroc", pair, [column]) for column in range(len(labels))]
@@ -119,17 +112,40 @@ def _competition_auroc(
     return estimate_to_json(tested("auroc", pair, columns))
 
 
-def _rarest(test: Predictions) -> dict[str, int]:
-    """Return rows with and without the label whose smaller class has fewest patients, and those.
-
-    Nearly always that class is the positives of the rarest finding.
-    """
+def _power(
+    whole: Estimate,
+    margin: float,
+    test: Predictions,
+    columns: Sequence[int],
+    level: float,
+    unit: str,
+) -> str | None:
+    """Return the note on a study that is too small to decide; it names the rarest label."""
+    labels = [test.labels[column] for column in columns]
     found = []
-    for column in range(len(test.labels)):
+    for column, each in zip(
+        columns, count_patients(test.target[:, columns], test.patient_id, labels), strict=True
+    ):
         target = test.target[:, column]
-        positives, negatives = int((target == 1).sum()), int((target == 0).sum())
-        if positives and negatives:
-            few = min(len(set(test.patient_id[target == state].tolist())) for state in (0, 1))
-            found.append({"patients": few, "positives": positives, "negatives": negatives})
-    none = {"patients": 0, "positives": 0, "negatives": 0}
-    return min(found, key=lambda row: row["patients"], default=none)
+        rows = int((target == 1).sum()), int((target == 0).sum())
+        found.append((min(each.positives, each.negatives), each.label, *rows))
+    _, label, positives, negatives = min(found, default=(0, "the rarest finding", 0, 0))
+    return power_note(
+        whole,
+        margin,
+        positives,
+        negatives,
+        len(set(test.patient_id.tolist())),
+        level=level,
+        unit=unit,
+        finding=label,
+    )
+
+
+def _verdict(whole: Estimate, margin: float, endpoint: Endpoint) -> dict[str, str]:
+    """Return the word and its reason; without a label in the endpoint there is nothing to judge."""
+    if not endpoint.labels:
+        few = [each.model_dump() for each in endpoint.left_out]
+        return {"word": "withheld", "reason": none_eligible(few, endpoint.min_positives)}
+    found = verdict(whole, margin)
+    return {"word": found.word, "reason": found.reason}

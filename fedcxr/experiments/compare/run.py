@@ -18,7 +18,9 @@ from fedcxr.config.load import overlay_file, parse_settings, read_config, to_yam
 from fedcxr.cores import cores
 from fedcxr.errors import ArtefactError, ConfigError, some
 from fedcxr.experiments.compare.arms import Arm, Training, arms_of, trainings_of
+from fedcxr.experiments.compare.endpoint import check_primary_labels
 from fedcxr.experiments.compare.judge import judge
+from fedcxr.experiments.compare.protocol import MAY_CHANGE, settle_protocol
 from fedcxr.experiments.compare.trainings import TrainingsProgress, is_finished, run_trainings
 from fedcxr.experiments.compare.tuning import at_rate, tuned
 from fedcxr.experiments.simulate import with_sites_of_plan
@@ -98,11 +100,12 @@ def resume_comparison(
     Args:
         folder: the comparison's.
         on_progress: called now and then with how far the trainings are.
-        settings: `key=value` texts of what is to be otherwise from now on, in every arm; only what
-            operates a training, such as `server.quorum=0.3`.
+        settings: `key=value` texts of what is to be otherwise from now on, in every arm: what
+            operates a training, such as `server.quorum=0.3`, or how the arms are judged, such as
+            `compare.margin=0.02`, which is told as a deviation from the protocol.
 
     Raises:
-        ConfigError: a key that decides the weights.
+        ConfigError: a key that decides the weights, or a label that the run has not.
         ArtefactError: the folder is not a comparison, damaged, changed since it was begun, or
             another process is writing it.
         RunError: a training failed.
@@ -113,6 +116,7 @@ def resume_comparison(
     with run.lock():
         _change(run, settings)
         config, arms, plans = read_arms(folder)
+        settle_protocol(folder, config, [arm.name for arm in arms])
         seeds = [config.seed + number for number in range(config.compare.seeds)]
         try:
             arms = tuned(
@@ -144,12 +148,13 @@ def _change(run: RunFolder, settings: Sequence[str]) -> None:
         return
     names = run.read_json("manifest.json")["further_arms"]
     files = [run.path / "config.yaml", *(run.path / "arms" / f"{n}.yaml" for n in names)]
-    found = [with_changes(read_config(file), settings) for file in files]
+    found = [with_changes(read_config(file), settings, also=MAY_CHANGE) for file in files]
     if "data.accept_changed_data" in found[0][1]:
         raise ConfigError(
             "A comparison takes no changed data: its arms would be trained on different ones. Give "
             "back the data as they were, or start a new comparison."
         )
+    _check_labels(found[0][0], read_plan(run.path / "partition").labels)
     for file, (changed, _) in zip(files, found, strict=True):
         write_text_atomically(file, to_yaml(changed))
     known = run.read_json("manifest.json").get("changed", [])
@@ -210,6 +215,7 @@ def _check_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
             f"compare.prevalence: the data have no label {some(strange)}. They have "
             f"{', '.join(labels)}."
         )
+    check_primary_labels(config, config.data.labels or labels)
 
 
 def _extra_arm(config: ExperimentConfig, name: str, over: Path | Sequence[str]) -> ExperimentConfig:

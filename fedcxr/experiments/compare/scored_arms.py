@@ -16,6 +16,7 @@ from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.regime import load_regime
 from fedcxr.metrics.scored_models import Measure, ScoredModels, score_models
+from fedcxr.report.comparison.protocol_words import patients_words
 from fedcxr.runs.predictions import Predictions
 
 
@@ -99,9 +100,19 @@ class ScoredArms:
         seeds: int | None = None,
     ) -> Estimate:
         """Return it without its interval where such an interval was not shown to hold."""
-        if found.ci is None:
+        if np.isnan(found.value):
             return found
-        kept = self.scored["auroc"].defined(columns)
-        positives = int(self.scored["auroc"].patients[kept].min())
-        is_held, why = load_regime(name).covered(positives, self.cluster, auroc, seeds)
+        scored = self.scored["auroc"]
+        few, kind, column = min(
+            (int(scored.patients[column][kind]), kind, column)
+            for column in columns
+            for kind in (0, 1)
+        )
+        is_held, why = load_regime(name).covered(
+            few,
+            self.cluster,
+            auroc,
+            seeds,
+            rarest=patients_words(few, scored.labels[column], with_it=kind == 0),
+        )
         return found if is_held else replace(found, ci=None, parts=(), reason=why)

@@ -1,5 +1,6 @@
 """The answer in plain words, and what it rests on."""
 
+from fedcxr.report.comparison.protocol_words import endpoint_sentences, fixed_sentence
 from fedcxr.report.comparison.read_comparison import Comparison, Difference, Estimate
 from fedcxr.report.comparison.wording import (
     VERDICTS,
@@ -80,6 +81,7 @@ def basis(comparison: Comparison) -> list[str]:
     return [
         f"All arms were scored on the same {comparison.test_set_words}, who took part in no "
         f"training; each interval covers {level}.",
+        fixed_sentence(comparison.tree),
         "Intervals of AUROC, average precision and their differences are Student's t by leaving "
         "out each patient in turn; those of rates and of gaps "
         f"between groups come from {how}. One that did not hold in the self-test of the "
@@ -90,8 +92,7 @@ def basis(comparison: Comparison) -> list[str]:
         *_about_seeds(comparison),
         "Thresholds and temperatures were fixed on validation patients and applied to the test "
         "set unchanged.",
-        "A label without both classes in the test set has no AUROC and is left out of the means"
-        f"{_over_labels(comparison)}.",
+        *_about_means(comparison),
         *_about_p(comparison),
         "AUROC and average precision of an arm are means over its models, not the score of an "
         "ensemble. Curves, operating points, calibration and subgroups are of one model an arm: "
@@ -159,11 +160,16 @@ def _about_rows(comparison: Comparison) -> list[str]:
     return [" ".join(told)] if told else []
 
 
-def _over_labels(comparison: Comparison) -> str:
+def _about_means(comparison: Comparison) -> list[str]:
+    """Return which labels the means are over: those of the endpoint, where the file tells them."""
+    without = "A label without both classes in the test set has no AUROC"
+    if told := endpoint_sentences(comparison.tree):
+        return [f"{without}.", *told]
     kept = comparison.macro_labels
-    if kept is None:
-        return ""
-    return f", which are over {count(kept)} of {len(comparison.labels)} labels"
+    over = (
+        "" if kept is None else f", which are over {count(kept)} of {len(comparison.labels)} labels"
+    )
+    return [f"{without} and is left out of the means{over}."]
 
 
 def _about_seeds(comparison: Comparison) -> list[str]:

@@ -4,6 +4,7 @@ A sentence, or nothing where comparison.json does not tell it; the item is open 
 """
 
 from fedcxr.report.comparison.checklist_data import attributes
+from fedcxr.report.comparison.protocol_words import margin_words
 from fedcxr.report.comparison.read_comparison import Comparison, rows
 from fedcxr.report.comparison.wording import joined, level_words
 from fedcxr.report.wording import as_number, count, counted
@@ -16,7 +17,9 @@ def goal(comparison: Comparison) -> str:
         return ""
     margin = comparison.margin
     what = "Comparison" if margin is None else "Test of non-inferiority"
-    tail = "" if margin is None else f", margin {margin:g} in macro AUROC fixed beforehand"
+    fixed = margin_words(comparison.tree)
+    fixed = fixed if fixed == "fixed beforehand" else f"({fixed})"
+    tail = "" if margin is None else f", margin {margin:g} in macro AUROC {fixed}"
     return f"{what} of {primary.arm.title} to {primary.against.title}{tail}."
 
 

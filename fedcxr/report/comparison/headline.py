@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fedcxr.report.comparison.protocol_words import margin_words
 from fedcxr.report.comparison.read_comparison import Comparison
 from fedcxr.report.comparison.tables_details import number
 from fedcxr.report.comparison.tables_scores import pair_title
@@ -40,13 +41,13 @@ def facts(comparison: Comparison) -> list[Fact]:
     data, training = comparison.part("data"), comparison.part("training")
     seeds = ", ".join(f"{seed:g}" for seed in training.get("seeds") or ())
     seconds = [value for arm in comparison.arms if (value := number(arm.tree, "seconds"))]
-    margin = comparison.margin
+    margin, how_fixed = comparison.margin, margin_words(comparison.tree)
     plan = data.get("partition") or {}
     return [
         _test_set(comparison),
         Fact("Sites", count(plan.get("clients")), str(plan.get("scheme") or "")),
         Fact("Seeds", count(comparison.num_seeds), seeds and f"seeds {seeds}"),
-        Fact("Margin", fixed(margin), "macro AUROC, fixed beforehand" if margin else ""),
+        Fact("Margin", fixed(margin), f"macro AUROC, {how_fixed}" if margin else ""),
         _labels(comparison),
         Fact("Time", duration(sum(seconds) if seconds else None), "training, all arms"),
     ]
@@ -58,6 +59,7 @@ def settings(comparison: Comparison) -> list[Fact]:
     rate, how = as_number(training.get("learning_rate")), training.get("learning_rate_how")
     size = as_number(training.get("image_size"))
     rounds, epochs = training.get("rounds"), training.get("local_epochs")
+    protocol = comparison.part("protocol")
     val = counted(data.get("val_images"), "image", "images")
     found = [
         Fact("Data", str(data.get("source") or "")),
@@ -75,6 +77,7 @@ def settings(comparison: Comparison) -> list[Fact]:
             str(how or ""),
         ),
         Fact("Precision", str(training.get("precision") or "")),
+        Fact("Protocol", str(protocol.get("digest") or "")[:16], "digest, fixed before training"),
         Fact("Partition", str((data.get("partition") or {}).get("digest") or "")[:16], "digest"),
     ]
     return [fact for fact in found if fact.value]

@@ -4,7 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from fedcxr.atomic import write_text_atomically
-from fedcxr.report.comparison import answer, headline, sections, tables_details, tables_scores
+from fedcxr.report.comparison import (
+    answer,
+    headline,
+    protocol_words,
+    sections,
+    tables_details,
+    tables_scores,
+)
 from fedcxr.report.comparison.checklist import checklist
 from fedcxr.report.comparison.csv_tables import write_tables
 from fedcxr.report.comparison.figures import Figures, draw_all
@@ -80,6 +87,8 @@ def _overview(comparison: Comparison) -> dict[str, Any]:
         "name": str(comparison.tree.get("name") or comparison.path.parent.name),
         "title": answer.title(comparison),
         "sentence": answer.sentence(comparison),
+        "protocol": protocol_words.protocol_sentences(comparison.tree),
+        "endpoint": protocol_words.endpoint_sentences(comparison.tree),
         "sensitivity": answer.sensitivity(comparison),
         "notices": notices,
         "too_small": answer.is_too_small(comparison.primary),

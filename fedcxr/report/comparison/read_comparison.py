@@ -109,7 +109,7 @@ class Comparison:
     """Where the test patients came from; None where the file does not tell."""
 
     def part(self, name: str) -> Tree:
-        """Return `data`, `training`, `statistics` or `site_matrix`, empty if not there."""
+        """Return `data`, `training`, `protocol` or another object, empty if not there."""
         return self.tree.get(name) or {}
 
     @property

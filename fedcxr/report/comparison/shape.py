@@ -96,6 +96,15 @@ SHAPE: dict[str, Shape] = {
         **dict.fromkeys(("rounds", "local_epochs", "batch_size", "image_size"), "number"),
         **dict.fromkeys(("learning_rate_how", "model", "precision"), "text"),
     },
+    "protocol": {"created": "text", "digest": "text", "margin": "number"},
+    "deviations": [{"key": "text"}],
+    "endpoint": {
+        "measure": "text",
+        "min_positives": "number",
+        "labels": ["text"],
+        "means_over": ["text"],
+        "left_out": [{"label": "text", "positives": "number", "negatives": "number"}],
+    },
     "statistics": {"resamples": "number", "level": "number", "margin": "number"},
     "arms": [_ARM],
     "differences": [

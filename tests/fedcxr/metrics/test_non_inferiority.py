@@ -67,6 +67,14 @@ def test_an_interval_is_not_shown_where_the_self_test_rejected_it():
     assert regime.covered(40, 1.0, 0.8)[0] is True
 
 
+def test_the_label_is_named_that_has_too_few_patients():
+    found = make_regime().covered(1, 1.0, 0.8, rarest="1 patient has Lung Lesion")
+    assert found == (
+        False,
+        "1 patient has Lung Lesion; the interval was shown to hold from 10 on",
+    )
+
+
 def test_below_what_was_tried_it_is_not_shown():
     assert make_regime().covered(9, 1.0, 0.8)[0] is False
     assert make_regime().covered(10, 1.0, 0.8)[0] is True
@@ -252,3 +260,5 @@ def test_a_difference_without_an_interval_is_too_small_to_decide():
 def test_the_power_note_names_what_was_counted():
     note = power_note(Estimate(0.0, None, "none"), 0.01, 3, 59, 20, unit="studies")
     assert "the rarest finding on 3 of 62 studies, " in note
+    named = power_note(Estimate(0.0, None, "none"), 0.01, 3, 59, 20, finding="Lung Lesion")
+    assert "with 20 patients, and Lung Lesion on 3 of 62 images, " in named

@@ -73,6 +73,7 @@ def make_comparison(
         "fedcxr": "0.1.0",
         "data": make_data(labels, layout, clients),
         "training": make_training(seeds),
+        **make_protocol(made[0], labels, seeds),
         "statistics": {"resamples": 2000, "level": 0.95, "margin": 0.01},
         "arms": made,
         "differences": differences,
@@ -119,6 +120,33 @@ def make_data(labels, layout, clients):
             "clients": clients,
             "digest": "b3" * 32,
             "pairs_compared": 66,
+        },
+    }
+
+
+def make_protocol(arm, labels, seeds):
+    """All as planned: the endpoint is every label that has a positive."""
+    counts = {label: arm["by_label"][label]["positives"] for label in labels}
+    over = [label for label in labels if counts[label]]
+    return {
+        "protocol": {
+            "format": 1,
+            "created": "2025-03-01T10:20:31+00:00",
+            "margin": 0.01,
+            "seeds": list(seeds),
+            "digest": "5e" * 32,
+        },
+        "deviations": [],
+        "endpoint": {
+            "measure": "macro_auroc",
+            "min_positives": 10,
+            "labels": over,
+            "means_over": over,
+            "left_out": [
+                {"label": label, "positives": 0, "negatives": PATIENTS}
+                for label in labels
+                if label not in over
+            ],
         },
     }
 

@@ -349,10 +349,47 @@ def test_a_file_that_does_not_tell_what_was_scored_has_its_images_counted(tmp_pa
 def test_the_page_says_over_how_many_labels_the_means_are(page, tmp_path):
     text = Outline(page).text  # Pleural Other has no positive
     assert "Labels 5 chexpert, 4 in the means" in text
-    assert "is left out of the means, which are over 4 of 5 labels." in text
+    assert (
+        "The endpoint is the macro AUROC over 4 of 5 labels: No Finding, Atelectasis, Cardiomegaly "
+        "and Edema. Left out of it, by a count of test patients before training: Pleural Other: no "
+        "patient has it; 10 are needed."
+    ) in text
     whole = undrawn(make_comparison(**{**FEW, "undefined": ()}), tmp_path)
     assert "Labels 2 chexpert Time" in whole
-    assert "is left out of the means." in whole
+    assert "The endpoint is the macro AUROC over all 2 labels: Edema and Pleural Other." in whole
+    assert "Left out of it" not in whole
+
+
+def test_a_file_of_an_earlier_fedcxr_tells_no_endpoint_and_no_protocol(tmp_path):
+    tree = make_comparison(**FEW)
+    for key in ("protocol", "deviations", "endpoint"):
+        del tree[key]
+    text = undrawn(tree, tmp_path)
+    assert "is left out of the means, which are over 1 of 2 labels." in text
+    assert "The endpoint is" not in text
+    assert text.index("No protocol was frozen before this comparison's training") < 1000
+    assert "macro AUROC, no protocol was frozen" in text
+    assert "fixed beforehand" not in text
+
+
+def test_what_was_planned_otherwise_stands_beside_the_verdict(tmp_path):
+    tree = make_comparison(**FEW)
+    planned = undrawn(tree, tmp_path)
+    assert "macro AUROC, fixed beforehand" in planned
+    assert "Deviation" not in planned
+    assert "Protocol 5e5e5e5e5e5e5e5e digest, fixed before training" in planned
+    tree["deviations"] = [
+        {"key": "margin", "planned": 0.01, "now": 0.02},
+        {"key": "seeds", "planned": [0, 1], "now": [0, 1, 2]},
+    ]
+    tree["statistics"]["margin"] = 0.02
+    text = undrawn(tree, tmp_path)
+    assert text.index("Macro AUROC, Federated") > text.index(
+        "Deviation from the protocol: margin 0.01 → 0.02, changed after training began. Deviation "
+        "from the protocol: seeds 0, 1 → 0, 1, 2, changed after training began."
+    )
+    assert "Margin 0.020 macro AUROC, changed: 0.01 was planned" in text
+    assert "fixed beforehand" not in text
 
 
 def test_why_there_is_no_mean_of_five_stands_below_the_table(tmp_path):

@@ -1,0 +1,138 @@
+"""The labels over whose mean AUROC the verdict is given, fixed by counts before any training.
+
+A finding that one test patient has gives a macro mean no interval, and so every other finding no
+verdict. Which labels have patients enough follows from the test table alone: it is settled before
+there is a result, and what is left out is named with its counts.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.data.policies import policy_of, score_targets
+from fedcxr.errors import ArtefactError, ConfigError, some
+from fedcxr.metrics.studies import by_study
+from fedcxr.section import Section
+from partitions.changes import read_contents
+from partitions.plan import PartitionPlan
+from partitions.table import read_table
+
+
+class LabelPatients(Section):
+    """Test patients with a finding, and those without: who has both kinds of image is in both."""
+
+    label: str
+    positives: int
+    negatives: int
+
+
+class Endpoint(Section):
+    """A mean over labels, and the rule by which they are in it."""
+
+    measure: Literal["macro_auroc"] = "macro_auroc"
+    primary_labels: tuple[str, ...]
+    """As asked for; none = all labels of the run."""
+    min_positives: int
+    """Patients with the finding, and likewise without, that a label needs."""
+    patients: tuple[LabelPatients, ...]
+    """Of every primary label."""
+    labels: tuple[str, ...]
+    """Those with patients enough: the mean is over them."""
+
+    @property
+    def left_out(self) -> list[LabelPatients]:
+        """Return the primary labels that have too few patients."""
+        return [each for each in self.patients if each.label not in self.labels]
+
+    @property
+    def means_over(self) -> tuple[str, ...]:
+        """Return the labels of every macro mean; the primary ones where none has enough.
+
+        Such a mean describes, and gets no verdict.
+        """
+        return self.labels or tuple(each.label for each in self.patients)
+
+    def columns(self, labels: Sequence[str]) -> list[int]:
+        """Return the columns of the macro means, in a table of these labels.
+
+        Raises:
+            ArtefactError: the table lacks one.
+        """
+        missing = [label for label in self.means_over if label not in labels]
+        if missing:
+            raise ArtefactError(
+                f"The trainings of the comparison have predicted no {some(missing)}, which its "
+                "config.yaml asks for now. Put its data.labels back as they were."
+            )
+        return [labels.index(label) for label in self.means_over]
+
+
+def endpoint_of(config: ExperimentConfig, plan: PartitionPlan) -> Endpoint:
+    """Return the primary endpoint of a comparison, counted on its test table.
+
+    Args:
+        config: of the comparison.
+        plan: its partition; an image that could not be read is not counted.
+
+    Raises:
+        ConfigError: a primary label that the run has not.
+        DataError: the test table is damaged.
+    """
+    labels = config.data.labels or plan.labels
+    check_primary_labels(config, labels)
+    table = read_table(plan.test_csv)
+    read = read_contents(plan.folder)
+    rows = [row for row, image in enumerate(table.image_id) if not read or image in read]
+    columns = [table.labels.index(label) for label in labels]
+    policy = policy_of(config.data, rounds=config.server.rounds)
+    target: NDArray[np.floating] = score_targets(table.states[rows][:, columns], labels, policy)
+    patient = np.array([table.patient_id[row] for row in rows], dtype=np.str_)
+    if config.data.score_by == "study":
+        study = [table.study_id[row] for row in rows]
+        target, _, _, patient = by_study(target, target, study, patient)
+    primary = [label for label in labels if label in (config.compare.primary_labels or labels)]
+    found = [each for each in count_patients(target, patient, labels) if each.label in primary]
+    least = config.compare.min_positives
+    return Endpoint(
+        primary_labels=config.compare.primary_labels,
+        min_positives=least,
+        patients=tuple(found),
+        labels=tuple(one.label for one in found if min(one.positives, one.negatives) >= least),
+    )
+
+
+def check_primary_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
+    """Raise ConfigError if a primary label is not among those of the run."""
+    strange = [label for label in config.compare.primary_labels if label not in labels]
+    if strange:
+        raise ConfigError(
+            f"compare.primary_labels: the run has no label {some(strange)}. It has "
+            f"{some(list(labels), 20)}. Name some of these, or none for all of them: "
+            "--primary-labels ''."
+        )
+
+
+def count_patients(
+    target: NDArray[np.floating], patient: NDArray[np.str_], labels: Sequence[str]
+) -> list[LabelPatients]:
+    """Return how many patients have each finding, and how many lack it.
+
+    Args:
+        target: (N, L) in {0, 1, nan}, a row an image or a study.
+        patient: (N,) whose each row is.
+        labels: the L names.
+
+    >>> target = np.array([[1.0], [0.0], [0.0], [np.nan]])
+    >>> count_patients(target, np.array(["a", "a", "b", "c"]), ["Edema"])
+    [LabelPatients(label='Edema', positives=1, negatives=2)]
+    """
+    found = []
+    for column, label in enumerate(labels):
+        with_it, without = (
+            len(set(patient[target[:, column] == state].tolist())) for state in (1, 0)
+        )
+        found.append(LabelPatients(label=label, positives=with_it, negatives=without))
+    return found

@@ -1,0 +1,213 @@
+"""What a comparison will be judged by, written down before its first training.
+
+A margin, a list of labels or a number of seeds that is chosen after a look at the results makes any
+verdict true. So all that decides the verdict is frozen in `protocol.json`, with a digest that the
+manifest holds too. It may still be judged otherwise; then what differs is told, with before and
+after.
+
+Source: Piaggio et al. 2012, "Reporting of Noninferiority and Equivalence Randomized Trials", JAMA
+308, 2594-2604; Schulz et al. 2010, "CONSORT 2010 Statement", BMJ 340, c332, items 3b and 6b.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.errors import ArtefactError
+from fedcxr.experiments.compare.arms import pairs_of
+from fedcxr.experiments.compare.endpoint import Endpoint, endpoint_of
+from fedcxr.experiments.compare.secondary import LEVEL
+from fedcxr.runs.folder import RunFolder
+from fedcxr.section import Section
+from partitions.plan import PartitionPlan, read_plan
+
+FILE = "protocol.json"
+FORMAT: Literal[1] = 1
+
+MAY_CHANGE = (
+    "compare.arms",
+    "compare.seeds",
+    "compare.margin",
+    "compare.primary_labels",
+    "compare.min_positives",
+    "compare.resamples",
+    "compare.prevalence",
+    "compare.at_once",
+)
+"""Keys that no training's weights depend on: a comparison that goes on may change them. What of
+them the protocol fixes is told as a deviation."""
+
+
+class Protocol(Section):
+    """All that decides the verdict of a comparison."""
+
+    format: Literal[1] = FORMAT
+    created: str
+    """When it was fixed."""
+    margin: float
+    endpoint: Endpoint
+    seeds: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+    """Tried by each arm; none = one, fixed in advance."""
+    partition: str
+    """Digest of the plan."""
+    arms: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    """Arm and reference, in the order in which they are tested; the first is the primary one."""
+    correction: Literal["holm"] = "holm"
+    """Of the p values by label."""
+    level: float
+    """Of all intervals."""
+    resamples: int
+
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of the canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `protocol.json` holds."""
+        return {**self.model_dump(mode="json"), "digest": self.digest}
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One thing that was planned and is otherwise now, both as JSON holds them."""
+
+    key: str
+    planned: Any
+    now: Any
+
+
+def plan_protocol(config: ExperimentConfig, plan: PartitionPlan, arms: Sequence[str]) -> Protocol:
+    """Return the protocol of a comparison as its configuration is now.
+
+    Args:
+        config: of the comparison.
+        plan: its partition.
+        arms: their names, in their order.
+
+    Raises:
+        ConfigError: a primary label that the run has not.
+        DataError: the test table is damaged.
+    """
+    return Protocol(
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        margin=config.compare.margin,
+        endpoint=endpoint_of(config, plan),
+        seeds=tuple(config.seed + number for number in range(config.compare.seeds)),
+        learning_rates=config.compare.learning_rates,
+        partition=plan.digest,
+        arms=tuple(arms),
+        pairs=tuple(pairs_of(arms)),
+        level=LEVEL,
+        resamples=config.compare.resamples,
+    )
+
+
+def settle_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str]) -> None:
+    """Freeze the protocol while nothing is trained; afterwards see that it is as it was.
+
+    A comparison whose training began under a fedcxr that froze none stays without one.
+
+    Raises:
+        ConfigError: a primary label that the run has not.
+        ArtefactError: as from `read_protocol`.
+    """
+    now = plan_protocol(config, read_plan(folder / "partition"), arms)
+    if _has_begun(folder):
+        read_protocol(folder)
+        return
+    run = RunFolder(folder)
+    run.write_json(FILE, now.to_json())
+    run.update_manifest(protocol=now.digest)
+
+
+def read_protocol(folder: Path) -> Protocol | None:
+    """Return the protocol that was frozen, None where none was.
+
+    Raises:
+        ArtefactError: it is missing, of another fedcxr, or not what was written.
+    """
+    run, path = RunFolder(folder), folder / FILE
+    kept = run.read_json("manifest.json").get("protocol")
+    mend = "Put the file back as it was, or start a new comparison."
+    if not path.is_file():
+        if kept is None:
+            return None
+        raise ArtefactError(f"{path}: missing; this comparison was begun with one. {mend}")
+    tree = run.read_json(FILE)
+    digest = tree.pop("digest", None)
+    if tree.get("format") != FORMAT:
+        raise ArtefactError(
+            f"{path}: format {tree.get('format')!r}, this fedcxr reads format {FORMAT}. Judge the "
+            "comparison with the fedcxr that began it."
+        )
+    try:
+        found = Protocol.model_validate(tree)
+    except ValueError as err:
+        raise ArtefactError(
+            f"{path}: not a protocol: {' '.join(str(err).split())}. {mend}"
+        ) from err
+    if found.digest != digest:
+        raise ArtefactError(
+            f"{path}: its digest does not fit its content: it was changed after it was written. "
+            f"{mend} What is to be judged otherwise goes into config.yaml, or is given by "
+            f"`fedcxr resume {folder} --set compare.margin=…`, and is told as a deviation."
+        )
+    if digest != kept:
+        raise ArtefactError(
+            f"{path}: not the protocol that this comparison was begun with, by the digest in its "
+            f"manifest.json. {mend}"
+        )
+    return found
+
+
+def deviations(planned: Protocol, now: Protocol) -> list[Deviation]:
+    """Return what is otherwise now than it was planned, in the order of the protocol."""
+    then, today = _terms(planned), _terms(now)
+    return [Deviation(key, then[key], today[key]) for key in then if then[key] != today[key]]
+
+
+def protocol_entry(folder: Path, now: Protocol) -> dict[str, Any]:
+    """Return what `comparison.json` holds of the protocol: it, what is otherwise, the endpoint.
+
+    Args:
+        folder: of the comparison.
+        now: by which it is judged.
+
+    Raises:
+        ArtefactError: as from `read_protocol`.
+    """
+    planned = read_protocol(folder)
+    endpoint = now.endpoint
+    return {
+        "protocol": planned.to_json() if planned else None,
+        "deviations": [asdict(each) for each in deviations(planned, now)] if planned else [],
+        "endpoint": {
+            "measure": endpoint.measure,
+            "min_positives": endpoint.min_positives,
+            "labels": list(endpoint.labels),
+            "means_over": list(endpoint.means_over),
+            "left_out": [each.model_dump() for each in endpoint.left_out],
+        },
+    }
+
+
+def _terms(protocol: Protocol) -> dict[str, Any]:
+    """Return what of a protocol can be deviated from, by key."""
+    tree = protocol.model_dump(mode="json", exclude={"format", "created", "endpoint"})
+    endpoint = protocol.endpoint.model_dump(mode="json", exclude={"patients"})
+    return {"margin": tree["margin"], **endpoint, **tree}
+
+
+def _has_begun(folder: Path) -> bool:
+    """Return whether any training of the comparison has a run folder."""
+    found = (*folder.glob("arms/*-seed-*"), *folder.glob("tuning/*/*-seed-*"))
+    return any(place.is_dir() for place in found)

@@ -6,16 +6,15 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.metrics import confusion, paired
-from fedcxr.metrics.calibration import (
-    NO_TEMPERATURE,
-    Calibration,
-    calibration,
-    fit_temperature,
-    tempered,
+from fedcxr.metrics.calibration import NO_TEMPERATURE, fit_temperature, tempered
+from fedcxr.metrics.calibration_intervals import (
+    CalibrationEstimates,
+    TEstimate,
+    calibration_estimates,
 )
 from fedcxr.metrics.curves import pr_points, roc_points
 from fedcxr.metrics.operating_point import POINTS, Operating, apply_all, thresholds
@@ -58,13 +57,13 @@ def model_entry(test: Predictions, val: Predictions, config: ExperimentConfig) -
             for label, of_label in zip(test.labels, at_points, strict=True)
             for point in POINTS
         ],
-        "calibration": _calibrations(test, val),
+        "calibration": _calibrations(test, val, config),
         "subgroups": _subgroups(test, [points["youden"].value for points in chosen], config),
     }
     return in_unit(found, unit_of(config))
 
 
-def estimate_to_json(found: paired.Estimate | confusion.Estimate) -> dict[str, Any]:
+def estimate_to_json(found: paired.Estimate | confusion.Estimate | TEstimate) -> dict[str, Any]:
     """Return a number with its interval as the file holds it: nan becomes null."""
     value = found.value
     known = value is not None and math.isfinite(value)
@@ -181,19 +180,20 @@ def _operating(label: str, point: str, found: Operating) -> dict[str, Any]:
     }
 
 
-def _calibrations(test: Predictions, val: Predictions) -> dict[str, Any]:
+def _calibrations(test: Predictions, val: Predictions, config: ExperimentConfig) -> dict[str, Any]:
+    """Return each label's calibration on test, as it is and after the temperature from val."""
     temperature = fit_temperature(val.target, val.probs)
     has_one = math.isfinite(temperature)
-    after = tempered(test.probs, temperature) if has_one else None
+    before = _calibrated(test, test.probs, config)
+    after = _calibrated(test, tempered(test.probs, temperature), config) if has_one else None
     by_label = {}
     for column, label in enumerate(test.labels):
-        target = test.target[:, column]
-        found = calibration(target, test.probs[:, column])
+        found = before[column]
         by_label[label] = {
             **_numbers(found),
             "reason": found.reason,
             "bins": [{**asdict(bin_), "ci": list(bin_.ci)} for bin_ in found.bins],
-            "tempered": None if after is None else _numbers(calibration(target, after[:, column])),
+            "tempered": None if after is None else _numbers(after[column]),
         }
     return {
         "temperature": temperature if has_one else None,
@@ -202,7 +202,24 @@ def _calibrations(test: Predictions, val: Predictions) -> dict[str, Any]:
     }
 
 
-def _numbers(found: Calibration) -> dict[str, float | None]:
-    names = ("brier", "ece", "slope", "intercept")
-    values = {name: getattr(found, name) for name in names}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+def _calibrated(
+    test: Predictions, probs: ArrayLike, config: ExperimentConfig
+) -> tuple[CalibrationEstimates, ...]:
+    return calibration_estimates(
+        test.target,
+        probs,
+        test.patient_id,
+        resamples=config.compare.resamples,
+        seed=derive_seed(config.seed, "compare"),
+        level=LEVEL,
+    )
+
+
+def _numbers(found: CalibrationEstimates) -> dict[str, dict[str, Any]]:
+    """Return the four numbers with intervals, the smooth ones with their degrees of freedom."""
+    smooth = {"brier": found.brier, "slope": found.slope, "intercept": found.intercept}
+    by_t = {
+        name: {**estimate_to_json(each), "df": each.df if math.isfinite(each.df) else None}
+        for name, each in smooth.items()
+    }
+    return {**by_t, "ece": estimate_to_json(found.ece)}

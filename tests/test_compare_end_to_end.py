@@ -245,6 +245,35 @@ def test_the_best_rate_on_val_is_taken_for_each_arm(tmp_path):
     assert figures(folder) == tree
 
 
+def test_restarts_alone_tell_the_restarted_arm_from_the_centralized_one(tmp_path):
+    config = configured(
+        tmp_path,
+        compare__arms=["federated", "centralized", "centralized-restarts"],
+        compare__seeds=1,
+    )
+    folder = compare(config)
+    digests = {}
+    for arm in ("centralized", "centralized-restarts"):
+        lines = (folder / "arms" / f"{arm}-seed-0" / "rounds.jsonl").read_text().splitlines()
+        digests[arm] = [json.loads(line)["parameters_sha256"] for line in lines]
+    one, other = digests.values()
+    # the same up to the end of round 1, in which either optimiser is new
+    assert [a == b for a, b in zip(one, other, strict=True)] == [True, True, False]
+    tree = figures(folder)
+    pairs = [(each["arm"], each["against"]) for each in tree["differences"]]
+    assert pairs[1] == ("federated", "centralized-restarts")
+    page = (folder / "report.html").read_text()
+    assert "Against Centralized, optimiser restarted, the difference is" in page
+    assert "In centralized-restarts it starts anew as well" in page
+
+
+def test_restarts_where_nothing_restarts_are_refused_before_training(tmp_path):
+    arms = ["federated", "centralized-restarts"]
+    with pytest.raises(ConfigError, match="it never does there"):
+        compare(configured(tmp_path, compare__arms=arms, train__moments="keep"))
+    assert not list(tmp_path.glob("*-compare"))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [("data:\n  views: all\n", "data differs"), ("seed: 4\n", "seed differs")],

@@ -20,14 +20,8 @@ from fedcxr.cores import cores
 from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.arm_scores import arm_entry
-from fedcxr.experiments.compare.arms import (
-    CENTRALIZED,
-    FEDERATED,
-    FEWER_STEPS,
-    LOCAL,
-    Arm,
-    Training,
-)
+from fedcxr.experiments.compare.arms import Arm, Training
+from fedcxr.experiments.compare.pairs import pairs_of
 from fedcxr.experiments.compare.primary import PlacedArms, difference_entry
 from fedcxr.experiments.compare.secondary import LEVEL, unit_of
 from fedcxr.experiments.compare.sites import site_matrix
@@ -155,34 +149,8 @@ def _differences(
             level=LEVEL,
             unit=unit_of(config),
         )
-        for name, against in _pairs([arm.name for arm in arms])
+        for name, against in pairs_of([arm.name for arm in arms])
     ]
-
-
-def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return which arms are held against which: all against centralized.
-
-    Without it the reference is centralized with as many steps, or local: the question is how
-    federated does. Federated comes first, and then against centralized with as many steps: the
-    sensitivity analysis, which tells what the number of steps did from what averaging did. Where
-    all arms are federations the others are held against the one that they are variants of.
-
-    >>> _pairs(["local", "centralized", "federated"])
-    [('federated', 'centralized'), ('local', 'centralized')]
-    >>> _pairs(["federated", "centralized", "centralized-steps"])[1]
-    ('federated', 'centralized-steps')
-    >>> _pairs(["federated", "local"]), _pairs(["federated"])
-    ([('federated', 'local')], [])
-    >>> _pairs(["federated", "fedadam", "fedprox"])
-    [('fedadam', 'federated'), ('fedprox', 'federated')]
-    """
-    ranked = (CENTRALIZED, FEWER_STEPS, LOCAL, FEDERATED, *names)
-    against = next(name for name in ranked if name in names)
-    order = sorted((name for name in names if name != against), key=lambda name: name != FEDERATED)
-    pairs = [(name, against) for name in order]
-    if FEDERATED in names and FEWER_STEPS in names and against == CENTRALIZED:
-        pairs.insert(1, (FEDERATED, FEWER_STEPS))
-    return pairs
 
 
 def _data(
@@ -225,6 +193,7 @@ def _training(config: ExperimentConfig, first: Training) -> dict[str, Any]:
         "seeds": [config.seed + number for number in range(config.compare.seeds)],
         "rounds": config.server.rounds,
         "local_epochs": config.train.local_epochs,
+        "moments": config.train.moments,
         "batch_size": config.train.batch_size,
         "learning_rate": None if rates else config.train.learning_rate,
         "learning_rate_how": how if rates else "fixed in advance",

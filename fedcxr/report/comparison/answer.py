@@ -9,6 +9,7 @@ from fedcxr.report.comparison.wording import (
     signed_interval,
     unit_words,
 )
+from fedcxr.report.fairness_words import optimizer_words
 from fedcxr.report.wording import as_number, count, counted, fixed, interval
 
 SEEDS_FOR_A_CLAIM = 5
@@ -91,6 +92,7 @@ def basis(comparison: Comparison) -> list[str]:
         "A label without both classes in the test set has no AUROC and is left out of the means"
         f"{_over_labels(comparison)}.",
         *_about_p(comparison),
+        *optimizer_words(comparison.tree),
         "AUROC and average precision of an arm are means over its models, not the score of an "
         "ensemble. Curves, operating points, calibration and subgroups are of one model an arm: "
         "the first seed's, and of an arm with a model a site the first site's.",

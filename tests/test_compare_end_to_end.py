@@ -124,6 +124,23 @@ def test_the_figures_are_those_of_the_predictions(done):
     assert np.shape(matrix["macro_auroc"]) == (2, 6)
 
 
+def test_the_warnings_are_those_of_the_trainings_own_logs(done):
+    folder, _ = done
+    expected = {}
+    for run in sorted((folder / "arms").glob("*-seed-*")):
+        lines = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
+        scores = [line["val_macro_auroc"] for line in lines]
+        arm = run.name.split("-seed-")[0]
+        expected[arm] = expected.get(arm, 0) + (max(scores[:-1]) < scores[-1])
+    warnings = figures(folder)["warnings"]
+    assert {each["kind"] for each in warnings} <= {"best-round-is-last"}  # too few rounds to rise
+    assert {each["arm"]: each["trainings"] for each in warnings} == {
+        arm: number for arm, number in expected.items() if number
+    }
+    page = (folder / "report.html").read_text()
+    assert page.count("the best round is the last one") == len(warnings)
+
+
 def test_what_an_arm_has_of_its_own_is_told_on_the_page(done):
     arms = {arm["name"]: arm["differs"] for arm in figures(done[0])["arms"]}
     assert arms == {**{name: {} for name in NAMES}, "slow": {"train.learning_rate": "0.0001"}}
@@ -241,6 +258,8 @@ def test_the_best_rate_on_val_is_taken_for_each_arm(tmp_path):
     assert tree["training"]["learning_rate"] is None
     told = {arm["name"]: arm["differs"] for arm in tree["arms"]}
     assert told == {arm: {"train.learning_rate": str(rate)} for arm, rate in chosen.items()}
+    at_edges = [each for each in tree["warnings"] if each["kind"] == "rate-at-edge"]
+    assert {each["arm"]: each["rate"] for each in at_edges} == chosen  # of two both are edges
     report_again(folder)
     assert figures(folder) == tree
 

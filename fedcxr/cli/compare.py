@@ -17,6 +17,7 @@ from fedcxr.engines.fork_server import fork_server
 from fedcxr.errors import ConfigError, StoppedError
 from fedcxr.filenames import shell_command
 from fedcxr.home import expanded
+from fedcxr.report.fairness_words import fairness_notices
 
 if TYPE_CHECKING:
     from fedcxr.experiments.compare.trainings import TrainingsProgress
@@ -54,7 +55,7 @@ def compare(
 
 
 def print_comparison(folder: Path) -> None:
-    """Print each arm's macro AUROC, the difference that was asked for, and where the page is."""
+    """Print each arm's macro AUROC, the differences, the warnings, and where the page is."""
     found = json.loads((folder / "comparison.json").read_text("utf-8"))
     for arm in found["arms"]:
         print(f"{arm['title']:28} macro AUROC {_with_interval(arm['macro_auroc'])}")
@@ -69,6 +70,8 @@ def print_comparison(folder: Path) -> None:
             print(f"  {reason}")
         if power and difference == found["differences"][0]:  # of the others the page tells
             print(f"  {power}")
+    for notice in fairness_notices(found):
+        print(f"Warning: {notice}")
     print(f"Report: {folder / 'report.html'}")
 
 

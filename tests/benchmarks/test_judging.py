@@ -88,6 +88,10 @@ def test_calibration_has_intervals_over_patients_and_their_degrees_of_freedom(ju
             assert "df" not in part["ece"]
 
 
+def test_a_flat_curve_gives_no_warning(judged):
+    assert judged[3]["warnings"] == []  # the made-up trainings have the same AUROC in every round
+
+
 def test_a_difference_is_one_arm_minus_the_other_by_the_same_draws(judged):
     tree = judged[3]
     arms = {arm["name"]: arm for arm in tree["arms"]}

@@ -21,6 +21,7 @@ from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.arm_scores import arm_entry
 from fedcxr.experiments.compare.arms import Arm, Training
+from fedcxr.experiments.compare.fairness import warning_to_json, warnings_of
 from fedcxr.experiments.compare.pairs import pairs_of
 from fedcxr.experiments.compare.primary import PlacedArms, difference_entry
 from fedcxr.experiments.compare.secondary import LEVEL, unit_of
@@ -92,6 +93,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
         "differences": _differences(arms, by_arm, test, PlacedArms.of(test, stacks), draws, config),
         "site_matrix": site_matrix(plan, by_arm, config.data.score_by),
         "label_frequencies": _frequencies(by_arm[arms[0].name], test, _scored(trainings[0], "val")),
+        "warnings": [warning_to_json(each) for each in warnings_of(config, arms, by_arm)],
         "notes": _notes(folder, by_arm),
     }
     RunFolder(folder).write_json("comparison.json", tree)

@@ -12,7 +12,7 @@ its percentile interval lies too high as well: above 0 always, and in half of th
 that is right above the ECE itself. It says how far the number moves with other patients, not where
 the true error lies: in simulated studies of 120 patients it held that in 87 % where the error was
 large, and in 14 to 19 % where it was near the noise. Not for telling whether a model is calibrated:
-the slope and the intercept do.
+slope, intercept and the reliability diagram do.
 
 Sources: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", equation 11.5 (jackknife)
 and chapter 13 (percentile); Pregibon 1981, "Logistic Regression Diagnostics", Annals of Statistics

@@ -43,7 +43,7 @@ def optimizer_words(comparison: Tree) -> list[str]:
     if _RESTARTS in names:
         return [
             f"{told} In {_RESTARTS} it starts anew as well, once a round: what is left between it "
-            "and the federation are not the restarts."
+            "and the federation is not due to restarts."
         ]
     return [f"{told} What that alone costs is not known here: the arm {_RESTARTS} would tell."]
 
@@ -75,8 +75,8 @@ def _still_rising(title: str, warning: Tree) -> str:
     return (
         f"{title} was still rising: over the last third of its rounds the validation macro AUROC "
         f"grew by {fixed(warning.get('slope'), 4)} a round{many}. As many rounds again at that "
-        f"pace would add {fixed(warning.get('gain'))}; more than "
-        f"{fixed(warning.get('threshold'), 4)}, half the margin, is too much to be passed over."
+        f"pace would add {fixed(warning.get('gain'))}, more than half the margin "
+        f"({fixed(warning.get('threshold'), 4)})."
     )
 
 

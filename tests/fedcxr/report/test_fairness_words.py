@@ -26,7 +26,7 @@ SENTENCES = [
     "so a higher one might have done better.",
     "Federated (FedAvg) was still rising: over the last third of its rounds the validation macro "
     "AUROC grew by 0.0041 a round, mean over 3 trainings. As many rounds again at that pace would "
-    "add 0.012; more than 0.0050, half the margin, is too much to be passed over.",
+    "add 0.012, more than half the margin (0.0050).",
 ]
 
 
@@ -93,7 +93,7 @@ def test_what_becomes_of_the_optimiser_is_said_where_the_arms_differ(tmp_path):
     assert "starts anew each round" in told
     assert told.endswith("the arm centralized-restarts would tell.")
     (told,) = optimizer_words(with_moments("restart", (*arms, "centralized-restarts")))
-    assert told.endswith("what is left between it and the federation are not the restarts.")
+    assert told.endswith("what is left between it and the federation is not due to restarts.")
     assert optimizer_words(with_moments("keep", arms)) == []
     assert optimizer_words(with_moments("restart", ("federated", "fedprox"))) == []
     assert optimizer_words(make_comparison(**FEW)) == []  # a file that does not tell

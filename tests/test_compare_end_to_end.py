@@ -129,6 +129,23 @@ def test_the_figures_are_those_of_the_predictions(done):
     assert np.shape(matrix["macro_auroc"]) == (2, 6)
 
 
+def test_the_warnings_are_those_of_the_trainings_own_logs(done):
+    folder, _ = done
+    expected = {}
+    for run in sorted((folder / "arms").glob("*-seed-*")):
+        lines = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
+        scores = [line["val_macro_auroc"] for line in lines]
+        arm = run.name.split("-seed-")[0]
+        expected[arm] = expected.get(arm, 0) + (max(scores[:-1]) < scores[-1])
+    warnings = figures(folder)["warnings"]
+    assert {each["kind"] for each in warnings} <= {"best-round-is-last"}  # too few rounds to rise
+    assert {each["arm"]: each["trainings"] for each in warnings} == {
+        arm: number for arm, number in expected.items() if number
+    }
+    page = (folder / "report.html").read_text()
+    assert page.count("the best round is the last one") == len(warnings)
+
+
 def test_what_an_arm_has_of_its_own_is_told_on_the_page(done):
     arms = {arm["name"]: arm["differs"] for arm in figures(done[0])["arms"]}
     assert arms == {**{name: {} for name in NAMES}, "slow": {"train.learning_rate": "0.0001"}}
@@ -281,8 +298,39 @@ def test_the_best_rate_on_val_is_taken_for_each_arm(tmp_path):
     assert tree["training"]["learning_rate"] is None
     told = {arm["name"]: arm["differs"] for arm in tree["arms"]}
     assert told == {arm: {"train.learning_rate": str(rate)} for arm, rate in chosen.items()}
+    at_edges = [each for each in tree["warnings"] if each["kind"] == "rate-at-edge"]
+    assert {each["arm"]: each["rate"] for each in at_edges} == chosen  # of two both are edges
     report_again(folder)
     assert figures(folder) == tree
+
+
+def test_restarts_alone_tell_the_restarted_arm_from_the_centralized_one(tmp_path):
+    config = configured(
+        tmp_path,
+        compare__arms=["federated", "centralized", "centralized-restarts"],
+        compare__seeds=1,
+    )
+    folder = compare(config)
+    digests = {}
+    for arm in ("centralized", "centralized-restarts"):
+        lines = (folder / "arms" / f"{arm}-seed-0" / "rounds.jsonl").read_text().splitlines()
+        digests[arm] = [json.loads(line)["parameters_sha256"] for line in lines]
+    one, other = digests.values()
+    # the same up to the end of round 1, in which either optimiser is new
+    assert [a == b for a, b in zip(one, other, strict=True)] == [True, True, False]
+    tree = figures(folder)
+    pairs = [(each["arm"], each["against"]) for each in tree["differences"]]
+    assert pairs[1] == ("federated", "centralized-restarts")
+    page = (folder / "report.html").read_text()
+    assert "Against Centralized, optimiser restarted, the difference is" in page
+    assert "In centralized-restarts it starts anew as well" in page
+
+
+def test_restarts_where_nothing_restarts_are_refused_before_training(tmp_path):
+    arms = ["federated", "centralized-restarts"]
+    with pytest.raises(ConfigError, match="it never does there"):
+        compare(configured(tmp_path, compare__arms=arms, train__moments="keep"))
+    assert not list(tmp_path.glob("*-compare"))
 
 
 @pytest.mark.parametrize(

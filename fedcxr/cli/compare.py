@@ -17,6 +17,7 @@ from fedcxr.engines.fork_server import fork_server
 from fedcxr.errors import ConfigError, StoppedError
 from fedcxr.filenames import shell_command
 from fedcxr.home import expanded
+from fedcxr.report.fairness_words import fairness_notices
 
 if TYPE_CHECKING:
     from fedcxr.experiments.compare.trainings import TrainingsProgress
@@ -54,7 +55,7 @@ def compare(
 
 
 def print_comparison(folder: Path) -> None:
-    """Print each arm's macro AUROC, the differences and what the verdict is about, and the page."""
+    """Print each arm's macro AUROC, the differences, what the verdict is about, and the page."""
     # The report's package draws figures: it is imported where there is something to report.
     from fedcxr.report.comparison.protocol_words import endpoint_sentences, protocol_sentences
 
@@ -74,6 +75,8 @@ def print_comparison(folder: Path) -> None:
             print(f"  {power}")
     for sentence in (*endpoint_sentences(found), *protocol_sentences(found)):
         print(sentence)
+    for notice in fairness_notices(found):
+        print(f"Warning: {notice}")
     print(f"Report: {folder / 'report.html'}")
 
 

@@ -7,8 +7,9 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from fedcxr.config.flag import Flag
 from fedcxr.section import Section
 
-ArmName = Literal["federated", "centralized", "local", "centralized-steps"]
+ArmName = Literal["federated", "centralized", "local", "centralized-steps", "centralized-restarts"]
 ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
+_MAIN_ARMS: tuple[ArmName, ...] = ("federated", "centralized", "local", "centralized-steps")
 
 
 class CompareConfig(Section):
@@ -18,9 +19,10 @@ class CompareConfig(Section):
     training; what is changed later is told as a deviation.
     """
 
-    arms: Annotated[tuple[ArmName, ...], Flag()] = Field(default=ARM_NAMES, min_length=1)
+    arms: Annotated[tuple[ArmName, ...], Flag()] = Field(default=_MAIN_ARMS, min_length=1)
     """`centralized` sees as many images as all sites together, `centralized-steps` takes as many
-    steps as the largest site."""
+    steps as the largest site, `centralized-restarts` is `centralized` with an optimiser that starts
+    anew each round, as the sites' does."""
     seeds: Annotated[PositiveInt, Flag("Trainings of each arm.")] = Field(default=3, le=100)
     """Trainings of each arm: seeds `seed`, `seed` + 1, …; the partition stays that of `seed`."""
     margin: Annotated[float, Flag("Largest loss of macro AUROC that counts as none.")] = Field(

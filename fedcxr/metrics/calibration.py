@@ -1,24 +1,26 @@
 """Calibration: whether of the images given a probability of 0.3, three in ten are positive.
 
 Brier score, expected calibration error and the bins of a reliability diagram say how far off the
-probabilities are; slope and intercept say in which way. A temperature, one number for all labels
-fitted on validation data, mends probabilities that are too extreme or too timid without changing
-the order of the images. Not for comparing models by themselves: a model that gives every image the
-prevalence is perfectly calibrated and finds nothing.
+probabilities are; slope and intercept say in which way (`calibration_line`), and how sure all of
+them are says `calibration_intervals`. A temperature, one number for all labels fitted on validation
+data, mends probabilities that are too extreme or too timid without changing the order of the
+images. Not for comparing models by themselves: a model that gives every image the prevalence is
+perfectly calibrated and finds nothing.
 
-Sources: Brier 1950; Cox 1958, "Two further applications of a model for binary regression"; Wilson
-1927 (interval of a proportion); Guo et al. 2017, "On Calibration of Modern Neural Networks", §4.2
-(temperature); Nixon et al. 2019, "Measuring Calibration in Deep Learning" (bins of equal mass).
+Sources: Brier 1950; Wilson 1927 (interval of a proportion); Guo et al. 2017, "On Calibration of
+Modern Neural Networks", §4.2 (temperature); Nixon et al. 2019, "Measuring Calibration in Deep
+Learning" (bins of equal mass).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, logit, ndtri
+from scipy.special import expit, ndtri
 
 from fedcxr.metrics.auroc import FloatArray, Interval, check_scores
+from fedcxr.metrics.calibration_line import fit_intercept, fit_line, to_logit
 
 NO_TEMPERATURE = (
     "no temperature: on the validation data no target is known, or the probabilities separate the "
@@ -26,10 +28,10 @@ NO_TEMPERATURE = (
 )
 """When `fit_temperature` gives nan."""
 
-_FLOOR = 1e-7  # probabilities are kept this far from 0 and 1: float32 sigmoids do reach them
+BINS = 15
+"""Of the reliability diagram and the ECE."""
+
 _SHARPEST, _FLATTEST = 1e-3, 1e3  # temperatures; outside there is no minimum worth the name
-_MAX_STEPS = 100  # Newton needs about 8
-_TOLERANCE = 1e-12  # of the mean gradient
 _NAN = float("nan")
 
 
@@ -50,13 +52,13 @@ class Calibration:
     brier: float  # mean squared error, 0 to 1, the lower the better
     ece: float  # mean |observed - predicted| over the bins, by images; too high on few images
     slope: float  # of the logit; 1 is right, below 1 the probabilities are too extreme
-    intercept: float  # at a logit of 0, fitted with the slope; 0 is right
+    intercept: float  # with the slope held at 1: above 0 the probabilities are too low on average
     bins: tuple[Bin, ...]  # lowest probabilities first
     reason: str | None = None  # why numbers are nan
 
 
 def calibration(
-    target: ArrayLike, probs: ArrayLike, bins: int = 15, *, level: float = 0.95
+    target: ArrayLike, probs: ArrayLike, bins: int = BINS, *, level: float = 0.95
 ) -> Calibration:
     """Return the calibration of one label.
 
@@ -74,7 +76,7 @@ def calibration(
     >>> round(found.brier, 3), round(found.ece, 3), [one.observed for one in found.bins]
     (0.2, 0.2, [0.5, 0.5])
     """
-    truth, chance = _check_probs(target, probs)
+    truth, chance = check_probs(target, probs)
     if truth.ndim != 1 or bins < 1 or not 0 < level < 1:
         raise ValueError(f"need (N,), bins >= 1, 0 < level < 1: {truth.shape}, {bins}, {level}")
     known = ~np.isnan(truth)
@@ -82,14 +84,15 @@ def calibration(
     if not len(truth):
         return Calibration(_NAN, _NAN, _NAN, _NAN, (), "no known target")
     found = _bins(truth, chance, bins, level)
-    slope, intercept, reason = _regress(truth, chance)
+    logits = to_logit(chance)
+    line = fit_line(truth, logits)
     return Calibration(
         brier=float(np.mean((chance - truth) ** 2)),
         ece=sum(one.count * abs(one.observed - one.predicted) for one in found) / len(truth),
-        slope=slope,
-        intercept=intercept,
+        slope=line.slope,
+        intercept=fit_intercept(truth, logits),
         bins=found,
-        reason=reason,
+        reason=line.reason,
     )
 
 
@@ -113,9 +116,9 @@ def fit_temperature(target_val: ArrayLike, probs_val: ArrayLike) -> float:
     >>> round(fit_temperature([[0], [1], [1]], [[0.8], [0.8], [0.8]]), 3)
     2.0
     """
-    truth, chance = _check_probs(target_val, probs_val)
+    truth, chance = check_probs(target_val, probs_val)
     known = ~np.isnan(truth)
-    y, x = truth[known], _logit(chance[known])
+    y, x = truth[known], to_logit(chance[known])
 
     def slope(inverse: float) -> float:
         """Return how fast the cross-entropy rises with 1/temperature; itself rising (convex)."""
@@ -144,7 +147,7 @@ def tempered(probs: ArrayLike, temperature: float) -> FloatArray:
         raise ValueError(f"temperature must be finite and > 0, got {temperature}")
     if not np.all((chance >= 0) & (chance <= 1)):
         raise ValueError("probs must be in [0, 1]")
-    result: FloatArray = expit(_logit(chance) / temperature)
+    result: FloatArray = expit(to_logit(chance) / temperature)
     return result
 
 
@@ -161,22 +164,34 @@ def wilson(hits: int, count: int, level: float) -> Interval:
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
-def _check_probs(target: ArrayLike, probs: ArrayLike) -> tuple[FloatArray, FloatArray]:
+def check_probs(target: ArrayLike, probs: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return targets and probabilities as float64, once they agree and are in range.
+
+    Raises:
+        RunError: a probability is not finite.
+        ValueError: the arrays do not agree, or are out of range.
+    """
     truth, chance = check_scores(target, probs)
     if not np.all((chance >= 0) & (chance <= 1)):
         raise ValueError("probs must be in [0, 1]")
     return truth, chance
 
 
-def _logit(chance: FloatArray) -> FloatArray:
-    result: FloatArray = logit(np.clip(chance, _FLOOR, 1 - _FLOOR))
-    return result
+def bin_places(chance: FloatArray, bins: int) -> NDArray[np.intp]:
+    """Return (N,) the bin of each image, from 0: of equal mass, cut at quantiles.
+
+    They are cut as scikit-learn's `calibration_curve` does; ties stay together.
+
+    >>> bin_places(np.array([0.1, 0.9, 0.2, 0.8]), 2)
+    array([0, 1, 0, 1])
+    """
+    edges = np.percentile(chance, np.linspace(0, 1, bins + 1) * 100)
+    return np.searchsorted(edges[1:-1], chance)
 
 
 def _bins(truth: FloatArray, chance: FloatArray, bins: int, level: float) -> tuple[Bin, ...]:
-    """Return the bins that hold an image, cut as scikit-learn's `calibration_curve` does."""
-    edges = np.percentile(chance, np.linspace(0, 1, bins + 1) * 100)
-    place = np.searchsorted(edges[1:-1], chance)
+    """Return the bins that hold an image."""
+    place = bin_places(chance, bins)
     count = np.bincount(place, minlength=bins)
     hits = np.bincount(place, weights=truth, minlength=bins)
     total = np.bincount(place, weights=chance, minlength=bins)
@@ -189,49 +204,3 @@ def _bins(truth: FloatArray, chance: FloatArray, bins: int, level: float) -> tup
         )
         for row in np.flatnonzero(count)
     )
-
-
-def _regress(truth: FloatArray, chance: FloatArray) -> tuple[float, float, str | None]:
-    """Return slope and intercept of the truth on the logit, or nan and why there is none."""
-    for state, name in ((1, "positive"), (0, "negative")):
-        if state not in truth:
-            return _NAN, _NAN, f"no slope: no known {name}"
-    x = _logit(chance)
-    if x.min() == x.max():
-        return _NAN, _NAN, "no slope: all probabilities are the same"
-    positive, negative = x[truth == 1], x[truth == 0]
-    if negative.max() <= positive.min() or positive.max() <= negative.min():
-        return _NAN, _NAN, "no slope: the probabilities separate the classes"
-    found = _newton(x, truth)
-    return (*found, None) if found else (_NAN, _NAN, "no slope: the fit did not converge")
-
-
-def _newton(x: FloatArray, y: FloatArray) -> tuple[float, float] | None:
-    """Return slope and intercept of highest likelihood by Newton's steps, halved where too long.
-
-    No matrix library is asked: the last bits would depend on its number of threads.
-    """
-    centre, scale = x.mean(), x.std()
-    z = (x - centre) / scale
-    intercept, slope, loss = 0.0, 0.0, float(np.log(2))
-    for _ in range(_MAX_STEPS):
-        chance = expit(intercept + slope * z)
-        rest, weight = y - chance, chance * (1 - chance)
-        g0, g1 = rest.mean(), (rest * z).mean()
-        if max(abs(g0), abs(g1)) < _TOLERANCE:
-            return float(slope / scale), float(intercept - slope * centre / scale)
-        h00, h01, h11 = weight.mean(), (weight * z).mean(), (weight * z * z).mean()
-        det = h00 * h11 - h01**2
-        if not det > 0:
-            return None
-        d0, d1 = (h11 * g0 - h01 * g1) / det, (h00 * g1 - h01 * g0) / det
-        before = loss + _TOLERANCE  # near the end a step may cost what rounding costs
-        while (loss := _loss(intercept + d0 + (slope + d1) * z, y)) > before:
-            d0, d1 = d0 / 2, d1 / 2
-        intercept, slope = intercept + d0, slope + d1
-    return None
-
-
-def _loss(logits: FloatArray, y: FloatArray) -> float:
-    """Return the mean cross-entropy in nats."""
-    return float(np.mean(np.logaddexp(0, logits) - y * logits))

@@ -70,11 +70,28 @@ def test_values_are_means_over_models_and_scikit_learns(judged):
         assert row["auroc"]["value"] == pytest.approx(np.mean(aurocs), abs=1e-12)
         aps = [average_precision_score(*pair) for pair in pairs]
         assert row["ap"]["value"] == pytest.approx(np.mean(aps), abs=1e-12)
-        brier = arm["calibration"]["by_label"][LABEL]["brier"]
+        brier = arm["calibration"]["by_label"][LABEL]["brier"]["value"]
         assert brier == pytest.approx(brier_score_loss(*pairs[0]), abs=1e-7)  # float32 scores
         points = [p for p in arm["operating_points"] if p["label"] == LABEL]
         called = {p["point"]: p["tp"] + p["fp"] + p["tn"] + p["fn"] for p in points}
         assert called == dict.fromkeys(("youden", "sens90", "spec90"), 400)
+
+
+def test_calibration_has_intervals_over_patients_and_their_degrees_of_freedom(judged):
+    tree = judged[3]
+    for arm in tree["arms"]:
+        told = arm["calibration"]["by_label"][LABEL]
+        for part in (told, told["tempered"]):
+            for name in ("brier", "slope", "intercept"):
+                low, high = part[name]["ci"]
+                assert low < part[name]["value"] < high
+                assert 1 <= part[name]["df"] <= 2 * 150
+            assert part["ece"]["ci"] is None
+            assert part["ece"]["reason"].startswith("no interval: it is biased upward")
+
+
+def test_a_flat_curve_gives_no_warning(judged):
+    assert judged[3]["warnings"] == []  # the made-up trainings have the same AUROC in every round
 
 
 def test_a_difference_is_one_arm_minus_the_other(judged):

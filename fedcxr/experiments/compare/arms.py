@@ -4,7 +4,8 @@ Every arm starts from the same weights (the seed's), sees the same images under 
 augmentation, takes its round on the same validation patients and is judged on the same test
 patients. What differs is who trains on what. A centralized or local training is a federation of one
 site, in which the optimiser keeps its state from round to round: it is one long training that is
-looked at after every round.
+looked at after every round. At the sites of a federation the optimiser starts anew each round;
+`RESTARTS` is the centralized training in which it does so too, and tells what that alone costs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,15 +14,17 @@ from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
+from fedcxr.errors import ConfigError
 from partitions.plan import PartitionPlan
 from partitions.pooled import POOLED, pool_sites, single_site
 from server.cohort import cohort_size
 
-FEDERATED, CENTRALIZED, LOCAL, FEWER_STEPS = (
+FEDERATED, CENTRALIZED, LOCAL, FEWER_STEPS, RESTARTS = (
     "federated",
     "centralized",
     "local",
     "centralized-steps",
+    "centralized-restarts",
 )
 
 _ALONE = {
@@ -70,6 +73,20 @@ class Training:
     def name(self) -> str:
         """Return the name of its run folder."""
         return self.folder.name
+
+
+def check_arms(config: ExperimentConfig) -> None:
+    """Refuse an arm that would be no other than another one.
+
+    Raises:
+        ConfigError: an optimiser is to start anew as the sites' does, which goes on.
+    """
+    if RESTARTS in config.compare.arms and config.train.moments == "keep":
+        raise ConfigError(
+            f"compare.arms: {RESTARTS} is centralized training whose optimiser starts anew as "
+            f"often as at the sites, and under train.moments=keep it never does there. Leave "
+            f"{RESTARTS} out, or set train.moments=restart."
+        )
 
 
 def arms_of(
@@ -129,32 +146,6 @@ def trainings_of(
     ]
 
 
-def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return which arms are held against which: all against centralized.
-
-    Without it the reference is centralized with as many steps, or local: the question is how
-    federated does. Federated comes first, and then against centralized with as many steps: the
-    sensitivity analysis, which tells what the number of steps did from what averaging did. Where
-    all arms are federations the others are held against the one that they are variants of.
-
-    >>> pairs_of(["local", "centralized", "federated"])
-    [('federated', 'centralized'), ('local', 'centralized')]
-    >>> pairs_of(["federated", "centralized", "centralized-steps"])[1]
-    ('federated', 'centralized-steps')
-    >>> pairs_of(["federated", "local"]), pairs_of(["federated"])
-    ([('federated', 'local')], [])
-    >>> pairs_of(["federated", "fedadam", "fedprox"])
-    [('fedadam', 'federated'), ('fedprox', 'federated')]
-    """
-    ranked = (CENTRALIZED, FEWER_STEPS, LOCAL, FEDERATED, *names)
-    against = next(name for name in ranked if name in names)
-    order = sorted((name for name in names if name != against), key=lambda name: name != FEDERATED)
-    pairs = [(name, against) for name in order]
-    if FEDERATED in names and FEWER_STEPS in names and against == CENTRALIZED:
-        pairs.insert(1, (FEDERATED, FEWER_STEPS))
-    return pairs
-
-
 def presentations(config: ExperimentConfig, plan: PartitionPlan) -> int:
     """Return how many images a training on a plan looks at, repeats counted."""
     most = (config.train.max_steps or 10**12) * config.train.batch_size
@@ -192,6 +183,10 @@ def _centralized(
         most = max(1, round(_share(config, plan) * sum(steps)))
         spent = f"as many steps as the sites of a round together ({most} a round)"
     keys = {**_alone(config), "train.max_steps": most}
+    if name == RESTARTS:
+        title = "Centralized, optimiser restarted"
+        spent += "; the optimiser starts anew each round"
+        keys["train.moments"] = "restart"
     return Arm(name, title, spent, with_values(config, keys), {"": pooled.folder})
 
 

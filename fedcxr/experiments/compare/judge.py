@@ -21,6 +21,7 @@ from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.arm_scores import arm_entry
 from fedcxr.experiments.compare.arms import Arm, Training
+from fedcxr.experiments.compare.fairness import warning_to_json, warnings_of
 from fedcxr.experiments.compare.primary import difference_entry
 from fedcxr.experiments.compare.protocol import Protocol, plan_protocol, protocol_entry
 from fedcxr.experiments.compare.scored_arms import ScoredArms
@@ -81,6 +82,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
         "differences": _differences(test, scored_arms, protocol, config),
         "site_matrix": site_matrix(plan, by_arm, config.data.score_by),
         "label_frequencies": _frequencies(by_arm[arms[0].name], test, _scored(trainings[0], "val")),
+        "warnings": [warning_to_json(each) for each in warnings_of(config, arms, by_arm)],
         "notes": _notes(folder, by_arm),
     }
     RunFolder(folder).write_json("comparison.json", tree)
@@ -182,6 +184,7 @@ def _training(config: ExperimentConfig, first: Training) -> dict[str, Any]:
         "seeds": [config.seed + number for number in range(config.compare.seeds)],
         "rounds": config.server.rounds,
         "local_epochs": config.train.local_epochs,
+        "moments": config.train.moments,
         "batch_size": config.train.batch_size,
         "learning_rate": None if rates else config.train.learning_rate,
         "learning_rate_how": how if rates else "fixed in advance",

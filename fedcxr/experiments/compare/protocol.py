@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.compare.arms import pairs_of
 from fedcxr.experiments.compare.endpoint import Endpoint, endpoint_of
+from fedcxr.experiments.compare.pairs import pairs_of
 from fedcxr.experiments.compare.secondary import LEVEL
 from fedcxr.runs.folder import RunFolder
 from fedcxr.section import Section

@@ -17,7 +17,7 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import overlay_file, parse_settings, read_config, to_yaml, with_values
 from fedcxr.cores import cores
 from fedcxr.errors import ArtefactError, ConfigError, some
-from fedcxr.experiments.compare.arms import Arm, Training, arms_of, trainings_of
+from fedcxr.experiments.compare.arms import Arm, Training, arms_of, check_arms, trainings_of
 from fedcxr.experiments.compare.endpoint import check_primary_labels
 from fedcxr.experiments.compare.judge import judge
 from fedcxr.experiments.compare.protocol import MAY_CHANGE, settle_protocol
@@ -59,10 +59,12 @@ def compare(
         on_progress: called now and then with how far the trainings are.
 
     Raises:
-        ConfigError: an arm that would be judged on other patients, or has a name that is taken.
+        ConfigError: an arm that would be judged on other patients, or has a name that is taken, or
+            is no other than another arm.
         FedCxrError: see its subclasses; the folder keeps what was reached.
     """
     check_choices(config)
+    check_arms(config)
     config = with_sites_of_plan(config)
     own = {name: _extra_arm(config, name, over) for name, over in (extra_arms or {}).items()}
     prepared = prepare(config)

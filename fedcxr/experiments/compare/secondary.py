@@ -6,15 +6,13 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.metrics.calibration import (
-    NO_TEMPERATURE,
-    Calibration,
-    calibration,
-    fit_temperature,
-    tempered,
+from fedcxr.metrics.calibration import NO_TEMPERATURE, fit_temperature, tempered
+from fedcxr.metrics.calibration_intervals import (
+    CalibrationEstimates,
+    calibration_estimates,
 )
 from fedcxr.metrics.curves import pr_points, roc_points
 from fedcxr.metrics.estimate import Estimate
@@ -180,18 +178,19 @@ def _operating(label: str, point: str, found: Operating) -> dict[str, Any]:
 
 
 def _calibrations(test: Predictions, val: Predictions) -> dict[str, Any]:
+    """Return each label's calibration on test, as it is and after the temperature from val."""
     temperature = fit_temperature(val.target, val.probs)
     has_one = math.isfinite(temperature)
-    after = tempered(test.probs, temperature) if has_one else None
+    before = _calibrated(test, test.probs)
+    after = _calibrated(test, tempered(test.probs, temperature)) if has_one else None
     by_label = {}
     for column, label in enumerate(test.labels):
-        target = test.target[:, column]
-        found = calibration(target, test.probs[:, column])
+        found = before[column]
         by_label[label] = {
             **_numbers(found),
             "reason": found.reason,
             "bins": [{**asdict(bin_), "ci": list(bin_.ci)} for bin_ in found.bins],
-            "tempered": None if after is None else _numbers(calibration(target, after[:, column])),
+            "tempered": None if after is None else _numbers(after[column]),
         }
     return {
         "temperature": temperature if has_one else None,
@@ -200,7 +199,15 @@ def _calibrations(test: Predictions, val: Predictions) -> dict[str, Any]:
     }
 
 
-def _numbers(found: Calibration) -> dict[str, float | None]:
-    names = ("brier", "ece", "slope", "intercept")
-    values = {name: getattr(found, name) for name in names}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+def _calibrated(test: Predictions, probs: ArrayLike) -> tuple[CalibrationEstimates, ...]:
+    return calibration_estimates(test.target, probs, test.patient_id, level=LEVEL)
+
+
+def _numbers(found: CalibrationEstimates) -> dict[str, dict[str, Any]]:
+    """Return the four numbers with intervals, the smooth ones with their degrees of freedom."""
+    smooth = {"brier": found.brier, "slope": found.slope, "intercept": found.intercept}
+    by_t = {
+        name: {**estimate_to_json(each), "df": each.parts[0].df if each.parts else None}
+        for name, each in smooth.items()
+    }
+    return {**by_t, "ece": estimate_to_json(found.ece)}

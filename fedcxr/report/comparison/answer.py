@@ -10,6 +10,7 @@ from fedcxr.report.comparison.wording import (
     signed_interval,
     unit_words,
 )
+from fedcxr.report.fairness_words import optimizer_words
 from fedcxr.report.wording import as_number, count, counted, fixed, interval
 
 _UNDECIDED = ("inconclusive", "withheld")
@@ -94,6 +95,7 @@ def basis(comparison: Comparison) -> list[str]:
         "set unchanged.",
         *_about_means(comparison),
         *_about_p(comparison),
+        *optimizer_words(comparison.tree),
         "AUROC and average precision of an arm are means over its models, not the score of an "
         "ensemble. Curves, operating points, calibration and subgroups are of one model an arm: "
         "the first seed's, and of an arm with a model a site the first site's.",

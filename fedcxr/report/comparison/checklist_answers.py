@@ -88,7 +88,9 @@ def measures(comparison: Comparison) -> str:
     found += ["sensitivity, specificity, PPV, accuracy and F1 at fixed thresholds"] * bool(
         arm.get("operating_points")
     )
-    found += ["Brier, ECE, calibration slope and intercept"] * bool(arm.get("calibration"))
+    found += ["Brier, ECE, calibration slope and calibration-in-the-large"] * bool(
+        arm.get("calibration")
+    )
     return f"{joined(found)}."
 
 

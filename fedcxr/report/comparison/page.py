@@ -20,6 +20,7 @@ from fedcxr.report.comparison.published import beside_comparison, published
 from fedcxr.report.comparison.read_comparison import Comparison, read_comparison
 from fedcxr.report.comparison.table import Table
 from fedcxr.report.comparison.wording import level_words
+from fedcxr.report.fairness_words import fairness_notices
 from fedcxr.report.rendering import render_page
 
 PAGE, TABLES, FIGURES = "report.html", "tables", "figures"
@@ -91,6 +92,7 @@ def _overview(comparison: Comparison) -> dict[str, Any]:
         "endpoint": protocol_words.endpoint_sentences(comparison.tree),
         "sensitivity": answer.sensitivity(comparison),
         "notices": notices,
+        "fairness": fairness_notices(comparison.tree),
         "too_small": answer.is_too_small(comparison.primary),
         "says_too_small": any("too small" in notice.lower() for notice in notices),
         "hero": headline.hero(comparison),

@@ -15,7 +15,12 @@ EACH = "*"
 Shape: TypeAlias = "str | list[Shape] | dict[str, Shape]"
 """A kind of leaf by name, a list of one shape, or an object by its keys."""
 
-_ESTIMATE: dict[str, Shape] = {"value": "number", "ci": "interval", "reason": "text"}
+_ESTIMATE: dict[str, Shape] = {
+    "value": "number",
+    "ci": "interval",
+    "reason": "text",
+    "df": "number",
+}
 
 _ARM: dict[str, Shape] = {
     **dict.fromkeys(("name", "title", "budget"), "text"),
@@ -95,6 +100,7 @@ SHAPE: dict[str, Shape] = {
         "seeds": ["number"],
         **dict.fromkeys(("rounds", "local_epochs", "batch_size", "image_size"), "number"),
         **dict.fromkeys(("learning_rate_how", "model", "precision"), "text"),
+        "moments": "text",
     },
     "protocol": {"created": "text", "digest": "text", "margin": "number"},
     "deviations": [{"key": "text"}],
@@ -126,6 +132,14 @@ SHAPE: dict[str, Shape] = {
         "worst": {EACH: {"site_id": "text", "value": "number"}},
     },
     "label_frequencies": {EACH: {EACH: ["number"]}},
+    "warnings": [
+        {
+            **dict.fromkeys(("kind", "arm", "edge"), "text"),
+            **dict.fromkeys(("trainings", "of_trainings", "rate"), "number"),
+            **dict.fromkeys(("slope", "gain", "threshold"), "number"),
+            "rates": ["number"],
+        }
+    ],
     "notes": ["text"],
 }
 """What fedcxr/experiments writes; numbers are fractions, counts, seconds or bytes by their name."""

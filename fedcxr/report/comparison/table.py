@@ -155,9 +155,11 @@ def _show(cell: Cell, column: Column, mark: str) -> Shown:
     bounds = ""
     if isinstance(cell, Estimate):
         is_signed = column.kind == "signed"
-        text = (signed if is_signed else wording.fixed)(cell.value)
+        text = signed(cell.value) if is_signed else wording.fixed(cell.value).replace("-", "−")
         if cell.ci:
-            bounds = (signed_interval if is_signed else wording.interval)(cell.ci)
+            # "−0.1–0.2" would be misread
+            has_signs = is_signed or cell.ci[0] < 0
+            bounds = (signed_interval if has_signs else wording.interval)(cell.ci)
     else:
         words = _WORDS.get(column.kind)
         text = words(cell) if words else str("" if cell is None else cell)

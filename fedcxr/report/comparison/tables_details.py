@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from fedcxr.report.comparison.read_comparison import Arm, Comparison, Tree, estimate, rows
-from fedcxr.report.comparison.table import Cell, Column, Table
+from fedcxr.report.comparison.table import Cell, Column, Kind, Table
 from fedcxr.report.wording import as_number
 
 _RATES = (
@@ -56,15 +56,19 @@ def operating_points(comparison: Comparison) -> Table:
 
 def calibration(comparison: Comparison) -> Table:
     """Return how well each label's probabilities are meant, before and after the temperature."""
-    measures = ("brier", "ece", "slope", "intercept")
-    headings = ("Brier", "ECE", "Slope", "Intercept")
+    measures: dict[str, tuple[str, Kind]] = {
+        "brier": ("Brier", "estimate"),
+        "ece": ("ECE", "estimate"),
+        "slope": ("Slope", "estimate"),
+        "intercept": ("Intercept at slope 1", "signed"),
+    }
     columns = (
         Column("arm", "Arm"),
         Column("label", "Label", "head"),
-        *(Column(key, text, "value") for key, text in zip(measures, headings, strict=True)),
+        *(Column(key, *shown) for key, shown in measures.items()),
         *(
-            Column(f"tempered_{key}", f"{text}, tempered", "value")
-            for key, text in zip(measures, headings, strict=True)
+            Column(f"tempered_{k}", f"{text}, tempered", kind)
+            for k, (text, kind) in measures.items()
         ),
         Column("temperature", "", "hidden"),
         Column("reason", "", "reason"),
@@ -76,8 +80,8 @@ def calibration(comparison: Comparison) -> Table:
             (
                 arm.name,
                 label,
-                *(number(told, key) for key in measures),
-                *(number(tempered, key) for key in measures),
+                *(estimate(told.get(key)) for key in measures),
+                *(estimate(tempered.get(key)) for key in measures),
                 temperature(arm),
                 told.get("reason"),
             )

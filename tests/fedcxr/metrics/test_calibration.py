@@ -57,19 +57,39 @@ def test_brier_and_bins_equal_sklearn(seed, bins, decimals):
 def test_slope_and_intercept_equal_sklearn(seed, sharpness, shift):
     target, probs = make_case(seed, sharpness=sharpness, shift=shift)
     found = calibration(target, probs)
-    slope, intercept = sklearn_slope(target, probs)
-    assert found.slope == pytest.approx(slope, abs=1e-6)
-    assert found.intercept == pytest.approx(intercept, abs=1e-6)
+    assert found.slope == pytest.approx(sklearn_slope(target, probs)[0], abs=1e-6)
+    # With the logit as an offset, the mean probability becomes the share of positives.
+    intercept = brentq(lambda a: np.mean(expit(a + logit(probs))) - np.mean(target), -20, 20)
+    assert found.intercept == pytest.approx(intercept, abs=1e-9)
     assert found.reason is None
 
 
-def test_slope_and_intercept_by_hand_with_two_probabilities():
+def test_the_slope_by_hand_with_two_probabilities():
     # A line through two points is exact: at logit(0.2) = -ln 4 one in three is positive, at
     # logit(0.8) = ln 4 three in four. The logits of these are -ln 2 and ln 3, so the slope is
-    # (ln 3 + ln 2) / (2 ln 4) and the intercept their mean.
+    # (ln 3 + ln 2) / (2 ln 4).
     found = calibration([1, 0, 0, 1, 1, 1, 0], [0.2] * 3 + [0.8] * 4)
     assert found.slope == pytest.approx(np.log(6) / (2 * np.log(4)), abs=1e-9)
-    assert found.intercept == pytest.approx((np.log(3) - np.log(2)) / 2, abs=1e-9)
+
+
+def test_the_intercept_by_hand():
+    # Said is 0.2, an odds of 1 to 4; three in four are positive, an odds of 3: ln 3 + ln 4.
+    assert calibration([1, 1, 1, 0], [0.2] * 4).intercept == pytest.approx(np.log(12), abs=1e-9)
+    # As often 0.2 as 0.8, and half are positive: right on average, whatever the slope.
+    assert calibration([1, 0, 1, 0], [0.2, 0.2, 0.8, 0.8]).intercept == pytest.approx(0, abs=1e-9)
+
+
+def test_a_model_that_is_right_on_average_has_no_intercept_whatever_its_slope():
+    # Rare and twice too sharp: half the logit, moved until the mean is that of the probabilities.
+    rng = np.random.default_rng(3)
+    x = rng.normal(-3, 1.5, 100_000)
+    moved = brentq(lambda a: np.mean(expit(a + x / 2)) - np.mean(expit(x)), -10, 10)
+    target = (rng.random(len(x)) < expit(moved + x / 2)).astype(float)
+    found = calibration(target, expit(x))
+    assert found.slope == pytest.approx(0.5, abs=0.02)
+    assert found.intercept == pytest.approx(0, abs=0.03)
+    _, fitted_with_the_slope = sklearn_slope(target, expit(x))
+    assert fitted_with_the_slope < -0.8  # what used to be called the intercept
 
 
 def test_true_chances_are_calibrated_and_sharper_ones_are_not():
@@ -136,7 +156,8 @@ def test_unknown_targets_are_left_out():
 )
 def test_what_has_no_slope_says_why_and_keeps_its_brier(target, probs, reason):
     found = calibration(target, probs)
-    assert np.isnan([found.slope, found.intercept]).all()
+    assert np.isnan(found.slope)
+    assert np.isnan(found.intercept) == ("no known" in reason)
     assert found.reason == reason
     assert found.brier == pytest.approx(np.mean((np.array(target) - probs) ** 2))
 
@@ -206,7 +227,6 @@ def test_tempering_keeps_the_auroc_and_moves_the_slope():
     assert auroc(target, cooler) == auroc(target, probs)
     before, after = calibration(target, probs), calibration(target, cooler)
     assert after.slope == pytest.approx(2 * before.slope, rel=1e-9)
-    assert after.intercept == pytest.approx(before.intercept, abs=1e-9)
     assert tempered(probs, 1.0) == pytest.approx(probs, abs=1e-12)
 
 

@@ -333,15 +333,29 @@ def make_calibration(rng, target, probs, labels):
             }
             for part in order
         ]
-        numbers = {"brier": float(((given - truth) ** 2).mean()), "ece": 0.041}
-        slopes = {"slope": float(rng.normal(0.8, 0.1)), "intercept": float(rng.normal(-0.4, 0.2))}
+        found = {
+            "brier": (float(((given - truth) ** 2).mean()), 0.01),
+            "ece": (0.041, 0.02),
+            "slope": (float(rng.normal(0.8, 0.1)), 0.2),
+            "intercept": (float(rng.normal(-0.4, 0.2)), 0.3),
+        }
+        numbers = {
+            key: {"value": value, "ci": [value - half, value + half], "reason": None, "df": 26.4}
+            for key, (value, half) in found.items()
+        }
+        del numbers["ece"]["df"]
+        lacking = {
+            key: {"value": each["value"], "ci": None, "reason": "no interval: no known positive"}
+            for key, each in numbers.items()
+        }
+        for key in ("slope", "intercept"):
+            lacking[key] |= {"value": None, "reason": f"no {key}: no known positive"}
         defined = bool(truth.any())
         by_label[label] = {
-            **numbers,
-            **(slopes if defined else dict.fromkeys(slopes)),
-            "reason": None if defined else "one class only",
+            **(numbers if defined else lacking),
+            "reason": None if defined else "no slope: no known positive",
             "bins": bins if defined else [],
-            "tempered": {**numbers, **slopes} if defined else None,
+            "tempered": numbers if defined else lacking,
         }
     return {"temperature": 1.21, "by_label": by_label}
 

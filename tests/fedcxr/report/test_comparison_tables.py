@@ -9,6 +9,7 @@ from fedcxr.report.comparison.csv_tables import to_csv
 from fedcxr.report.comparison.page import all_tables
 from fedcxr.report.comparison.read_comparison import Estimate, read_comparison
 from fedcxr.report.comparison.table import Column, Table
+from fedcxr.report.comparison.wording import signed, signed_interval
 
 LABELS = ("Atelectasis", "Edema", "Pleural Other")
 
@@ -95,6 +96,43 @@ def test_accuracy_precision_recall_and_f1_of_every_point_are_written(comparison)
     assert [row[key] for key in ("tp", "fn", "fp", "tn")] == [
         str(told[key]) for key in ("tp", "fn", "fp", "tn")
     ]
+
+
+def test_calibration_has_its_intervals_in_csv_and_the_reasons_where_there_is_none(comparison):
+    rows = {row["label"]: row for row in lines(tables_details.calibration(comparison))[:3]}
+    told = comparison.arms[0].tree["calibration"]["by_label"]["Edema"]
+    for key in ("brier", "ece", "slope", "intercept"):
+        for name, found in ((key, told[key]), (f"tempered_{key}", told["tempered"][key])):
+            assert float(rows["Edema"][name]) == found["value"]
+            assert float(rows["Edema"][f"{name}_low"]) == found["ci"][0]
+            assert float(rows["Edema"][f"{name}_high"]) == found["ci"][1]
+    other = rows["Pleural Other"]
+    assert (other["brier_low"], other["slope"]) == ("", "")
+    assert other["brier_reason"] == "no interval: no known positive"
+    assert other["intercept_reason"] == "no intercept: no known positive"
+
+
+def test_calibration_on_the_page_has_its_intervals_and_its_signs(comparison):
+    table = tables_details.calibration(comparison).only("arm", "federated")
+    cells = {cell.heading: cell for cell in table.shown()[1]}
+    assert {"Brier", "ECE", "Slope", "Intercept at slope 1"} < set(cells)
+    told = comparison.arms[0].tree["calibration"]["by_label"]["Edema"]["intercept"]
+    assert cells["Intercept at slope 1"].text == signed(told["value"])
+    assert cells["Intercept at slope 1"].interval == signed_interval(told["ci"])
+    assert "–" in cells["ECE"].interval
+    assert [why for _, why in table.reasons()] == [
+        "no interval: no known positive",
+        "no slope: no known positive",
+        "no intercept: no known positive",
+    ]
+
+
+def test_an_interval_below_zero_is_told_with_signs_in_every_column():
+    columns = (Column("arm", "Arm", "head"), Column("slope", "Slope", "estimate"))
+    table = Table("x", columns, (("a", Estimate(-0.05, (-0.2, 0.1))), ("b", Estimate(0.5, (0, 1)))))
+    shown = [row[1] for row in table.shown()]
+    assert [cell.text for cell in shown] == ["−0.050", "0.500"]
+    assert [cell.interval for cell in shown] == ["−0.200 to +0.100", "0.000–1.000"]
 
 
 def test_the_site_matrix_is_filled_up_where_a_row_is_short(tmp_path):

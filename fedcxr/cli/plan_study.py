@@ -67,6 +67,7 @@ def print_plan(found: "WrittenPlan") -> None:
 
     plan = found.plan
     print(words.sentence(plan))
+    print(words.caution(plan))
     notice = words.margin_notice(plan, found.pilot)
     if notice:
         print(notice)

@@ -69,6 +69,17 @@ def sentence(plan: StudyPlan) -> str:
     return f"{told}."
 
 
+def caution(plan: StudyPlan) -> str:
+    """Return what the answer becomes if the pilot's variances were small by luck."""
+    main, start = answer(plan), "If the pilot was lucky and its variances are larger than found"
+    lucky = None if main is None else _if_lucky(plan, main)
+    if main is None or lucky is None:
+        return f"{start}, no study of up to so many seeds and patients does."
+    if (lucky.seeds, lucky.partitions) == (main.seeds, main.partitions):
+        return f"{start}, it takes {count(lucky.patients)} test patients."
+    return f"{start}, it takes {_seeds(lucky)} and {count(lucky.patients)} test patients."
+
+
 def facts(plan: StudyPlan) -> list[Fact]:
     """Return the designs that a reader looks for first."""
     main = answer(plan)
@@ -77,12 +88,16 @@ def facts(plan: StudyPlan) -> list[Fact]:
     if main is None:
         return found
     cheap, small = _fewest_trainings(plan), _fewest_patients(plan)
-    lucky = plan.needed_upper[plan.needed.index(main)]
+    lucky = _if_lucky(plan, main)
     return [
         Fact("Fewest trainings", f"{cheap.trainings} of each arm", _with_patients(cheap)),
         Fact("Fewest test patients", count(small.patients), f"with {_seeds(small)}"),
         *found,
-        Fact("If the pilot was lucky", _patients(lucky, plan), f"patients, with {_seeds(lucky)}"),
+        Fact(
+            "If the pilot was lucky",
+            TOO_VARIED if lucky is None else f"{count(lucky.patients)} test patients",
+            f"with {_seeds(lucky or main)}",
+        ),
     ]
 
 
@@ -189,6 +204,15 @@ def _with_pilots_patients(plan: StudyPlan, pilot: int) -> Fact:
         most = max(row.seeds for row in plan.needed)
         return Fact(name, TOO_VARIED, f"with up to {most} seeds of each arm")
     return Fact(name, _seeds(min(enough, key=lambda row: row.trainings)), "are enough")
+
+
+def _if_lucky(plan: StudyPlan, main: Needed) -> Needed | None:
+    """Return the same design by the upper variances, or the fewest trainings that reach it."""
+    same = plan.needed_upper[plan.needed.index(main)]
+    if same.patients is not None:
+        return same
+    reached = [row for row in plan.needed_upper if row.patients is not None]
+    return min(reached, key=lambda row: row.trainings, default=None)
 
 
 def _reached(plan: StudyPlan) -> list[Needed]:

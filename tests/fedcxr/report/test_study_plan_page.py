@@ -62,6 +62,25 @@ def test_where_nothing_is_enough_it_says_so():
         assert fact.value == "not reachable"
 
 
+def test_the_caution_is_of_the_upper_variances():
+    many = replace(VARIANCES, seeds=20)
+    plan = plan_of(many)
+    lucky = next(row.patients for row in plan.needed_upper if row.seeds == 20)
+    assert words.caution(plan).endswith(f"than found, it takes {lucky:,} test patients.")
+    few = plan_of()  # 5 seeds are not enough by the upper variances
+    row = next(row for row in few.needed_upper if row.patients)
+    told = f"it takes {row.seeds} seeds of each arm and {row.patients:,} test patients."
+    assert row.seeds > 5
+    assert words.caution(few).endswith(told)
+    two_seeds = replace(VARIANCES, seeds=2)  # the bound is 15.6 times as large
+    assert words.caution(plan_of(two_seeds)).endswith(
+        ", no study of up to so many seeds and patients does."
+    )
+    assert words.caution(plan_of(HOPELESS)).endswith(
+        ", no study of up to so many seeds and patients does."
+    )
+
+
 def test_a_row_says_why_it_has_no_number():
     assert {row.patients for row in words.rows(plan_of(HOPELESS))} == {"not reachable"}
     assert {row.patients for row in words.rows(plan_of(WIDE))} == {"over 990,000"}
@@ -129,7 +148,7 @@ def test_the_page_is_one_file_without_script_and_network():
     assert "http" not in page.replace("http-equiv", "")
     assert "a &lt;pilot&gt;" in page
     assert words.sentence(plan_of()) in page
-    assert page.count('<tr class="answer">') == 1
+    assert page.count('<tr class="chosen">') == 1
     assert page.count('<th scope="row">') == 19
     assert "Synthetic pilot." in page
     assert "must be fixed" not in page
@@ -146,5 +165,5 @@ def test_the_page_says_the_margins_notice_and_partitions_where_there_are_some():
 
 def test_the_page_of_a_hopeless_plan_has_no_answer():
     page = render_study_plan(plan_of(HOPELESS), make_pilot(variances=HOPELESS))
-    assert '<tr class="answer">' not in page
+    assert '<tr class="chosen">' not in page
     assert "No study of up to 20 seeds" in page

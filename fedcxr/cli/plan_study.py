@@ -67,10 +67,9 @@ def print_plan(found: "WrittenPlan") -> None:
 
     plan = found.plan
     print(words.sentence(plan))
-    print(words.caution(plan))
-    notice = words.margin_notice(plan, found.pilot)
-    if notice:
-        print(notice)
+    for more in (words.caution(plan), *words.notices(plan, found.pilot)):
+        if more is not None:
+            print(more)
     print()
     has_partitions = plan.variances.partitions is not None
     head = f"{'seeds':>5}" + f"{'partitions':>12}" * has_partitions

@@ -18,7 +18,7 @@ def render_study_plan(plan: StudyPlan, pilot: Pilot) -> str:
         pair=pilot.title,
         sentence=words.sentence(plan),
         caution=words.caution(plan),
-        margin_notice=words.margin_notice(plan, pilot),
+        notices=words.notices(plan, pilot),
         is_synthetic=pilot.is_synthetic,
         facts=words.facts(plan),
         rows=words.rows(plan),

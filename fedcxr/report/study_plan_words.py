@@ -69,11 +69,13 @@ def sentence(plan: StudyPlan) -> str:
     return f"{told}."
 
 
-def caution(plan: StudyPlan) -> str:
+def caution(plan: StudyPlan) -> str | None:
     """Return what the answer becomes if the pilot's variances were small by luck."""
     main, start = answer(plan), "If the pilot was lucky and its variances are larger than found"
-    lucky = None if main is None else _if_lucky(plan, main)
-    if main is None or lucky is None:
+    if main is None:
+        return None
+    lucky = _if_lucky(plan, main)
+    if lucky is None:
         return f"{start}, no study of up to so many seeds and patients does."
     if (lucky.seeds, lucky.partitions) == (main.seeds, main.partitions):
         return f"{start}, it takes {count(lucky.patients)} test patients."
@@ -127,14 +129,21 @@ def csv_of(plan: StudyPlan) -> str:
     return to_csv(Table("study_plan", _COLUMNS, lines))
 
 
-def margin_notice(plan: StudyPlan, pilot: Pilot) -> str | None:
-    """Return what to know of a margin that is not the pilot's, None if it is."""
-    if pilot.margin is None or plan.aim.margin == pilot.margin:
-        return None
-    return (
-        f"The margin of {plan.aim.margin:g} is not the pilot's, {pilot.margin:g}. A margin must be "
-        "fixed before the study, by which loss matters to patients and not by what can be reached."
-    )
+def notices(plan: StudyPlan, pilot: Pilot) -> list[str]:
+    """Return what to know of a margin that is not the pilot's, and of a pilot beyond it."""
+    margin, found = plan.aim.margin, []
+    if pilot.margin is not None and margin != pilot.margin:
+        found.append(
+            f"The margin of {margin:g} is not the pilot's, {pilot.margin:g}. A margin must be "
+            "fixed before the study, by which loss matters to patients and not by what can be "
+            "reached."
+        )
+    if pilot.difference is not None and pilot.difference <= -margin:
+        found.append(
+            f"The pilot's own difference, {signed(pilot.difference, 4)}, is beyond the margin: if "
+            "that is the truth, no study shows non-inferiority."
+        )
+    return found
 
 
 def notes(plan: StudyPlan) -> list[str]:

@@ -76,9 +76,7 @@ def test_the_caution_is_of_the_upper_variances():
     assert words.caution(plan_of(two_seeds)).endswith(
         ", no study of up to so many seeds and patients does."
     )
-    assert words.caution(plan_of(HOPELESS)).endswith(
-        ", no study of up to so many seeds and patients does."
-    )
+    assert words.caution(plan_of(HOPELESS)) is None  # the sentence has said it
 
 
 def test_a_row_says_why_it_has_no_number():
@@ -105,10 +103,18 @@ def test_the_pilots_own_test_set_has_its_seeds_or_none():
 
 
 def test_a_margin_that_is_not_the_pilots_is_to_be_fixed_before():
-    assert words.margin_notice(plan_of(), make_pilot()) is None
-    assert words.margin_notice(plan_of(), make_pilot(margin=None)) is None
-    told = words.margin_notice(plan_of(margin=0.02), make_pilot())
+    assert words.notices(plan_of(), make_pilot()) == []
+    assert words.notices(plan_of(), make_pilot(margin=None, difference=None)) == []
+    (told,) = words.notices(plan_of(margin=0.02), make_pilot())
     assert told.startswith("The margin of 0.02 is not the pilot's, 0.01. A margin must be fixed")
+
+
+def test_a_pilot_that_found_a_loss_beyond_the_margin_warns():
+    (told,) = words.notices(plan_of(), make_pilot(difference=-0.0123))
+    assert told == (
+        "The pilot's own difference, −0.0123, is beyond the margin: if that is the truth, no study "
+        "shows non-inferiority."
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from fedcxr.cli.compare import compare
 from fedcxr.cli.evaluate import evaluate
 from fedcxr.cli.output import secure_output
 from fedcxr.cli.partition import partition
+from fedcxr.cli.plan_study import plan_study
 from fedcxr.cli.predict import predict
 from fedcxr.cli.prepare import prepare
 from fedcxr.cli.report import report
@@ -43,6 +44,7 @@ cli = typer.Typer(
 for verb in (
     simulate,
     compare,
+    plan_study,
     resume,
     evaluate,
     predict,

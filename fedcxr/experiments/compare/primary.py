@@ -62,16 +62,16 @@ def difference_entry(
         "macro_ap": estimate_to_json(tested("ap", pair, columns)),
         "five_auroc": _competition_auroc(arms, pair, test.labels, competition_columns, tested),
         "by_label": _by_label(pair, test.labels, tested),
-        "variance": _variance(models, by_seed),
+        "variance": _variance(arms.wherever("auroc", pair, columns), by_seed),
         "verdict": in_unit(_verdict(whole, margin, endpoint), unit),
         "power": _power(whole, margin, test, columns, arms.level, unit),
         "by_seed": by_seed.tolist(),
     }
 
 
-def _variance(models: Estimate, by_seed: NDArray[np.float64]) -> dict[str, Any]:
+def _variance(found: Estimate, by_seed: NDArray[np.float64]) -> dict[str, Any]:
     """Return what a study to come can be planned from: see `fedcxr plan-study`."""
-    patients = models.parts[0] if models.parts else None
+    patients = found.parts[0] if found.parts else None
     return {
         "patients": patients.variance if patients else None,
         "patients_df": patients.df if patients else None,

@@ -73,13 +73,17 @@ class ScoredArms:
         self, measure: Measure, pair: tuple[str, str], columns: Sequence[int]
     ) -> Estimate:
         """Return how far apart two ways of training are: for other patients and trainings."""
-        seeds = self.seeds(pair[0])
-        pairs = [self._weights(pair[0], seed) - self._weights(pair[1], seed) for seed in seeds]
-        found = self.scored[measure].method_difference(np.array(pairs), columns, self.level)
+        found = self.wherever(measure, pair, columns)
         auroc = self._auroc(pair, columns)
         if measure == "ap":
             return self._if_held("ap_difference", found, columns, auroc)
-        return self._if_held("methods", found, columns, auroc, seeds=len(seeds))
+        return self._if_held("methods", found, columns, auroc, seeds=len(self.seeds(pair[0])))
+
+    def wherever(self, measure: Measure, pair: tuple[str, str], columns: Sequence[int]) -> Estimate:
+        """Return what `of_methods` does, shown to hold or not: a pilot is to tell its variances."""
+        seeds = self.seeds(pair[0])
+        pairs = [self._weights(pair[0], seed) - self._weights(pair[1], seed) for seed in seeds]
+        return self.scored[measure].method_difference(np.array(pairs), columns, self.level)
 
     def _weights(self, arm: str, seed: int | None = None) -> FloatArray:
         own = self.arm == arm

@@ -130,7 +130,7 @@ except SystemExit as err:
 """
     done = in_a_process(code, cwd=tmp_path)
     assert "exit 0 heavy []" in done.stdout
-    for verb in ("simulate", "resume", "evaluate", "predict", "report", "synth"):
+    for verb in ("simulate", "resume", "evaluate", "predict", "report", "synth", "plan-study"):
         assert f" {verb} " in done.stdout
 
 

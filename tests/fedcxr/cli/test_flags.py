@@ -182,6 +182,7 @@ def test_a_tilde_is_expanded_before_a_path_is_made_absolute(monkeypatch):
         ["simulate", "--config=~/none"],
         ["compare", "--arm=mine=~/none"],
         ["selftest", "stats", "--write-only", "--out=~/none"],
+        ["plan-study", "~/none"],
     ],
     ids=" ".join,
 )

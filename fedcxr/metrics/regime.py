@@ -148,7 +148,7 @@ class Regime:
 def clopper_pearson(hits: int, trials: int, level: float = TEST_LEVEL) -> Interval:
     """Return the exact interval of a share: `hits` of `trials`.
 
-    >>> low, high = clopper_pearson(0, 10)
+    >>> low, high = clopper_pearson(0, 10, 0.95)
     >>> low, round(high, 4)
     (0.0, 0.3085)
     """

@@ -180,17 +180,7 @@ def score_models(
         RunError: a score is not finite.
         ValueError: the shapes do not agree.
     """
-    truth, scores = np.asarray(target, dtype=np.float64), np.asarray(models, dtype=np.float64)
-    if truth.ndim != 2 or scores.ndim != 3 or scores.shape[1:] != truth.shape:
-        need = "need target (N, L) and models (K, N, L)"
-        raise ValueError(f"{need}, got {truth.shape} and {scores.shape}")
-    if truth.shape[1] != len(labels):
-        raise ValueError(f"need {truth.shape[1]} labels, got {len(labels)}")
-    for model in scores:
-        check_scores(truth, model)
-    patient = group(patient_id)
-    if patient.shape != truth.shape[:1] or not len(patient):
-        raise ValueError(f"patient_id must be {truth.shape[:1]} and not empty: {patient.shape}")
+    truth, scores, patient = _checked(target, models, patient_id, labels)
     classes = [_Class.of(column, patient) for column in truth.T]
     columns = [np.ascontiguousarray(column) for column in truth.T]
     places = [(model, label) for model in range(len(scores)) for label in range(len(labels))]
@@ -233,6 +223,24 @@ def score_one(target: ArrayLike, probs: ArrayLike, patient_id: ArrayLike, level:
     truth, scores = np.asarray(target)[:, None], np.asarray(probs)[None, :, None]
     found = score_models(truth, scores, patient_id, [""], threads=1)["auroc"]
     return found.mean(np.ones(1), [0], level)
+
+
+def _checked(
+    target: ArrayLike, models: ArrayLike, patient_id: ArrayLike, labels: Sequence[str]
+) -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
+    """Return target (N, L), scores (K, N, L) and patients (N,) from 0, once they agree."""
+    truth, scores = np.asarray(target, dtype=np.float64), np.asarray(models, dtype=np.float64)
+    if truth.ndim != 2 or scores.ndim != 3 or scores.shape[1:] != truth.shape:
+        need = "need target (N, L) and models (K, N, L)"
+        raise ValueError(f"{need}, got {truth.shape} and {scores.shape}")
+    if truth.shape[1] != len(labels):
+        raise ValueError(f"need {truth.shape[1]} labels, got {len(labels)}")
+    for model in scores:
+        check_scores(truth, model)
+    patient = group(patient_id)
+    if patient.shape != truth.shape[:1] or not len(patient):
+        raise ValueError(f"patient_id must be {truth.shape[:1]} and not empty: {patient.shape}")
+    return truth, scores, patient
 
 
 @dataclass(frozen=True, slots=True)

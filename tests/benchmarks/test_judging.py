@@ -164,7 +164,7 @@ def test_predictions_of_other_patients_are_refused(judged):
             judge(folder, arms, trainings)
     finally:
         file.write_bytes(kept)
-    assert RunFolder(folder).read_json("comparison.json")["format"] == 1
+    assert RunFolder(folder).read_json("comparison.json")["format"] == 2
 
 
 def test_training_images_are_counted_at_all_sites_whatever_arm_comes_first(judged):

@@ -87,7 +87,7 @@ def test_a_pilot_with_several_partitions_tells_their_variance(tmp_path):
     [
         ({"seeds": 1, "trainings": None}, "seeds is 1: one training of each arm does not tell"),
         ({"patients": None}, "patients is null: too few test patients have the finding"),
-        ({"patients_df": "many"}, "patients_df is 'many', expected a number from 1"),
+        ({"patients_df": 0.5}, "patients_df is 0.5, expected a number from 1"),
         ({"trainings": -1.0}, r"trainings is -1.0, expected a number from 0"),
         ({"trainings": None}, "trainings is None, expected a number from 0"),
         ({"partitions": 1e-5}, "partitions_df is None, expected a number from 1"),
@@ -110,7 +110,7 @@ def test_an_older_comparison_is_to_be_judged_again(tmp_path):
 def test_a_variance_that_is_no_object_is_refused(tmp_path):
     tree = make_tree()
     tree["differences"][0]["variance"] = [1.0]
-    with pytest.raises(ArtefactError, match=r"variance of .*: is \[1.0\], expected an object"):
+    with pytest.raises(ArtefactError, match=r"variance is \[1.0\], expected an object"):
         read_pilot(put(tmp_path / "p", tree))
 
 

@@ -16,7 +16,6 @@ from fedcxr.errors import ArtefactError
 from fedcxr.experiments.selftest import GRID, read_result, run_selftest
 from fedcxr.experiments.selftest_page import MARK, tables, write_page
 from fedcxr.metrics import regime, simulated_study
-from fedcxr.metrics.estimate import with_trainings
 from fedcxr.metrics.regime import Cell, read_cell, read_tallies
 from fedcxr.metrics.scored_models import score_models
 from fedcxr.metrics.simulated_study import (
@@ -49,11 +48,11 @@ def test_the_intervals_of_a_study_are_those_of_the_product():
         "auroc"
     ]
     models = scored.difference(np.array([0.5, 0.5, -0.5, -0.5]), [0, 1], 0.95)
-    macro = scored.value.mean(axis=1)
+    pairs = np.array([[1.0, 0, -1, 0], [0, 1, 0, -1]])
     found = intervals_of(study, cell, SMALL)
     assert set(found) == set(INTERVALS)
     assert found["models"].estimate == models
-    assert found["methods"].estimate == with_trainings(models, macro[:2] - macro[2:], 0.95)
+    assert found["methods"].estimate == scored.method_difference(pairs, [0, 1], 0.95)
     assert found["methods"].truth == -0.01
     # what these very models have: Φ(shift / √2)
     aurocs = stats.norm.cdf(study.shift / np.sqrt(2)).mean(axis=1)

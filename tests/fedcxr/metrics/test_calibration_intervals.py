@@ -50,7 +50,7 @@ def test_the_brier_scores_variance_is_that_of_leaving_out_each_patient(seed):
     found = estimates(target, probs, patient).brier
     expected = delete_one_patient("brier", target, probs, patient)
     assert found.se == pytest.approx(expected, rel=1e-10)
-    half = student.ppf(0.975, found.df) * expected
+    half = student.ppf(0.975, found.parts[0].df) * expected
     assert found.ci == pytest.approx((found.value - half, found.value + half), rel=1e-10)
 
 
@@ -74,7 +74,7 @@ def test_standard_error_and_degrees_of_freedom_by_hand():
     found = estimates(target, np.full(20, 0.2), np.arange(20)).brier
     assert found.value == pytest.approx(0.16)
     assert found.se == pytest.approx(np.sqrt(1.152 / (20 * 19)), rel=1e-12)
-    assert found.df == pytest.approx(67 / 13, rel=1e-12)
+    assert found.parts[0].df == pytest.approx(67 / 13, rel=1e-12)
 
 
 def test_every_patient_twice_changes_no_number_and_narrows_every_interval():
@@ -87,7 +87,7 @@ def test_every_patient_twice_changes_no_number_and_narrows_every_interval():
         one, two = getattr(once, name), getattr(twice, name)
         assert two.value == pytest.approx(one.value, abs=1e-9)
         assert two.se / one.se == pytest.approx(np.sqrt(0.5), rel=0.02)
-        assert two.df == pytest.approx(2 * one.df + 1, rel=0.02)
+        assert two.parts[0].df == pytest.approx(2 * one.parts[0].df + 1, rel=0.02)
 
 
 def test_copies_of_a_patients_images_make_nothing_surer():

@@ -6,6 +6,7 @@ from sklearn.metrics import recall_score, roc_auc_score
 
 from fedcxr.errors import RunError
 from fedcxr.metrics.resampling import draw_patients
+from fedcxr.metrics.scored_models import score_one
 from fedcxr.metrics.subgroups import GAP_NOTE, RULE, UNKNOWN, age_band, subgroups
 from fedcxr.seeding import derive_rng
 
@@ -73,9 +74,16 @@ def test_values_and_intervals_of_every_group_equal_sklearn_on_its_rows():
         for rows in resampled_rows(patient):
             kept = rows[inside[rows]]
             draws.append(sklearn_numbers(truth[kept], scores[kept], cut))
-        for one, bounds in zip(numbers, np.quantile(draws, [0.025, 0.975], axis=0).T, strict=True):
-            assert one.ci == pytest.approx(tuple(bounds), abs=1e-12)
+        bounds = np.quantile(draws, [0.025, 0.975], axis=0).T[1:]
+        for one, expected in zip(numbers[1:], bounds, strict=True):
+            assert one.ci == pytest.approx(tuple(expected), abs=1e-12)
             assert one.reason is None
+        own = score_one(np.where(inside, truth, NAN), scores, patient, 0.95)
+        if row.auroc.reason is None:
+            assert row.auroc.ci == pytest.approx(own.ci, abs=1e-12)
+        else:
+            assert row.auroc.ci is None
+            assert "the interval was shown to hold from" in row.auroc.reason
 
 
 def test_a_gap_is_the_largest_less_the_smallest_rate_in_each_resample():

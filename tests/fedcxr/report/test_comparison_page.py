@@ -79,8 +79,8 @@ def test_the_numbers_on_the_page_are_those_of_the_file(folder, page):
     worst = comparison.part("site_matrix")["worst"]["federated"]
     assert f"federated: worst at {worst['site_id']}, {worst['value']:.3f}" in text
     assert "no known positive" in text
-    assert "conditional on the trained models" in text
-    assert "With fewer than 5 seeds no claim is made about training in general." in text
+    assert "conditional on its trained models" in text
+    assert "for other patients and other trainings, from 3 seeds paired" in text
 
 
 def test_the_page_needs_nothing_outside_itself(page):
@@ -200,7 +200,7 @@ def test_without_the_five_labels_their_column_is_left_out(tmp_path):
 def test_a_comparison_with_nothing_but_arms_makes_a_page_of_empty_states(tmp_path):
     arms = [{"name": "federated", "macro_auroc": None}, {"name": "centralized"}]
     text = Outline(
-        write_comparison(put(tmp_path, {"format": 1, "arms": arms})).read_text("utf-8")
+        write_comparison(put(tmp_path, {"format": 2, "arms": arms})).read_text("utf-8")
     ).text
     for words in (
         "federated has no macro AUROC: no label has both classes.",

@@ -171,7 +171,7 @@ def p_value(value: float, parts: Sequence[Part]) -> float:
     def beyond(log_tail: float) -> float:
         return _half(parts, math.exp(log_tail)) - apart
 
-    least, most = -700.0, math.log(0.5)
+    least, most = -230.0, math.log(0.5)  # below 1e-100 a p value is 0; t²(1) would overflow
     if beyond(least) < 0:
         return 0.0
     return 2 * math.exp(optimize.brentq(beyond, least, most, xtol=1e-12))

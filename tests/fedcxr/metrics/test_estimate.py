@@ -92,6 +92,8 @@ def test_p_values_at_the_ends():
     assert p_value(0.0, [Part(1.0, 3.0)]) == 1.0
     assert p_value(0.1, [Part(0.0, 3.0)]) == 0.0
     assert p_value(1e6, [Part(1.0, math.inf)]) == 0.0
+    # one degree of freedom: Cauchy, p = 1 − 2 / π · atan(1e6)
+    assert p_value(1e6, [Part(0.0, 9.0), Part(1.0, 1.0)]) == pytest.approx(2e-6 / math.pi)
     assert math.isnan(Estimate(0.1, None, "none").p)
 
 

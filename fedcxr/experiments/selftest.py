@@ -32,6 +32,8 @@ from fedcxr.metrics.simulated_study import INTERVALS, OUTCOMES, Design, count_ou
 FORMAT = 2
 _CHUNK = 50
 """Studies that a process takes at a time: about half a second."""
+CONFIRMED_BY = 3
+"""Further studies of a cell that is rejected, in multiples of its first ones."""
 _SHAPES = (
     # images a patient, uneven, correlation, labels
     (1.0, False, 0.0, 1),
@@ -46,7 +48,7 @@ GRID = (
     *(Cell(positives, 200, *shape) for positives in (10, 40, 200) for shape in _SHAPES),
     *(
         Cell(positives, 200, *shape, auroc=auroc)
-        for auroc in (0.95, 0.97)
+        for auroc in (0.9, 0.95, 0.97)
         for positives in (10, 40, 200)
         for shape in (_ONE, _UNEVEN, _MACRO)
     ),
@@ -144,20 +146,21 @@ def cell_in_words(stored: Mapping[str, Any]) -> str:
 
 
 def _cell(cell: Cell, design: Design, studies: int, run: Mapper, show: Show) -> dict[str, Any]:
-    """Return the stored form of a cell, once its studies are done."""
+    """Return the stored form of a cell, once its studies are done.
+
+    Where an interval is rejected, three times as many further studies are done and all count: of
+    hundreds of tests some fail by chance, and one such cell would take the interval from everybody.
+    """
     start = time.monotonic()
-    counts = np.zeros((len(INTERVALS), len(OUTCOMES)), np.int64)
-    widths = np.zeros(len(INTERVALS))
-    ranges = [range(n, min(n + _CHUNK, studies)) for n in range(0, studies, _CHUNK)]
-    for some, (more, wider) in zip(
-        ranges, run(partial(count_outcomes, cell, design), ranges), strict=True
-    ):
-        counts += more
-        widths += wider
-        show(cell, len(some), None)
+    told = partial(show, cell)
+    counts, widths = _counted(cell, design, range(studies), run, told)
+    if any(_is_rejected(name, counts[place], design) for place, name in enumerate(INTERVALS)):
+        further = range(studies, (1 + CONFIRMED_BY) * studies)
+        more, wider = _counted(cell, design, further, run, lambda num, result: None)
+        counts, widths = counts + more, widths + wider
     stored = {
         **asdict(cell),
-        "studies": studies,
+        "studies": int(counts.sum(axis=1).max()),
         "seconds": round(time.monotonic() - start, 1),
         "intervals": {
             name: _stored(name, counts[place], widths[place], design.level)
@@ -167,6 +170,33 @@ def _cell(cell: Cell, design: Design, studies: int, run: Mapper, show: Show) -> 
     }
     show(cell, 0, stored)
     return stored
+
+
+def _counted(
+    cell: Cell,
+    design: Design,
+    numbers: range,
+    run: Mapper,
+    show: Callable[[int, None], None],
+) -> Counted:
+    """Return counts and widths over these studies of a cell."""
+    counts = np.zeros((len(INTERVALS), len(OUTCOMES)), np.int64)
+    widths = np.zeros(len(INTERVALS))
+    ranges = [numbers[n : n + _CHUNK] for n in range(0, len(numbers), _CHUNK)]
+    for some, (more, wider) in zip(
+        ranges, run(partial(count_outcomes, cell, design), ranges), strict=True
+    ):
+        counts += more
+        widths += wider
+        show(len(some), None)
+    return counts, widths
+
+
+def _is_rejected(name: str, counts: NDArray[np.int64], design: Design) -> bool:
+    if not counts.any():
+        return False
+    tally = Tally(int(counts.sum()), *map(int, counts))
+    return tally.rejected(design.level, one_sided=name in ONE_SIDED)
 
 
 def _stored(name: str, counts: NDArray[np.int64], width: float, level: float) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def test_the_grid_is_that_of_the_page():
     assert {cell.positives for cell in GRID} == {10, 40, 200}
     assert {cell.cluster for cell in GRID} == {1.0, 3.0, 10.0}
     assert {cell.correlation for cell in GRID} == {0.0, 0.5}
-    assert {cell.auroc for cell in GRID} == {0.85, 0.95, 0.97}
+    assert {cell.auroc for cell in GRID} == {0.85, 0.9, 0.95, 0.97}
     assert {cell.seeds for cell in GRID} == {2, 3, 5}
     assert {cell.training_sd for cell in GRID} == {0.003, 0.01, 0.03}
     assert len({cell.name for cell in GRID}) == len(GRID)
@@ -171,6 +171,25 @@ def test_a_run_stores_counts_and_what_follows_from_them(tmp_path):
             assert counts["coverage"] == tally.covered / 60
             assert counts["rejected"] == tally.rejected(0.95, one_sided=name in regime.ONE_SIDED)
     assert not (tmp_path / "result.json.part").exists()
+
+
+def test_a_rejected_cell_is_judged_by_three_times_as_many_further_studies(tmp_path, monkeypatch):
+    ranges = []
+
+    def bad_at_first(cell, design, studies):
+        """Return no interval that holds in the first 100 studies, all that hold after them."""
+        ranges.extend(studies)
+        counts = np.zeros((len(INTERVALS), 4), np.int64)
+        counts[:, 1 if studies.start < 100 else 0] = len(studies)
+        return counts, np.zeros(len(INTERVALS))
+
+    monkeypatch.setattr(selftest, "count_outcomes", bad_at_first)
+    result = run_selftest(100, tmp_path / "r.json", workers=1, design=SMALL, grid=PAIR[:1])
+    assert sorted(ranges) == list(range(400))
+    found = result["cells"][0]
+    assert found["studies"] == 400
+    assert found["intervals"]["models"]["coverage"] == 0.75
+    assert found["intervals"]["models"]["rejected"]
 
 
 def test_the_number_of_processes_changes_no_count(tmp_path):
@@ -261,7 +280,7 @@ def test_the_stored_result_is_of_this_grid_and_its_judgements_follow_from_its_co
     assert tuple(read_cell(cell) for cell in stored["cells"]) == GRID
     assert {field.name: stored[field.name] for field in fields(Design)} == asdict(Design())
     for cell in stored["cells"]:
-        assert cell["studies"] == stored["studies"]
+        assert cell["studies"] in (stored["studies"], 4 * stored["studies"])
         assert list(cell["intervals"]) == list(INTERVALS)
         for name, tally in read_tallies(cell).items():
             counts = cell["intervals"][name]

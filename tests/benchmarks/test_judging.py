@@ -11,13 +11,20 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from benchmarks.judging import fill, guess, make_comparison
 from fedcxr.config.load import to_yaml
 from fedcxr.errors import ArtefactError
+from fedcxr.experiments.compare.at_sites import SITES_FILE
 from fedcxr.experiments.compare.endpoint import Endpoint
 from fedcxr.experiments.compare.judge import judge
 from fedcxr.experiments.compare.primary import difference_entry
 from fedcxr.experiments.compare.scored_arms import ScoredArms
+from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.metrics.studies import as_scored
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.predictions import read_predictions, write_predictions
+from fedcxr.runs.predictions import (
+    read_prediction_sets,
+    read_predictions,
+    write_predictions,
+)
+from partitions.plan import read_plan
 from partitions.table import read_table
 
 LABEL = "Support Devices"
@@ -110,7 +117,8 @@ def test_a_difference_is_one_arm_minus_the_other(judged):
         assert low < gap["macro_auroc"]["value"] < high
         of_models = gap["macro_auroc_models"]
         assert of_models["value"] == gap["macro_auroc"]["value"]
-        assert low < of_models["ci"][0] < of_models["ci"][1] < high
+        if of_models["ci"]:  # held in the self-test
+            assert low < of_models["ci"][0] < of_models["ci"][1] < high
         rows = gap["by_label"].values()
         assert all(row["p_holm"] >= row["p"] for row in rows if row["p"] is not None)
 
@@ -279,3 +287,51 @@ def test_a_difference_names_what_its_rows_are(by_study, unit):
     assert found["about"] == "models"
     assert f"of {len(test.target)} {unit}, " in found["power"]
     assert re.search(rf"the test set has [0-9.]+ {unit} a patient", found["verdict"]["reason"])
+
+
+def test_each_site_learns_what_the_federation_changed_for_its_own_patients(judged):
+    folder, arms, trainings, tree = judged
+    assert all(row["reason"].startswith("no label that 10") for row in tree["site_differences"])
+    rows = site_differences(
+        read_plan(folder / "partition"),
+        {arm.name: [t for t in trainings if t.arm == arm.name] for arm in arms},
+        score_by="image",
+        min_positives=2,
+        level=0.95,
+    )
+    sites = [site["site_id"] for site in tree["site_matrix"]["sites"]]
+    expected = [(site, against) for site in sites for against in ("local", "centralized")]
+    assert [(row["site_id"], row["against"]) for row in rows] == expected
+    for row in rows:
+        if not row["labels"]:
+            assert row["reason"].startswith("no label that 2 of its patients have")
+            continue
+        site, against = row["site_id"], row["against"]
+        own = [
+            (training.arm, read_prediction_sets(training.folder / SITES_FILE, [site])[0][site])
+            for training in trainings
+            if training.arm in ("federated", against) and training.site in ("", site)
+        ]
+        means = {
+            arm: np.mean(
+                [
+                    roc_auc_score(found.target[:, column], found.probs[:, column])
+                    for name, found in own
+                    if name == arm
+                    for column in map(found.labels.index, row["labels"])
+                ]
+            )
+            for arm in ("federated", against)
+        }
+        assert row["value"] == pytest.approx(means["federated"] - means[against], abs=1e-9)
+        assert row["about"] == "methods"
+        if row["ci"]:
+            assert row["ci"][0] < row["value"] < row["ci"][1]
+    assert any(row["labels"] for row in rows)
+
+
+def test_without_a_federation_or_a_reference_no_site_has_a_question(judged):
+    folder, arms, trainings, _ = judged
+    own = [t for t in trainings if t.arm in ("centralized", "local")]
+    rest = [arm for arm in arms if arm.name in ("centralized", "local")]
+    assert judge(folder, rest, own)["site_differences"] == []

@@ -26,6 +26,7 @@ from fedcxr.experiments.compare.primary import difference_entry
 from fedcxr.experiments.compare.protocol import Protocol, plan_protocol, protocol_entry
 from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.experiments.compare.secondary import LEVEL, unit_of
+from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
 from fedcxr.metrics.studies import as_scored
 from fedcxr.report.comparison.read_comparison import FORMAT
@@ -81,6 +82,13 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
         "arms": entries,
         "differences": _differences(test, scored_arms, protocol, config),
         "site_matrix": site_matrix(plan, by_arm, config.data.score_by),
+        "site_differences": site_differences(
+            plan,
+            by_arm,
+            score_by=config.data.score_by,
+            min_positives=config.compare.min_positives,
+            level=LEVEL,
+        ),
         "label_frequencies": _frequencies(by_arm[arms[0].name], test, _scored(trainings[0], "val")),
         "warnings": [warning_to_json(each) for each in warnings_of(config, arms, by_arm)],
         "notes": _notes(folder, by_arm),

@@ -11,6 +11,7 @@ from fedcxr.report.comparison import (
     sections,
     tables_details,
     tables_scores,
+    tables_sites,
 )
 from fedcxr.report.comparison.checklist import checklist
 from fedcxr.report.comparison.csv_tables import write_tables
@@ -60,6 +61,7 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
         tables_details.subgroups(comparison),
         tables_details.gaps(comparison),
         tables_details.site_matrix(comparison),
+        tables_sites.site_differences(comparison),
         tables_details.label_frequencies(comparison),
         tables_details.costs(comparison),
         published(comparison),

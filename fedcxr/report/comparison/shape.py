@@ -131,6 +131,14 @@ SHAPE: dict[str, Shape] = {
         "labels": [["number"]],
         "worst": {EACH: {"site_id": "text", "value": "number"}},
     },
+    "site_differences": [
+        {
+            **dict.fromkeys(("site_id", "against", "about"), "text"),
+            "patients": "number",
+            "labels": ["text"],
+            **_ESTIMATE,
+        }
+    ],
     "label_frequencies": {EACH: {EACH: ["number"]}},
     "warnings": [
         {

@@ -78,6 +78,20 @@ def make_comparison(
         "arms": made,
         "differences": differences,
         "site_matrix": make_matrix(rng, arms, clients, labels),
+        "site_differences": [
+            {
+                "site_id": f"site-{number:02d}",
+                "against": "local",
+                "patients": 40 + number,
+                "labels": list(labels[:2]),
+                "about": "methods",
+                "value": 0.02,
+                "ci": [-0.05, 0.09],
+                "reason": None,
+            }
+            for number in range(clients)
+            if {"federated", "local"} <= set(arms)
+        ],
         "label_frequencies": make_frequencies(rng, target, labels),
         "notes": ["Labels of the synthetic data have no uncertain state."],
     }

@@ -9,6 +9,7 @@ from fedcxr.report.comparison.csv_tables import to_csv
 from fedcxr.report.comparison.page import all_tables
 from fedcxr.report.comparison.read_comparison import Estimate, read_comparison
 from fedcxr.report.comparison.table import Column, Table
+from fedcxr.report.comparison.tables_sites import site_differences
 from fedcxr.report.comparison.wording import signed, signed_interval
 
 LABELS = ("Atelectasis", "Edema", "Pleural Other")
@@ -133,6 +134,16 @@ def test_an_interval_below_zero_is_told_with_signs_in_every_column():
     shown = [row[1] for row in table.shown()]
     assert [cell.text for cell in shown] == ["−0.050", "0.500"]
     assert [cell.interval for cell in shown] == ["−0.200 to +0.100", "0.000–1.000"]
+
+
+def test_a_row_says_what_the_federation_changed_at_a_site_and_over_which_labels(tmp_path):
+    tree = make_comparison(labels=LABELS, clients=2)
+    table = site_differences(read_comparison(put(tmp_path, tree)))
+    first = table.rows[0]
+    assert first[:4] == ("site-00", "its own training", 40.0, 2)
+    assert first[4] == Estimate(0.02, (-0.05, 0.09))
+    assert first[5:] == (", ".join(LABELS[:2]), "methods")
+    assert len(table.rows) == 2
 
 
 def test_the_site_matrix_is_filled_up_where_a_row_is_short(tmp_path):

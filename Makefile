@@ -65,7 +65,7 @@ bench-data: env  ## Tables, partitions, cache and batches at CheXpert's size, ag
 verify-data: env  ## check-data, partition, prepare and a by-source federation, run whole
 	$(BIN)/python -m benchmarks.verify_data
 
-verify-stats: env  ## The statistics' self-test whole, into the package and docs/statistics.md: half an hour
+verify-stats: env  ## The statistics' self-test whole, into the package and docs/statistics.md: up to an hour
 	$(BIN)/fedcxr selftest stats --out fedcxr/metrics/self_test.json --page docs/statistics.md
 
 verify-quickstart: env  ## The quickstart from nothing: time, AUROC, hit rate

@@ -285,7 +285,7 @@ def test_a_difference_names_what_its_rows_are(by_study, unit):
         unit=unit,
     )
     assert found["about"] == "models"
-    assert f"of {len(test.target)} {unit}, " in found["power"]
+    assert found["power"] is None  # no number of such patients would do
     assert re.search(rf"the test set has [0-9.]+ {unit} a patient", found["verdict"]["reason"])
 
 

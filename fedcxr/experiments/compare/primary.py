@@ -53,6 +53,8 @@ def difference_entry(
     whole, models = tested("auroc", pair, columns), arms.of_models("auroc", pair, columns)
     first, second = (arms.by_seed("auroc", arm, columns) for arm in pair)
     by_seed = np.subtract(first, second)
+    # Where more patients would give no interval either, the verdict's reason says what is amiss.
+    may_tell = whole.ci is not None or arms.lacks_patients_alone(pair, columns)
     return {
         "arm": name,
         "against": against,
@@ -64,7 +66,7 @@ def difference_entry(
         "by_label": _by_label(pair, test.labels, tested),
         "variance": _variance(arms.wherever("auroc", pair, columns), by_seed),
         "verdict": in_unit(_verdict(whole, margin, endpoint), unit),
-        "power": _power(whole, margin, test, columns, arms.level, unit),
+        "power": _power(whole, margin, test, columns, arms.level, unit) if may_tell else None,
         "by_seed": by_seed.tolist(),
     }
 

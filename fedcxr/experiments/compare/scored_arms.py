@@ -5,6 +5,7 @@ each seed. Every interval that leaves here held in the self-test of the statisti
 set (see `metrics.regime`); one that did not is left out, with the reason.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedcxr.experiments.compare.arms import Training
 from fedcxr.metrics.auroc import FloatArray
-from fedcxr.metrics.estimate import Estimate
+from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
 from fedcxr.metrics.regime import load_regime
 from fedcxr.metrics.scored_models import Measure, ScoredModels, score_models
 from fedcxr.report.comparison.protocol_words import patients_words
@@ -84,6 +85,13 @@ class ScoredArms:
         seeds = self.seeds(pair[0])
         pairs = [self._weights(pair[0], seed) - self._weights(pair[1], seed) for seed in seeds]
         return self.scored[measure].method_difference(np.array(pairs), columns, self.level)
+
+    def lacks_patients_alone(self, pair: tuple[str, str], columns: Sequence[int]) -> bool:
+        """Return whether more patients of this kind would give the verdict its interval."""
+        seeds = len(self.seeds(pair[0]))
+        auroc = self._auroc(pair, columns)
+        name, trainings = ("methods", seeds) if seeds >= MIN_SEEDS else ("models", None)
+        return load_regime(name).covered(sys.maxsize, self.cluster, auroc, trainings)[0]
 
     def _weights(self, arm: str, seed: int | None = None) -> FloatArray:
         own = self.arm == arm

@@ -1,20 +1,21 @@
-"""The result of a comparison: everything that its page shows, as `comparison.json` holds it.
+"""A result: everything that a page shows. A comparison's stands in `comparison.json`.
 
-One definition for who writes it (`fedcxr/experiments/compare/judge.py`) and for who reads it.
+A run is a comparison of one arm, put together from the files of its folder; `reading.py` reads
+both. One definition for who writes it (`fedcxr/experiments/compare/judge.py`) and for who reads it.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import ConfigDict, Field
 
-from fedcxr.data.origin import TestSet
 from fedcxr.errors import ArtefactError, some
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.at_sites import SiteDifference, SiteMatrix
 from fedcxr.results.differences import Difference
 from fedcxr.results.frozen import Deviation, Endpoint, Protocol
+from fedcxr.results.run import RunFacts
+from fedcxr.results.stored_test_set import StoredTestSet
 from fedcxr.results.undertrained import FairnessWarning
 from fedcxr.results.validation import what_misfits
 from fedcxr.runs.folder import RunFolder
@@ -25,15 +26,6 @@ FORMAT: Literal[3] = 3
 
 Unit = Literal["image", "study"]
 MAIN_QUESTION = ("federated", "centralized")
-
-
-def _read_test_set(found: TestSet | Mapping[str, Any]) -> TestSet:
-    return found if isinstance(found, TestSet) else TestSet.from_json(found)
-
-
-StoredTestSet = Annotated[
-    TestSet, BeforeValidator(_read_test_set), PlainSerializer(lambda found: found.to_json())
-]
 
 
 class Partition(Section):
@@ -87,8 +79,8 @@ class Statistics(Section):
 
     resamples: int
     level: float
-    margin: float
-    """In macro AUROC."""
+    margin: float | None
+    """In macro AUROC; None for a run, which gets no verdict."""
 
 
 class LabelFrequency(Section):
@@ -100,7 +92,7 @@ class LabelFrequency(Section):
 
 
 class Comparison(Section):
-    """All of `comparison.json`."""
+    """All of `comparison.json`, or a run as a comparison of one arm."""
 
     format: Literal[3] = FORMAT
     name: str
@@ -112,7 +104,8 @@ class Comparison(Section):
     protocol: Protocol | None
     """None where training began under a fedcxr that froze none."""
     deviations: tuple[Deviation, ...]
-    endpoint: Endpoint
+    endpoint: Endpoint | None
+    """None for a run."""
     arms: tuple[ArmResult, ...]
     differences: tuple[Difference, ...]
     site_matrix: SiteMatrix
@@ -120,6 +113,8 @@ class Comparison(Section):
     label_frequencies: dict[str, LabelFrequency]
     warnings: tuple[FairnessWarning, ...]
     notes: tuple[str, ...]
+    run: RunFacts | None = Field(default=None, exclude=True)
+    """None for a comparison."""
 
     def arm(self, name: str) -> ArmResult:
         """Return an arm by its name."""
@@ -141,6 +136,11 @@ class Comparison(Section):
             return []
         own = (each for each in self.differences if each.arm == primary.arm)
         return [each for each in own if each.against != primary.against]
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """What is scored and counted on the test set, one and many."""
+        return ("study", "studies") if self.data.score_by == "study" else ("image", "images")
 
     @property
     def main_arm(self) -> ArmResult:

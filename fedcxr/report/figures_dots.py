@@ -1,33 +1,18 @@
 """Numbers with intervals as dots on lines, one row a label: differences, scores, gaps, shares."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from fedcxr.report.comparison.arm_style import Style, style_of
-from fedcxr.report.comparison.pictures import Picture, picture
-from fedcxr.report.comparison.read_comparison import (
-    Arm,
-    Comparison,
-    Difference,
-    Estimate,
-    estimate,
-    rows,
-)
-from fedcxr.report.comparison.tables_details import SPLITS, label_frequencies
-from fedcxr.report.comparison.wording import file_stem, level_words, signed
-from fedcxr.report.figures_svg import (
-    BLUE,
-    INK,
-    MUTED,
-    PAPER,
-    VERMILION,
-    new_axes,
-    styled,
-)
-from fedcxr.report.wording import as_number, fixed, percent, shorten
+from fedcxr.report.arm_style import Style, style_of, styled_arms
+from fedcxr.report.figures_svg import BLUE, INK, MUTED, PAPER, VERMILION, new_axes, styled
+from fedcxr.report.pictures import Picture, picture
+from fedcxr.report.wording import file_stem, fixed, level_words, percent, shorten, signed
+from fedcxr.results.comparison import Comparison
+from fedcxr.results.differences import Difference
+from fedcxr.results.score import UNDEFINED, Score
 
 MACRO = "Macro mean"
 
@@ -44,61 +29,63 @@ class Series:
 
     title: str
     style: Style
-    by_row: Mapping[str, Estimate]
+    by_row: Mapping[str, Score]
 
 
 @styled
-def draw_forest(comparison: Comparison, difference: Difference) -> Picture | None:
+def draw_forest(result: Comparison, difference: Difference) -> Picture | None:
     """Return the differences in AUROC with the margin drawn, None if none is defined."""
-    found = {label: difference.of_label(label) for label in comparison.labels}
-    found = {MACRO: difference.score("macro_auroc"), **found}
+    found: dict[str, Score] = {MACRO: difference.macro_auroc, **difference.by_label}
     shown = {row: each for row, each in found.items() if each.value is not None}
     if not shown:
         return None
     figure, axes = new_axes(_WIDTH_IN, 0.26 * len(shown) + 1.35)
-    few = _few_positives(comparison)
+    few = few_positives(result)
     for place, (row, each) in enumerate(shown.items()):
         mark = {"marker": "D", "color": INK} if row == MACRO else {"marker": "o", "color": BLUE}
         _dot(axes, place, each, hollow=row in few, **mark)
     _rows(axes, list(shown))
-    _reference_lines(axes, comparison.margin, [each for each in shown.values()])
-    axes.set_xlabel(f"{_minus(difference)}\ndifference in AUROC, {_with_interval(comparison)}")
+    _reference_lines(axes, result.statistics.margin, list(shown.values()))
+    names = [shorten(result.arm(name).title, 24) for name in (difference.arm, difference.against)]
+    pair = " minus ".join(names)
+    axes.set_xlabel(f"{pair}\ndifference in AUROC, {_with_interval(result)}")
     told = ", ".join(f"{row} {signed(each.value)}" for row, each in shown.items())
-    name = f"forest-{file_stem(difference.arm.name)}-{file_stem(difference.against.name)}"
-    return picture(figure, name, f"Difference in AUROC, {_minus(difference)}: {told}.")
+    name = f"forest-{file_stem(difference.arm)}-{file_stem(difference.against)}"
+    return picture(figure, name, f"Difference in AUROC, {pair}: {told}.")
 
 
 @styled
-def draw_scores(comparison: Comparison) -> Picture | None:
+def draw_scores(result: Comparison) -> Picture | None:
     """Return every arm's AUROC by label, None if none is defined."""
     series = [
         Series(
             arm.title,
-            style_of(arm.place),
-            {
-                MACRO: arm.score("macro_auroc"),
-                **{label: arm.of_label(label) for label in comparison.labels},
-            },
+            style,
+            {MACRO: arm.macro_auroc} | {k: each.auroc for k, each in arm.by_label.items()},
         )
-        for arm in comparison.arms
+        for arm, style in styled_arms(result)
     ]
-    told = ", ".join(
-        f"{arm.title} {fixed(arm.score('macro_auroc').value)}" for arm in comparison.arms
-    )
+    told = ", ".join(f"{arm.title} {fixed(arm.macro_auroc.value)}" for arm in result.arms)
     return _draw_series(
         "auroc-by-label",
         series,
-        across=f"AUROC, {_with_interval(comparison)}",
+        across=f"AUROC, {_with_interval(result)}",
         description=f"AUROC by label and arm; macro mean: {told}.",
         chance=0.5,
+        hollow=few_positives(result),
     )
 
 
 @styled
-def draw_gaps(comparison: Comparison, attribute: str) -> Picture | None:
+def draw_gaps(result: Comparison, attribute: str) -> Picture | None:
     """Return every arm's largest gap in true positive rate by label, None if there is none."""
     series = [
-        Series(arm.title, style_of(arm.place), _gaps(arm, attribute)) for arm in comparison.arms
+        Series(
+            arm.title,
+            style,
+            {gap.label: gap.tpr_gap for gap in arm.subgroups.gaps if gap.attribute == attribute},
+        )
+        for arm, style in styled_arms(result)
     ]
     return _draw_series(
         f"tpr-gap-{file_stem(attribute)}",
@@ -110,24 +97,14 @@ def draw_gaps(comparison: Comparison, attribute: str) -> Picture | None:
 
 
 @styled
-def draw_frequencies(comparison: Comparison) -> Picture | None:
+def draw_frequencies(result: Comparison) -> Picture | None:
     """Return the share of positives by label and split, None if not told."""
-    table = label_frequencies(comparison)
-    keys = [column.key for column in table.columns]
-    series = [
-        Series(
-            split,
-            style_of(place),
-            {
-                str(row[0]): Estimate(as_number(row[keys.index(f"{split}_share")]))
-                for row in table.rows
-            },
-        )
-        for place, split in enumerate(SPLITS)
-    ]
-    told = ", ".join(
-        f"{row} {percent(each.value)}" for row, each in series[-1].by_row.items() if each.value
-    )
+    series = []
+    for place, split in enumerate(("train", "val", "test")):
+        counts = {k: getattr(each, split) for k, each in result.label_frequencies.items()}
+        shares = {k: Score(value=part / of) for k, (part, of) in counts.items() if of}
+        series.append(Series(split, style_of(place), shares))
+    told = ", ".join(f"{row} {percent(each.value)}" for row, each in series[-1].by_row.items())
     return _draw_series(
         "label-frequencies",
         series,
@@ -135,6 +112,12 @@ def draw_frequencies(comparison: Comparison) -> Picture | None:
         description=f"Share of positives by label and split; on the test set: {told}.",
         percents=True,
     )
+
+
+def few_positives(result: Comparison) -> set[str]:
+    """Return the labels with too few positives to lean on."""
+    scores = result.main_arm.by_label
+    return {label for label, each in scores.items() if each.positives < FEW_POSITIVES}
 
 
 def _draw_series(
@@ -145,6 +128,7 @@ def _draw_series(
     description: str,
     chance: float | None = None,
     percents: bool = False,
+    hollow: Set[str] = frozenset(),
 ) -> Picture | None:
     """Return dots side by side in each row, None if there is no number at all."""
     series = [one for one in series if any(e.value is not None for e in one.by_row.values())]
@@ -161,8 +145,15 @@ def _draw_series(
     for number, one in enumerate(series):
         shift = (number - (len(series) - 1) / 2) * step
         for place, row in enumerate(shown):
-            each = one.by_row.get(row, Estimate())
-            _dot(axes, place + shift, each, color=one.style.colour, marker=one.style.marker)
+            each = one.by_row.get(row, UNDEFINED)
+            _dot(
+                axes,
+                place + shift,
+                each,
+                color=one.style.colour,
+                marker=one.style.marker,
+                hollow=row in hollow,
+            )
         axes.plot([], [], one.style.marker, color=one.style.colour, markersize=4, label=one.title)
     _rows(axes, shown)
     axes.set_xlabel(across)
@@ -175,7 +166,7 @@ def _draw_series(
 
 
 def _dot(
-    axes: Axes, place: float, each: Estimate, *, color: str, marker: str, hollow: bool = False
+    axes: Axes, place: float, each: Score, *, color: str, marker: str, hollow: bool = False
 ) -> None:
     if each.value is None:
         return
@@ -197,7 +188,7 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(axis="x")
 
 
-def _reference_lines(axes: Axes, margin: float | None, shown: Sequence[Estimate]) -> None:
+def _reference_lines(axes: Axes, margin: float | None, shown: Sequence[Score]) -> None:
     """Draw no difference, and the margin with the side beyond it."""
     bounds = [bound for each in shown for bound in each.ci or (each.value or 0.0,)]
     bounds += [0.0] if margin is None else [0.0, -margin]
@@ -228,30 +219,9 @@ def _legend_rows(series: Sequence[Series]) -> int:
     return -(-len(series) // across)
 
 
-def _few_positives(comparison: Comparison) -> set[str]:
-    arm = comparison.main_arm
-    counts = {label: as_number(arm.label(label).get("positives")) for label in comparison.labels}
-    return {
-        label for label, number in counts.items() if number is not None and number < FEW_POSITIVES
-    }
-
-
-def _gaps(arm: Arm, attribute: str) -> dict[str, Estimate]:
-    told = rows((arm.tree.get("subgroups") or {}).get("gaps"))
-    return {
-        str(row.get("label")): estimate(row.get("tpr_gap"))
-        for row in told
-        if row.get("attribute") == attribute
-    }
-
-
 def _value(one: Series, row: str) -> float | None:
-    return one.by_row.get(row, Estimate()).value
+    return one.by_row.get(row, UNDEFINED).value
 
 
-def _minus(difference: Difference) -> str:
-    return f"{shorten(difference.arm.title, 24)} minus {shorten(difference.against.title, 24)}"
-
-
-def _with_interval(comparison: Comparison) -> str:
-    return f"{level_words(comparison.level)} interval"
+def _with_interval(result: Comparison) -> str:
+    return f"{level_words(result.statistics.level)} interval"

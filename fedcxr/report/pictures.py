@@ -14,27 +14,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from fedcxr.atomic import write_bytes_atomically, write_text_atomically
-from fedcxr.report.figures_svg import (
-    BLUE,
-    GREEN,
-    GRID,
-    INK,
-    MUTED,
-    PAPER,
-    VERMILION,
-    Drawing,
-    draw,
-)
+from fedcxr.report.figures_svg import VARIABLES, Drawing, draw, styled
 
 _DPI = 200
-_COLOURS = {
-    "var(--ink)": INK,
-    "var(--muted)": MUTED,
-    "var(--grid)": GRID,
-    "var(--paper)": PAPER,
-    "var(--blue)": BLUE,
-    "var(--vermilion)": VERMILION,
-    "var(--green)": GREEN,
+_COLOURS = {variable: colour for colour, variable in VARIABLES.items()} | {
+    "var(--paper)": "#ffffff"
 }
 _TAG = re.compile(r"<[^<>]+>")
 _VARIABLE = re.compile(r"var\(--[a-z]+\)")
@@ -53,11 +37,11 @@ class Picture:
     name: str
     """The stem of its files."""
     drawing: Drawing
-    png: bytes
+    figure: Figure
 
 
 def picture(figure: Figure, name: str, description: str) -> Picture:
-    """Return the figure in all forms; to be called from a `styled` function.
+    """Return the figure as the page has it; to be called from a `styled` function.
 
     The same figure gives the same bytes with the same version of matplotlib.
 
@@ -66,19 +50,10 @@ def picture(figure: Figure, name: str, description: str) -> Picture:
         name: unique among the figures; the ids in the page start with `fig-` and it.
         description: what a reader who cannot see it should know.
     """
-    drawing = draw(figure, f"fig-{name}", description)
-    figure.set_layout_engine("none")  # it is laid out: a second time would only cost time
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # The name of a label or site may have letters that the font lacks.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
-        figure.savefig(
-            buffer, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None}
-        )
-    return Picture(name, drawing, buffer.getvalue())
+    return Picture(name, draw(figure, f"fig-{name}", description), figure)
 
 
+@styled
 def write_pictures(pictures: Sequence[Picture], folder: Path) -> list[Path]:
     """Write each picture as `<name>.svg` and `<name>.png` and return the paths.
 
@@ -88,7 +63,7 @@ def write_pictures(pictures: Sequence[Picture], folder: Path) -> list[Path]:
     paths = []
     for each in pictures:
         write_text_atomically(folder / f"{each.name}.svg", file_svg(each.drawing))
-        write_bytes_atomically(folder / f"{each.name}.png", each.png)
+        write_bytes_atomically(folder / f"{each.name}.png", _png(each.figure))
         paths += [folder / f"{each.name}.{kind}" for kind in ("svg", "png")]
     return paths
 
@@ -101,6 +76,19 @@ def file_svg(drawing: Drawing) -> str:
     text = text.replace("<svg ", f"<svg {_NAMESPACES} {size} ", 1)
     head, rest = text.split(">", 1)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{head}>\n{_PAPER_AND_STYLE}{rest}\n'
+
+
+def _png(figure: Figure) -> bytes:
+    figure.set_layout_engine("none")  # it is laid out: a second time would only cost time
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # The name of a label or site may have letters that the font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        figure.savefig(
+            buffer, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None}
+        )
+    return buffer.getvalue()
 
 
 def _with_fixed_colours(tag: re.Match[str]) -> str:

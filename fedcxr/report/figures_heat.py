@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from fedcxr.report.comparison.pictures import Picture, picture
-from fedcxr.report.comparison.read_comparison import Arm, Comparison, Tree, rows
-from fedcxr.report.comparison.tables_details import COUNTS, number, site_matrix
-from fedcxr.report.comparison.wording import POINTS, file_stem
 from fedcxr.report.figures_svg import BLUE, GRID, VERMILION, new_axes, styled
-from fedcxr.report.wording import as_number, count, shorten
+from fedcxr.report.pictures import Picture, picture
+from fedcxr.report.wording import count, file_stem, shorten
+from fedcxr.results.arms import ArmResult
+from fedcxr.results.comparison import Comparison
+from fedcxr.results.details import OperatingPoint
 
 _TINTS = LinearSegmentedColormap.from_list("tints", ["#f4f8fb", "#9cc8e3", BLUE, "#06324d"])
 _DARK = 0.55  # of the scale; beyond, ink cannot be read
@@ -25,13 +25,11 @@ _CONFUSION_COLUMNS = 4
 
 
 @styled
-def draw_site_matrix(comparison: Comparison) -> Picture | None:
+def draw_site_matrix(result: Comparison) -> Picture | None:
     """Return each model's macro AUROC on each site's patients, the worst framed; None if none."""
-    table = site_matrix(comparison)
-    models = [column.heading for column in table.columns if column.key.startswith("macro_auroc ")]
-    sites = [str(row[0]) for row in table.rows]
-    cells = [[as_number(value) for value in row[3 : 3 + len(models)]] for row in table.rows]
-    values = np.array(cells, dtype=float).reshape(len(sites), len(models))
+    matrix = result.site_matrix
+    models, sites = matrix.models, [site.site_id for site in matrix.sites]
+    values = np.array(matrix.macro_auroc, dtype=float).reshape(len(sites), len(models))
     if not np.isfinite(values).any():
         return None
     names = [shorten(model, 16) for model in models]
@@ -57,13 +55,15 @@ def draw_site_matrix(comparison: Comparison) -> Picture | None:
 
 
 @styled
-def draw_confusions(comparison: Comparison, arm: Arm, point: str = "youden") -> Picture | None:
-    """Return an arm's confusion matrices at one operating point, None if there is none."""
-    found = [
-        row
-        for row in rows(arm.tree.get("operating_points"))
-        if row.get("point") == point and all(number(row, key) is not None for key in COUNTS)
-    ]
+def draw_confusions(arm: ArmResult, point: str, title: str) -> Picture | None:
+    """Return an arm's confusion matrices at one operating point, None if there is none.
+
+    Args:
+        arm: whose they are.
+        point: its name.
+        title: what the point is called.
+    """
+    found = [row for row in arm.operating_points if row.point == point and row.tp is not None]
     if not found:
         return None
     columns = min(_CONFUSION_COLUMNS, len(found))
@@ -85,21 +85,21 @@ def draw_confusions(comparison: Comparison, arm: Arm, point: str = "youden") -> 
             axes.set_yticks((0, 1), ("present", "absent") if place % columns == 0 else ("", ""))
         else:
             axes.remove()
-    title = f"{shorten(arm.title, 30)}: {POINTS.get(point, point)}"
-    figure.text(0.5, 1 - 0.12 / height, title, ha="center", va="top", fontsize=9.5)
+    heading = f"{shorten(arm.title, 30)}: {title}"
+    figure.text(0.5, 1 - 0.12 / height, heading, ha="center", va="top", fontsize=9.5)
     figure.supxlabel("said to be", fontsize=8.5, y=0.1 / height)
     figure.supylabel("is", fontsize=8.5, x=0.1 / width)
     name = f"confusion-{file_stem(arm.name)}-{file_stem(point)}"
-    return picture(figure, name, f"Confusion matrices of {len(found)} labels, {title}.")
+    return picture(figure, name, f"Confusion matrices of {len(found)} labels, {heading}.")
 
 
-def _draw_confusion(axes: Axes, row: Tree, *, last: bool) -> None:
-    counts = np.array([number(row, key) for key in COUNTS], dtype=float).reshape(2, 2)
+def _draw_confusion(axes: Axes, row: OperatingPoint, *, last: bool) -> None:
+    counts = np.array([row.tp, row.fn, row.fp, row.tn], dtype=float).reshape(2, 2)
     texts = [[count(value) for value in line] for line in counts.tolist()]
     sums = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, sums, out=np.zeros_like(counts), where=sums > 0)
     _draw_cells(axes, shares, Normalize(0, 1), texts)
-    axes.set_title(shorten(str(row.get("label")), 26), pad=4)
+    axes.set_title(shorten(row.label, 26), pad=4)
     axes.set_xticks((0, 1), ("present", "absent") if last else ("", ""))
 
 

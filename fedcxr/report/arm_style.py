@@ -4,14 +4,14 @@ Lines differ by dash and points by marker as well as by colour, so that nothing 
 alone. Colours: Okabe and Ito 2008, "Color Universal Design".
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.lines import Line2D
 
-from fedcxr.report.comparison.read_comparison import Arm
 from fedcxr.report.figures_svg import BLUE, GREEN, INK, VERMILION
+from fedcxr.results.arms import ArmResult
+from fedcxr.results.comparison import Comparison
 
 PURPLE = "#cc79a7"
 ORANGE = "#e69f00"
@@ -73,8 +73,14 @@ def style_of(place: int) -> Style:
     )
 
 
-def line_handles(arms: Sequence[Arm]) -> list[Line2D]:
+def styled_arms(result: Comparison) -> list[tuple[ArmResult, Style]]:
+    """Return the arms, each with the style of its place."""
+    return [(arm, style_of(place)) for place, arm in enumerate(result.arms)]
+
+
+def line_handles(result: Comparison) -> list[Line2D]:
     """Return what a legend shows of the arms' lines."""
     return [
-        Line2D([], [], **style_of(arm.place).line(linewidth=1.7), label=arm.title) for arm in arms
+        Line2D([], [], **style.line(linewidth=1.7), label=arm.title)
+        for arm, style in styled_arms(result)
     ]

@@ -41,7 +41,7 @@ def title(result: Comparison) -> str:
 
 
 def sentence(result: Comparison) -> str:
-    """Return the answer in one sentence: how much, how sure, and the verdict; of a run its story."""
+    """Return the answer in one sentence: how much, how sure, the verdict; of a run its story."""
     if result.run is not None:
         return _story(result.run)
     primary = result.primary

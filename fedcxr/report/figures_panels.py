@@ -7,6 +7,7 @@ all are one sheet.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -45,10 +46,11 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Panels:
-    """The panels of all labels, and the sheet of them all."""
+    """The panels of all labels."""
 
     panels: tuple[Panel, ...]
-    sheet: Picture
+    sheet: Callable[[], Picture]
+    """Draws all of them as one figure, which the page does not show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def _draw_all(result: Comparison, plan: _Plan) -> Panels | None:
         told = ", ".join(f"{arm.title} {text}" for arm, text in pairs)
         drawing = draw(figure, f"fig-{plan.name}-{number}", f"{plan.title} of {label}: {told}.")
         panels.append(Panel(label, numbers, drawing))
-    return Panels(tuple(panels), _draw_sheet(result, plan, labels))
+    return Panels(tuple(panels), partial(_draw_sheet, result, plan, labels))
 
 
 def _fill(axes: Axes, result: Comparison, plan: _Plan, label: str) -> None:
@@ -176,6 +178,7 @@ def _fill(axes: Axes, result: Comparison, plan: _Plan, label: str) -> None:
     _frame(axes, top)
 
 
+@styled
 def _draw_sheet(result: Comparison, plan: _Plan, labels: Sequence[str]) -> Picture:
     """Return all panels as one figure with the arms' legend."""
     columns = min(_SHEET_COLUMNS, len(labels))

@@ -7,9 +7,10 @@ without a page, on white.
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from matplotlib.figure import Figure
 
@@ -40,6 +41,10 @@ class Picture:
     figure: Figure
 
 
+Pictures: TypeAlias = "Sequence[Picture | Callable[[], Picture]]"
+"""Figures that become files; one that the page does not show is drawn when it is written."""
+
+
 def picture(figure: Figure, name: str, description: str) -> Picture:
     """Return the figure as the page has it; to be called from a `styled` function.
 
@@ -54,14 +59,15 @@ def picture(figure: Figure, name: str, description: str) -> Picture:
 
 
 @styled
-def write_pictures(pictures: Sequence[Picture], folder: Path) -> list[Path]:
+def write_pictures(pictures: Pictures, folder: Path) -> list[Path]:
     """Write each picture as `<name>.svg` and `<name>.png` and return the paths.
 
     Raises:
         OSError: the folder cannot be written.
     """
     paths = []
-    for each in pictures:
+    for one in pictures:
+        each = one() if callable(one) else one
         write_text_atomically(folder / f"{each.name}.svg", file_svg(each.drawing))
         write_bytes_atomically(folder / f"{each.name}.png", _png(each.figure))
         paths += [folder / f"{each.name}.{kind}" for kind in ("svg", "png")]

@@ -46,5 +46,6 @@ def _environment() -> jinja2.Environment:
         percent=wording.percent,
         duration=wording.duration,
         size=wording.size,
+        stem=wording.file_stem,
     )
     return environment

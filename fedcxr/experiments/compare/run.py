@@ -24,7 +24,8 @@ from fedcxr.experiments.compare.protocol import MAY_CHANGE, settle_protocol
 from fedcxr.experiments.compare.trainings import TrainingsProgress, is_finished, run_trainings
 from fedcxr.experiments.compare.tuning import at_rate, tuned
 from fedcxr.experiments.simulate import with_sites_of_plan
-from fedcxr.report.comparison.page import write_comparison
+from fedcxr.report.page import write_report
+from fedcxr.results.reading import KIND, is_comparison
 from fedcxr.runs.folder import RunFolder, new_folder
 from fedcxr.training.device import resolve_device
 from fedcxr.training.memory import fit_workers
@@ -35,9 +36,6 @@ from partitions.prepare import prepare
 from server.choices import check_choices
 from server.reopen import with_changes
 from server.start import copy_plan
-
-KIND = "comparison"
-"""What the manifest of a comparison's folder says that it is."""
 
 OnProgress = Callable[[TrainingsProgress], None]
 
@@ -133,7 +131,7 @@ def resume_comparison(
             ]
             _train(folder, config, trainings, on_progress)
             judge(folder, arms, trainings)
-            write_comparison(folder)
+            write_report(folder)
         except KeyboardInterrupt:
             run.update_manifest(status="interrupted")
             raise
@@ -187,13 +185,7 @@ def report_again(folder: Path) -> Path:
                 f"{folder}: not finished yet: {some(left)}. Go on with `fedcxr resume {folder}`."
             )
         judge(folder, arms, trainings)
-        return write_comparison(folder)
-
-
-def is_comparison(folder: Path) -> bool:
-    """Return whether a folder is a comparison's."""
-    manifest = folder / "manifest.json"
-    return manifest.is_file() and RunFolder(folder).read_json("manifest.json").get("kind") == KIND
+        return write_report(folder)
 
 
 def read_arms(folder: Path) -> tuple[ExperimentConfig, list[Arm], dict[Path, PartitionPlan]]:

@@ -41,4 +41,4 @@ def resume(
         return
     with progress_for(quiet) as follow:
         finished = resume_run(folder, on_start=follow, settings=changed)
-    print_outcome(finished.path, finished.summary)
+    print_outcome(finished.path)

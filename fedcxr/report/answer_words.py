@@ -76,7 +76,7 @@ def sensitivity(result: Comparison) -> list[str]:
 
 
 def is_too_small(difference: Difference | None) -> bool:
-    """Return whether the test set is too small to decide."""
+    """Return whether there are too few patients or trainings to decide."""
     return bool(difference and difference.power and difference.verdict.word in _UNDECIDED)
 
 
@@ -170,7 +170,7 @@ def _how_sure(result: Comparison, found: Score) -> str:
 
 def _verdict(result: Comparison, primary: Difference) -> str:
     """Return the verdict as the end of the sentence."""
-    word, small = primary.verdict.word, "the test set is too small to decide"
+    word, small = primary.verdict.word, "the study is too small to decide"
     if word == "withheld":
         return f"; no verdict is given{f', and {small}' if is_too_small(primary) else ''}"
     told = f"{word}: {small}" if is_too_small(primary) else VERDICTS.get(word, word)

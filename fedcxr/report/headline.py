@@ -36,7 +36,6 @@ class Hero:
 
 def headline(result: Comparison) -> dict[str, Any]:
     """Return what the top of the page needs."""
-    notices = answer.notices(result)
     return {
         "title": answer.title(result),
         "sentence": answer.sentence(result),
@@ -44,9 +43,8 @@ def headline(result: Comparison) -> dict[str, Any]:
         "sensitivity": answer.sensitivity(result),
         "endpoint": endpoint_sentences(result),
         "protocol": protocol_sentences(result),
-        "notices": notices,
+        "notices": answer.notices(result),
         "too_small": answer.is_too_small(result.primary),
-        "says_too_small": any("too small" in notice.lower() for notice in notices),
         "fairness": fairness_notices(result),
         "hero": hero(result),
         "facts": _run_facts(result, result.run) if result.run else _comparison_facts(result),

@@ -39,9 +39,9 @@ PAGE, TABLES, FIGURES = "report.html", "tables", "figures"
 SECTIONS: tuple[tuple[str, str, Show], ...] = (
     ("arms", "The arms", arms_section.show),
     ("labels", "Labels", labels_section.show),
-    ("curves", "ROC and precision-recall curves", curves_section.show),
-    ("learning", "Learning curves", learning_section.show),
-    ("points", "Operating points and confusion matrices", points_section.show),
+    ("curves", "Curves", curves_section.show),
+    ("learning", "Learning", learning_section.show),
+    ("points", "Operating points", points_section.show),
     ("calibration", "Calibration", calibration_section.show),
     ("groups", "Subgroups", groups_section.show),
     ("sites", "Sites", sites_section.show),
@@ -81,9 +81,8 @@ def write_report(folder: Path, *, with_figures: bool = True) -> Path:
 
 
 def view_of(result: Comparison) -> View:
-    """Return a result with its tables, which are few before a run has been scored."""
-    tables = page_tables(result) if result.main_arm.by_label else {}
-    return View(result, {**tables, "checklist": PageTable(checklist(result))})
+    """Return a result with its tables."""
+    return View(result, {**page_tables(result), "checklist": PageTable(checklist(result))})
 
 
 def render(view: View) -> tuple[str, Pictures]:

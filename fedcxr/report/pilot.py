@@ -91,6 +91,11 @@ def _variances(comparison: Comparison, difference: Difference, path: Path) -> Va
             f"{where}: patients is null: too few test patients have the finding, or lack it, or "
             f"the arms are alike. Compare on a larger test set."
         )
+    if found.patients_df < 1:
+        raise ArtefactError(
+            f"{where}: patients_df is {found.patients_df:g}, expected a number from 1. The file "
+            "was changed after the run; judge it again with `fedcxr report`."
+        )
     return Variances(
         patients=found.patients,
         patients_df=found.patients_df,

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import NonNegativeFloat
+
 from fedcxr.results.score import Score
 from fedcxr.section import Section
 
@@ -28,10 +30,10 @@ class LabelDifference(Score):
 class Variance(Section):
     """What a study to come can be planned from: see `fedcxr plan-study`."""
 
-    patients: float | None
+    patients: NonNegativeFloat | None
     """Of the difference over test patients; None without an interval."""
     patients_df: float | None
-    trainings: float | None
+    trainings: NonNegativeFloat | None
     """Of one training's difference over trainings; None with a single one."""
     seeds: int
 

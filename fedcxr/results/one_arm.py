@@ -59,14 +59,14 @@ def as_comparison(facts: RunFacts, test: Predictions | None, val: Predictions | 
 
 
 def _data(facts: RunFacts, test: Predictions | None) -> Data:
-    manifest, splits = facts.manifest, facts.plan.global_splits
+    manifest, splits, summary = facts.manifest, facts.plan.global_splits, facts.summary
     return Data(
         source=manifest.data.source,
         layout=manifest.data.layout,
         synthetic=manifest.data.source == "synthetic",
         labels=test.labels if test else manifest.labels,
-        test_images=splits.test.images,
-        test_patients=splits.test.patients,
+        test_images=summary.test_images if summary else splits.test.images,
+        test_patients=summary.test_patients if summary else splits.test.patients,
         val_images=splits.val.images,
         val_patients=splits.val.patients,
         score_by=manifest.score_by,

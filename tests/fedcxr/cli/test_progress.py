@@ -1,6 +1,7 @@
 import threading
 
 import pytest
+from fake_run import change, write_run
 
 from fedcxr.cli import progress
 from fedcxr.cli.outcome import print_outcome, print_scores, progress_for
@@ -238,30 +239,35 @@ def test_lines_are_plain_where_the_output_is_no_terminal(run, capsys):
 
 
 def test_the_outcome_names_figure_interval_and_page(tmp_path, capsys):
-    summary = {
-        "macro_auroc": 0.8,
-        "macro_auroc_ci": None,
-        "macro_labels": 2,
-        "auroc": {"Edema": {}, "Fracture": {}, "Mass": {}},
-        "test_images": 30,
-        "test_patients": 20,
-        "heat_maps": {
-            "methods": {"gradcam": {"title": "Grad-CAM"}},
-            "hit_rate": {"gradcam": 1 / 3},
-            "center_hit_rate": 0.125,
-            "num_findings": 24,
-        },
-        "seconds": 61.2,
-        "collapsed_labels": [],
-        "refused_rounds": [],
-        "participation": {},
+    run = write_run(tmp_path / "run", labels=("Edema", "Fracture", "Mass"), num_sites=1)
+    heat_maps = {
+        "methods": {"gradcam": {"title": "Grad-CAM", "cells": None}},
+        "hit_rate": {"gradcam": 1 / 3},
+        "center_hit_rate": 0.125,
+        "num_findings": 24,
+        "files": [],
+        "by_label": {},
+        "left_out": {},
     }
-    print_outcome(tmp_path, summary)
+    taken = {"asked": 3, "counted": 1, "missing": [2], "refused": [3], "skipped": []}
+    change(
+        run / "summary.json",
+        macro_auroc=0.8,
+        macro_auroc_ci=None,
+        macro_labels=2,
+        test_images=30,
+        test_patients=20,
+        heat_maps=heat_maps,
+        seconds=61.2,
+        participation={"site-00": taken},
+    )
+    print_outcome(run)
     assert capsys.readouterr().out.splitlines() == [
         "Global macro AUROC: 0.800, 2 of 3 labels, 30 images of 20 held-out patients",
+        "site-00 took part in 1 of 3 rounds: missing in 2, refused in 3",
         "Grad-CAM peaks inside the box: 33.3% of 24 findings (image centre: 12.5%)",
         "Seconds: 62",
-        f"Report: {tmp_path / 'report.html'}",
+        f"Report: {run / 'report.html'}",
     ]
 
 

@@ -8,9 +8,12 @@ from PIL import Image
 
 from fedcxr.config import ExperimentConfig, to_yaml
 from fedcxr.data.labels import CHEXPERT_LABELS
+from fedcxr.data.origin import DrawnPart, TestSet
 from fedcxr.metrics.bootstrap import bootstrap_auroc
+from fedcxr.runs.predictions import Predictions, write_predictions
 
 TESTED_PATIENTS = 160
+NO_HITS = {"hit_rate": {}, "center_hit_rate": None, "num_findings": 0}
 
 
 def write_run(
@@ -72,6 +75,7 @@ def make_counts(rng, labels, images):
             "negative": negative,
             "uncertain": uncertain,
             "blank": blank,
+            "masked": 0,
         }
     return counts
 
@@ -106,7 +110,7 @@ def make_plan(rng, labels, num_sites):
         "source": "synthetic",
         "labels": list(labels),
         "scheme": "dirichlet",
-        "alpha": 0.5,
+        "parameters": {"alpha": 0.5},
         "seed": 0,
         "global": parts,
         "sites": sites,
@@ -136,8 +140,11 @@ def make_manifest(name, labels, *, finished, pairs):
         "labels": list(labels),
         "views": "frontal",
         "score_by": "image",
-        "uncertain": "ignore",
-        "blank": "zeros",
+        "uncertain": {"all": "ignore"},
+        "blank": {"all": "zeros"},
+        "smoothed": None,
+        "self_train_after": None,
+        "label_counts": make_label_counts(labels),
         "normalization": {"kind": "preset", "mean": 0.449, "std": 0.226},
         "batch_norm": "average",
         "codec": "int8",
@@ -146,8 +153,21 @@ def make_manifest(name, labels, *, finished, pairs):
             "layout": "chexpert",
             "source": "synthetic",
             "notes": ["Computed images in the layout of CheXpert; no radiograph of a person."],
+            "test_set": TestSet((DrawnPart("chexpert", 0.2, 160, 800),)).to_json(),
             "bad_images": 0,
         },
+    }
+
+
+def make_label_counts(labels):
+    before = {"positive": 40, "negative": 11, "uncertain": 23, "blank": 7, "masked": 0}
+    after = {"positive": 40, "negative": 18, "soft": 0, "uncertain_class": 0, "unknown": 23}
+    return {
+        "of": "the sites' training images",
+        "images": 81,
+        "before": dict.fromkeys(labels, before),
+        "after": dict.fromkeys(labels, after),
+        "reason": None,
     }
 
 
@@ -170,6 +190,7 @@ def make_rounds(rng, labels, plan, rounds):
             "train_loss": None,
             "val_loss": float(0.45 - 0.15 * skill + rng.normal(0, 0.005)),
             "val_macro_auroc": macro,
+            "val_accuracy": 0.8,
             "val_auroc": dict.fromkeys(labels, macro),
             "sites": [],
             "refused": [],
@@ -218,16 +239,8 @@ def make_summary(rng, folder, labels, plan, undefined, intervals):
     patient, target, probs = make_predictions(rng, labels, undefined)
     tokens = np.array([f"{number:016x}" for number in patient])
     images = np.array([f"{number:016x}" for number in range(len(patient))])
-    np.savez_compressed(
-        folder / "predictions.npz",
-        probs=probs,
-        target=target,
-        labels=np.array(labels, dtype=np.str_),
-        image_id=images,
-        patient_id=tokens,
-        study_id=tokens,
-        score_by=np.array("image"),
-    )
+    found = Predictions(labels, probs, target, images, study_id=tokens, patient_id=tokens)
+    write_predictions(folder / "predictions.npz", {"test": found, "val": found}, "image")
     result = bootstrap_auroc(target, probs, labels, tokens, resamples=200, seed=0)
     scores = {
         s.label: {
@@ -247,13 +260,18 @@ def make_summary(rng, folder, labels, plan, undefined, intervals):
         "auroc": scores,
         "few_positives": [s.label for s in result.scores if s.positives < 10],
         "score_by": "image",
+        "stopped_early": None,
         "test_images": len(patient),
         "test_patients": TESTED_PATIENTS,
         "sites": plan["sites"],
+        "site_scores": [],
+        "participation": {},
+        "refused_rounds": [],
+        "collapsed_labels": [],
         "seconds": 78.4,
         "phases": {"prepare": 9.2, "train": 51.0, "evaluate": 6.1, "explain": 7.9, "report": 1.4},
         "train_images_per_second": 412.0,
-        "heat_maps": {"files": [], "hit_rate": {}, "center_hit_rate": None, "num_findings": 0},
+        "heat_maps": {**NO_HITS, "files": [], "by_label": {}, "methods": {}, "left_out": {}},
         "parameters_sha256": "cd" * 32,
     }
 

@@ -1,4 +1,7 @@
-"""A comparison made up from whole cloth: simulated scores, so that its numbers hang together."""
+"""A comparison made up from whole cloth: simulated scores, so that its numbers hang together.
+
+A tree as comparison.json holds it, so that a test can change it before it is read as `Comparison`.
+"""
 
 import json
 
@@ -6,6 +9,7 @@ import numpy as np
 
 from fedcxr.data.labels import CHEXPERT_LABELS
 from fedcxr.metrics.curves import roc_points
+from fedcxr.results.comparison import Comparison
 
 IMAGES, PATIENTS = 900, 380
 FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
@@ -16,6 +20,7 @@ TITLES = {
 }
 SKILL = {"federated": 1.21, "centralized": 1.25, "local": 0.95}
 POINTS = ("youden", "sens90", "spec90")
+RATES = ("sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence", "accuracy", "f1")
 GROUPS = {
     "sex": ("female", "male"),
     "age": ("0-39", "40-59", "60-79", "80+"),
@@ -32,6 +37,16 @@ TOO_SMALL = (
 def write_comparison_file(folder, **options):
     """Write comparison.json into a folder, which is made, and return the folder."""
     return put(folder, make_comparison(**options))
+
+
+def example(**options):
+    """Return a comparison."""
+    return typed(make_comparison(**options))
+
+
+def typed(tree):
+    """Return a tree as a comparison."""
+    return Comparison.model_validate(tree)
 
 
 def put(folder, tree):
@@ -73,7 +88,7 @@ def make_comparison(
         "fedcxr": "0.1.0",
         "data": make_data(labels, layout, clients),
         "training": make_training(seeds),
-        **make_protocol(made[0], labels, seeds),
+        **make_protocol(made, differences, labels, seeds),
         "statistics": {"resamples": 2000, "level": 0.95, "margin": 0.01},
         "arms": made,
         "differences": differences,
@@ -93,6 +108,7 @@ def make_comparison(
             if {"federated", "local"} <= set(arms)
         ],
         "label_frequencies": make_frequencies(rng, target, labels),
+        "warnings": [],
         "notes": ["Labels of the synthetic data have no uncertain state."],
     }
     return {**tree, **changes}
@@ -138,30 +154,32 @@ def make_data(labels, layout, clients):
     }
 
 
-def make_protocol(arm, labels, seeds):
-    """All as planned: the endpoint is every label that has a positive."""
-    counts = {label: arm["by_label"][label]["positives"] for label in labels}
-    over = [label for label in labels if counts[label]]
+def make_protocol(arms, differences, labels, seeds):
+    """All as planned: the endpoint is every label that has enough positives."""
+    scores = arms[0]["by_label"]
+    endpoint = {
+        "primary_labels": [],
+        "min_positives": 10,
+        "patients": [
+            {"label": k, "positives": scores[k]["positives"], "negatives": PATIENTS} for k in labels
+        ],
+        "labels": [label for label in labels if scores[label]["positives"] >= 10],
+    }
     return {
         "protocol": {
-            "format": 1,
             "created": "2025-03-01T10:20:31+00:00",
             "margin": 0.01,
+            "endpoint": endpoint,
             "seeds": list(seeds),
-            "digest": "5e" * 32,
+            "learning_rates": [],
+            "partition": "b3" * 32,
+            "arms": [arm["name"] for arm in arms],
+            "pairs": [[each["arm"], each["against"]] for each in differences],
+            "level": 0.95,
+            "resamples": 2000,
         },
         "deviations": [],
-        "endpoint": {
-            "measure": "macro_auroc",
-            "min_positives": 10,
-            "labels": over,
-            "means_over": over,
-            "left_out": [
-                {"label": label, "positives": 0, "negatives": PATIENTS}
-                for label in labels
-                if label not in over
-            ],
-        },
+        "endpoint": endpoint,
     }
 
 
@@ -170,6 +188,7 @@ def make_training(seeds):
         "seeds": list(seeds),
         "rounds": 8,
         "local_epochs": 1,
+        "moments": "keep",
         "batch_size": 32,
         "learning_rate": 0.0003,
         "learning_rate_how": "fixed, the same in all arms",
@@ -224,6 +243,7 @@ def make_arm(rng, name, target, ease, noise, labels, seeds, clients):
         "operating_points": make_points(target, probs, labels),
         "calibration": make_calibration(rng, target, probs, labels),
         "subgroups": make_subgroups(rng, by_label, labels),
+        "differs": {},
     }
 
 
@@ -303,12 +323,18 @@ def make_points(target, probs, labels):
         truth = target[:, column] == 1
         for name, level in zip(POINTS, (0.75, 0.5, 0.9), strict=True):
             if not truth.any():
-                reason = "no positive on validation"
-                points.append({"label": label, "point": name, "threshold": None, "reason": reason})
+                points.append(make_undefined_point(label, name))
                 continue
             threshold = float(np.quantile(probs[:, column], level))
             points.append(make_point(label, name, truth, probs[:, column] >= threshold, threshold))
     return points
+
+
+def make_undefined_point(label, name):
+    none = {"value": None, "ci": None, "reason": None}
+    told = {"label": label, "point": name, "threshold": None, "prevalence": 0.1}
+    counts = dict.fromkeys(("tp", "fp", "tn", "fn"))
+    return {**told, **dict.fromkeys(RATES, none), **counts, "reason": "no positive on validation"}
 
 
 def make_point(label, name, truth, said, threshold):
@@ -318,10 +344,9 @@ def make_point(label, name, truth, said, threshold):
         "sensitivity": tp / (tp + fn),
         "specificity": tn / (tn + fp),
         "ppv": tp / (tp + fp),
+        "npv": tn / (tn + fn),
         "ppv_at_prevalence": 0.6 * tp / (tp + fp),
         "accuracy": (tp + tn) / len(truth),
-        "precision": tp / (tp + fp),
-        "recall": tp / (tp + fn),
         "f1": 2 * tp / (2 * tp + fp + fn),
     }
     found = {key: around(value, min(0.06, value)) for key, value in rates.items()}
@@ -354,10 +379,9 @@ def make_calibration(rng, target, probs, labels):
             "intercept": (float(rng.normal(-0.4, 0.2)), 0.3),
         }
         numbers = {
-            key: {"value": value, "ci": [value - half, value + half], "reason": None, "df": 26.4}
+            key: {"value": value, "ci": [value - half, value + half], "reason": None}
             for key, (value, half) in found.items()
         }
-        del numbers["ece"]["df"]
         lacking = {
             key: {"value": each["value"], "ci": None, "reason": "no interval: no known positive"}
             for key, each in numbers.items()
@@ -371,11 +395,12 @@ def make_calibration(rng, target, probs, labels):
             "bins": bins if defined else [],
             "tempered": numbers if defined else lacking,
         }
-    return {"temperature": 1.21, "by_label": by_label}
+    return {"temperature": 1.21, "reason": None, "by_label": by_label}
 
 
 def make_subgroups(rng, by_label, labels):
     rows, gaps = [], []
+    few = {"value": None, "ci": None, "reason": "fewer than 10 positives"}
     for attribute, groups in GROUPS.items():
         for label in labels:
             value = by_label[label]["auroc"]["value"]
@@ -390,12 +415,11 @@ def make_subgroups(rng, by_label, labels):
                         "images": images,
                         "patients": PATIENTS // len(groups),
                         "positives": by_label[label]["positives"] // len(groups),
-                        "auroc": {
-                            **(around(value + rng.normal(0, 0.02), 0.06) if enough else {}),
-                            "reason": None if enough else "fewer than 10 positives",
-                        },
-                        "tpr": around(0.7, 0.1) if enough else None,
-                        "fpr": around(0.25, 0.05) if enough else None,
+                        "negatives": images // 2,
+                        "auroc": around(value + rng.normal(0, 0.02), 0.06) if enough else few,
+                        "tpr": around(0.7, 0.1) if enough else few,
+                        "fpr": around(0.25, 0.05) if enough else few,
+                        "reason": None,
                     }
                 )
             if value is not None:
@@ -413,6 +437,7 @@ def make_difference(rng, arm, against, labels):
         second = against["by_label"][label]["auroc"]["value"]
         if first is None:
             by_label[label] = {"value": None, "ci": None, "reason": "no known positive"}
+            by_label[label] |= {"p": None, "p_holm": None}
             continue
         half = 0.5 / np.sqrt(arm["by_label"][label]["positives"])
         p = float(rng.uniform(0.01, 1))

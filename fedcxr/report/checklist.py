@@ -7,14 +7,21 @@ never guessed.
 """
 
 import json
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import resources
 
-from fedcxr.report.checklist_answers import ANSWERS
+from fedcxr.report import checklist_answers
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.tables.table import Column, Table
 
 FILLED, PARTLY, OPEN = "filled in", "partly", "open"
+
+_HAS: Mapping[str, Callable[[Comparison], bool]] = {
+    "operating points": lambda result: bool(result.main_arm.operating_points),
+    "calibration": lambda result: bool(result.main_arm.calibration.by_label),
+    "label frequencies": lambda result: bool(result.label_frequencies),
+}
 
 
 def checklist(result: Comparison) -> Table:
@@ -37,8 +44,8 @@ def checklist(result: Comparison) -> Table:
 def items() -> list[dict[str, str]]:
     """Return the items in their order, each with its `guideline`, `item` and what it `asks`.
 
-    `answer` names the function that fills it in, and `still_open` what is to be said when that has
-    said its part.
+    `answer` names the function of `checklist_answers.py` that fills it in; or `says` is the answer,
+    where the result has what it `needs`. `still_open` is what is to be said beside the answer.
     """
     text = (resources.files("fedcxr.report") / "checklist.json").read_text("utf-8")
     found: list[dict[str, str]] = json.loads(text)
@@ -46,7 +53,11 @@ def items() -> list[dict[str, str]]:
 
 
 def _state(item: dict[str, str], result: Comparison) -> tuple[str, str, str]:
-    told = ANSWERS[item["answer"]](result) if "answer" in item else ""
+    told = ""
+    if "answer" in item:
+        told = getattr(checklist_answers, item["answer"])(result)
+    elif "needs" not in item or _HAS[item["needs"]](result):
+        told = item.get("says", "")
     if not told:
         return OPEN, "", ""
     rest = item.get("still_open", "")

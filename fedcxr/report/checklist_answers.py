@@ -1,9 +1,7 @@
-"""What a result can say to the items of a reporting checklist, by the answer's name.
+"""What a result can say to the items of a reporting checklist, which name these functions.
 
 A sentence, or nothing where the result does not tell it; the item is open then.
 """
-
-from collections.abc import Callable, Mapping
 
 from fedcxr.report.answer_words import images_listed, tested_on
 from fedcxr.report.origin_words import split_words
@@ -12,7 +10,8 @@ from fedcxr.report.wording import as_sentence, count, counted, joined, level_wor
 from fedcxr.results.comparison import Comparison
 
 
-def _goal(result: Comparison) -> str:
+def goal(result: Comparison) -> str:
+    """Return the goal of the study."""
     primary = result.primary
     if primary is None:
         return ""
@@ -25,12 +24,14 @@ def _goal(result: Comparison) -> str:
     )
 
 
-def _source(result: Comparison) -> str:
+def source(result: Comparison) -> str:
+    """Return where the data are from."""
     kind = " Synthetic: computed, not taken of people." if result.data.synthetic else ""
     return f"{result.data.source}, in the layout of {result.data.layout}.{kind}"
 
 
-def _partition(result: Comparison) -> str:
+def partition(result: Comparison) -> str:
+    """Return how the data were split, and dealt to the sites."""
     data = result.data
     sites = counted(data.partition.clients, "site", "sites")
     return (
@@ -39,7 +40,8 @@ def _partition(result: Comparison) -> str:
     )
 
 
-def _disjoint(result: Comparison) -> str:
+def disjoint(result: Comparison) -> str:
+    """Return at which level the splits are apart."""
     pairs = result.data.partition.pairs_compared
     if not pairs:
         return ""
@@ -49,16 +51,19 @@ def _disjoint(result: Comparison) -> str:
     )
 
 
-def _sample_size(result: Comparison) -> str:
+def sample_size(result: Comparison) -> str:
+    """Return the size of the test set, and what it suffices for."""
     power = result.primary.power if result.primary else None
     return f"{_scored(result)} in the test set.{f' {power}' if power else ''}"
 
 
-def _internal(result: Comparison) -> str:
+def internal(result: Comparison) -> str:
+    """Return on what was tested."""
     return f"{_scored(result)}, {split_words(result.data.test_set)}."
 
 
-def _numbers(result: Comparison) -> str:
+def numbers(result: Comparison) -> str:
+    """Return how many patients and images there were."""
     data = result.data
     found = []
     for name, images, patients in (
@@ -72,26 +77,26 @@ def _numbers(result: Comparison) -> str:
     return f"{'; '.join(found)}."
 
 
-def _demographics(result: Comparison) -> str:
+def demographics(result: Comparison) -> str:
+    """Return whose characteristics the page has."""
     found = _attributes(result)
     return f"By {joined(found)}, of the test set: table of subgroups." if found else ""
 
 
-def _outcome(result: Comparison) -> str:
+def outcome(result: Comparison) -> str:
+    """Return what was predicted."""
     labels = result.data.labels
     return f"{counted(len(labels), 'label', 'labels')}: {', '.join(labels)}."
 
 
-def _frequencies(result: Comparison) -> str:
-    return "Table of label frequencies by split." if result.label_frequencies else ""
-
-
-def _initial(result: Comparison) -> str:
+def initial(result: Comparison) -> str:
+    """Return where training started."""
     seeds = ", ".join(f"{seed}" for seed in result.training.seeds)
     return f"Initial parameters: {_same_but(result, 'model.')}, by seed ({seeds})."
 
 
-def _training(result: Comparison) -> str:
+def training(result: Comparison) -> str:
+    """Return how was trained."""
     told = result.training
     parts = [
         counted(told.rounds, "round", "rounds"),
@@ -106,19 +111,22 @@ def _training(result: Comparison) -> str:
     return " ".join([as_sentence(", ".join(parts)), how, *own])
 
 
-def _chosen(result: Comparison) -> str:
+def chosen(result: Comparison) -> str:
+    """Return how the round was chosen."""
     told = "The round with the best macro AUROC on the validation patients."
     return told if result.main_arm.learning else ""
 
 
-def _ensembles(result: Comparison) -> str:
+def ensembles(result: Comparison) -> str:
+    """Return whether models were put together."""
     seeds = len(result.training.seeds)
     if seeds == 1:
         return "None: one trained model an arm."
     return f"None: the scores of {seeds} models are averaged, not their predictions."
 
 
-def _measures(result: Comparison) -> str:
+def measures(result: Comparison) -> str:
+    """Return what was measured."""
     arm = result.main_arm
     found = ["AUROC and average precision, by label and macro"]
     if result.run is not None:
@@ -130,7 +138,8 @@ def _measures(result: Comparison) -> str:
     return f"{joined(found)}."
 
 
-def _uncertainty(result: Comparison) -> str:
+def uncertainty(result: Comparison) -> str:
+    """Return how intervals and the verdict were made."""
     draws, level = count(result.statistics.resamples), level_words(result.statistics.level)
     if result.run is not None:
         return f"{level} percentile intervals over {draws} draws of patients."
@@ -142,7 +151,8 @@ def _uncertainty(result: Comparison) -> str:
     )
 
 
-def _robustness(result: Comparison) -> str:
+def robustness(result: Comparison) -> str:
+    """Return what was varied."""
     seeds = len(result.training.seeds)
     found = [f"{seeds} seeds"] if seeds > 1 else []
     if result.site_matrix.sites:
@@ -150,7 +160,8 @@ def _robustness(result: Comparison) -> str:
     return f"{joined(found).capitalize()}." if found else ""
 
 
-def _performance(result: Comparison) -> str:
+def performance(result: Comparison) -> str:
+    """Return where the scores are."""
     attributes = _attributes(result)
     found = ["by arm and label"]
     if attributes:
@@ -160,12 +171,14 @@ def _performance(result: Comparison) -> str:
     return f"With intervals, on this page: {', '.join(found)}."
 
 
-def _accuracy(result: Comparison) -> str:
+def accuracy(result: Comparison) -> str:
+    """Return where accuracy stands with its intervals."""
     points = ", AUROC and operating points" if result.main_arm.operating_points else " and AUROC"
     return f"ROC curves{points} with intervals."
 
 
-def _clusters(result: Comparison) -> str:
+def clusters(result: Comparison) -> str:
+    """Return how the sites were told apart."""
     sites = result.site_matrix.sites
     if not sites:
         return ""
@@ -176,76 +189,38 @@ def _clusters(result: Comparison) -> str:
     )
 
 
-def _predictions(result: Comparison) -> str:
+def predictions(result: Comparison) -> str:
+    """Return how the probabilities came about."""
     by_study = result.data.score_by == "study"
     how = "the maximum over the images of a study" if by_study else "one for each image"
     return f"Sigmoid of the network's output, {how}."
 
 
-def _fairness(result: Comparison) -> str:
+def fairness(result: Comparison) -> str:
+    """Return what was looked at by group."""
     found = _attributes(result)
     return f"Gaps in true and false positive rate by {joined(found)}." if found else ""
 
 
-def _if_points(text: str) -> Callable[[Comparison], str]:
-    return lambda result: text if result.main_arm.operating_points else ""
+def centres(result: Comparison) -> str:
+    """Return the number of sites."""
+    clients = result.data.partition.clients
+    return f"{counted(clients, 'simulated site', 'simulated sites')}."
 
 
-def _if_calibrated(text: str) -> Callable[[Comparison], str]:
-    return lambda result: text if result.main_arm.calibration.by_label else ""
+def model(result: Comparison) -> str:
+    """Return what was trained."""
+    return f"{result.training.model}; {_same_but(result, 'model.')}."
 
 
-def _always(text: str) -> Callable[[Comparison], str]:
-    return lambda result: text
+def preprocessing(result: Comparison) -> str:
+    """Return how images were prepared."""
+    return f"Images scaled to {result.training.image_size} px."
 
 
-ANSWERS: Mapping[str, Callable[[Comparison], str]] = {
-    "accuracy": _accuracy,
-    "centres": lambda result: as_sentence(
-        counted(result.data.partition.clients, "simulated site", "simulated sites")
-    ),
-    "checkpoints": _always("Checkpoints in the run folders."),
-    "chosen": _chosen,
-    "clusters": _clusters,
-    "demographics": _demographics,
-    "disjoint": _disjoint,
-    "ensembles": _ensembles,
-    "failures": _if_points("Confusion matrices by label at each operating point."),
-    "fairness": _fairness,
-    "frequencies": _frequencies,
-    "goal": _goal,
-    "initial": _initial,
-    "internal": _internal,
-    "limits": _always("Section «What the numbers rest on»."),
-    "measures": _measures,
-    "missing": _always(
-        "A label that is unknown after the policies is in neither the loss nor the scores."
-    ),
-    "model": lambda result: f"{result.training.model}; {_same_but(result, 'model.')}.",
-    "numbers": _numbers,
-    "outcome": _outcome,
-    "partition": _partition,
-    "performance": _performance,
-    "predictions": _predictions,
-    "predictors": _always("The image alone; no other variable enters the model."),
-    "preprocessing": lambda result: f"Images scaled to {result.training.image_size} px.",
-    "robustness": _robustness,
-    "sample_size": _sample_size,
-    "software": lambda result: f"fedcxr {result.fedcxr}.",
-    "source": _source,
-    "thresholds": _if_points(
-        "Probabilities; thresholds by Youden, at 90 % sensitivity and at 90 % specificity, fixed "
-        "on validation."
-    ),
-    "tokens": _always(
-        "Patients, studies and images are named by keyed tokens in every file that is written."
-    ),
-    "training": _training,
-    "uncertainty": _uncertainty,
-    "updating": _if_calibrated(
-        "Recalibration by one temperature, fitted on validation: before and after are shown."
-    ),
-}
+def software(result: Comparison) -> str:
+    """Return what wrote the result."""
+    return f"fedcxr {result.fedcxr}."
 
 
 def _attributes(result: Comparison) -> list[str]:

@@ -9,10 +9,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from fedcxr.report.arm_style import Style, style_of, styled_arms
 from fedcxr.report.figures_svg import BLUE, INK, MUTED, PAPER, VERMILION, new_axes, styled
 from fedcxr.report.pictures import Picture, picture
-from fedcxr.report.wording import file_stem, fixed, level_words, percent, shorten, signed
+from fedcxr.report.wording import fixed, level_words, percent, shorten, signed
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.differences import Difference
 from fedcxr.results.score import UNDEFINED, Score
+from fedcxr.results.tables.score_tables import file_stem
 
 MACRO = "Macro mean"
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from fedcxr.report.figures_svg import BLUE, GRID, VERMILION, new_axes, styled
 from fedcxr.report.pictures import Picture, picture
-from fedcxr.report.wording import count, file_stem, shorten
+from fedcxr.report.wording import count, shorten
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.details import OperatingPoint
+from fedcxr.results.tables.score_tables import file_stem
 
 _TINTS = LinearSegmentedColormap.from_list("tints", ["#f4f8fb", "#9cc8e3", BLUE, "#06324d"])
 _DARK = 0.55  # of the scale; beyond, ink cannot be read

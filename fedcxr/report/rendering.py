@@ -10,6 +10,7 @@ from functools import cache
 import jinja2
 
 from fedcxr.report import wording
+from fedcxr.results.tables.score_tables import file_stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,6 @@ def _environment() -> jinja2.Environment:
         percent=wording.percent,
         duration=wording.duration,
         size=wording.size,
-        stem=wording.file_stem,
+        stem=file_stem,
     )
     return environment

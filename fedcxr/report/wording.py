@@ -1,7 +1,6 @@
 """Numbers, counts and lists as a reader wants to see them."""
 
 import math
-import re
 from collections.abc import Sequence
 
 MISSING = "–"
@@ -160,15 +159,6 @@ def shorten(text: str, limit: int) -> str:
     ('Pneumothorax', 'Enlarged Ca…')
     """
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
-
-
-def file_stem(name: str) -> str:
-    """Return a name as a part of a file's name, of an id and of a class in the page.
-
-    >>> file_stem("FedProx, mu = 0.1")
-    'FedProx-mu-0.1'
-    """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "unnamed"
 
 
 def joined(parts: Sequence[str]) -> str:

@@ -94,13 +94,7 @@ def prepare(
         progress=progress,
     )
     contents = {image_id: tokens.content(digest) for image_id, digest in cache.contents().items()}
-    digests = {
-        record.path: contents[image_id]
-        for record in read.records
-        if (image_id := tokens.image(record.path)) in contents
-    }
-    good = read.where(lambda record: record.path in digests)
-    dataset = without_copies(good, digests)
+    dataset = _distinct(read, tokens, contents)
     if config.partition.folder is None:
         plan, changes = _own_plan(config, dataset, tokens.key, draw), None
     else:
@@ -182,6 +176,17 @@ def key_for(config: ExperimentConfig) -> bytes:
     Nobody is to be hidden in made-up data, and its runs shall be the same on every machine.
     """
     return load_key() if config.data.roots else SYNTHETIC_KEY
+
+
+def _distinct(read: DataSet, tokens: Tokens, contents: Mapping[str, str]) -> DataSet:
+    """Return the records whose images could be decoded, without copies."""
+    digests = {
+        record.path: contents[image_id]
+        for record in read.records
+        if (image_id := tokens.image(record.path)) in contents
+    }
+    good = read.where(lambda record: record.path in digests)
+    return without_copies(good, digests)
 
 
 def _own_plan(config: ExperimentConfig, dataset: DataSet, key: bytes, draw: int) -> PartitionPlan:

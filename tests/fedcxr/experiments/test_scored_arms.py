@@ -1,0 +1,99 @@
+"""Arms on the same test patients: trainings nested in partitions are replicated by partition."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fedcxr.config.load import load_config
+from fedcxr.experiments.compare.arms import Training
+from fedcxr.experiments.compare.scored_arms import ScoredArms
+from fedcxr.metrics.auroc import auroc
+from fedcxr.runs.predictions import Predictions
+
+PAIR = ("federated", "centralized")
+CONFIG = load_config()
+
+
+def make_test(patients=240):
+    """One label, an image a patient, every other with the finding."""
+    ids = np.array([f"{place:04d}" for place in range(patients)])
+    target = (np.arange(patients) % 2)[:, None].astype(np.float32)
+    return Predictions(("Edema",), target, target, ids, ids, ids)
+
+
+def trained(arm, seed, partition=0, site=""):
+    where = Path(f"{arm}-{partition}-{seed}{site}")
+    return Training(arm, seed, site, where, CONFIG, 1, Path(), partition)
+
+
+def scored(test, trainings):
+    """Return the arms scored, and each training's AUROC by name."""
+    probs, known = [], {}
+    for number, training in enumerate(trainings):
+        rng = np.random.default_rng(number)
+        shift = 1.3 + 0.2 * training.partition * (training.arm == PAIR[0])
+        raw = test.target * shift + rng.normal(size=test.target.shape)
+        values = (1 / (1 + np.exp(-raw))).astype(np.float32)
+        probs.append((training, values))
+        known[training.name] = auroc(test.target[:, 0], values[:, 0])
+    return ScoredArms.of(test, probs, 0.95), known
+
+
+def test_the_partitions_means_are_what_varies():
+    # 3 partitions of 2 trainings an arm: the spread is of 3 means, with 2 degrees of freedom.
+    trainings = [
+        trained(arm, 100 * partition + number, partition)
+        for arm in PAIR
+        for partition in range(3)
+        for number in range(2)
+    ]
+    arms, known = scored(make_test(), trainings)
+    means = [
+        np.mean([known[f"federated-{p}-{100 * p + n}"] for n in range(2)])
+        - np.mean([known[f"centralized-{p}-{100 * p + n}"] for n in range(2)])
+        for p in range(3)
+    ]
+    found = arms.of_methods("auroc", PAIR, [0])
+    patients, trained_part = found.parts
+    assert found.value == pytest.approx(np.mean(means))
+    assert trained_part.df == 2
+    assert trained_part.variance == pytest.approx(np.var(means, ddof=1) / 3)
+    half = np.sqrt(
+        stats.t.ppf(0.975, 2) ** 2 * trained_part.variance
+        + stats.t.ppf(0.975, patients.df) ** 2 * patients.variance
+    )
+    assert found.ci == pytest.approx((found.value - half, found.value + half))
+    assert (arms.units("federated"), arms.seeds("federated")) == (
+        [0, 1, 2],
+        [0, 1, 100, 101, 200, 201],
+    )
+
+
+def test_one_training_on_each_of_two_partitions_is_enough_for_a_word_about_methods():
+    trainings = [trained(arm, 100 * p, p) for arm in PAIR for p in range(2)]
+    arms, _ = scored(make_test(), trainings)
+    assert arms.of_methods("auroc", PAIR, [0]).parts[1].df == 1
+
+
+def test_a_local_arms_sites_are_one_value_a_partition():
+    trainings = [trained("federated", 100 * p, p) for p in range(2)]
+    trainings += [trained("local", 100 * p, p, site) for p in range(2) for site in ("-a", "-b")]
+    arms, known = scored(make_test(), trainings)
+    means = [
+        known[f"federated-{p}-{100 * p}"]
+        - np.mean([known[f"local-{p}-{100 * p}{site}"] for site in ("-a", "-b")])
+        for p in range(2)
+    ]
+    found = arms.of_methods("auroc", ("federated", "local"), [0])
+    assert found.parts[1].variance == pytest.approx(np.var(means, ddof=1) / 2)
+
+
+def test_with_one_partition_it_is_the_trainings_that_vary():
+    trainings = [trained(arm, seed, partition=1) for arm in PAIR for seed in range(4)]
+    arms, known = scored(make_test(), trainings)
+    gaps = [known[f"federated-1-{s}"] - known[f"centralized-1-{s}"] for s in range(4)]
+    found = arms.of_methods("auroc", PAIR, [0])
+    assert found.parts[1].df == 3
+    assert found.parts[1].variance == pytest.approx(np.var(gaps, ddof=1) / 4)

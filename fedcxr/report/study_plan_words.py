@@ -156,7 +156,12 @@ def variance_facts(plan: StudyPlan, pilot: Pilot) -> list[Fact]:
     found, upper = plan.variances, plan.upper
     told = [
         ("Patients", found.patients, upper.patients, f"of the mean, {found.patients_df:.0f} df"),
-        ("Trainings", found.trainings, upper.trainings, f"of one pair, {found.trainings_df:.0f} df"),
+        (
+            "Trainings",
+            found.trainings,
+            upper.trainings,
+            f"of one pair, {found.trainings_df:.0f} df",
+        ),
     ]
     if found.partitions is not None and upper.partitions is not None:
         what = f"of one partition, {found.partitions_df:.0f} df"

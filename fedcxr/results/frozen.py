@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from fedcxr.errors import ArtefactError, some
+from fedcxr.results.external_set import ExternalSet
 from fedcxr.section import Section
 
 PROTOCOL_FORMAT: Literal[1] = 1
+_NOT_IN_ALL = ("further_partitions", "external")
 
 
 class LabelPatients(Section):
@@ -63,6 +65,20 @@ class Endpoint(Section):
         return [labels.index(label) for label in self.means_over]
 
 
+class ExternalEndpoint(Section):
+    """A data set from elsewhere, and the endpoint on it."""
+
+    data: ExternalSet
+    endpoint: Endpoint
+    """Over the primary labels that the set shares with the run."""
+
+    @property
+    def lacking(self) -> list[str]:
+        """Return the primary labels that the set has not."""
+        asked = self.endpoint.primary_labels or self.data.lacking
+        return [label for label in self.data.lacking if label in asked]
+
+
 class Protocol(Section):
     """All that decides the verdict of a comparison."""
 
@@ -76,6 +92,10 @@ class Protocol(Section):
     """Tried by each arm; none = one, fixed in advance."""
     partition: str
     """Digest of the plan."""
+    further_partitions: tuple[str, ...] = ()
+    """Digests of the plans of the draws after the first."""
+    external: tuple[ExternalEndpoint, ...] = ()
+    """Data sets from elsewhere, each with an endpoint of its own."""
     arms: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
     """Arm and reference, in the order in which they are tested; the first is the primary one."""
@@ -88,12 +108,17 @@ class Protocol(Section):
     @property
     def digest(self) -> str:
         """Return the sha256 of the canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self._tree(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """Return what `protocol.json` holds."""
-        return {**self.model_dump(mode="json"), "digest": self.digest}
+        return {**self._tree(), "digest": self.digest}
+
+    def _tree(self) -> dict[str, Any]:
+        """Return it without what a comparison of one partition, and of no external set, has not."""
+        tree = self.model_dump(mode="json")
+        return {key: value for key, value in tree.items() if value or key not in _NOT_IN_ALL}
 
 
 class Deviation(Section):

@@ -28,8 +28,6 @@ from fedcxr.experiments.apply import of_split, shared_labels
 from fedcxr.experiments.compare.external_sets import (
     EXTERNAL,
     SET_JSON,
-    ExternalSet,
-    LeftOut,
     ReadSet,
     keep_externals,
     names_of_external,
@@ -37,6 +35,7 @@ from fedcxr.experiments.compare.external_sets import (
 )
 from fedcxr.experiments.known_patients import KnownPatients, patients_of
 from fedcxr.home import home_folder
+from fedcxr.results.external_set import ExternalSet, LeftOut
 from partitions.changes import read_contents
 from partitions.plan import PartitionPlan, tokenise
 from partitions.plan_folder import all_tables
@@ -133,9 +132,8 @@ def read_external(
         patients=len(set(table.patient_id)),
         left_out=left_out,
         digest=_digest(table, {i: tokens.content(d) for i, d in cache.contents().items()}),
-        cache_digest=cache.digest,
     )
-    return ReadSet(facts, table)
+    return ReadSet(facts, cache.digest, table)
 
 
 def settle_externals(folder: Path, config: ExperimentConfig, plan: PartitionPlan) -> None:
@@ -154,7 +152,7 @@ def settle_externals(folder: Path, config: ExperimentConfig, plan: PartitionPlan
             continue
         federation = Federation.of(config, plan, read_contents(plan.folder))
         found = read_external(config, federation, name, root)
-        if kept and found.facts.digest != kept.digest:
+        if kept and found.facts.digest != kept.facts.digest:
             raise ArtefactError(
                 f"{root}: not the images and labels that this comparison was begun with as "
                 f"{name}. Give back the data as they were, or start a new comparison."

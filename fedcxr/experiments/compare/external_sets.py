@@ -13,6 +13,7 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import ArtefactError
 from fedcxr.filenames import readable, shortened
+from fedcxr.results.external_set import ExternalSet
 from fedcxr.runs.folder import RunFolder
 from fedcxr.section import Section
 from fedcxr.storage import writing
@@ -27,36 +28,10 @@ _NAME_BYTES = 60
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-class LeftOut(Section):
-    """Images of an external set that no model is scored on, and why."""
+class KeptSet(Section):
+    """What `set.json` holds."""
 
-    known_patients: int
-    """Of patients whom the federation has."""
-    known_images: int
-    """Whose file the federation has, byte by byte, under whatever name."""
-    copies: int
-    """Whose file the set itself has twice."""
-    unreadable: int
-
-
-class ExternalSet(Section):
-    """What of a data set from elsewhere is scored."""
-
-    name: str
-    """Of its folder, numbered where two are called alike."""
-    layout: str
-    is_synthetic: bool
-    split: str
-    """`test`: its official test images; `all`: it has none, or no use for them."""
-    labels: tuple[str, ...]
-    """Of the run's labels, those that it has."""
-    lacking: tuple[str, ...]
-    """Of the run's labels, those that it has not: nobody's truth is known."""
-    images: int
-    patients: int
-    left_out: LeftOut
-    digest: str
-    """Of all that is scored: whose images, their labels, and what the files hold."""
+    facts: ExternalSet
     cache_digest: str
     """Of the images decoded; another one where the files have moved."""
 
@@ -66,6 +41,7 @@ class ReadSet:
     """An external set and the table of its images, by token."""
 
     facts: ExternalSet
+    cache_digest: str
     table: RecordTable
 
 
@@ -92,10 +68,11 @@ def keep_externals(folder: Path, found: Sequence[ReadSet]) -> None:
         with writing(place):
             place.mkdir(parents=True, exist_ok=True)
             write_table(one.table, place / IMAGES_CSV)
-        RunFolder(place).write_json(SET_JSON, one.facts.model_dump(mode="json"))
+        kept = KeptSet(facts=one.facts, cache_digest=one.cache_digest)
+        RunFolder(place).write_json(SET_JSON, kept.model_dump(mode="json"))
 
 
-def kept_externals(folder: Path, config: ExperimentConfig) -> dict[Path, ExternalSet]:
+def kept_externals(folder: Path, config: ExperimentConfig) -> dict[Path, KeptSet]:
     """Return the external sets of a comparison by the folder that each is kept in.
 
     Raises:
@@ -105,14 +82,14 @@ def kept_externals(folder: Path, config: ExperimentConfig) -> dict[Path, Externa
     return {place: read_kept(place) for place in places}
 
 
-def read_kept(place: Path) -> ExternalSet:
+def read_kept(place: Path) -> KeptSet:
     """Return what was kept of one external set.
 
     Raises:
         ArtefactError: it is not there, or damaged.
     """
     try:
-        return ExternalSet.model_validate(RunFolder(place).read_json(SET_JSON))
+        return KeptSet.model_validate(RunFolder(place).read_json(SET_JSON))
     except ValueError as err:
         raise ArtefactError(
             f"{place / SET_JSON}: damaged ({' '.join(str(err).split())}). Put the file back as it "

@@ -2,9 +2,10 @@
 
 An arm's value is the mean over its models: over the seeds, and in the local arm over the sites of
 each seed. What is repeated to learn how far ways of training vary is a training, or, with several
-partitions, a partition with all its trainings: these are nested in it, and have it in common. So
-with several partitions their means over trainings are the values that vary. Every interval that leaves here held in the self-test of the statistics for such a test
-set (see `metrics.regime`); one that did not is left out, with the reason.
+partitions, a partition with all its trainings: these are nested in it and have it in common, so
+that the partitions' means are the values that vary. Every interval that leaves here held in the
+self-test of the statistics for such a test set (see `metrics.regime`); one that did not is left
+out, with the reason.
 """
 
 import sys
@@ -31,6 +32,7 @@ class ScoredArms:
     arm: NDArray[np.str_]  # (K,)
     seed: NDArray[np.int64]  # (K,)
     unit: NDArray[np.int64]  # (K,) the partition if there are several, else the seed
+    is_nested: bool  # trainings in several partitions
     cluster: float  # images, or studies, a patient on average
     level: float
 
@@ -47,6 +49,7 @@ class ScoredArms:
             arm=np.array([training.arm for training, _ in probs]),
             seed=np.array([training.seed for training, _ in probs]),
             unit=np.array([t.partition if is_nested else t.seed for t, _ in probs]),
+            is_nested=is_nested,
             cluster=len(test.patient_id) / max(1, everyone),
             level=level,
         )
@@ -64,6 +67,16 @@ class ScoredArms:
         macro = self.scored[measure].macro(columns)
         own = self.arm == arm
         return [float(macro[own & (self.seed == seed)].mean()) for seed in self.seeds(arm)]
+
+    def by_unit(self, measure: Measure, arm: str, columns: Sequence[int]) -> NDArray[np.float64]:
+        """Return the macro mean of each training by what was repeated, (units, trainings)."""
+        units = {int(s): int(u) for s, u in zip(self.seed, self.unit, strict=True)}
+        seeds, values = self.seeds(arm), self.by_seed(measure, arm, columns)
+        found = [
+            [value for seed, value in zip(seeds, values, strict=True) if units[seed] == unit]
+            for unit in self.units(arm)
+        ]
+        return np.array(found, dtype=np.float64)
 
     def mean(self, measure: Measure, arm: str, columns: Sequence[int]) -> Estimate:
         """Return an arm's mean over these labels, or one label, for other patients."""

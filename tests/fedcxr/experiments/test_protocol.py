@@ -36,7 +36,7 @@ def settle(folder, arms=ARMS, **settings):
     config = with_values(read_config(file), keys)
     file.write_text(to_yaml(config))
     settle_protocol(folder, config, arms)
-    return plan_protocol(config, read_plan(folder / "partition"), arms)
+    return plan_protocol(folder, config, arms)
 
 
 def begin(folder):

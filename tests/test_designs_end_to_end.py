@@ -178,6 +178,15 @@ def test_partitions_and_external_sets_are_frozen_before_the_first_training(done)
     assert tree["deviations"] == []
 
 
+def test_the_page_says_that_it_is_about_other_partitions(done):
+    page = (done / "report.html").read_text()
+    assert (
+        "other patients, other trainings and other partitions, from 2 partitions and 2 seeds"
+        in (" ".join(page.split()))
+    )
+    assert "There are 2 partitions of the patients into sites" in page
+
+
 def test_the_command_tells_the_verdict_elsewhere(done, capsys):
     print_comparison(done)
     told = capsys.readouterr().out

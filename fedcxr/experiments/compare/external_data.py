@@ -62,8 +62,15 @@ class Federation:
         return cls(patients_of(plan), held, tuple(config.data.labels or plan.labels))
 
 
-def read_externals(config: ExperimentConfig, federation: Federation) -> list[ReadSet]:
+def read_externals(
+    config: ExperimentConfig, plan: PartitionPlan, contents: Mapping[str, str]
+) -> list[ReadSet]:
     """Return every external set of a comparison, its images decoded.
+
+    Args:
+        config: of the comparison.
+        plan: its partition, any of the draws.
+        contents: by image token, the keyed digest of each file of the run's data.
 
     Raises:
         DataError: a set cannot be read, shares no label with the run, has no image that the
@@ -71,6 +78,9 @@ def read_externals(config: ExperimentConfig, federation: Federation) -> list[Rea
         ArtefactError: the federation's patients cannot be recognised.
     """
     found: dict[str, ReadSet] = {}
+    if not config.compare.external:
+        return []
+    federation = Federation.of(config, plan, contents)
     for name, root in names_of_external(config.compare.external).items():
         one = read_external(config, federation, name, root)
         twin = found.setdefault(one.facts.digest, one)

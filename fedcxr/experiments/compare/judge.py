@@ -249,6 +249,12 @@ def _notes(folder: Path, by_arm: Mapping[str, Sequence[Training]]) -> list[str]:
         "seed's, in the local arm the first site's. Thresholds and temperature come from "
         "validation patients."
     )
+    partitions = {training.partition for own in by_arm.values() for training in own}
+    if len(partitions) > 1:
+        notes.append(
+            f"There are {len(partitions)} partitions of the patients into sites, and every arm was "
+            "trained on each. What is told by site is of the first one's sites."
+        )
     notes.append(
         "A site's row in the site matrix is of its own held-out patients, on whom nothing was "
         "trained or chosen; the label counts behind its mean AUROC stand beside it."

@@ -20,7 +20,13 @@ from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
 from fedcxr.metrics.non_inferiority import holm, power_note, verdict
 from fedcxr.metrics.scored_models import Measure
 from fedcxr.report.comparison.protocol_words import none_eligible
-from fedcxr.results.differences import Difference, LabelDifference, Variance, Verdict
+from fedcxr.results.differences import (
+    Difference,
+    LabelDifference,
+    Replicated,
+    Variance,
+    Verdict,
+)
 from fedcxr.results.frozen import Endpoint, Protocol
 from fedcxr.results.score import Score
 from fedcxr.runs.predictions import Predictions
@@ -104,12 +110,16 @@ def difference_of(
         by_label=_by_label(pair, test.labels, tested),
         variance=_variance(arms.wherever("auroc", pair, columns), by_unit, arms.is_nested),
         verdict=_verdict(whole, margin, endpoint, unit),
-        power=_power(whole, margin, test, columns, arms.level, unit) if may_tell else None,
+        power=_power(whole, margin, test, columns, arms, unit) if may_tell else None,
         by_seed=tuple(known(by_unit.ravel().tolist())),
-        replicated="partitions" if arms.is_nested else "trainings",
+        replicated=_replicated(arms),
         replicates=replicates,
         by_partition=tuple(known(by_unit.mean(axis=1).tolist())) if arms.is_nested else (),
     )
+
+
+def _replicated(arms: ScoredArms) -> Replicated:
+    return "partitions" if arms.is_nested else "trainings"
 
 
 def _variance(found: Estimate, by_unit: NDArray[np.float64], is_nested: bool) -> Variance:
@@ -171,7 +181,7 @@ def _power(
     margin: float,
     test: Predictions,
     columns: Sequence[int],
-    level: float,
+    arms: ScoredArms,
     unit: str,
 ) -> str | None:
     """Return the note on a study that is too small to decide; it names the rarest label."""
@@ -190,9 +200,10 @@ def _power(
         positives,
         negatives,
         len(set(test.patient_id.tolist())),
-        level=level,
+        level=arms.level,
         unit=unit,
         finding=label,
+        replicated=_replicated(arms),
     )
 
 

@@ -33,7 +33,6 @@ from fedcxr.experiments.compare.draws import (
 )
 from fedcxr.experiments.compare.endpoint import check_primary_labels
 from fedcxr.experiments.compare.external_data import (
-    Federation,
     read_externals,
     settle_externals,
 )
@@ -88,8 +87,7 @@ def compare(
     draws = prepare_draws(config)
     prepared = draws[0]
     _check_labels(config, prepared.plan.labels)
-    federation = Federation.of(config, prepared.plan, prepared.contents)
-    external = read_externals(config, federation)
+    external = read_externals(config, prepared.plan, prepared.contents)
     folder = new_folder(Path(config.runs_dir), f"{config.name}-compare")
     keep_draws(folder, draws)
     keep_externals(folder, external)

@@ -138,9 +138,8 @@ def test_the_federations_own_data_are_refused(tmp_path):
     data = write_synthetic(tmp_path / "own", patients=40, size_px=32, layout="chexpert", seed=3)
     config = configured(data, data__root=str(data))
     made = prepare(config)
-    federation = Federation.of(config, made.plan, made.contents)
     with pytest.raises(DataError, match="images are of patients whom the federation has"):
-        read_externals(config, federation)
+        read_externals(config, made.plan, made.contents)
 
 
 def test_a_set_of_nothing_but_the_federations_files_is_refused(tree, federation):
@@ -167,9 +166,9 @@ def test_patients_that_cannot_be_recognised_are_not_passed_over(nih, federation)
         read_external(configured(), replace(federation, patients=unknown), "nih", nih)
 
 
-def test_the_same_images_under_two_names_are_refused(nih, tree, federation):
+def test_the_same_images_under_two_names_are_refused(nih, tree, prepared):
     with pytest.raises(DataError, match=r"holds the same images as nih\. Name one"):
-        read_externals(configured(nih, tree), federation)
+        read_externals(configured(nih, tree), prepared.plan, prepared.contents)
     with pytest.raises(ConfigError, match="given twice"):
         configured(nih, nih)
 
@@ -185,9 +184,9 @@ def test_tokens_of_patients_are_never_under_the_public_key(tree, federation):
     assert _token(one.patient_id, load_key()) in real.table.patient_id
 
 
-def test_what_is_kept_is_what_was_read(nih, tmp_path, federation):
+def test_what_is_kept_is_what_was_read(nih, tmp_path, prepared, federation):
     config = configured(nih)
-    keep_externals(tmp_path, read_externals(config, federation))
+    keep_externals(tmp_path, read_externals(config, prepared.plan, prepared.contents))
     ((place, kept),) = kept_externals(tmp_path, config).items()
     found = read_external(config, federation, "nih", nih)
     assert (kept.facts, kept.cache_digest) == (found.facts, found.cache_digest)
@@ -197,11 +196,11 @@ def test_what_is_kept_is_what_was_read(nih, tmp_path, federation):
 
 
 @pytest.fixture
-def kept(tree, tmp_path, prepared, federation):
+def kept(tree, tmp_path, prepared):
     """The folder of a comparison with an external set, and its configuration."""
     folder = tmp_path / "comparison"
     config = configured(tree)
-    keep_externals(folder, read_externals(config, federation))
+    keep_externals(folder, read_externals(config, prepared.plan, prepared.contents))
     return folder, config
 
 

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+import fedcxr.results
 from fedcxr.cli.compare import print_comparison
 from fedcxr.config import load_config
 from fedcxr.data.synthetic.write import write_synthetic
@@ -176,6 +177,29 @@ def test_partitions_and_external_sets_are_frozen_before_the_first_training(done)
     (found,) = tree["external"]
     assert planned == {key: found[key] for key in ("data", "endpoint")}
     assert tree["deviations"] == []
+
+
+def test_tables_and_predictions_tell_partitions_and_external_sets(done):
+    opened = fedcxr.results.open(done)
+    found, tables = opened.comparison, opened.tables
+    federated = found.arm("federated")
+    assert tables["partitions"]["macro_auroc_federated"].tolist() == list(
+        federated.macro_by_partition
+    )
+    (external,) = found.external
+    (row,) = tables["external_sets"].to_dict("records")
+    assert (row["external"], row["images"]) == ("nih", external.data.images)
+    assert tables["external_arms"]["macro_auroc"].tolist() == [
+        arm.macro_auroc.value for arm in external.arms
+    ]
+    (row,) = tables["external_differences"].to_dict("records")
+    assert row["verdict_reason"] == external.differences[0].verdict.reason
+    by_label = tables["external_differences_by_label"]
+    assert by_label["label"].tolist() == list(external.data.labels)
+    rows = opened.predictions
+    elsewhere = rows[rows["split"] == "external/nih"]
+    assert len(elsewhere) == len(RUNS) * external.data.images * len(found.data.labels)
+    assert elsewhere[elsewhere["label"] == "Fracture"]["target"].isna().all()
 
 
 def test_the_page_says_that_it_is_about_other_partitions(done):

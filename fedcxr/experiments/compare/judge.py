@@ -23,6 +23,7 @@ from fedcxr.experiments.compare.draws import all_seeds, draw_folder, seeds_of
 from fedcxr.experiments.compare.external_scores import external_result
 from fedcxr.experiments.compare.fairness import warnings_of
 from fedcxr.experiments.compare.kept_predictions import read_scored, same_patients
+from fedcxr.experiments.compare.predictions_file import write_predictions_file
 from fedcxr.experiments.compare.primary import competition_columns, differences_of
 from fedcxr.experiments.compare.protocol import deviations, plan_protocol, read_protocol
 from fedcxr.experiments.compare.scored_arms import ScoredArms
@@ -95,6 +96,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         notes=tuple(_notes(folder, by_arm)),
     )
     write_comparison_result(folder, found)
+    write_predictions_file(folder, trainings)
     return found
 
 

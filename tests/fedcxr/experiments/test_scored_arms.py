@@ -8,8 +8,10 @@ from scipy import stats
 
 from fedcxr.config.load import load_config
 from fedcxr.experiments.compare.arms import Training
+from fedcxr.experiments.compare.primary import difference_of
 from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.auroc import auroc
+from fedcxr.results.frozen import Endpoint
 from fedcxr.runs.predictions import Predictions
 
 PAIR = ("federated", "centralized")
@@ -28,6 +30,15 @@ def trained(arm, seed, partition=0, site=""):
     return Training(arm, seed, site, where, CONFIG, 1, Path(), partition)
 
 
+def nested(partitions, trainings):
+    return [
+        trained(arm, 100 * partition + number, partition)
+        for arm in PAIR
+        for partition in range(partitions)
+        for number in range(trainings)
+    ]
+
+
 def scored(test, trainings):
     """Return the arms scored, and each training's AUROC by name."""
     probs, known = [], {}
@@ -43,13 +54,7 @@ def scored(test, trainings):
 
 def test_the_partitions_means_are_what_varies():
     # 3 partitions of 2 trainings an arm: the spread is of 3 means, with 2 degrees of freedom.
-    trainings = [
-        trained(arm, 100 * partition + number, partition)
-        for arm in PAIR
-        for partition in range(3)
-        for number in range(2)
-    ]
-    arms, known = scored(make_test(), trainings)
+    arms, known = scored(make_test(), nested(3, 2))
     means = [
         np.mean([known[f"federated-{p}-{100 * p + n}"] for n in range(2)])
         - np.mean([known[f"centralized-{p}-{100 * p + n}"] for n in range(2)])
@@ -97,3 +102,54 @@ def test_with_one_partition_it_is_the_trainings_that_vary():
     found = arms.of_methods("auroc", PAIR, [0])
     assert found.parts[1].df == 3
     assert found.parts[1].variance == pytest.approx(np.var(gaps, ddof=1) / 4)
+
+
+def difference(arms, test):
+    endpoint = Endpoint(primary_labels=(), min_positives=10, patients=(), labels=test.labels)
+    return difference_of(PAIR, arms, test, margin=0.01, endpoint=endpoint, competition_columns=())
+
+
+def test_a_pilots_variance_is_parted_into_within_partitions_and_beyond():
+    test = make_test()
+    arms, known = scored(test, nested(3, 2))
+    gaps = np.array(
+        [
+            [known[f"federated-{p}-{100 * p + n}"] - known[f"centralized-{p}-{100 * p + n}"]]
+            for p in range(3)
+            for n in range(2)
+        ]
+    ).reshape(3, 2)
+    found = difference(arms, test)
+    # Two trainings a partition: the variance of two is half their squared distance.
+    within = np.mean((gaps[:, 0] - gaps[:, 1]) ** 2 / 2)
+    between = np.var(gaps.mean(axis=1), ddof=1)
+    assert found.variance.trainings == pytest.approx(within)
+    assert found.variance.partitions == pytest.approx(max(0.0, between - within / 2))
+    assert found.variance.partitions > 0
+    assert (found.variance.seeds, found.variance.partitions_df) == (2, 2)
+    assert found.by_seed == pytest.approx(gaps.ravel())
+    assert found.by_partition == pytest.approx(gaps.mean(axis=1))
+    assert (found.about, found.replicated, found.replicates) == ("methods", "partitions", 3)
+
+
+def test_a_spread_over_partitions_below_that_of_trainings_is_none():
+    test = make_test()
+    # Both partitions have the same two trainings: their means do not differ at all.
+    probs = [
+        (t, np.random.default_rng(t.seed % 100 + 7 * (t.arm == PAIR[0])).random((240, 1)))
+        for t in nested(2, 2)
+    ]
+    found = difference(ScoredArms.of(test, probs, 0.95), test)
+    assert found.by_partition[0] == found.by_partition[1]
+    assert found.variance.trainings > 0
+    assert found.variance.partitions == 0.0
+
+
+def test_with_one_partition_nothing_is_known_of_others():
+    test = make_test()
+    arms, known = scored(test, nested(1, 3))
+    found = difference(arms, test)
+    gaps = [known[f"federated-0-{n}"] - known[f"centralized-0-{n}"] for n in range(3)]
+    assert found.variance.trainings == pytest.approx(np.var(gaps, ddof=1))
+    assert (found.variance.partitions, found.variance.partitions_df) == (None, None)
+    assert (found.replicated, found.replicates, found.by_partition) == ("trainings", 3, ())

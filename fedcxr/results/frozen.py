@@ -8,6 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from fedcxr.errors import ArtefactError, some
 from fedcxr.results.external_set import ExternalSet
 from fedcxr.section import Section
@@ -108,16 +110,17 @@ class Protocol(Section):
     @property
     def digest(self) -> str:
         """Return the sha256 of the canonical JSON."""
-        text = json.dumps(self._tree(), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """Return what `protocol.json` holds."""
-        return {**self._tree(), "digest": self.digest}
+        return {**self.model_dump(mode="json"), "digest": self.digest}
 
-    def _tree(self) -> dict[str, Any]:
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Return it without what a comparison of one partition, and of no external set, has not."""
-        tree = self.model_dump(mode="json")
+        tree: dict[str, Any] = dump(self)
         return {key: value for key, value in tree.items() if value or key not in _NOT_IN_ALL}
 
 

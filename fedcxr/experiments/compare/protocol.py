@@ -158,6 +158,7 @@ def _terms(protocol: Protocol) -> dict[str, Any]:
         "margin": tree["margin"],
         **endpoint,
         **tree,
+        "further_partitions": list(protocol.further_partitions),
         "external": [data.name for data, _ in external],
         "external_digests": [data.digest for data, _ in external],
         "external_labels": [f"{data.name}: {x}" for data, labels in external for x in labels],

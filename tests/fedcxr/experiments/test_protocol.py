@@ -84,6 +84,14 @@ def test_all_that_decides_the_verdict_is_written_with_a_digest(folder):
     assert read_protocol(folder).to_json() == tree
 
 
+def test_of_one_partition_and_no_external_set_nothing_is_said_of_them(folder):
+    settle(folder)
+    assert not {"further_partitions", "external"} & set(stored(folder))
+    found = read_protocol(folder)
+    assert (found.further_partitions, found.external) == ((), ())
+    assert "external" not in found.model_dump()
+
+
 def test_until_something_is_trained_it_follows_the_configuration(folder):
     settle(folder)
     settle(folder, compare__margin=0.02)

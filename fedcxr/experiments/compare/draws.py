@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.errors import ConfigError
+from fedcxr.errors import ArtefactError, ConfigError
 from partitions.assign import SCHEMES
 from partitions.changes import write_contents
+from partitions.plan import PartitionPlan, read_plan
 from partitions.prepare import Prepared, prepare
 from server.start import copy_plan
 
@@ -63,6 +64,22 @@ def keep_draws(folder: Path, prepared: Sequence[Prepared]) -> None:
         place = draw_folder(folder, number) / "partition"
         copy_plan(one.plan, place)
         write_contents(place, one.plan, one.contents)
+
+
+def read_draws(folder: Path, config: ExperimentConfig) -> list[PartitionPlan]:
+    """Return the plan of every draw of a comparison.
+
+    Raises:
+        ArtefactError: one is missing or damaged.
+    """
+    places = [draw_folder(folder, n) / "partition" for n in range(config.compare.partitions)]
+    missing = sum(not place.is_dir() for place in places)
+    if missing:
+        raise ArtefactError(
+            f"{folder}: compare.partitions is {len(places)} and {len(places) - missing} were drawn "
+            "when the comparison began. Put config.yaml back as it was, or start a new comparison."
+        )
+    return [read_plan(place) for place in places]
 
 
 def draw_folder(folder: Path, number: int) -> Path:

@@ -19,7 +19,7 @@ from fedcxr.config.load import by_key, read_config
 from fedcxr.cores import cores
 from fedcxr.experiments.compare.arm_scores import arm_result
 from fedcxr.experiments.compare.arms import Arm, Training, names_of
-from fedcxr.experiments.compare.draws import all_seeds, draw_folder, seeds_of
+from fedcxr.experiments.compare.draws import all_seeds, read_draws, seeds_of
 from fedcxr.experiments.compare.external_scores import external_result
 from fedcxr.experiments.compare.fairness import warnings_of
 from fedcxr.experiments.compare.kept_predictions import read_scored, same_patients
@@ -44,7 +44,7 @@ from fedcxr.results.comparison import (
 from fedcxr.results.frozen import Protocol
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions
-from partitions.plan import PartitionPlan, read_plan
+from partitions.plan import PartitionPlan
 from partitions.table import read_table
 
 PREDICTIONS = "predictions.npz"
@@ -59,7 +59,8 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
             protocol is not as it was.
     """
     config = read_config(folder / "config.yaml")
-    plan = read_plan(folder / "partition")
+    plans = read_draws(folder, config)
+    plan = plans[0]
     protocol = plan_protocol(folder, config, names_of(arms))
     frozen = read_protocol(folder)
     arms = [arm for arm in arms if not arm.partition]  # what is told of an arm is of the first
@@ -74,7 +75,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         name=folder.name,
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         fedcxr=__version__,
-        data=_data(folder, config, plan, test),
+        data=_data(folder, config, plans, test),
         training=_training(config, trainings[0]),
         statistics=Statistics(
             resamples=protocol.resamples, level=protocol.level, margin=protocol.margin
@@ -127,7 +128,10 @@ def _arm_results(
         return tuple(pool.map(result_of, arms))
 
 
-def _data(folder: Path, config: ExperimentConfig, plan: PartitionPlan, test: Predictions) -> Data:
+def _data(
+    folder: Path, config: ExperimentConfig, plans: Sequence[PartitionPlan], test: Predictions
+) -> Data:
+    plan = plans[0]
     val = read_table(plan.val_csv)
     return Data(
         source=_manifest(folder)["source"],
@@ -145,17 +149,15 @@ def _data(folder: Path, config: ExperimentConfig, plan: PartitionPlan, test: Pre
             clients=len(plan.sites),
             digest=plan.digest,
             pairs_compared=_pairs_compared(plan),
-            draws=tuple(_draw(folder, config, n) for n in range(config.compare.partitions)),
+            draws=tuple(
+                Draw(
+                    digest=draw.digest,
+                    pairs_compared=_pairs_compared(draw),
+                    seeds=tuple(seeds_of(config, number)),
+                )
+                for number, draw in enumerate(plans)
+            ),
         ),
-    )
-
-
-def _draw(folder: Path, config: ExperimentConfig, number: int) -> Draw:
-    plan = read_plan(draw_folder(folder, number) / "partition")
-    return Draw(
-        digest=plan.digest,
-        pairs_compared=_pairs_compared(plan),
-        seeds=tuple(seeds_of(config, number)),
     )
 
 

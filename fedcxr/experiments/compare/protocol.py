@@ -16,14 +16,13 @@ from typing import Any
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.compare.draws import all_seeds, draw_folder
+from fedcxr.experiments.compare.draws import all_seeds, read_draws
 from fedcxr.experiments.compare.endpoint import endpoint_of, endpoint_on
 from fedcxr.experiments.compare.external_sets import IMAGES_CSV, KeptSet, kept_externals
 from fedcxr.experiments.compare.pairs import pairs_of
 from fedcxr.experiments.compare.secondary import LEVEL
 from fedcxr.results.frozen import PROTOCOL_FORMAT, Deviation, ExternalEndpoint, Protocol
 from fedcxr.runs.folder import RunFolder
-from partitions.plan import read_plan
 from partitions.table import read_table
 
 FILE = "protocol.json"
@@ -56,8 +55,7 @@ def plan_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str]) -
         DataError: a test table is damaged.
         ArtefactError: a partition or an external set is missing or damaged.
     """
-    draws = range(config.compare.partitions)
-    plan, *further = (read_plan(draw_folder(folder, number) / "partition") for number in draws)
+    plan, *further = read_draws(folder, config)
     external = kept_externals(folder, config)
     return Protocol(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),

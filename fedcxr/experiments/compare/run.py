@@ -29,6 +29,7 @@ from fedcxr.experiments.compare.draws import (
     draw_folder,
     keep_draws,
     prepare_draws,
+    read_draws,
     seeds_of,
 )
 from fedcxr.experiments.compare.endpoint import check_primary_labels
@@ -224,9 +225,8 @@ def read_arms(folder: Path) -> tuple[ExperimentConfig, list[Arm], dict[Path, Par
     names = RunFolder.open(folder).read_json("manifest.json")["further_arms"]
     extra_arms = {name: read_config(folder / "arms" / f"{name}.yaml") for name in names}
     arms = []
-    for number in range(config.compare.partitions):
+    for number, plan in enumerate(read_draws(folder, config)):
         own = draw_folder(folder, number)
-        plan = read_plan(own / "partition")
         arms += arms_of(config, plan, own, extra_arms, partition=number)
     places = {place for arm in arms for place in arm.plans.values()}
     return config, arms, {place: read_plan(place) for place in places}

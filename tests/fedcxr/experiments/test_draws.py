@@ -3,16 +3,16 @@
 import pytest
 
 from fedcxr.config.load import load_config
-from fedcxr.errors import ConfigError
+from fedcxr.errors import ArtefactError, ConfigError
 from fedcxr.experiments.compare.draws import (
     all_seeds,
     check_draws,
     draw_folder,
     keep_draws,
     prepare_draws,
+    read_draws,
     seeds_of,
 )
-from partitions.plan import read_plan
 
 TINY = {
     "data.synthetic.patients": 60,
@@ -54,8 +54,10 @@ def test_no_two_partitions_share_a_seed():
 
 
 def test_every_partition_is_kept_with_its_proof(tmp_path):
-    keep_draws(tmp_path, prepare_draws(configured(partition__scheme="quantity")))
-    plans = [read_plan(draw_folder(tmp_path, number) / "partition") for number in range(3)]
+    config = configured(partition__scheme="quantity")
+    keep_draws(tmp_path, prepare_draws(config))
+    plans = read_draws(tmp_path, config)
+    assert [plan.folder.parent for plan in plans] == [draw_folder(tmp_path, n) for n in range(3)]
     assert plans[0].folder == tmp_path / "partition"
     assert len({plan.digest for plan in plans}) == 3
     assert len({plan.test_csv.read_bytes() for plan in plans}) == 1
@@ -63,3 +65,9 @@ def test_every_partition_is_kept_with_its_proof(tmp_path):
     assert {plan.proof.pairs_checked for plan in plans} == {15}
     contents = [(plan.folder / "contents.csv").read_bytes() for plan in plans]
     assert contents[0] == contents[1] == contents[2]
+
+
+def test_more_partitions_than_were_drawn_are_told(tmp_path):
+    keep_draws(tmp_path, prepare_draws(configured(2)))
+    with pytest.raises(ArtefactError, match=r"compare\.partitions is 4 and 2 were drawn when"):
+        read_draws(tmp_path, configured(4))

@@ -11,6 +11,7 @@ from fedcxr.experiments.compare.arms import Training
 from fedcxr.experiments.compare.primary import difference_of
 from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.auroc import auroc
+from fedcxr.metrics.estimate import Part, symmetric, with_trainings
 from fedcxr.results.frozen import Endpoint
 from fedcxr.runs.predictions import Predictions
 
@@ -74,6 +75,20 @@ def test_the_partitions_means_are_what_varies():
         [0, 1, 2],
         [0, 1, 100, 101, 200, 201],
     )
+
+
+@pytest.mark.parametrize(("by_partition", "covered"), [(True, 0.95), (False, 0.716)])
+def test_only_by_partition_does_the_interval_hold(by_partition, covered):
+    # 3 partitions of 5 trainings; a partition and a training vary alike, patients hardly at all.
+    rng = np.random.default_rng(3)
+    studies = rng.normal(size=(2000, 3, 1)) + rng.normal(size=(2000, 3, 5))
+    hits = 0
+    for each in studies:
+        varied = each.mean(axis=1) if by_partition else each.ravel()
+        patients = symmetric(float(each.mean()), (Part(1e-12, 100.0),), 0.95)
+        low, high = with_trainings(patients, varied, 0.95).ci
+        hits += low < 0 < high
+    assert hits / 2000 == pytest.approx(covered, abs=4 * np.sqrt(covered * (1 - covered) / 2000))
 
 
 def test_one_training_on_each_of_two_partitions_is_enough_for_a_word_about_methods():

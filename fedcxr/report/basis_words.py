@@ -95,10 +95,14 @@ def _about_seeds(result: Comparison) -> list[str]:
         return []
     models = primary.macro_auroc_models
     apart = f": {signed_interval(models.ci)} for the first difference" if models.ci else ""
+    whom, of, partitions = "other patients and other trainings", "", len(primary.by_partition)
+    if partitions:
+        whom = "other patients, other trainings and other partitions"
+        of = f"{partitions} partitions and "
     return [
-        f"The intervals and p values of differences are about the ways of training: for other "
-        f"patients and other trainings, from {seeds} seeds paired. Those of these very models, for "
-        f"other patients alone, stand beside them{apart}."
+        f"The intervals and p values of differences are about the ways of training: for {whom}, "
+        f"from {of}{seeds} seeds paired. Those of these very models, for other patients alone, "
+        f"stand beside them{apart}."
     ]
 
 

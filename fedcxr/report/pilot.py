@@ -102,4 +102,6 @@ def _variances(comparison: Comparison, difference: Difference, path: Path) -> Va
         trainings=found.trainings,
         seeds=found.seeds,
         num_patients=comparison.data.test_patients,
+        partitions=found.partitions,
+        partitions_df=found.partitions_df,
     )

@@ -21,12 +21,17 @@ _NAMES = {
     "learning_rates": "learning rates tried",
     "pairs": "pairs compared",
     "correction": "correction over labels",
+    "further_partitions": "further partitions",
+    "external": "data from elsewhere",
+    "external_digests": "digests of data from elsewhere",
+    "external_labels": "labels on data from elsewhere",
 }
 """Of what a protocol fixes, where the key is no word of its own."""
 
 _NOTHING = {"primary_labels": "all", "learning_rates": "the configured one"}
 """What an empty list stands for."""
 
+_DIGESTS = ("partition", "further_partitions", "external_digests")
 _DIGEST = 12
 """Signs of a digest that are shown."""
 
@@ -148,11 +153,13 @@ def _of(some: int, whole: int) -> str:
 
 def _value(key: str, value: Any) -> str:  # noqa: ANN401  # as JSON holds it
     """Return one value of a protocol."""
-    if isinstance(value, list):
-        parts = [" minus ".join(map(str, v)) if isinstance(v, list) else _plain(v) for v in value]
-        return ", ".join(parts) or _NOTHING.get(key, "none")
-    return str(value)[:_DIGEST] if key == "partition" else _plain(value)
+    if not isinstance(value, list):
+        return _plain(key, value)
+    parts = [" minus ".join(map(str, v)) if isinstance(v, list) else _plain(key, v) for v in value]
+    return ", ".join(parts) or _NOTHING.get(key, "none")
 
 
-def _plain(value: Any) -> str:  # noqa: ANN401  # as JSON holds it
+def _plain(key: str, value: Any) -> str:  # noqa: ANN401  # as JSON holds it
+    if key in _DIGESTS:
+        return str(value)[:_DIGEST]
     return f"{value:g}" if isinstance(value, int | float) else str(value)

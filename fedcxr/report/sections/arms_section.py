@@ -1,4 +1,4 @@
-"""The arms of a comparison: their scores, every pair, and the spread over the seeds."""
+"""The arms of a comparison: scores, every pair, and the spread over seeds and partitions."""
 
 from fedcxr.report.protocol_words import endpoint_sentences
 from fedcxr.report.shown import Shown, View

@@ -62,6 +62,16 @@ def internal(result: Comparison) -> str:
     return f"{_scored(result)}, {split_words(result.data.test_set)}."
 
 
+def external(result: Comparison) -> str:
+    """Return on what data from elsewhere was tested."""
+    found = [
+        f"{each.data.name}, {counted(each.scored, *result.units)} of "
+        f"{counted(each.data.patients, 'patient', 'patients')}"
+        for each in result.external
+    ]
+    return f"{'; '.join(found)}." if found else ""
+
+
 def numbers(result: Comparison) -> str:
     """Return how many patients and images there were."""
     data = result.data

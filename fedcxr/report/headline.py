@@ -73,10 +73,13 @@ def _comparison_facts(result: Comparison) -> list[Fact]:
     more = "" if listed is None else f"; {counted(listed, 'image', 'images')} in the table"
     kept = arm.macro_labels
     in_means = "" if kept == len(result.data.labels) else f", {count(kept)} in the means"
+    told = f"seeds {', '.join(str(seed) for seed in seeds)}"
+    if len(partition.draws) > 1:
+        told += f", on {len(partition.draws)} partitions"
     return [
         Fact("Test set", count(arm.scored), f"{result.units[1]} of {patients}{more}"),
         Fact("Sites", count(partition.clients), partition.scheme),
-        Fact("Seeds", count(len(seeds)), f"seeds {', '.join(str(seed) for seed in seeds)}"),
+        Fact("Seeds", count(len(seeds)), told),
         Fact("Margin", fixed(result.statistics.margin), f"macro AUROC, {margin_words(result)}"),
         Fact("Labels", count(len(result.data.labels)), f"{result.data.layout}{in_means}"),
         Fact("Time", duration(sum(each.seconds for each in result.arms)), "training, all arms"),

@@ -160,6 +160,8 @@ def _value(key: str, value: Any) -> str:  # noqa: ANN401  # as JSON holds it
 
 
 def _plain(key: str, value: Any) -> str:  # noqa: ANN401  # as JSON holds it
+    if value is None:
+        return "none"
     if key in _DIGESTS:
         return str(value)[:_DIGEST]
     return f"{value:g}" if isinstance(value, int | float) else str(value)

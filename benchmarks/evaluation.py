@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from fedcxr.metrics.bootstrap import bootstrap_auroc
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.result import Result, Row, run_as_command, spread
 from fedcxr.metrics.auroc import auroc
-from fedcxr.metrics.bootstrap import bootstrap_auroc
 from fedcxr.seeding import derive_rng
 
 IMAGES, PATIENTS, LABELS, RESAMPLES = 25_000, 9_000, 14, 2_000

@@ -30,6 +30,9 @@ USUAL_SEEDS = 3
 """Trainings of each arm in most cells."""
 ONE_SIDED = ("methods", "models")
 """The intervals that a verdict is given by: for these the error above counts by itself."""
+OF_HALVES = ("rate_gap", "gap_difference", "auroc_gap")
+"""Intervals of a group against the rest: in the self-test each has half of a cell's patients, and
+what counts is how many the smaller of the two has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,10 @@ class Regime:
     level: float
     cells: tuple[tuple[Cell, Tally], ...]
 
+    def behind(self, cell: Cell) -> int:
+        """Return how many patients with the finding the interval rests on in a cell."""
+        return cell.positives // 2 if self.interval in OF_HALVES else cell.positives
+
     def covered(
         self,
         positives: int,
@@ -104,8 +111,8 @@ class Regime:
         set must not have fewer than were tried.
 
         Args:
-            positives: patients with the rarest finding of the macro mean; or, if fewer, patients
-                without the commonest.
+            positives: patients that it rests on: with the rarest finding of the macro mean, or, if
+                fewer, without the commonest; of a rate those that it is a share of.
             cluster: images a patient, on average.
             auroc: of the better model.
             seeds: trainings of each arm, where the interval is about trainings.
@@ -129,8 +136,8 @@ class Regime:
             near = [(c, t) for c, t in near if fewest <= c.seeds <= most_seeds]
         one_sided = self.interval in ONE_SIDED
         failed = [c for c, t in near if t.rejected(self.level, one_sided=one_sided)]
-        most = max((cell.positives for cell in failed), default=0)
-        passed = [cell.positives for cell, _ in near if cell.positives > most]
+        most = max((self.behind(cell) for cell in failed), default=0)
+        passed = [self.behind(cell) for cell, _ in near if self.behind(cell) > most]
         if not passed:
             return False, (
                 "the interval did not hold in the self-test of the statistics, at any number of "
@@ -200,9 +207,8 @@ def read_cell(stored: Mapping[str, Any]) -> Cell:
 
 def read_tallies(stored: Mapping[str, Any]) -> dict[str, Tally]:
     """Return what each interval did in a stored cell, by its name."""
-    counted = fields(Tally)[1:]
     return {
-        name: Tally(stored["studies"], **{field.name: counts[field.name] for field in counted})
+        name: Tally(**{field.name: counts[field.name] for field in fields(Tally)})
         for name, counts in stored["intervals"].items()
     }
 

@@ -17,7 +17,7 @@ from fedcxr.experiments.selftest import GRID, read_result, run_selftest
 from fedcxr.experiments.selftest_page import MARK, tables, write_page
 from fedcxr.metrics import regime, simulated_study
 from fedcxr.metrics.regime import Cell, read_cell, read_tallies
-from fedcxr.metrics.scored_models import score_models
+from fedcxr.metrics.scored_areas import score_models
 from fedcxr.metrics.simulated_study import (
     INTERVALS,
     Design,

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fedcxr.config import ExperimentConfig, to_yaml
 from fedcxr.data.labels import CHEXPERT_LABELS
-from fedcxr.metrics.bootstrap import bootstrap_auroc
+from fedcxr.metrics.run_scores import score_run
 
 TESTED_PATIENTS = 160
 
@@ -228,7 +228,7 @@ def make_summary(rng, folder, labels, plan, undefined, intervals):
         study_id=tokens,
         score_by=np.array("image"),
     )
-    result = bootstrap_auroc(target, probs, labels, tokens, resamples=200, seed=0)
+    result = score_run(target, probs, labels, tokens)
     scores = {
         s.label: {
             "value": s.value,

@@ -1,0 +1,64 @@
+"""How often the intervals of simulated studies hold what is true."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedcxr.metrics.auroc import FloatArray, Interval
+from fedcxr.metrics.regime import Cell
+from fedcxr.metrics.simulated_rates import RATE_INTERVALS, rates_of
+from fedcxr.metrics.simulated_study import (
+    AREA_INTERVALS,
+    Design,
+    Found,
+    Study,
+    areas_of,
+    simulate_study,
+)
+from fedcxr.seeding import derive_rng
+
+Family = Literal["areas", "rates"]
+FAMILIES: dict[Family, tuple[str, ...]] = {"areas": AREA_INTERVALS, "rates": RATE_INTERVALS}
+"""The intervals that are tried, by what is computed together."""
+INTERVALS = (*AREA_INTERVALS, *RATE_INTERVALS)
+OUTCOMES = ("covered", "above", "below", "undefined")
+"""The interval holds the truth, lies wholly above it, wholly below, or there is none."""
+
+_FINDERS: dict[Family, Callable[[Study, Cell, Design], dict[str, Found]]] = {
+    "areas": areas_of,
+    "rates": rates_of,
+}
+
+
+def count_outcomes(
+    cell: Cell, design: Design, family: Family, studies: range
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Return (intervals, outcomes) counts over these studies of a cell, and (intervals,) widths.
+
+    The intervals are those of the family, in its order.
+
+    A study is a function of the seed, the cell and its number, however they are shared out.
+    """
+    names = FAMILIES[family]
+    counts = np.zeros((len(names), len(OUTCOMES)), np.int64)
+    widths = np.zeros(len(names))  # sums over the studies that have the interval
+    for number in studies:
+        rng = derive_rng(design.seed, "selftest", cell.name, number)
+        found = _FINDERS[family](simulate_study(cell, design, rng), cell, design)
+        for place, name in enumerate(names):
+            if name not in found:
+                continue
+            ci, truth = found[name].estimate.ci, found[name].truth
+            counts[place, OUTCOMES.index(_outcome(ci, truth))] += 1
+            widths[place] += ci[1] - ci[0] if ci else 0.0
+    return counts, widths
+
+
+def _outcome(ci: Interval | None, truth: float) -> str:
+    if ci is None:
+        return "undefined"
+    if ci[0] > truth:
+        return "above"
+    return "below" if ci[1] < truth else "covered"

@@ -130,7 +130,7 @@ def test_only_the_command_line_prints():
     [
         ("pandas", ("fedcxr/data", "fedcxr/inference.py", "partitions")),
         # an algorithm brings the keys of its own parameters
-        ("pydantic", ("fedcxr/config", "fedcxr/section.py", "fedcxr/algorithms")),
+        ("pydantic", ("fedcxr/config", "fedcxr/section.py", "fedcxr/algorithms", "fedcxr/results")),
         ("yaml", ("fedcxr/config",)),
         ("matplotlib", ("fedcxr/report", "fedcxr/explain/overlay.py")),
         ("typer", ("fedcxr/cli",)),

@@ -16,9 +16,11 @@ from fedcxr.cli.compare import print_comparison
 from fedcxr.config import load_config
 from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.errors import ArtefactError, ConfigError, RunError
+from fedcxr.experiments.compare.protocol import read_protocol
 from fedcxr.experiments.compare.run import compare, is_comparison, report_again, resume_comparison
 from fedcxr.experiments.simulate import simulate
 from fedcxr.metrics.auroc import auroc
+from fedcxr.results.frozen import Endpoint
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +111,9 @@ def test_the_figures_are_those_of_the_predictions(done):
     by_seed = []
     for seed in (0, 1):
         with np.load(folder / f"arms/federated-seed-{seed}/predictions.npz") as arrays:
-            columns = np.isin(arrays["labels"], tree["endpoint"]["means_over"])
+            columns = np.isin(
+                arrays["labels"], Endpoint.model_validate(tree["endpoint"]).means_over
+            )
             pairs = zip(arrays["target"].T[columns], arrays["probs"].T[columns], strict=True)
             each = [auroc(target, probs) for target, probs in pairs]
             by_seed.append(np.nanmean(each))
@@ -179,7 +183,8 @@ def test_the_protocol_is_written_before_the_first_training(done):
     tree, protocol = figures(folder), json.loads((folder / "protocol.json").read_text())
     begun = min(file.stat().st_mtime_ns for file in folder.glob("arms/*-seed-*/config.yaml"))
     assert (folder / "protocol.json").stat().st_mtime_ns < begun
-    assert tree["protocol"] == protocol
+    assert tree["protocol"] == {key: protocol[key] for key in protocol if key != "digest"}
+    assert read_protocol(folder).digest == protocol["digest"]
     assert tree["deviations"] == []
     assert protocol["arms"] == [*NAMES, "slow"]
     compared = [[gap["arm"], gap["against"]] for gap in tree["differences"]]

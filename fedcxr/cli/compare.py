@@ -1,6 +1,5 @@
 """`fedcxr compare`."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,8 +57,9 @@ def print_comparison(folder: Path) -> None:
     """Print each arm's macro AUROC, the differences, what the verdict is about, and the page."""
     # The report's package draws figures: it is imported where there is something to report.
     from fedcxr.report.comparison.protocol_words import endpoint_sentences, protocol_sentences
+    from fedcxr.report.comparison.read_comparison import read_comparison
 
-    found = json.loads((folder / "comparison.json").read_text("utf-8"))
+    found = read_comparison(folder).tree
     for arm in found["arms"]:
         print(f"{arm['title']:28} macro AUROC {_with_interval(arm['macro_auroc'])}")
     for difference in found["differences"]:

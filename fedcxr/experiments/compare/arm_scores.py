@@ -1,5 +1,6 @@
-"""One arm of `comparison.json`: its scores, label by label and macro, learning curves and costs."""
+"""One arm's scores, label by label and macro, its learning curves and its costs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,14 +9,16 @@ import numpy as np
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.experiments.compare.arms import Arm, Training, steps_by_site
 from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.experiments.compare.secondary import estimate_to_json, model_entry
+from fedcxr.experiments.compare.secondary import model_details
 from fedcxr.metrics.scored_models import Measure
+from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
+from fedcxr.results.score import Score
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions
 from partitions.plan import read_plan
 
 
-def arm_entry(
+def arm_result(
     arm: Arm,
     trainings: Sequence[Training],
     test: Predictions,
@@ -25,8 +28,9 @@ def arm_entry(
     config: ExperimentConfig,
     endpoint_columns: Sequence[int],
     competition_columns: Sequence[int],
-) -> dict[str, Any]:
-    """Return an arm as it stands in `comparison.json`.
+    differs: Mapping[str, str],
+) -> ArmResult:
+    """Return what an arm's models score.
 
     Args:
         arm: what it is.
@@ -37,37 +41,45 @@ def arm_entry(
         config: of the comparison.
         endpoint_columns: columns of the labels that macro means are over.
         competition_columns: columns of the competition labels, or none.
+        differs: what was set otherwise for it, by key.
     """
     by_seed = arms.by_seed("auroc", arm.name, endpoint_columns)
 
-    def scored(measure: Measure, columns: Sequence[int]) -> dict[str, Any]:
-        return estimate_to_json(arms.mean(measure, arm.name, columns))
+    def score(measure: Measure, columns: Sequence[int]) -> Score:
+        return Score.of(arms.mean(measure, arm.name, columns))
 
-    return {
-        "name": arm.name,
-        "title": arm.title,
-        "budget": arm.budget,
-        "models": len(trainings),
-        **_costs(arm, trainings),
-        "scored": len(test.target),
-        "macro_labels": len(arms.scored["auroc"].defined(endpoint_columns)),
-        "macro_auroc": scored("auroc", endpoint_columns),
-        "macro_ap": scored("ap", endpoint_columns),
-        "five_auroc": _competition_auroc(arms, arm.name, test.labels, competition_columns),
-        "seed_sd": _spread(by_seed),
-        "macro_by_seed": by_seed,
-        "by_label": {
-            label: {
-                "auroc": scored("auroc", [column]),
-                "ap": scored("ap", [column]),
-                "positives": int((test.target[:, column] == 1).sum()),
-                "negatives": int((test.target[:, column] == 0).sum()),
-            }
-            for column, label in enumerate(test.labels)
-        },
-        "learning": [_learning(training) for training in trainings],
-        **model_entry(*one, config),
+    by_label = {
+        label: LabelScores(
+            auroc=score("auroc", [column]),
+            ap=score("ap", [column]),
+            positives=int((test.target[:, column] == 1).sum()),
+            negatives=int((test.target[:, column] == 0).sum()),
+        )
+        for column, label in enumerate(test.labels)
     }
+    return ArmResult(
+        name=arm.name,
+        title=arm.title,
+        budget=arm.budget,
+        models=len(trainings),
+        **_costs(arm, trainings),
+        scored=len(test.target),
+        macro_labels=len(arms.scored["auroc"].defined(endpoint_columns)),
+        macro_auroc=score("auroc", endpoint_columns),
+        macro_ap=score("ap", endpoint_columns),
+        five_auroc=_competition_auroc(arms, arm.name, test.labels, competition_columns),
+        seed_sd=_spread(by_seed),
+        macro_by_seed=tuple(known(by_seed)),
+        by_label=by_label,
+        learning=tuple(_learning(training) for training in trainings),
+        differs=dict(differs),
+        **dict(model_details(*one, config)),
+    )
+
+
+def known(values: Sequence[float]) -> list[float | None]:
+    """Return the values as a file holds them: nan becomes None."""
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def undefined_among(arms: ScoredArms, labels: Sequence[str], columns: Sequence[int]) -> str | None:
@@ -87,20 +99,20 @@ def _spread(by_seed: Sequence[float]) -> float | None:
 
 def _competition_auroc(
     arms: ScoredArms, arm: str, labels: Sequence[str], columns: Sequence[int]
-) -> dict[str, Any] | None:
+) -> Score | None:
     """Return the mean AUROC of the competition labels, which is of all of them or there is none."""
     if not columns:
         return None
     if reason := undefined_among(arms, labels, columns):
-        return {"value": None, "ci": None, "reason": reason}
-    return estimate_to_json(arms.mean("auroc", arm, columns))
+        return Score(value=None, reason=reason)
+    return Score.of(arms.mean("auroc", arm, columns))
 
 
-def _learning(training: Training) -> dict[str, Any]:
+def _learning(training: Training) -> LearningCurve:
     lines = RunFolder(training.folder).read_lines("rounds.jsonl")
     keys = ("round", "train_loss", "val_loss", "val_macro_auroc", "val_accuracy")
-    series: Mapping[str, list[Any]] = {key: [line.get(key) for line in lines] for key in keys}
-    return {"seed": training.seed, "site": training.site or None, **series}
+    series: Mapping[str, Any] = {key: tuple(line.get(key) for line in lines) for key in keys}
+    return LearningCurve(seed=training.seed, site=training.site or None, **series)
 
 
 def _costs(arm: Arm, trainings: Sequence[Training]) -> dict[str, Any]:

@@ -6,68 +6,18 @@ there is a result, and what is left out is named with its counts.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.data.policies import policy_of, score_targets
-from fedcxr.errors import ArtefactError, ConfigError, some
+from fedcxr.errors import ConfigError, some
 from fedcxr.metrics.studies import by_study
-from fedcxr.section import Section
+from fedcxr.results.frozen import Endpoint, LabelPatients
 from partitions.changes import read_contents
 from partitions.plan import PartitionPlan
 from partitions.table import read_table
-
-
-class LabelPatients(Section):
-    """Test patients with a finding, and those without: who has both kinds of image is in both."""
-
-    label: str
-    positives: int
-    negatives: int
-
-
-class Endpoint(Section):
-    """A mean over labels, and the rule by which they are in it."""
-
-    measure: Literal["macro_auroc"] = "macro_auroc"
-    primary_labels: tuple[str, ...]
-    """As asked for; none = all labels of the run."""
-    min_positives: int
-    """Patients with the finding, and likewise without, that a label needs."""
-    patients: tuple[LabelPatients, ...]
-    """Of every primary label."""
-    labels: tuple[str, ...]
-    """Those with patients enough: the mean is over them."""
-
-    @property
-    def left_out(self) -> list[LabelPatients]:
-        """Return the primary labels that have too few patients."""
-        return [each for each in self.patients if each.label not in self.labels]
-
-    @property
-    def means_over(self) -> tuple[str, ...]:
-        """Return the labels of every macro mean; the primary ones where none has enough.
-
-        Such a mean describes, and gets no verdict.
-        """
-        return self.labels or tuple(each.label for each in self.patients)
-
-    def columns(self, labels: Sequence[str]) -> list[int]:
-        """Return the columns of the macro means, in a table of these labels.
-
-        Raises:
-            ArtefactError: the table lacks one.
-        """
-        missing = [label for label in self.means_over if label not in labels]
-        if missing:
-            raise ArtefactError(
-                f"The trainings of the comparison have predicted no {some(missing)}, which its "
-                "config.yaml asks for now. Put its data.labels back as they were."
-            )
-        return [labels.index(label) for label in self.means_over]
 
 
 def endpoint_of(config: ExperimentConfig, plan: PartitionPlan) -> Endpoint:

@@ -8,64 +8,25 @@ undertrained, and one with a warning need not have been.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.experiments.compare.arms import Arm, Training
+from fedcxr.results.undertrained import (
+    BestRoundIsLast,
+    FairnessWarning,
+    RateAtEdge,
+    StillRising,
+)
 from fedcxr.runs.folder import RunFolder
 
 _FEWEST_POINTS = 3
 """Rounds that a line is put through: with two there is no telling a slope from noise."""
 _STANDARD_ERRORS = 2.0
 
-
-@dataclass(frozen=True, slots=True)
-class BestRoundIsLast:
-    """The round with the best macro AUROC on val is the last: it might have become better still."""
-
-    arm: str
-    trainings: int
-    """In how many of its trainings."""
-    of_trainings: int
-
-
-@dataclass(frozen=True, slots=True)
-class RateAtEdge:
-    """The learning rate that did best is the lowest or highest tried: the best may lie beyond."""
-
-    arm: str
-    rate: float
-    edge: str
-    """`lowest` or `highest`."""
-    rates: tuple[float, ...]
-    """All that were tried, rising."""
-
-
-@dataclass(frozen=True, slots=True)
-class StillRising:
-    """The macro AUROC on val was still rising at the end, see `still_rising`."""
-
-    arm: str
-    trainings: int
-    slope: float
-    """AUROC a round over the last third of the rounds, mean over the trainings."""
-    gain: float
-    """AUROC that another third at this pace would add, mean over the trainings."""
-    threshold: float
-    """The largest gain that is let pass."""
-
-
-FairnessWarning: TypeAlias = BestRoundIsLast | RateAtEdge | StillRising
-
-KINDS: Mapping[type[FairnessWarning], str] = {
-    BestRoundIsLast: "best-round-is-last",
-    RateAtEdge: "rate-at-edge",
-    StillRising: "still-rising",
-}
-"""What a warning's `kind` in `comparison.json` is."""
 
 Curve: TypeAlias = Sequence[tuple[int, float | None]]
 """Rounds from 0 on, each with the macro AUROC on val; None where there is none."""
@@ -93,15 +54,6 @@ def warnings_of(
     return [warning for warning in found if warning is not None]
 
 
-def warning_to_json(found: FairnessWarning) -> dict[str, Any]:
-    """Return a warning as `comparison.json` holds it.
-
-    >>> warning_to_json(BestRoundIsLast("local", 1, 5))
-    {'kind': 'best-round-is-last', 'arm': 'local', 'trainings': 1, 'of_trainings': 5}
-    """
-    return {"kind": KINDS[type(found)], **asdict(found)}
-
-
 def best_round_is_last(arm: str, curves: Sequence[Curve]) -> BestRoundIsLast | None:
     """Return the warning where it is in any of the trainings.
 
@@ -109,27 +61,30 @@ def best_round_is_last(arm: str, curves: Sequence[Curve]) -> BestRoundIsLast | N
 
     >>> curves = [[(0, 0.5), (1, 0.6), (2, 0.7)], [(0, 0.5), (1, 0.7), (2, 0.7)]]
     >>> best_round_is_last("local", curves)
-    BestRoundIsLast(arm='local', trainings=1, of_trainings=2)
+    BestRoundIsLast(kind='best-round-is-last', arm='local', trainings=1, of_trainings=2)
     """
     at_the_end = 0
     for curve in curves:
         known = [(value, -round_num) for round_num, value in curve if value is not None]
         if known and -max(known)[1] == curve[-1][0]:
             at_the_end += 1
-    return BestRoundIsLast(arm, at_the_end, len(curves)) if at_the_end else None
+    if not at_the_end:
+        return None
+    return BestRoundIsLast(arm=arm, trainings=at_the_end, of_trainings=len(curves))
 
 
 def rate_at_edge(arm: str, rate: float, tried: Sequence[float]) -> RateAtEdge | None:
     """Return the warning where the rate is at an edge of those tried; of two, both are edges.
 
     >>> rate_at_edge("local", 0.003, [0.003, 0.001])
-    RateAtEdge(arm='local', rate=0.003, edge='highest', rates=(0.001, 0.003))
+    RateAtEdge(kind='rate-at-edge', arm='local', rate=0.003, edge='highest', rates=(0.001, 0.003))
     >>> rate_at_edge("local", 0.003, [0.003])  # nothing was tuned
     """
     rates = tuple(sorted(tried))
     if len(rates) < 2 or rate not in (rates[0], rates[-1]):
         return None
-    return RateAtEdge(arm, rate, "lowest" if rate == rates[0] else "highest", rates)
+    edge: Literal["lowest", "highest"] = "lowest" if rate == rates[0] else "highest"
+    return RateAtEdge(arm=arm, rate=rate, edge=edge, rates=rates)
 
 
 def still_rising(arm: str, curves: Sequence[Curve], *, threshold: float) -> StillRising | None:
@@ -166,7 +121,7 @@ def still_rising(arm: str, curves: Sequence[Curve], *, threshold: float) -> Stil
     if not gain > max(threshold, _STANDARD_ERRORS * standard_error):
         return None
     slope = float(np.mean([line.slope for line in lines]))
-    return StillRising(arm, len(lines), slope, gain, threshold)
+    return StillRising(arm=arm, trainings=len(lines), slope=slope, gain=gain, threshold=threshold)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,28 @@ from fedcxr.config.load import by_key, read_config
 from fedcxr.cores import cores
 from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.compare.arm_scores import arm_entry
+from fedcxr.experiments.compare.arm_scores import arm_result
 from fedcxr.experiments.compare.arms import Arm, Training
-from fedcxr.experiments.compare.fairness import warning_to_json, warnings_of
-from fedcxr.experiments.compare.primary import difference_entry
-from fedcxr.experiments.compare.protocol import Protocol, plan_protocol, protocol_entry
+from fedcxr.experiments.compare.fairness import warnings_of
+from fedcxr.experiments.compare.primary import difference_of
+from fedcxr.experiments.compare.protocol import deviations, plan_protocol, read_protocol
 from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.experiments.compare.secondary import LEVEL, unit_of
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
 from fedcxr.metrics.studies import as_scored
-from fedcxr.report.comparison.read_comparison import FORMAT
+from fedcxr.results.arms import ArmResult
+from fedcxr.results.comparison import (
+    Comparison,
+    Data,
+    LabelFrequency,
+    Partition,
+    Statistics,
+    TrainingSettings,
+    write_comparison_result,
+)
+from fedcxr.results.differences import Difference
+from fedcxr.results.frozen import Protocol
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions, read_predictions
 from partitions.plan import PartitionPlan, read_plan
@@ -38,8 +49,8 @@ from partitions.table import read_table
 _RATE = "train.learning_rate"
 
 
-def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> dict[str, Any]:
-    """Write `comparison.json` into the comparison's folder and return it.
+def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> Comparison:
+    """Write `comparison.json` into the comparison's folder and return what it holds.
 
     Raises:
         ArtefactError: a training has no predictions, or they are not of the same patients; or the
@@ -48,61 +59,62 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> d
     config = read_config(folder / "config.yaml")
     plan = read_plan(folder / "partition")
     protocol = plan_protocol(config, plan, [arm.name for arm in arms])
-    frozen = protocol_entry(folder, protocol)
+    frozen = read_protocol(folder)
     by_arm = {arm.name: [t for t in trainings if t.arm == arm.name] for arm in arms}
     scored = {t.name: _scored(t, "test") for t in trainings}
     test = _same_patients(scored)
     scored_arms = ScoredArms.of(test, [(t, scored[t.name].probs) for t in trainings], LEVEL)
 
-    def entry(arm: Arm) -> dict[str, Any]:
+    arm_results = _arm_results(config, arms, by_arm, scored, scored_arms, protocol)
+    found = Comparison(
+        name=folder.name,
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        fedcxr=__version__,
+        data=_data(folder, config, plan, test),
+        training=_training(config, trainings[0]),
+        statistics=Statistics(
+            resamples=protocol.resamples, level=protocol.level, margin=protocol.margin
+        ),
+        protocol=frozen,
+        deviations=tuple(deviations(frozen, protocol)) if frozen else (),
+        endpoint=protocol.endpoint,
+        arms=arm_results,
+        differences=_differences(test, scored_arms, protocol, config),
+        site_matrix=site_matrix(plan, by_arm, config.data.score_by),
+        site_differences=site_differences(plan, by_arm, config, LEVEL),
+        label_frequencies=_frequencies(by_arm[arms[0].name], test, _scored(trainings[0], "val")),
+        warnings=tuple(warnings_of(config, arms, by_arm)),
+        notes=tuple(_notes(folder, by_arm)),
+    )
+    write_comparison_result(folder, found)
+    return found
+
+
+def _arm_results(
+    config: ExperimentConfig,
+    arms: Sequence[Arm],
+    by_arm: Mapping[str, Sequence[Training]],
+    scored: Mapping[str, Predictions],
+    scored_arms: ScoredArms,
+    protocol: Protocol,
+) -> tuple[ArmResult, ...]:
+    def result_of(arm: Arm) -> ArmResult:
         first = by_arm[arm.name][0]
-        found = arm_entry(
+        test = scored[first.name]
+        return arm_result(
             arm,
             by_arm[arm.name],
             test,
             scored_arms,
-            one=(scored[first.name], _scored(first, "val")),
+            one=(test, _scored(first, "val")),
             config=config,
             endpoint_columns=protocol.endpoint.columns(test.labels),
             competition_columns=_competition_columns(test.labels),
+            differs=_differs(config, arm),
         )
-        return {**found, "differs": _differs(config, arm)}
 
     with ThreadPoolExecutor(cores()) as pool:
-        entries = list(pool.map(entry, arms))
-    tree: dict[str, Any] = {
-        "format": FORMAT,
-        "name": folder.name,
-        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "fedcxr": __version__,
-        "data": _data(folder, config, plan, test),
-        "training": _training(config, trainings[0]),
-        "statistics": _statistics(protocol),
-        **frozen,
-        "arms": entries,
-        "differences": _differences(test, scored_arms, protocol, config),
-        "site_matrix": site_matrix(plan, by_arm, config.data.score_by),
-        "site_differences": site_differences(
-            plan,
-            by_arm,
-            score_by=config.data.score_by,
-            min_positives=config.compare.min_positives,
-            level=LEVEL,
-        ),
-        "label_frequencies": _frequencies(by_arm[arms[0].name], test, _scored(trainings[0], "val")),
-        "warnings": [warning_to_json(each) for each in warnings_of(config, arms, by_arm)],
-        "notes": _notes(folder, by_arm),
-    }
-    RunFolder(folder).write_json("comparison.json", tree)
-    return tree
-
-
-def _statistics(protocol: Protocol) -> dict[str, Any]:
-    return {
-        "resamples": protocol.resamples,
-        "level": protocol.level,
-        "margin": protocol.margin,
-    }
+        return tuple(pool.map(result_of, arms))
 
 
 def _scored(training: Training, split: str) -> Predictions:
@@ -136,10 +148,10 @@ def _competition_columns(labels: Sequence[str]) -> list[int]:
 
 def _differences(
     test: Predictions, scored: ScoredArms, protocol: Protocol, config: ExperimentConfig
-) -> list[dict[str, Any]]:
+) -> tuple[Difference, ...]:
     """Return every arm minus the one that it is held against."""
-    return [
-        difference_entry(
+    return tuple(
+        difference_of(
             pair,
             scored,
             test,
@@ -149,57 +161,54 @@ def _differences(
             unit=unit_of(config),
         )
         for pair in protocol.pairs
-    ]
+    )
 
 
-def _data(
-    folder: Path, config: ExperimentConfig, plan: PartitionPlan, test: Predictions
-) -> dict[str, Any]:
+def _data(folder: Path, config: ExperimentConfig, plan: PartitionPlan, test: Predictions) -> Data:
     val = read_table(plan.val_csv)
-    manifest = _manifest(folder)
-    return {
-        "source": manifest["source"],
-        "layout": plan.layout,
-        "synthetic": not config.data.roots,
-        "labels": list(test.labels),
-        "test_images": len(read_table(plan.test_csv)),
-        "test_patients": len(set(test.patient_id.tolist())),
-        "val_images": len(val),
-        "val_patients": len(set(val.patient_id)),
-        "score_by": config.data.score_by,
-        "test_set": plan.test_set.to_json(),
-        "partition": {
-            "scheme": plan.scheme,
-            "clients": len(plan.sites),
-            "digest": plan.digest,
-            "pairs_compared": plan.proof.pairs_checked if plan.proof else 0,
-        },
-    }
+    return Data(
+        source=_manifest(folder)["source"],
+        layout=plan.layout,
+        synthetic=not config.data.roots,
+        labels=test.labels,
+        test_images=len(read_table(plan.test_csv)),
+        test_patients=len(set(test.patient_id.tolist())),
+        val_images=len(val),
+        val_patients=len(set(val.patient_id)),
+        score_by=config.data.score_by,
+        test_set=plan.test_set,
+        partition=Partition(
+            scheme=plan.scheme,
+            clients=len(plan.sites),
+            digest=plan.digest,
+            pairs_compared=plan.proof.pairs_checked if plan.proof else 0,
+        ),
+    )
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     return RunFolder(folder).read_json("manifest.json")
 
 
-def _training(config: ExperimentConfig, first: Training) -> dict[str, Any]:
+def _training(config: ExperimentConfig, first: Training) -> TrainingSettings:
     """Return how the arms were trained, but for what `_differs` says of one of them."""
     manifest = RunFolder(first.folder).read_json("manifest.json")
     rates = config.compare.learning_rates
     how = (
         f"the best on val of {', '.join(f'{r:g}' for r in rates)}, tried by each arm with one seed"
     )
-    return {
-        "seeds": [config.seed + number for number in range(config.compare.seeds)],
-        "rounds": config.server.rounds,
-        "local_epochs": config.train.local_epochs,
-        "moments": config.train.moments,
-        "batch_size": config.train.batch_size,
-        "learning_rate": None if rates else config.train.learning_rate,
-        "learning_rate_how": how if rates else "fixed in advance",
-        "model": config.model.name,
-        "image_size": config.model.image_size,
-        "precision": manifest["precision"]["dtype"],
-    }
+    return TrainingSettings(
+        seeds=tuple(config.seed + number for number in range(config.compare.seeds)),
+        rounds=config.server.rounds,
+        local_epochs=config.train.local_epochs,
+        moments=config.train.moments,
+        batch_size=config.train.batch_size,
+        learning_rate=None if rates else config.train.learning_rate,
+        learning_rate_how=how if rates else "fixed in advance",
+        model=config.model.name,
+        image_size=config.model.image_size,
+        precision=manifest["precision"]["dtype"],
+    )
 
 
 def _differs(config: ExperimentConfig, arm: Arm) -> dict[str, str]:
@@ -217,7 +226,7 @@ def _differs(config: ExperimentConfig, arm: Arm) -> dict[str, str]:
 
 def _frequencies(
     trainings: Sequence[Training], test: Predictions, val: Predictions
-) -> dict[str, dict[str, list[int]]]:
+) -> dict[str, LabelFrequency]:
     """Return positive and known targets by label: of the sites' training images, val and test.
 
     All after the label policies, which make a blank of a report a negative, for example.
@@ -232,16 +241,22 @@ def _frequencies(
         for training in trainings
         if training.seed == trainings[0].seed
     ]
-    found: dict[str, dict[str, list[int]]] = {}
+    found = {}
     for column, label in enumerate(test.labels):
         positive, negative = (
             sum(kinds[label][state] for kinds in counted) for state in ("positive", "negative")
         )
-        found[label] = {"train": [positive, positive + negative]}
-        for name, split in (("val", val), ("test", test)):
-            target = split.target[:, column]
-            found[label][name] = [int((target == 1).sum()), int((~np.isnan(target)).sum())]
+        found[label] = LabelFrequency(
+            train=(positive, positive + negative),
+            val=_positive_and_known(val, column),
+            test=_positive_and_known(test, column),
+        )
     return found
+
+
+def _positive_and_known(split: Predictions, column: int) -> tuple[int, int]:
+    target = split.target[:, column]
+    return int((target == 1).sum()), int((~np.isnan(target)).sum())
 
 
 def _notes(folder: Path, by_arm: Mapping[str, Sequence[Training]]) -> list[str]:

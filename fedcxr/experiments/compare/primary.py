@@ -4,28 +4,29 @@ A word about two ways of training needs an interval for other patients and other
 two trainings of each arm at least. With one there is a word about the trained models alone.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.experiments.compare.arm_scores import undefined_among
-from fedcxr.experiments.compare.endpoint import Endpoint, count_patients
+from fedcxr.experiments.compare.arm_scores import known, undefined_among
+from fedcxr.experiments.compare.endpoint import count_patients
 from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.experiments.compare.secondary import estimate_to_json, in_unit
+from fedcxr.experiments.compare.secondary import in_unit
 from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
 from fedcxr.metrics.non_inferiority import holm, power_note, verdict
 from fedcxr.metrics.scored_models import Measure
 from fedcxr.report.comparison.protocol_words import none_eligible
+from fedcxr.results.differences import Difference, LabelDifference, Variance, Verdict
+from fedcxr.results.frozen import Endpoint
+from fedcxr.results.score import Score
 from fedcxr.runs.predictions import Predictions
 
 Tested = Callable[[Measure, tuple[str, str], Sequence[int]], Estimate]
 """What tells how far two arms are apart: their methods, or their models."""
 
 
-def difference_entry(
+def difference_of(
     pair: tuple[str, str],
     arms: ScoredArms,
     test: Predictions,
@@ -34,8 +35,8 @@ def difference_entry(
     endpoint: Endpoint,
     competition_columns: Sequence[int],
     unit: str = "images",
-) -> dict[str, Any]:
-    """Return one arm minus another as it stands in `comparison.json`.
+) -> Difference:
+    """Return one arm minus another.
 
     Args:
         pair: the arm, and the one that it is held against.
@@ -55,47 +56,42 @@ def difference_entry(
     by_seed = np.subtract(first, second)
     # Where more patients would give no interval either, the verdict's reason says what is amiss.
     may_tell = whole.ci is not None or arms.lacks_patients_alone(pair, columns)
-    return {
-        "arm": name,
-        "against": against,
-        "about": "methods" if is_of_methods else "models",
-        "macro_auroc": estimate_to_json(whole),
-        "macro_auroc_models": estimate_to_json(models),
-        "macro_ap": estimate_to_json(tested("ap", pair, columns)),
-        "five_auroc": _competition_auroc(arms, pair, test.labels, competition_columns, tested),
-        "by_label": _by_label(pair, test.labels, tested),
-        "variance": _variance(arms.wherever("auroc", pair, columns), by_seed),
-        "verdict": in_unit(_verdict(whole, margin, endpoint), unit),
-        "power": _power(whole, margin, test, columns, arms.level, unit) if may_tell else None,
-        "by_seed": by_seed.tolist(),
-    }
+    return Difference(
+        arm=name,
+        against=against,
+        about="methods" if is_of_methods else "models",
+        macro_auroc=Score.of(whole),
+        macro_auroc_models=Score.of(models),
+        macro_ap=Score.of(tested("ap", pair, columns)),
+        five_auroc=_competition_auroc(arms, pair, test.labels, competition_columns, tested),
+        by_label=_by_label(pair, test.labels, tested),
+        variance=_variance(arms.wherever("auroc", pair, columns), by_seed),
+        verdict=_verdict(whole, margin, endpoint, unit),
+        power=_power(whole, margin, test, columns, arms.level, unit) if may_tell else None,
+        by_seed=tuple(known(by_seed.tolist())),
+    )
 
 
-def _variance(found: Estimate, by_seed: NDArray[np.float64]) -> dict[str, Any]:
-    """Return what a study to come can be planned from: see `fedcxr plan-study`."""
+def _variance(found: Estimate, by_seed: NDArray[np.float64]) -> Variance:
     patients = found.parts[0] if found.parts else None
-    return {
-        "patients": patients.variance if patients else None,
-        "patients_df": patients.df if patients else None,
-        "trainings": float(by_seed.var(ddof=1)) if len(by_seed) > 1 else None,
-        "seeds": len(by_seed),
-    }
+    return Variance(
+        patients=patients.variance if patients else None,
+        patients_df=patients.df if patients else None,
+        trainings=known([float(by_seed.var(ddof=1))])[0] if len(by_seed) > 1 else None,
+        seeds=len(by_seed),
+    )
 
 
 def _by_label(
     pair: tuple[str, str], labels: Sequence[str], tested: Tested
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, LabelDifference]:
     """Return the difference of every label, with its p adjusted by Holm's rule."""
     found = [tested("auroc", pair, [column]) for column in range(len(labels))]
+    adjusted = known(holm([each.p for each in found]))
+    p_values = known([each.p for each in found])
     return {
-        label: {
-            **estimate_to_json(each),
-            "p": each.p if math.isfinite(each.p) else None,
-            "p_holm": adjusted if math.isfinite(adjusted) else None,
-        }
-        for label, each, adjusted in zip(
-            labels, found, holm([each.p for each in found]), strict=True
-        )
+        label: LabelDifference(**dict(Score.of(each)), p=p, p_holm=p_holm)
+        for label, each, p, p_holm in zip(labels, found, p_values, adjusted, strict=True)
     }
 
 
@@ -105,13 +101,13 @@ def _competition_auroc(
     labels: Sequence[str],
     columns: Sequence[int],
     tested: Tested,
-) -> dict[str, Any] | None:
+) -> Score | None:
     """Return the difference over the competition labels: over all of them, or none."""
     if not columns:
         return None
     if reason := undefined_among(arms, labels, columns):
-        return {"value": None, "ci": None, "reason": reason}
-    return estimate_to_json(tested("auroc", pair, columns))
+        return Score(value=None, reason=reason)
+    return Score.of(tested("auroc", pair, columns))
 
 
 def _power(
@@ -144,10 +140,10 @@ def _power(
     )
 
 
-def _verdict(whole: Estimate, margin: float, endpoint: Endpoint) -> dict[str, str]:
+def _verdict(whole: Estimate, margin: float, endpoint: Endpoint, unit: str) -> Verdict:
     """Return the word and its reason; without a label in the endpoint there is nothing to judge."""
     if not endpoint.labels:
         few = [each.model_dump() for each in endpoint.left_out]
-        return {"word": "withheld", "reason": none_eligible(few, endpoint.min_positives)}
+        return Verdict(word="withheld", reason=none_eligible(few, endpoint.min_positives))
     found = verdict(whole, margin)
-    return {"word": found.word, "reason": found.reason}
+    return Verdict(word=found.word, reason=str(in_unit(found.reason, unit)))

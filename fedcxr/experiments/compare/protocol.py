@@ -9,25 +9,21 @@ Source: Piaggio et al. 2012, "Reporting of Noninferiority and Equivalence Random
 308, 2594-2604; Schulz et al. 2010, "CONSORT 2010 Statement", BMJ 340, c332, items 3b and 6b.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.compare.endpoint import Endpoint, endpoint_of
+from fedcxr.experiments.compare.endpoint import endpoint_of
 from fedcxr.experiments.compare.pairs import pairs_of
 from fedcxr.experiments.compare.secondary import LEVEL
+from fedcxr.results.frozen import PROTOCOL_FORMAT, Deviation, Protocol
 from fedcxr.runs.folder import RunFolder
-from fedcxr.section import Section
 from partitions.plan import PartitionPlan, read_plan
 
 FILE = "protocol.json"
-FORMAT: Literal[1] = 1
 
 MAY_CHANGE = (
     "compare.arms",
@@ -41,48 +37,6 @@ MAY_CHANGE = (
 )
 """Keys that no training's weights depend on: a comparison that goes on may change them. What of
 them the protocol fixes is told as a deviation."""
-
-
-class Protocol(Section):
-    """All that decides the verdict of a comparison."""
-
-    format: Literal[1] = FORMAT
-    created: str
-    """When it was fixed."""
-    margin: float
-    endpoint: Endpoint
-    seeds: tuple[int, ...]
-    learning_rates: tuple[float, ...]
-    """Tried by each arm; none = one, fixed in advance."""
-    partition: str
-    """Digest of the plan."""
-    arms: tuple[str, ...]
-    pairs: tuple[tuple[str, str], ...]
-    """Arm and reference, in the order in which they are tested; the first is the primary one."""
-    correction: Literal["holm"] = "holm"
-    """Of the p values by label."""
-    level: float
-    """Of all intervals."""
-    resamples: int
-
-    @property
-    def digest(self) -> str:
-        """Return the sha256 of the canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `protocol.json` holds."""
-        return {**self.model_dump(mode="json"), "digest": self.digest}
-
-
-@dataclass(frozen=True, slots=True)
-class Deviation:
-    """One thing that was planned and is otherwise now, both as JSON holds them."""
-
-    key: str
-    planned: Any
-    now: Any
 
 
 def plan_protocol(config: ExperimentConfig, plan: PartitionPlan, arms: Sequence[str]) -> Protocol:
@@ -144,10 +98,10 @@ def read_protocol(folder: Path) -> Protocol | None:
         raise ArtefactError(f"{path}: missing; this comparison was begun with one. {mend}")
     tree = run.read_json(FILE)
     digest = tree.pop("digest", None)
-    if tree.get("format") != FORMAT:
+    if tree.get("format") != PROTOCOL_FORMAT:
         raise ArtefactError(
-            f"{path}: format {tree.get('format')!r}, this fedcxr reads format {FORMAT}. Judge the "
-            "comparison with the fedcxr that began it."
+            f"{path}: format {tree.get('format')!r}, this fedcxr reads format {PROTOCOL_FORMAT}. "
+            "Judge the comparison with the fedcxr that began it."
         )
     try:
         found = Protocol.model_validate(tree)
@@ -172,32 +126,11 @@ def read_protocol(folder: Path) -> Protocol | None:
 def deviations(planned: Protocol, now: Protocol) -> list[Deviation]:
     """Return what is otherwise now than it was planned, in the order of the protocol."""
     then, today = _terms(planned), _terms(now)
-    return [Deviation(key, then[key], today[key]) for key in then if then[key] != today[key]]
-
-
-def protocol_entry(folder: Path, now: Protocol) -> dict[str, Any]:
-    """Return what `comparison.json` holds of the protocol: it, what is otherwise, the endpoint.
-
-    Args:
-        folder: of the comparison.
-        now: by which it is judged.
-
-    Raises:
-        ArtefactError: as from `read_protocol`.
-    """
-    planned = read_protocol(folder)
-    endpoint = now.endpoint
-    return {
-        "protocol": planned.to_json() if planned else None,
-        "deviations": [asdict(each) for each in deviations(planned, now)] if planned else [],
-        "endpoint": {
-            "measure": endpoint.measure,
-            "min_positives": endpoint.min_positives,
-            "labels": list(endpoint.labels),
-            "means_over": list(endpoint.means_over),
-            "left_out": [each.model_dump() for each in endpoint.left_out],
-        },
-    }
+    return [
+        Deviation(key=key, planned=then[key], now=today[key])
+        for key in then
+        if then[key] != today[key]
+    ]
 
 
 def _terms(protocol: Protocol) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Every arm's models at every site: macro AUROC on each site's own held-out patients."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -9,14 +8,15 @@ from fedcxr.experiments.compare.arms import Training
 from fedcxr.experiments.compare.at_sites import read_site_predictions
 from fedcxr.metrics.auroc import macro, score_labels
 from fedcxr.metrics.studies import as_scored
+from fedcxr.results.at_sites import SiteMatrix, SiteSize, SiteValue
 from fedcxr.runs.predictions import Predictions
 from partitions.plan import PartitionPlan
 
 
 def site_matrix(
     plan: PartitionPlan, by_arm: Mapping[str, Sequence[Training]], score_by: str
-) -> dict[str, Any]:
-    """Return the sites by models table as it stands in `comparison.json`.
+) -> SiteMatrix:
+    """Return the sites by models table.
 
     Args:
         plan: the federation's partition.
@@ -38,13 +38,13 @@ def site_matrix(
                 found = _macro(held.get(site), score_by)
                 cells.setdefault((site, model), []).append(found)
     values = {at: _mean([value for value, _ in found]) for at, found in cells.items()}
-    return {
-        "sites": [{"site_id": site, **_size(held.get(site))} for site in sites],
-        "models": list(models),
-        "macro_auroc": [[values[site, model] for model in models] for site in sites],
-        "labels": [[cells[site, model][0][1] for model in models] for site in sites],
-        "worst": {model: _worst({s: values[s, model] for s in sites}) for model in models},
-    }
+    return SiteMatrix(
+        sites=tuple(_size(site, held.get(site)) for site in sites),
+        models=tuple(models),
+        macro_auroc=tuple(tuple(values[site, model] for model in models) for site in sites),
+        labels=tuple(tuple(cells[site, model][0][1] for model in models) for site in sites),
+        worst={model: _worst({s: values[s, model] for s in sites}) for model in models},
+    )
 
 
 def _macro(found: Predictions | None, score_by: str) -> tuple[float | None, int]:
@@ -59,15 +59,16 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _size(held: Predictions | None) -> dict[str, int]:
+def _size(site_id: str, held: Predictions | None) -> SiteSize:
     if held is None:
-        return {"images": 0, "patients": 0}
-    return {"images": len(held.image_id), "patients": len(set(held.patient_id.tolist()))}
+        return SiteSize(site_id=site_id, images=0, patients=0)
+    patients = len(set(held.patient_id.tolist()))
+    return SiteSize(site_id=site_id, images=len(held.image_id), patients=patients)
 
 
-def _worst(by_site: Mapping[str, float | None]) -> dict[str, Any] | None:
+def _worst(by_site: Mapping[str, float | None]) -> SiteValue | None:
     known = {site: value for site, value in by_site.items() if value is not None}
     if not known:
         return None
     site = min(known, key=known.__getitem__)
-    return {"site_id": site, "value": known[site]}
+    return SiteValue(site_id=site, value=known[site])

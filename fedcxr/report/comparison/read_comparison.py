@@ -11,10 +11,11 @@ from fedcxr.report.comparison.shape import SHAPE, misfits
 from fedcxr.report.comparison.wording import unit_words
 from fedcxr.report.read_run import read_test_set
 from fedcxr.report.wording import as_number, counted
+from fedcxr.results.frozen import Endpoint, Protocol
 from fedcxr.runs.folder import RunFolder
 
 FILE = "comparison.json"
-FORMAT = 2
+FORMAT = 3
 """The only one that there has been; another means a file of another fedcxr."""
 
 Tree = Mapping[str, Any]
@@ -212,6 +213,7 @@ def read_comparison(folder: Path) -> Comparison:
             f"{path}: {some(wrong)}. The file was changed after the run; restore it, or compare "
             f"again: `fedcxr compare`."
         )
+    tree = _with_derived(tree)
     arms = _arms(tree, path)
     differences = _differences(tree, arms, path)
     return Comparison(path, tree, tuple(arms.values()), differences, read_test_set(tree, path))
@@ -239,6 +241,21 @@ def estimate(found: object) -> Estimate:
     low, high = (as_number(bound) for bound in found.get("ci") or (None, None))
     ci = None if low is None or high is None else (low, high)
     return Estimate(as_number(found.get("value")), ci, found.get("reason") or None)
+
+
+def _with_derived(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return the tree with what follows from it: the protocol's digest, the labels of the means."""
+    found = dict(tree)
+    if found.get("protocol"):
+        protocol = found["protocol"]
+        digest = Protocol.model_validate(protocol).digest if "arms" in protocol else ""
+        found["protocol"] = {"digest": digest, **protocol}
+    if "patients" in (found.get("endpoint") or {}):
+        endpoint = Endpoint.model_validate(found["endpoint"])
+        left_out = [each.model_dump() for each in endpoint.left_out]
+        derived = {"means_over": list(endpoint.means_over), "left_out": left_out}
+        found["endpoint"] = {**found["endpoint"], **derived}
+    return found
 
 
 def _arms(tree: Tree, path: Path) -> dict[str, Arm]:

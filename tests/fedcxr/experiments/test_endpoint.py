@@ -13,8 +13,9 @@ from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.labels import CHEXPERT_LABELS, COMPETITION_LABELS
 from fedcxr.data.tokens import SYNTHETIC_KEY
 from fedcxr.errors import ArtefactError, ConfigError
-from fedcxr.experiments.compare.endpoint import LabelPatients, count_patients, endpoint_of
+from fedcxr.experiments.compare.endpoint import count_patients, endpoint_of
 from fedcxr.experiments.compare.judge import judge
+from fedcxr.results.frozen import Endpoint, LabelPatients
 from partitions.changes import write_contents
 from partitions.plan import make_partition
 from partitions.table import read_table
@@ -165,14 +166,16 @@ def judged(official, **settings):
     folder, config, arms, trainings = official
     keys = {f"compare.{key}": value for key, value in settings.items()}
     (folder / "config.yaml").write_text(to_yaml(with_values(config, keys)))
-    return judge(folder, arms, trainings)
+    return judge(folder, arms, trainings).model_dump(mode="json")
 
 
 def test_two_rare_findings_do_not_take_the_verdict_from_the_other_twelve(official):
     tree = judged(official)
     twelve = [label for label in CHEXPERT_LABELS if label not in RARE]
-    assert tree["endpoint"]["labels"] == tree["endpoint"]["means_over"] == twelve
-    left_out = {each["label"]: each["positives"] for each in tree["endpoint"]["left_out"]}
+    assert tree["endpoint"]["labels"] == twelve
+    left_out = {
+        each.label: each.positives for each in Endpoint.model_validate(tree["endpoint"]).left_out
+    }
     assert left_out == dict.fromkeys(RARE, 1)
     for arm in tree["arms"]:
         each = [arm["by_label"][label]["auroc"]["value"] for label in twelve]
@@ -209,7 +212,7 @@ def test_the_endpoint_can_be_the_competition_labels(official):
 def test_where_every_label_is_too_rare_all_are_named_and_no_verdict_is_given(official):
     tree = judged(official, primary_labels=list(RARE))
     assert tree["endpoint"]["labels"] == []
-    assert tree["endpoint"]["means_over"] == list(RARE)
+    assert Endpoint.model_validate(tree["endpoint"]).means_over == tuple(RARE)
     (gap,) = tree["differences"]
     assert gap["verdict"] == {
         "word": "withheld",

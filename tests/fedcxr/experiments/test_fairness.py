@@ -1,6 +1,7 @@
 """What an arm's own trainings say against it: last round, edge of the grid, rising curve."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,17 +9,18 @@ import pytest
 from fedcxr.config.load import load_config, with_values
 from fedcxr.experiments.compare.arms import Arm, Training
 from fedcxr.experiments.compare.fairness import (
-    KINDS,
-    BestRoundIsLast,
-    RateAtEdge,
-    StillRising,
     best_round_is_last,
     rate_at_edge,
     still_rising,
-    warning_to_json,
     warnings_of,
 )
 from fedcxr.report.fairness_words import fairness_notices
+from fedcxr.results.undertrained import (
+    BestRoundIsLast,
+    FairnessWarning,
+    RateAtEdge,
+    StillRising,
+)
 
 FLAT = [0.5, 0.7, 0.69, 0.7, 0.69, 0.7, 0.69]
 RISING = [0.5, 0.55, 0.6, 0.64, 0.68, 0.71, 0.74]
@@ -30,7 +32,7 @@ def curve(values):
 
 def test_the_best_round_is_looked_for_in_every_training():
     curves = [curve(FLAT), curve(RISING), curve(RISING)]
-    assert best_round_is_last("a", curves) == BestRoundIsLast("a", 2, 3)
+    assert best_round_is_last("a", curves) == BestRoundIsLast(arm="a", trainings=2, of_trainings=3)
     assert best_round_is_last("a", [curve(FLAT)]) is None
 
 
@@ -60,7 +62,11 @@ def test_the_best_round_is_the_first_of_the_best_that_have_an_auroc(values, is_l
 )
 def test_a_tuned_rate_at_the_edge_of_its_grid_is_told(rate, tried, edge):
     found = rate_at_edge("a", rate, tried)
-    assert found == (None if edge is None else RateAtEdge("a", rate, edge, tuple(sorted(tried))))
+    if edge is None:
+        assert found is None
+    else:
+        rates = tuple(sorted(tried))
+        assert found == RateAtEdge(arm="a", rate=rate, edge=edge, rates=rates)
 
 
 def test_the_gain_is_the_slope_times_the_last_third():
@@ -68,7 +74,8 @@ def test_the_gain_is_the_slope_times_the_last_third():
     values = [0.5] * 7 + [0.504, 0.508, 0.512, 0.516]
     found = still_rising("a", [curve(values)], threshold=0.005)
     slope = np.polyfit([7, 8, 9, 10], values[-4:], 1)[0]
-    assert found == StillRising("a", 1, pytest.approx(slope), pytest.approx(4 * slope), 0.005)
+    assert (found.arm, found.trainings, found.threshold) == ("a", 1, 0.005)
+    assert (found.slope, found.gain) == pytest.approx((slope, 4 * slope))
 
 
 def test_the_gain_is_the_mean_over_the_trainings_however_long_each():
@@ -134,11 +141,12 @@ def test_the_warnings_come_from_what_the_trainings_left_behind(tmp_path):
 
 def test_every_kind_is_a_fact_in_the_file_and_a_sentence_on_the_page():
     every = [
-        BestRoundIsLast("a", 1, 3),
-        RateAtEdge("a", 0.1, "highest", (0.01, 0.1)),
-        StillRising("a", 3, 0.004, 0.012, 0.005),
+        BestRoundIsLast(arm="a", trainings=1, of_trainings=3),
+        RateAtEdge(arm="a", rate=0.1, edge="highest", rates=(0.01, 0.1)),
+        StillRising(arm="a", trainings=3, slope=0.004, gain=0.012, threshold=0.005),
     ]
-    assert [type(each) for each in every] == list(KINDS)
-    told = [json.loads(json.dumps(warning_to_json(each))) for each in every]
+    kinds = get_args(get_args(FairnessWarning)[0])
+    assert [type(each) for each in every] == list(kinds)
+    told = [json.loads(each.model_dump_json()) for each in every]
     assert told[0] == {"kind": "best-round-is-last", "arm": "a", "trainings": 1, "of_trainings": 3}
     assert len(fairness_notices({"warnings": told})) == 3

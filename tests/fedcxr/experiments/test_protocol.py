@@ -12,7 +12,6 @@ from fedcxr.experiments.compare.protocol import (
     Deviation,
     deviations,
     plan_protocol,
-    protocol_entry,
     read_protocol,
     settle_protocol,
 )
@@ -92,9 +91,8 @@ def test_until_something_is_trained_it_follows_the_configuration(folder):
     begin(folder)
     now = settle(folder, compare__margin=0.03)
     assert read_protocol(folder).margin == 0.02
-    assert protocol_entry(folder, now)["deviations"] == [
-        {"key": "margin", "planned": 0.02, "now": 0.03}
-    ]
+    planned = read_protocol(folder)
+    assert deviations(planned, now) == [Deviation(key="margin", planned=0.02, now=0.03)]
 
 
 def test_a_rate_that_was_tried_is_a_training_and_an_arms_file_is_none(folder):
@@ -112,9 +110,7 @@ def test_a_comparison_begun_without_one_stays_without(folder):
     begin(folder)
     now = settle(folder, compare__margin=0.03)
     assert read_protocol(folder) is None
-    found = protocol_entry(folder, now)
-    assert (found["protocol"], found["deviations"]) == (None, [])
-    assert found["endpoint"]["labels"]
+    assert now.endpoint.labels
 
 
 @pytest.mark.parametrize(
@@ -122,10 +118,13 @@ def test_a_comparison_begun_without_one_stays_without(folder):
     [
         ({}, []),
         ({"compare__at_once": 2, "compare__prevalence": {"Edema": 0.1}}, []),
-        ({"compare__seeds": 4}, [Deviation("seeds", [0, 1, 2], [0, 1, 2, 3])]),
-        ({"seed": 5}, [Deviation("seeds", [0, 1, 2], [5, 6, 7])]),
-        ({"compare__resamples": 500}, [Deviation("resamples", 2000, 500)]),
-        ({"compare__learning_rates": [0.01]}, [Deviation("learning_rates", [], [0.01])]),
+        ({"compare__seeds": 4}, [Deviation(key="seeds", planned=[0, 1, 2], now=[0, 1, 2, 3])]),
+        ({"seed": 5}, [Deviation(key="seeds", planned=[0, 1, 2], now=[5, 6, 7])]),
+        ({"compare__resamples": 500}, [Deviation(key="resamples", planned=2000, now=500)]),
+        (
+            {"compare__learning_rates": [0.01]},
+            [Deviation(key="learning_rates", planned=[], now=[0.01])],
+        ),
     ],
 )
 def test_what_is_otherwise_is_told_with_before_and_after(folder, settings, expected):
@@ -138,8 +137,8 @@ def test_other_labels_are_told_with_the_key_that_chose_them(folder):
     now = settle(folder, compare__primary_labels=["Support Devices"])
     labels = list(then.endpoint.labels)
     assert deviations(then, now) == [
-        Deviation("primary_labels", [], ["Support Devices"]),
-        Deviation("labels", labels, ["Support Devices"]),
+        Deviation(key="primary_labels", planned=[], now=["Support Devices"]),
+        Deviation(key="labels", planned=labels, now=["Support Devices"]),
     ]
     found = {each.key for each in deviations(then, settle(folder, compare__min_positives=1))}
     assert found == {"primary_labels", "min_positives", "labels"}

@@ -200,7 +200,7 @@ def test_without_the_five_labels_their_column_is_left_out(tmp_path):
 def test_a_comparison_with_nothing_but_arms_makes_a_page_of_empty_states(tmp_path):
     arms = [{"name": "federated", "macro_auroc": None}, {"name": "centralized"}]
     text = Outline(
-        write_comparison(put(tmp_path, {"format": 2, "arms": arms})).read_text("utf-8")
+        write_comparison(put(tmp_path, {"format": 3, "arms": arms})).read_text("utf-8")
     ).text
     for words in (
         "federated has no macro AUROC: no label has both classes.",

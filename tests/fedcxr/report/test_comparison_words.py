@@ -213,6 +213,6 @@ def test_the_checklist_says_what_the_run_knows_and_leaves_the_rest_open(tmp_path
 
 
 def test_an_empty_comparison_answers_only_what_holds_for_every_run(tmp_path):
-    comparison = read(tmp_path, {"format": 2, "arms": [{"name": "federated"}]})
+    comparison = read(tmp_path, {"format": 3, "arms": [{"name": "federated"}]})
     states = [row[3] for row in checklist(comparison).rows]
     assert states.count("open") > 60

@@ -1,0 +1,63 @@
+"""One arm of a comparison, or the one of a run: its scores, learning curves and costs."""
+
+from fedcxr.results.details import ModelDetails
+from fedcxr.results.score import Score
+from fedcxr.section import Section
+
+
+class LabelScores(Section):
+    """One label on the test set: means over the arm's models."""
+
+    auroc: Score
+    ap: Score
+    positives: int
+    """Images, or studies, that are known to have the finding."""
+    negatives: int
+
+
+class LearningCurve(Section):
+    """One training, round after round."""
+
+    seed: int
+    site: str | None
+    """Whose model it is, where it is one site's."""
+    round: tuple[int, ...]
+    train_loss: tuple[float | None, ...]
+    val_loss: tuple[float | None, ...]
+    val_macro_auroc: tuple[float | None, ...]
+    val_accuracy: tuple[float | None, ...]
+
+
+class ArmResult(ModelDetails):
+    """One way of training, scored on the held-out patients that all arms share."""
+
+    name: str
+    title: str
+    budget: str
+    models: int
+    """Trained: over the seeds, and in the local arm over the sites of each seed."""
+    images_seen: int
+    steps: int
+    """One after another in its longest training."""
+    seconds: float
+    bytes_up: int
+    bytes_down: int
+    scored: int
+    """Images, or studies."""
+    macro_labels: int
+    """How many labels the macro means are over."""
+    macro_auroc: Score
+    macro_ap: Score
+    five_auroc: Score | None
+    """Over CheXpert's competition labels; None where the data lack one of them."""
+    seed_sd: float | None
+    macro_by_seed: tuple[float | None, ...]
+    by_label: dict[str, LabelScores]
+    learning: tuple[LearningCurve, ...]
+    differs: dict[str, str]
+    """What was set otherwise than the settings say, by key."""
+
+    @property
+    def differs_words(self) -> str:
+        """What was set otherwise, empty if nothing was."""
+        return ", ".join(f"{key} {value}" for key, value in self.differs.items())

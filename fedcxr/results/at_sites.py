@@ -1,0 +1,44 @@
+"""What the models do on each site's own held-out patients."""
+
+from fedcxr.results.differences import About
+from fedcxr.results.score import Score
+from fedcxr.section import Section
+
+
+class SiteSize(Section):
+    """A site's held-out patients."""
+
+    site_id: str
+    images: int
+    patients: int
+
+
+class SiteValue(Section):
+    """A model's value at one site."""
+
+    site_id: str
+    value: float
+
+
+class SiteMatrix(Section):
+    """Every model's macro AUROC at every site: a row a site, a column a model."""
+
+    sites: tuple[SiteSize, ...]
+    models: tuple[str, ...]
+    macro_auroc: tuple[tuple[float | None, ...], ...]
+    labels: tuple[tuple[int, ...], ...]
+    """How many labels each mean is over."""
+    worst: dict[str, SiteValue | None]
+    """By model, the site where it does worst."""
+
+
+class SiteDifference(Score):
+    """Federated minus another arm on one site's own patients, in macro AUROC."""
+
+    site_id: str
+    against: str
+    patients: int
+    labels: tuple[str, ...]
+    """That the mean is over."""
+    about: About | None
+    """None where there is no difference."""

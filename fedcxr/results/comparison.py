@@ -1,0 +1,191 @@
+"""The result of a comparison: everything that its page shows, as `comparison.json` holds it.
+
+One definition for who writes it (`fedcxr/experiments/compare/judge.py`) and for who reads it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer
+
+from fedcxr.data.origin import TestSet
+from fedcxr.errors import ArtefactError, some
+from fedcxr.results.arms import ArmResult
+from fedcxr.results.at_sites import SiteDifference, SiteMatrix
+from fedcxr.results.differences import Difference
+from fedcxr.results.frozen import Deviation, Endpoint, Protocol
+from fedcxr.results.undertrained import FairnessWarning
+from fedcxr.results.validation import what_misfits
+from fedcxr.runs.folder import RunFolder
+from fedcxr.section import Section
+
+FILE = "comparison.json"
+FORMAT: Literal[3] = 3
+
+Unit = Literal["image", "study"]
+MAIN_QUESTION = ("federated", "centralized")
+
+
+def _read_test_set(found: TestSet | Mapping[str, Any]) -> TestSet:
+    return found if isinstance(found, TestSet) else TestSet.from_json(found)
+
+
+StoredTestSet = Annotated[
+    TestSet, BeforeValidator(_read_test_set), PlainSerializer(lambda found: found.to_json())
+]
+
+
+class Partition(Section):
+    """How the patients were divided among the sites."""
+
+    scheme: str
+    clients: int
+    digest: str
+    pairs_compared: int
+    """Pairs of sets of patients that were shown to be disjoint; 0 where they were not compared."""
+
+
+class Data(Section):
+    """The data set and its test patients."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    source: str
+    layout: str
+    synthetic: bool
+    """Computed, and not taken of people."""
+    labels: tuple[str, ...]
+    test_images: int
+    """In the test table; those that could be read were scored."""
+    test_patients: int
+    val_images: int
+    val_patients: int
+    score_by: Unit
+    test_set: StoredTestSet
+    partition: Partition
+
+
+class TrainingSettings(Section):
+    """How the arms were trained, but for what one has of its own (`ArmResult.differs`)."""
+
+    seeds: tuple[int, ...]
+    rounds: int
+    local_epochs: int
+    moments: str
+    batch_size: int
+    learning_rate: float | None
+    """None where each arm has its own."""
+    learning_rate_how: str
+    model: str
+    image_size: int
+    precision: str
+
+
+class Statistics(Section):
+    """How it was judged."""
+
+    resamples: int
+    level: float
+    margin: float
+    """In macro AUROC."""
+
+
+class LabelFrequency(Section):
+    """Positive and known targets of a label by split, after the label policies."""
+
+    train: tuple[int, int]
+    val: tuple[int, int]
+    test: tuple[int, int]
+
+
+class Comparison(Section):
+    """All of `comparison.json`."""
+
+    format: Literal[3] = FORMAT
+    name: str
+    created: str
+    fedcxr: str
+    data: Data
+    training: TrainingSettings
+    statistics: Statistics
+    protocol: Protocol | None
+    """None where training began under a fedcxr that froze none."""
+    deviations: tuple[Deviation, ...]
+    endpoint: Endpoint
+    arms: tuple[ArmResult, ...]
+    differences: tuple[Difference, ...]
+    site_matrix: SiteMatrix
+    site_differences: tuple[SiteDifference, ...]
+    label_frequencies: dict[str, LabelFrequency]
+    warnings: tuple[FairnessWarning, ...]
+    notes: tuple[str, ...]
+
+    def arm(self, name: str) -> ArmResult:
+        """Return an arm by its name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    @property
+    def primary(self) -> Difference | None:
+        """The difference that the page is about: federated minus centralized, or the first."""
+        for difference in self.differences:
+            if (difference.arm, difference.against) == MAIN_QUESTION:
+                return difference
+        return self.differences[0] if self.differences else None
+
+    @property
+    def sensitivity(self) -> list[Difference]:
+        """The primary arm against others than the primary's reference: other budgets."""
+        primary = self.primary
+        if primary is None:
+            return []
+        own = (each for each in self.differences if each.arm == primary.arm)
+        return [each for each in own if each.against != primary.against]
+
+    @property
+    def main_arm(self) -> ArmResult:
+        """The arm that is shown where there is room for one."""
+        return self.arm(self.primary.arm) if self.primary else self.arms[0]
+
+
+def read_comparison(folder: Path) -> Comparison:
+    """Return the comparison in `folder`.
+
+    Raises:
+        ArtefactError: no comparison.json, or one that is damaged or of another fedcxr.
+    """
+    path = folder / FILE
+    tree = RunFolder(folder).read_json(FILE)
+    if tree.get("format") != FORMAT:
+        raise ArtefactError(
+            f"{path}: format {tree.get('format')!r}, this fedcxr reads format {FORMAT}. "
+            f"Compute its figures again from the predictions: `fedcxr report {folder}`."
+        )
+    found, wrong = what_misfits(Comparison, tree)
+    if found is None:
+        raise ArtefactError(
+            f"{path}: {some(wrong)}. The file was changed after the run; restore it, or judge "
+            f"the comparison again: `fedcxr report {folder}`."
+        )
+    _check_names(found, path)
+    return found
+
+
+def write_comparison_result(folder: Path, found: Comparison) -> None:
+    """Write `comparison.json` into a comparison's folder."""
+    RunFolder(folder).write_json(FILE, found.model_dump(mode="json"))
+
+
+def _check_names(found: Comparison, path: Path) -> None:
+    """Raise ArtefactError for an arm that is there twice, and for one that is not there."""
+    again = "The file was changed after the run; judge it again: `fedcxr report`."
+    names = [arm.name for arm in found.arms]
+    if not names:
+        raise ArtefactError(f"{path}: no arm was judged yet. Finish the run: `fedcxr resume`.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ArtefactError(f"{path}: arms has the name {some(twice)} again. {again}")
+    named = (name for each in found.differences for name in (each.arm, each.against))
+    strange = sorted({name for name in named if name not in names})
+    if strange:
+        raise ArtefactError(f"{path}: differences name {some(strange)}, which no arm is. {again}")

@@ -1,0 +1,61 @@
+"""One arm minus another: how far apart they are, for whom that is said, and the verdict."""
+
+from typing import Literal
+
+from fedcxr.results.score import Score
+from fedcxr.section import Section
+
+About = Literal["methods", "models"]
+"""What a difference is about: two ways of training, for other patients and trainings, or the very
+models that were trained, for other patients."""
+
+
+class Verdict(Section):
+    """The word of a non-inferiority test, and what it rests on."""
+
+    word: str
+    reason: str
+
+
+class LabelDifference(Score):
+    """The difference in AUROC of one label."""
+
+    p: float | None
+    p_holm: float | None
+    """Adjusted over the labels."""
+
+
+class Variance(Section):
+    """What a study to come can be planned from: see `fedcxr plan-study`."""
+
+    patients: float | None
+    """Of the difference over test patients; None without an interval."""
+    patients_df: float | None
+    trainings: float | None
+    """Of one training's difference over trainings; None with a single one."""
+    seeds: int
+
+
+class Difference(Section):
+    """An arm minus the arm that it is held against."""
+
+    arm: str
+    against: str
+    about: About
+    macro_auroc: Score
+    macro_auroc_models: Score
+    """Of these very models, whatever `about` is."""
+    macro_ap: Score
+    five_auroc: Score | None
+    """Over CheXpert's competition labels; None where the data lack one of them."""
+    by_label: dict[str, LabelDifference]
+    variance: Variance
+    verdict: Verdict
+    power: str | None
+    """What the test set is too small for; None if it is large enough."""
+    by_seed: tuple[float | None, ...]
+
+    @property
+    def is_of_methods(self) -> bool:
+        """It is about the two ways of training, and not about the trained models alone."""
+        return self.about == "methods"

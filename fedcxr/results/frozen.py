@@ -1,0 +1,104 @@
+"""What a comparison is judged by: the endpoint and the protocol, fixed before its first training.
+
+How they are settled and frozen: `fedcxr/experiments/compare/protocol.py` and `endpoint.py`.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from fedcxr.errors import ArtefactError, some
+from fedcxr.section import Section
+
+PROTOCOL_FORMAT: Literal[1] = 1
+
+
+class LabelPatients(Section):
+    """Test patients with a finding, and those without: who has both kinds of image is in both."""
+
+    label: str
+    positives: int
+    negatives: int
+
+
+class Endpoint(Section):
+    """A mean over labels, and the rule by which they are in it."""
+
+    measure: Literal["macro_auroc"] = "macro_auroc"
+    primary_labels: tuple[str, ...]
+    """As asked for; none = all labels of the run."""
+    min_positives: int
+    """Patients with the finding, and likewise without, that a label needs."""
+    patients: tuple[LabelPatients, ...]
+    """Of every primary label."""
+    labels: tuple[str, ...]
+    """Those with patients enough: the mean is over them."""
+
+    @property
+    def left_out(self) -> list[LabelPatients]:
+        """Return the primary labels that have too few patients."""
+        return [each for each in self.patients if each.label not in self.labels]
+
+    @property
+    def means_over(self) -> tuple[str, ...]:
+        """Return the labels of every macro mean; the primary ones where none has enough.
+
+        Such a mean describes, and gets no verdict.
+        """
+        return self.labels or tuple(each.label for each in self.patients)
+
+    def columns(self, labels: Sequence[str]) -> list[int]:
+        """Return the columns of the macro means, in a table of these labels.
+
+        Raises:
+            ArtefactError: the table lacks one.
+        """
+        missing = [label for label in self.means_over if label not in labels]
+        if missing:
+            raise ArtefactError(
+                f"The trainings of the comparison have predicted no {some(missing)}, which its "
+                "config.yaml asks for now. Put its data.labels back as they were."
+            )
+        return [labels.index(label) for label in self.means_over]
+
+
+class Protocol(Section):
+    """All that decides the verdict of a comparison."""
+
+    format: Literal[1] = PROTOCOL_FORMAT
+    created: str
+    """When it was fixed."""
+    margin: float
+    endpoint: Endpoint
+    seeds: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+    """Tried by each arm; none = one, fixed in advance."""
+    partition: str
+    """Digest of the plan."""
+    arms: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    """Arm and reference, in the order in which they are tested; the first is the primary one."""
+    correction: Literal["holm"] = "holm"
+    """Of the p values by label."""
+    level: float
+    """Of all intervals."""
+    resamples: int
+
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of the canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `protocol.json` holds."""
+        return {**self.model_dump(mode="json"), "digest": self.digest}
+
+
+class Deviation(Section):
+    """One thing that was planned and is otherwise now, both as JSON holds them."""
+
+    key: str
+    planned: Any
+    now: Any

@@ -23,7 +23,7 @@ from fedcxr.home import expanded
 MAX_YAML_BYTES = 256 * 1024
 
 _NO_DRAWS = "intervals are computed without drawing patients anew. Leave it out"
-REMOVED = {"server.bootstrap": _NO_DRAWS}
+REMOVED = dict.fromkeys(("server.bootstrap", "compare.resamples"), _NO_DRAWS)
 """Keys that there were, and why they are gone: what a finished run wrote is read without them."""
 
 

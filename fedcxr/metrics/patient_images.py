@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedcxr.metrics.auroc import FloatArray
-
 STATES = ((1, "positive"), (0, "negative"))
 
 
@@ -20,7 +18,7 @@ class PatientImages:
 
     @classmethod
     def of(
-        cls, truth: FloatArray, patient: NDArray[np.intp], num_patients: int | None = None
+        cls, truth: NDArray[np.floating], patient: NDArray[np.intp], num_patients: int | None = None
     ) -> "PatientImages":
         """Return them of targets (N, L) in {0, 1, nan}, each row's patient given as a number.
 

@@ -132,7 +132,8 @@ class _Images:
 
     def by_patient(self, values: FloatArray) -> FloatArray:
         """Return (P,) the sums over each patient's images."""
-        return np.bincount(self.patient, values, minlength=self.num_patients)
+        sums = np.bincount(self.patient, weights=values, minlength=self.num_patients)
+        return np.asarray(sums, dtype=np.float64)
 
     def left_out(self, values: FloatArray) -> FloatArray:
         """Return (P,) the sum over all images but each patient's."""

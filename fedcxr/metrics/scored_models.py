@@ -79,12 +79,20 @@ class ScoredModels:
             weights: (T, K), not negative, each of sum 1.
         """
         used = [np.flatnonzero(each) for each in weights]
+        shares = [each[rows] for each, rows in zip(weights, used, strict=True)]
+
+        def mean(of: FloatArray) -> FloatArray:
+            means = np.empty((len(weights), *of.shape[1:]))
+            for place, rows in enumerate(used):
+                means[place] = shares[place][0] * of[rows[0]]
+                for share, row in zip(shares[place][1:], rows[1:], strict=True):
+                    means[place] += share * of[row]
+            return means
+
         return replace(
             self,
-            value=np.stack([np.tensordot(w[u], self.value[u], 1) for w, u in zip(weights, used)]),
-            influence=np.stack(
-                [np.tensordot(w[u], self.influence[u], 1) for w, u in zip(weights, used)]
-            ),
+            value=mean(self.value),
+            influence=mean(self.influence),
             reasons=tuple(
                 tuple(self.reason(column, rows) for column in range(len(self.labels)))
                 for rows in used
@@ -163,11 +171,12 @@ class ScoredModels:
         value, part, reason = self._moved(weights.mean(axis=0), columns)
         if part is None:
             return Estimate(value, None, reason)
-        by_seed, seeds = weights @ self.macro(columns), len(weights)
-        own = [moved[1].variance for each in weights if (moved := self._moved(each, columns))[1]]
+        models, seeds = np.flatnonzero(weights.any(axis=0)), len(weights)
+        kept = self.defined(columns, models)
+        by_seed = weights[:, models] @ self.value[models][:, kept].mean(axis=1)
         if seeds > 1:
-            shared = (seeds * part.variance - sum(own) / seeds) / (seeds - 1)
-            part = Part(max(0.0, shared), part.df)
+            own = float(np.mean(_variance(self._influence(weights, models, kept).mean(axis=1))))
+            part = Part(max(0.0, (seeds * part.variance - own) / (seeds - 1)), part.df)
         return with_trainings(symmetric(value, (part,), level), by_seed, level)
 
     def _bounded(
@@ -194,35 +203,47 @@ class ScoredModels:
     ) -> tuple[float, Part | None, str | None]:
         """Return the value, its variance over patients, and the reason where there is none."""
         models = np.flatnonzero(weights)
-        weights = weights[models]
         kept = self.defined(columns, models)
         if not kept:
             named = [reason for column in columns if (reason := self.reason(column, models))]
             return math.nan, None, named[0] if named else "no label"
-        value = float(np.mean(weights @ self.value[np.ix_(models, kept)]))
+        value = float(np.mean(weights[models] @ self.value[models][:, kept]))
         lacking = [column for column in kept if self.reason(column, models)]
         if lacking:
             where = f"{self.labels[lacking[0]]}, " if len(columns) > 1 else ""
             return value, None, f"{where}{self.reason(lacking[0], models)}"
-        each = np.einsum("k,klp->lp", weights, self.influence[np.ix_(models, kept)])  # (L', P)
-        influence = each.mean(axis=0)
-        patients = len(influence)
-        variance = (patients - 1) / patients * float(np.sum((influence - influence.mean()) ** 2))
+        each = self._influence(weights[None], models, kept)[0]  # (L', P)
+        variance = float(_variance(each.mean(axis=0)))
         if not math.sqrt(variance) > _ROUNDING:
             return value, None, _ALIKE
         return value, Part(variance, self._freedom(each, kept)), None
+
+    def _influence(
+        self, weights: FloatArray, models: NDArray[np.intp], kept: Sequence[int]
+    ) -> FloatArray:
+        """Return (S, L', P) the influences on S weighted sums (S, K) of these models."""
+        found = np.empty((len(weights), len(kept), self.influence.shape[-1]))
+        for place, column in enumerate(kept):
+            found[:, place] = weights[:, models] @ self.influence[models, column]
+        return found
 
     def _freedom(self, each: FloatArray, kept: Sequence[int]) -> float:
         """Return the degrees of freedom of the variance of these influences, (L', P).
 
         Each kind of patient of each label shares its sum of squares out by the patients' images.
         """
-        kind, images = self.kind[kept], self.images[kept]
-        shares = np.zeros_like(each)
-        for number in range(int(kind.max(initial=0)) + 1):
-            own = kind == number
-            squares = np.sum(np.where(own, each, 0.0) ** 2, axis=1, keepdims=True)  # (L', 1)
-            of_kind = np.where(own, images, 0.0).sum(axis=1, keepdims=True)
-            shares += np.where(own, squares, 0.0) * (images / np.maximum(of_kind, 1e-300))
-        by_patient = shares.sum(axis=0)
+        by_patient = np.zeros(each.shape[1])
+        for moved, column in zip(each, kept, strict=True):
+            kind, images = self.kind[column], self.images[column]
+            squares = np.bincount(kind, weights=moved**2)
+            of_kind = np.bincount(kind, weights=images)
+            by_image = np.divide(squares, of_kind, out=np.zeros(len(squares)), where=of_kind > 0)
+            by_patient += by_image[kind] * images
         return max(1.0, float(by_patient.sum() ** 2 / np.sum(by_patient**2)) - 1)
+
+
+def _variance(influence: FloatArray) -> FloatArray:
+    """Return the jackknife's variance over the patients, the last axis."""
+    patients = influence.shape[-1]
+    spread = influence - influence.mean(axis=-1, keepdims=True)
+    return np.asarray((patients - 1) / patients * np.sum(spread**2, axis=-1))

@@ -77,7 +77,7 @@ class CalledImages:
         """Return (K, L, P) the weighted sum of each patient's cells."""
         tp, fn, fp, tn = weights
         own = fn * self.whose.positives + tn * self.whose.negatives  # (L, P)
-        return own + (tp - fn) * self.found + (fp - tn) * self.alarms
+        return np.asarray(own + (tp - fn) * self.found + (fp - tn) * self.alarms, dtype=np.float64)
 
     def cells(self) -> NDArray[np.int64]:
         """Return (K, L, 4) images in each cell: found, missed, false alarm, rightly let go."""
@@ -89,7 +89,7 @@ class CalledImages:
 
 
 def call_images(
-    truth: FloatArray,
+    truth: NDArray[np.floating],
     models: FloatArray,
     patient: NDArray[np.intp],
     labels: Sequence[str],
@@ -127,7 +127,8 @@ def call_images(
         )
         for row, own in enumerate(at)
     )
-    return CalledImages(tuple(labels), whose, *counted, stated)
+    found, alarms = counted
+    return CalledImages(tuple(labels), whose, found, alarms, stated)
 
 
 def score_rate(called: CalledImages, rate: Rate) -> ScoredModels:
@@ -179,9 +180,10 @@ def score_ppv_at(called: CalledImages, prevalence: Sequence[float | None]) -> Sc
             f"prevalence must be {len(called.labels)} numbers in (0, 1) or None: {prevalence}"
         )
     chance = np.array([np.nan if each is None else each for each in prevalence])[:, None]  # (L, 1)
-    rates = [score_rate(called, name) for name in ("sensitivity", "fpr")]
-    whole = _by_bayes(*(rate.value[..., None] for rate in rates), chance)[..., 0]
-    without = _by_bayes(*(rate.value[..., None] - rate.influence for rate in rates), chance)
+    rates = score_rate(called, "sensitivity"), score_rate(called, "fpr")
+    values = [rate.value[..., None] for rate in rates]
+    whole = _by_bayes(values[0], values[1], chance)[..., 0]
+    without = _by_bayes(values[0] - rates[0].influence, values[1] - rates[1].influence, chance)
     unstated = ["no prevalence stated" if each is None else None for each in prevalence]
     reasons = tuple(
         tuple(

@@ -109,9 +109,9 @@ def _of_calibration(study: Study, design: Design) -> dict[str, Found]:
     second, contrast = _weights(study)
     own = study.shift[1]
     truths = {"brier": _brier_of(own, prevalence), "slope": 1.0, "intercept": 0.0}
-    found = {
-        name: Found(scored[name].mean(second, [0], design.level), truths[name]) for name in scored
-    }
+    found: dict[str, Found] = {}
+    for name, each in scored.items():
+        found[name] = Found(each.mean(second, [0], design.level), truths[name])
     difference = scored["slope"].difference(contrast, [0], design.level)
     return {**found, "slope_difference": Found(difference, 0.0)}
 
@@ -133,10 +133,9 @@ def _of_groups(study: Study, design: Design) -> dict[str, Found]:
     seeds = study.scores.shape[1]
 
     def auroc(part: FloatArray) -> ScoredModels:
-        measures = ("auroc",)
-        return score_models(
-            part, models[seeds:], study.patient, _LABELS, measures=measures, threads=1
-        )["auroc"]
+        own = models[seeds:]
+        found = score_models(part, own, study.patient, _LABELS, measures=["auroc"], threads=1)
+        return found["auroc"]
 
     second, contrast = _weights(study)
     rates = gap(sensitivity)

@@ -21,7 +21,7 @@ from fedcxr.runs.folder import RunFolder
 from fedcxr.section import Section
 
 FILE = "comparison.json"
-FORMAT: Literal[3] = 3
+FORMAT: Literal[4] = 4
 
 Unit = Literal["image", "study"]
 MAIN_QUESTION = ("federated", "centralized")
@@ -85,7 +85,6 @@ class TrainingSettings(Section):
 class Statistics(Section):
     """How it was judged."""
 
-    resamples: int
     level: float
     margin: float
     """In macro AUROC."""
@@ -102,7 +101,7 @@ class LabelFrequency(Section):
 class Comparison(Section):
     """All of `comparison.json`."""
 
-    format: Literal[3] = FORMAT
+    format: Literal[4] = FORMAT
     name: str
     created: str
     fedcxr: str

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from fedcxr.metrics.non_inferiority import Decided, Word
+from fedcxr.results.details import DifferenceDetails
 from fedcxr.results.score import Score
 from fedcxr.section import Section
 
@@ -13,7 +15,7 @@ models that were trained, for other patients."""
 class Verdict(Section):
     """The word of a non-inferiority test, and what it rests on."""
 
-    word: str
+    word: Word
     reason: str
 
 
@@ -23,6 +25,11 @@ class LabelDifference(Score):
     p: float | None
     p_holm: float | None
     """Adjusted over the labels."""
+    word: Decided | None
+    """By the label's own interval; None without one."""
+    lower_bound: float | None
+    """Holds together with those of the other labels of the endpoint (see `metrics.label_bounds`);
+    None where the verdict is not one of non-inferiority, for labels are tested after it alone."""
 
 
 class Variance(Section):
@@ -51,9 +58,15 @@ class Difference(Section):
     by_label: dict[str, LabelDifference]
     variance: Variance
     verdict: Verdict
+    worse_labels: tuple[str, ...]
+    """Labels whose own interval lies wholly below 0, not adjusted for their number, lest a loss be
+    hidden: one that the macro mean does not show."""
+    inferior_labels: tuple[str, ...]
+    """Those of them whose interval lies wholly below minus the margin."""
     power: str | None
     """What the test set is too small for; None if it is large enough."""
     by_seed: tuple[float | None, ...]
+    details: DifferenceDetails
 
     @property
     def is_of_methods(self) -> bool:

@@ -40,7 +40,7 @@ def judged_tree(folder, arms, trainings):
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("judging") / "comparison"
-    config = make_comparison(folder, 400, 150, resamples=100)
+    config = make_comparison(folder, 400, 150)
     arms, trainings = fill(folder, config)
     return folder, arms, trainings, judged_tree(folder, arms, trainings)
 
@@ -49,7 +49,7 @@ def judged(tmp_path_factory):
 def by_study(tmp_path_factory):
     """Two images a study, as far as a patient's images go; and a label without a positive."""
     folder = tmp_path_factory.mktemp("judging") / "by-study"
-    config = make_comparison(folder, 400, 150, resamples=100)
+    config = make_comparison(folder, 400, 150)
     arms, trainings = fill(folder, config)
     data = config.data.model_copy(update={"score_by": "study"})
     (folder / "config.yaml").write_text(to_yaml(config.model_copy(update={"data": data})))

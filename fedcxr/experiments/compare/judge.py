@@ -5,7 +5,6 @@ mean over its models: over the seeds, and in the local arm over the sites of eac
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,15 @@ from fedcxr import __version__
 from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import by_key, read_config
-from fedcxr.cores import cores
 from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.errors import ArtefactError
+from fedcxr.experiments.compare.all_models import LEVEL, AllModels
 from fedcxr.experiments.compare.arm_scores import arm_result
 from fedcxr.experiments.compare.arms import Arm, Training
 from fedcxr.experiments.compare.fairness import warnings_of
 from fedcxr.experiments.compare.primary import difference_of
 from fedcxr.experiments.compare.protocol import deviations, plan_protocol, read_protocol
-from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.experiments.compare.secondary import LEVEL, unit_of
+from fedcxr.experiments.compare.secondary import Secondary, secondary_results, unit_of
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
 from fedcxr.metrics.studies import as_scored
@@ -63,26 +61,29 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
     by_arm = {arm.name: [t for t in trainings if t.arm == arm.name] for arm in arms}
     scored = {t.name: _scored(t, "test") for t in trainings}
     test = _same_patients(scored)
-    scored_arms = ScoredArms.of(test, [(t, scored[t.name].probs) for t in trainings], LEVEL)
-
-    arm_results = _arm_results(config, arms, by_arm, scored, scored_arms, protocol)
+    models = AllModels.of(
+        trainings,
+        list(scored.values()),
+        [_scored(t, "val") for t in trainings],
+        pairs=protocol.pairs,
+        unit=unit_of(config),
+    )
+    details = secondary_results(models, config)
     found = Comparison(
         name=folder.name,
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         fedcxr=__version__,
         data=_data(folder, config, plan, test),
         training=_training(config, trainings[0]),
-        statistics=Statistics(
-            resamples=protocol.resamples, level=protocol.level, margin=protocol.margin
-        ),
+        statistics=Statistics(level=protocol.level, margin=protocol.margin),
         protocol=frozen,
         deviations=tuple(deviations(frozen, protocol)) if frozen else (),
         endpoint=protocol.endpoint,
-        arms=arm_results,
-        differences=_differences(test, scored_arms, protocol, config),
+        arms=_arm_results(config, arms, by_arm, models, details, protocol),
+        differences=_differences(models, details, protocol),
         site_matrix=site_matrix(plan, by_arm, config.data.score_by),
         site_differences=site_differences(plan, by_arm, config, LEVEL),
-        label_frequencies=_frequencies(by_arm[arms[0].name], test, _scored(trainings[0], "val")),
+        label_frequencies=_frequencies(by_arm[arms[0].name], test, models.val[0]),
         warnings=tuple(warnings_of(config, arms, by_arm)),
         notes=tuple(_notes(folder, by_arm)),
     )
@@ -94,27 +95,24 @@ def _arm_results(
     config: ExperimentConfig,
     arms: Sequence[Arm],
     by_arm: Mapping[str, Sequence[Training]],
-    scored: Mapping[str, Predictions],
-    scored_arms: ScoredArms,
+    models: AllModels,
+    details: Secondary,
     protocol: Protocol,
 ) -> tuple[ArmResult, ...]:
-    def result_of(arm: Arm) -> ArmResult:
-        first = by_arm[arm.name][0]
-        test = scored[first.name]
-        return arm_result(
+    labels = models.test.labels
+    return tuple(
+        arm_result(
             arm,
             by_arm[arm.name],
-            test,
-            scored_arms,
-            one=(test, _scored(first, "val")),
-            config=config,
-            endpoint_columns=protocol.endpoint.columns(test.labels),
-            competition_columns=_competition_columns(test.labels),
+            models.test,
+            models.scored,
+            details=details.arms[arm.name],
+            endpoint_columns=protocol.endpoint.columns(labels),
+            competition_columns=_competition_columns(labels),
             differs=_differs(config, arm),
         )
-
-    with ThreadPoolExecutor(cores()) as pool:
-        return tuple(pool.map(result_of, arms))
+        for arm in arms
+    )
 
 
 def _scored(training: Training, split: str) -> Predictions:
@@ -147,18 +145,19 @@ def _competition_columns(labels: Sequence[str]) -> list[int]:
 
 
 def _differences(
-    test: Predictions, scored: ScoredArms, protocol: Protocol, config: ExperimentConfig
+    models: AllModels, details: Secondary, protocol: Protocol
 ) -> tuple[Difference, ...]:
     """Return every arm minus the one that it is held against."""
     return tuple(
         difference_of(
             pair,
-            scored,
-            test,
+            models.scored,
+            models.test,
             margin=protocol.margin,
             endpoint=protocol.endpoint,
-            competition_columns=_competition_columns(test.labels),
-            unit=unit_of(config),
+            competition_columns=_competition_columns(models.test.labels),
+            details=details.pairs[pair],
+            unit=models.unit,
         )
         for pair in protocol.pairs
     )
@@ -272,9 +271,8 @@ def _notes(folder: Path, by_arm: Mapping[str, Sequence[Training]]) -> list[str]:
         "A hospital on its own would have only its own patients to choose it by."
     )
     notes.append(
-        "Curves, operating points, calibration and subgroups are of one model an arm: the first "
-        "seed's, in the local arm the first site's. Thresholds and temperature come from "
-        "validation patients."
+        "Curves, operating points, calibration and subgroups are means over all models of an arm, "
+        "each at its own thresholds and temperature, which come from validation patients."
     )
     notes.append(
         "A site's row in the site matrix is of its own held-out patients, on whom nothing was "

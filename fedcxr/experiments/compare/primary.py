@@ -9,14 +9,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.experiments.compare.all_models import in_unit
 from fedcxr.experiments.compare.arm_scores import known, undefined_among
 from fedcxr.experiments.compare.endpoint import count_patients
 from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.experiments.compare.secondary import in_unit
-from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
-from fedcxr.metrics.non_inferiority import holm, power_note, verdict
-from fedcxr.metrics.scored_models import Measure
+from fedcxr.metrics.estimate import Estimate
+from fedcxr.metrics.label_bounds import holm_lower_bounds
+from fedcxr.metrics.non_inferiority import NON_INFERIOR, decide, holm, power_note, verdict
+from fedcxr.metrics.scored_areas import Measure
 from fedcxr.report.comparison.protocol_words import none_eligible
+from fedcxr.results.details import DifferenceDetails
 from fedcxr.results.differences import Difference, LabelDifference, Variance, Verdict
 from fedcxr.results.frozen import Endpoint
 from fedcxr.results.score import Score
@@ -34,6 +36,7 @@ def difference_of(
     margin: float,
     endpoint: Endpoint,
     competition_columns: Sequence[int],
+    details: DifferenceDetails,
     unit: str = "images",
 ) -> Difference:
     """Return one arm minus another.
@@ -45,30 +48,36 @@ def difference_of(
         margin: of non-inferiority.
         endpoint: the labels that the verdict is about.
         competition_columns: columns of the competition labels, or none.
+        details: how far apart the two are beside the areas.
         unit: what the rows of `test` are: images, or studies.
     """
     columns = endpoint.columns(test.labels)
     name, against = pair
-    is_of_methods = len(arms.seeds(name)) >= MIN_SEEDS
-    tested = arms.of_methods if is_of_methods else arms.of_models
+    tested = arms.difference
     whole, models = tested("auroc", pair, columns), arms.of_models("auroc", pair, columns)
     first, second = (arms.by_seed("auroc", arm, columns) for arm in pair)
     by_seed = np.subtract(first, second)
     # Where more patients would give no interval either, the verdict's reason says what is amiss.
+    word = _verdict(whole, margin, endpoint, unit)
+    tests = [tested("auroc", pair, [column]) for column in range(len(test.labels))]
+    by_label = _by_label(test.labels, tests, word, margin=margin, endpoint=endpoint, arms=arms)
     may_tell = whole.ci is not None or arms.lacks_patients_alone(pair, columns)
     return Difference(
         arm=name,
         against=against,
-        about="methods" if is_of_methods else "models",
+        about="methods" if arms.is_of_methods(pair) else "models",
         macro_auroc=Score.of(whole),
         macro_auroc_models=Score.of(models),
         macro_ap=Score.of(tested("ap", pair, columns)),
         five_auroc=_competition_auroc(arms, pair, test.labels, competition_columns, tested),
-        by_label=_by_label(pair, test.labels, tested),
+        by_label=by_label,
         variance=_variance(arms.wherever("auroc", pair, columns), by_seed),
-        verdict=_verdict(whole, margin, endpoint, unit),
+        verdict=word,
+        worse_labels=tuple(name for name, each in by_label.items() if each.is_below(0.0)),
+        inferior_labels=tuple(name for name, each in by_label.items() if each.is_below(-margin)),
         power=_power(whole, margin, test, columns, arms.level, unit) if may_tell else None,
         by_seed=tuple(known(by_seed.tolist())),
+        details=details,
     )
 
 
@@ -83,14 +92,33 @@ def _variance(found: Estimate, by_seed: NDArray[np.float64]) -> Variance:
 
 
 def _by_label(
-    pair: tuple[str, str], labels: Sequence[str], tested: Tested
+    labels: Sequence[str],
+    found: Sequence[Estimate],
+    word: Verdict,
+    *,
+    margin: float,
+    endpoint: Endpoint,
+    arms: ScoredArms,
 ) -> dict[str, LabelDifference]:
-    """Return the difference of every label, with its p adjusted by Holm's rule."""
-    found = [tested("auroc", pair, [column]) for column in range(len(labels))]
+    """Return the difference of every label, its p adjusted by Holm's rule, and its bound.
+
+    Bounds are of the endpoint's labels, and there after a verdict of non-inferiority alone.
+    """
     adjusted = known(holm([each.p for each in found]))
     p_values = known([each.p for each in found])
+    bounds: dict[str, float | None] = {}
+    if word.word in NON_INFERIOR:
+        own = [found[labels.index(label)] for label in endpoint.labels]
+        of_label = known(holm_lower_bounds(own, margin, arms.level))
+        bounds = dict(zip(endpoint.labels, of_label, strict=True))
     return {
-        label: LabelDifference(**dict(Score.of(each)), p=p, p_holm=p_holm)
+        label: LabelDifference(
+            **dict(Score.of(each)),
+            p=p,
+            p_holm=p_holm,
+            word=decide(each.ci, margin) if each.ci else None,
+            lower_bound=bounds.get(label),
+        )
         for label, each, p, p_holm in zip(labels, found, p_values, adjusted, strict=True)
     }
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import ArtefactError
+from fedcxr.experiments.compare.all_models import LEVEL
 from fedcxr.experiments.compare.endpoint import endpoint_of
 from fedcxr.experiments.compare.pairs import pairs_of
-from fedcxr.experiments.compare.secondary import LEVEL
 from fedcxr.results.frozen import PROTOCOL_FORMAT, Deviation, Protocol
 from fedcxr.runs.folder import RunFolder
 from partitions.plan import PartitionPlan, read_plan
@@ -31,7 +31,6 @@ MAY_CHANGE = (
     "compare.margin",
     "compare.primary_labels",
     "compare.min_positives",
-    "compare.resamples",
     "compare.prevalence",
     "compare.at_once",
 )
@@ -61,7 +60,6 @@ def plan_protocol(config: ExperimentConfig, plan: PartitionPlan, arms: Sequence[
         arms=tuple(arms),
         pairs=tuple(pairs_of(arms)),
         level=LEVEL,
-        resamples=config.compare.resamples,
     )
 
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from one_calibration import calibration
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
 from fedcxr.errors import RunError
-from fedcxr.metrics.calibration import calibration
 from fedcxr.metrics.scored_calibration import score_calibration
 
 NAN = float("nan")

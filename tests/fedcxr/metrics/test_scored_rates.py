@@ -96,7 +96,7 @@ def test_leaving_out_each_patient_is_exact(name):
 
 
 def test_a_share_of_independent_patients_has_wilsons_interval_with_students_t():
-    # 14 of 20 found, an image a patient. Without one of the 20 the share moves by (0.3 or -0.7) / 19
+    # 14 of 20 found, an image a patient: without one the share moves by 0.3 / 19 or -0.7 / 19
     target = np.repeat([1.0, 0.0], [20, 30])[:, None]
     scores = np.repeat([1.0, 0.0], [14, 36])[None, :, None]
     called = call_images(target, scores, np.arange(50), ["a"], 0.5)

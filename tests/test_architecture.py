@@ -128,7 +128,17 @@ def test_only_the_command_line_prints():
 @pytest.mark.parametrize(
     ("library", "rooms"),
     [
-        ("pandas", ("fedcxr/data", "fedcxr/inference.py", "partitions")),
+        (
+            "pandas",
+            (
+                "fedcxr/data",
+                "fedcxr/inference.py",
+                "fedcxr/results",
+                "fedcxr/runs/long_predictions.py",
+                "partitions",
+            ),
+        ),
+        ("duckdb", ("fedcxr/results/opened.py", "fedcxr/runs/long_predictions.py")),
         # an algorithm brings the keys of its own parameters
         ("pydantic", ("fedcxr/config", "fedcxr/section.py", "fedcxr/algorithms", "fedcxr/results")),
         ("yaml", ("fedcxr/config",)),

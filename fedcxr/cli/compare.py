@@ -58,6 +58,7 @@ def print_comparison(folder: Path) -> None:
     # The report's package draws figures: it is imported where there is something to report.
     from fedcxr.report.comparison.protocol_words import endpoint_sentences, protocol_sentences
     from fedcxr.report.comparison.read_comparison import read_comparison
+    from fedcxr.runs.long_predictions import FILE as PREDICTIONS
 
     found = read_comparison(folder).tree
     for arm in found["arms"]:
@@ -77,6 +78,8 @@ def print_comparison(folder: Path) -> None:
         print(sentence)
     for notice in fairness_notices(found):
         print(f"Warning: {notice}")
+    if not (folder / PREDICTIONS).is_file():
+        print(f"{PREDICTIONS} is not written: it takes `pip install 'fedcxr[parquet]'`.")
     print(f"Report: {folder / 'report.html'}")
 
 

@@ -142,6 +142,11 @@ class Comparison(Section):
         return [each for each in own if each.against != primary.against]
 
     @property
+    def units(self) -> tuple[str, str]:
+        """What is scored and counted on the test set, one and many."""
+        return ("study", "studies") if self.data.score_by == "study" else ("image", "images")
+
+    @property
     def main_arm(self) -> ArmResult:
         """The arm that is shown where there is room for one."""
         return self.arm(self.primary.arm) if self.primary else self.arms[0]

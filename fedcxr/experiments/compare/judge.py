@@ -21,6 +21,7 @@ from fedcxr.experiments.compare.all_models import LEVEL, AllModels
 from fedcxr.experiments.compare.arm_scores import arm_result
 from fedcxr.experiments.compare.arms import Arm, Training
 from fedcxr.experiments.compare.fairness import warnings_of
+from fedcxr.experiments.compare.predictions_file import write_predictions_file
 from fedcxr.experiments.compare.primary import difference_of
 from fedcxr.experiments.compare.protocol import deviations, plan_protocol, read_protocol
 from fedcxr.experiments.compare.secondary import Secondary, secondary_results, unit_of
@@ -88,6 +89,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         notes=tuple(_notes(folder, by_arm)),
     )
     write_comparison_result(folder, found)
+    write_predictions_file(folder, trainings)
     return found
 
 

@@ -1,0 +1,26 @@
+"""What all trainings of a comparison said of its test and validation images, as one file."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fedcxr.experiments.compare.arms import Training
+from fedcxr.runs.long_predictions import (
+    FILE,
+    TrainingPredictions,
+    can_write_parquet,
+    write_long_predictions,
+)
+from fedcxr.runs.predictions import read_prediction_sets
+
+
+def write_predictions_file(folder: Path, trainings: Sequence[Training]) -> None:
+    """Write `predictions.parquet` into a comparison's folder, if what writes it is installed."""
+    if can_write_parquet():
+        write_long_predictions(folder / FILE, _all_predictions(trainings))
+
+
+def _all_predictions(trainings: Sequence[Training]) -> Iterator[TrainingPredictions]:
+    for one in trainings:
+        sets, _ = read_prediction_sets(one.folder / "predictions.npz", ("test", "val"))
+        for split, found in sets.items():
+            yield TrainingPredictions(one.arm, one.seed, one.site, split, found)

@@ -1,0 +1,28 @@
+"""Every table of a result: `all_tables` by name; each is shown, written as CSV, and a DataFrame."""
+
+from fedcxr.results.comparison import Comparison
+from fedcxr.results.tables import detail_tables, score_tables, site_tables
+from fedcxr.results.tables.table import Table
+
+
+def all_tables(comparison: Comparison) -> dict[str, Table]:
+    """Return every table of a comparison by its name."""
+    found = (
+        score_tables.arms(comparison),
+        score_tables.seeds(comparison),
+        score_tables.differences(comparison),
+        score_tables.labels(comparison, "auroc"),
+        score_tables.labels(comparison, "ap"),
+        score_tables.label_differences(comparison),
+        score_tables.learning(comparison),
+        detail_tables.operating_points(comparison),
+        detail_tables.calibration(comparison),
+        detail_tables.calibration_bins(comparison),
+        detail_tables.subgroups(comparison),
+        detail_tables.gaps(comparison),
+        site_tables.site_matrix(comparison),
+        site_tables.site_differences(comparison),
+        site_tables.label_frequencies(comparison),
+        site_tables.costs(comparison),
+    )
+    return {table.name: table for table in found}

@@ -1,0 +1,150 @@
+"""The tables behind the result: operating points, calibration, and groups of patients."""
+
+from fedcxr.results.comparison import Comparison
+from fedcxr.results.details import CalibrationNumbers
+from fedcxr.results.score import Score
+from fedcxr.results.tables.table import Cell, Column, Kind, Table
+
+_RATES = (
+    ("sensitivity", "Sensitivity (recall)"),
+    ("specificity", "Specificity"),
+    ("ppv", "PPV (precision)"),
+    ("npv", "NPV"),
+    ("ppv_at_prevalence", "PPV at the prevalence stated"),
+    ("accuracy", "Accuracy"),
+    ("f1", "F1"),
+)
+COUNTS = ("tp", "fn", "fp", "tn")
+"""The cells of a confusion matrix: present, then absent; said present, then said absent."""
+
+_CALIBRATION: dict[str, tuple[str, Kind]] = {
+    "brier": ("Brier", "estimate"),
+    "ece": ("ECE", "estimate"),
+    "slope": ("Slope", "estimate"),
+    "intercept": ("Intercept at slope 1", "signed"),
+}
+
+
+def operating_points(comparison: Comparison) -> Table:
+    """Return what each threshold, fixed on validation, gives on the test set."""
+    columns = (
+        Column("arm", "Arm"),
+        Column("point", "Point"),
+        Column("label", "Label", "head"),
+        Column("threshold", "Threshold", "value"),
+        *(Column(key, heading, "estimate") for key, heading in _RATES),
+        Column("prevalence", "Prevalence stated", "share"),
+        *(Column(key, "", "hidden") for key in COUNTS),
+        Column("reason", "", "reason"),
+    )
+    rows = tuple(
+        (
+            arm.name,
+            found.point,
+            found.label,
+            found.threshold,
+            *(getattr(found, key) for key, _ in _RATES),
+            found.prevalence,
+            *(getattr(found, key) for key in COUNTS),
+            found.reason,
+        )
+        for arm in comparison.arms
+        for found in arm.operating_points
+    )
+    return Table("operating_points", columns, rows, "Operating points")
+
+
+def calibration(comparison: Comparison) -> Table:
+    """Return how well each label's probabilities are meant, before and after the temperature."""
+    columns = (
+        Column("arm", "Arm"),
+        Column("label", "Label", "head"),
+        *(Column(key, *shown) for key, shown in _CALIBRATION.items()),
+        *(
+            Column(f"tempered_{key}", f"{heading}, tempered", kind)
+            for key, (heading, kind) in _CALIBRATION.items()
+        ),
+        Column("temperature", "", "hidden"),
+        Column("reason", "", "reason"),
+    )
+    rows = tuple(
+        (
+            arm.name,
+            label,
+            *_numbers(found),
+            *_numbers(found.tempered),
+            arm.calibration.temperature,
+            found.reason,
+        )
+        for arm in comparison.arms
+        for label, found in arm.calibration.by_label.items()
+    )
+    return Table("calibration", columns, rows, "Calibration")
+
+
+def calibration_bins(comparison: Comparison) -> Table:
+    """Return the points of the reliability diagrams."""
+    columns = (
+        Column("arm", "Arm"),
+        Column("label", "Label", "head"),
+        Column("bin", "Bin", "count"),
+        Column("predicted", "Mean predicted", "value"),
+        Column("observed", "Observed", "estimate"),
+        Column("count", comparison.units[1].capitalize(), "count"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for arm in comparison.arms:
+        for label, found in arm.calibration.by_label.items():
+            for place, each in enumerate(found.bins, start=1):
+                observed = Score(value=each.observed, ci=each.ci)
+                rows.append((arm.name, label, place, each.predicted, observed, each.count))
+    return Table("calibration_bins", columns, tuple(rows), "Reliability diagrams")
+
+
+def subgroups(comparison: Comparison) -> Table:
+    """Return each group's scores, and the rates at the one threshold fixed on validation."""
+    units = comparison.units[1]
+    columns = (
+        Column("arm", "Arm"),
+        Column("attribute", "Attribute"),
+        Column("group", "Group", "head"),
+        Column("label", "Label"),
+        Column(units, units.capitalize(), "count"),
+        Column("patients", "Patients", "count"),
+        Column("positives", "Positive", "count"),
+        Column("auroc", "AUROC", "estimate"),
+        Column("tpr", "True positive rate", "estimate"),
+        Column("fpr", "False positive rate", "estimate"),
+        Column("reason", "", "reason"),
+    )
+    keys = (
+        *("attribute", "group", "label", "images", "patients", "positives"),
+        *("auroc", "tpr", "fpr", "reason"),
+    )
+    rows = tuple(
+        (arm.name, *(getattr(row, key) for key in keys))
+        for arm in comparison.arms
+        for row in arm.subgroups.rows
+    )
+    return Table("subgroups", columns, rows, "Groups of patients")
+
+
+def gaps(comparison: Comparison) -> Table:
+    """Return how far apart the groups of an attribute are."""
+    columns = (
+        Column("arm", "Arm"),
+        Column("attribute", "Attribute"),
+        Column("label", "Label", "head"),
+        Column("tpr_gap", "Gap in true positive rate", "estimate"),
+        Column("fpr_gap", "Gap in false positive rate", "estimate"),
+    )
+    rows = tuple(
+        (arm.name, gap.attribute, gap.label, gap.tpr_gap, gap.fpr_gap)
+        for arm in comparison.arms
+        for gap in arm.subgroups.gaps
+    )
+    return Table("subgroup_gaps", columns, rows, "Gaps between groups of patients")
+
+
+def _numbers(found: CalibrationNumbers | None) -> list[Score | None]:
+    return [getattr(found, key) if found else None for key in _CALIBRATION]

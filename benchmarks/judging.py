@@ -75,9 +75,7 @@ def judging(short: bool) -> Result:
     )
 
 
-def make_comparison(
-    folder: Path, images: int, patients: int
-) -> ExperimentConfig:
+def make_comparison(folder: Path, images: int, patients: int) -> ExperimentConfig:
     """Write a comparison's own files, its partition among them, and return its configuration."""
     config = load_config(overrides={"compare.seeds": 3})
     dataset = made_up(images, patients)

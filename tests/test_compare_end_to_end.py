@@ -34,7 +34,6 @@ TINY = {
     "explain.images_per_outcome": 0,
     "engine.precision": "fp32",
     "compare.seeds": 2,
-    "compare.resamples": 100,
     "compare.at_once": 2,
 }
 NAMES = ["federated", "centralized", "local", "centralized-steps"]

@@ -72,6 +72,8 @@ def print_comparison(folder: Path) -> None:
         reason, power = difference["verdict"]["reason"], difference["power"] or ""
         if reason not in power:
             print(f"  {reason}")
+        if worse := difference.get("worse_labels"):
+            print(f"  Worse by their own intervals: {', '.join(worse)}")
         if power and difference == found["differences"][0]:  # of the others the page tells
             print(f"  {power}")
     for sentence in (*endpoint_sentences(found), *protocol_sentences(found)):

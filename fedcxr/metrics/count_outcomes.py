@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 
 from fedcxr.metrics.auroc import FloatArray, Interval
 from fedcxr.metrics.regime import Cell
-from fedcxr.metrics.simulated_rates import RATE_INTERVALS, rates_of
+from fedcxr.metrics.simulated_rates import (
+    CALIBRATION_INTERVALS,
+    GROUP_INTERVALS,
+    RATE_INTERVALS,
+    calibration_of,
+    groups_of,
+    rates_of,
+)
 from fedcxr.metrics.simulated_study import (
     AREA_INTERVALS,
     Design,
@@ -19,16 +26,23 @@ from fedcxr.metrics.simulated_study import (
 )
 from fedcxr.seeding import derive_rng
 
-Family = Literal["areas", "rates"]
-FAMILIES: dict[Family, tuple[str, ...]] = {"areas": AREA_INTERVALS, "rates": RATE_INTERVALS}
+Family = Literal["areas", "rates", "calibration", "groups"]
+FAMILIES: dict[Family, tuple[str, ...]] = {
+    "areas": AREA_INTERVALS,
+    "rates": RATE_INTERVALS,
+    "calibration": CALIBRATION_INTERVALS,
+    "groups": GROUP_INTERVALS,
+}
 """The intervals that are tried, by what is computed together."""
-INTERVALS = (*AREA_INTERVALS, *RATE_INTERVALS)
+INTERVALS = tuple(name for names in FAMILIES.values() for name in names)
 OUTCOMES = ("covered", "above", "below", "undefined")
 """The interval holds the truth, lies wholly above it, wholly below, or there is none."""
 
 _FINDERS: dict[Family, Callable[[Study, Cell, Design], dict[str, Found]]] = {
     "areas": areas_of,
     "rates": rates_of,
+    "calibration": calibration_of,
+    "groups": groups_of,
 }
 
 

@@ -74,7 +74,7 @@ def gated(
         auroc: of the better model, over these labels; nan where there is none.
         seeds: trainings of each arm, where the interval is about trainings.
     """
-    if np.isnan(found.value) or found.ci is None:
+    if np.isnan(found.value):
         return found
     if np.isnan(auroc):
         return _withheld(found, "no interval: without an AUROC there is no telling if it holds")
@@ -95,8 +95,10 @@ def _withheld(found: Estimate, why: str) -> Estimate:
 def _in_words(patients: int, label: str, *, has_it: bool) -> str:
     """Return how many patients have a finding, or lack it.
 
-    >>> _in_words(1, "Edema", has_it=True), _in_words(3, "Edema", has_it=False)
-    ('1 patient has Edema', '3 patients lack Edema')
+    >>> _in_words(0, "Edema", has_it=True), _in_words(3, "Edema", has_it=False)
+    ('no patient has Edema', '3 patients lack Edema')
     """
     one, many = ("has", "have") if has_it else ("lacks", "lack")
+    if not patients:
+        return f"no patient {one} {label}"
     return f"1 patient {one} {label}" if patients == 1 else f"{patients} patients {many} {label}"

@@ -5,6 +5,7 @@ probabilities are those that are right for its scores, so that slope and interce
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from scipy import special
@@ -27,42 +28,26 @@ RATE_INTERVALS = (
     "ppv_difference",
     "net_benefit",
     "benefit_difference",
-    "brier",
-    "slope",
-    "intercept",
-    "slope_difference",
-    "rate_gap",
-    "gap_difference",
-    "auroc_gap",
 )
+CALIBRATION_INTERVALS = ("brier", "slope", "intercept", "slope_difference")
+GROUP_INTERVALS = ("rate_gap", "gap_difference", "auroc_gap")
 _LABELS = ("0",)
 _TREATED_FROM = 0.1
 """The probability of treatment that the net benefit is tried at."""
 
 
 def rates_of(study: Study, cell: Cell, design: Design) -> dict[str, Found]:
-    """Return the intervals by name, those that there are of the study; none of several labels.
+    """Return the intervals at thresholds by name, those that there are; none of several labels.
 
     - `rate`, `ppv`, `npv`, `f1`, `net_benefit`: the second arm's sensitivity, and so on, for other
       patients; `ppv_difference`, `benefit_difference`: the first arm's less the second's.
     - `rate_difference`, `rate_methods`: the difference in sensitivity, of these models and of the
       ways of training.
-    - `brier`, `slope`, `intercept`: the second arm's calibration; `slope_difference`.
-    - `rate_gap`, `auroc_gap`: the second arm's sensitivity and AUROC in half of the patients of
-      each class, less those in the rest; `gap_difference`: the first one's difference of the arms.
 
     What holds the models fixed is held against what is true of these very models.
     """
     if cell.labels > 1:
         return {}
-    return {
-        **_at_thresholds(study, cell, design),
-        **_of_calibration(study, design),
-        **_of_groups(study, design),
-    }
-
-
-def _at_thresholds(study: Study, cell: Cell, design: Design) -> dict[str, Found]:
     target, models = _pairs(study)
     called = call_images(target, models, study.patient, _LABELS, study.shift.reshape(-1, 1) / 2)
     prevalence, rate = float(target.mean()), special.ndtr(study.shift / 2)  # (2, S)
@@ -100,7 +85,10 @@ def _at_thresholds(study: Study, cell: Cell, design: Design) -> dict[str, Found]
     return found
 
 
-def _of_calibration(study: Study, design: Design) -> dict[str, Found]:
+def calibration_of(study: Study, cell: Cell, design: Design) -> dict[str, Found]:
+    """Return the second arm's `brier`, `slope` and `intercept`, and `slope_difference`."""
+    if cell.labels > 1:
+        return {}
     target, models = _pairs(study)
     shift = study.shift.reshape(-1)
     prevalence = float(target.mean())
@@ -116,7 +104,14 @@ def _of_calibration(study: Study, design: Design) -> dict[str, Found]:
     return {**found, "slope_difference": Found(difference, 0.0)}
 
 
-def _of_groups(study: Study, design: Design) -> dict[str, Found]:
+def groups_of(study: Study, cell: Cell, design: Design) -> dict[str, Found]:
+    """Return the intervals of a group against the rest; each has half of each class's patients.
+
+    `rate_gap`, `auroc_gap`: the second arm's sensitivity and AUROC in the group less those in the
+    rest; `gap_difference`: how far the arms differ in the first of them.
+    """
+    if cell.labels > 1:
+        return {}
     target, models = _pairs(study)
     cuts = study.shift.reshape(-1, 1) / 2
     is_inside = _every_second(study.positive[0])[study.patient]
@@ -176,9 +171,15 @@ def _brier_of(shift: FloatArray, prevalence: float) -> float:
     >>> round(_brier_of(np.array([0.0]), 0.3), 6)  # 0.3 of all: 0.3 · 0.7
     0.21
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(100)
-    weights = weights / weights.sum()
+    nodes, weights = _nodes()
     moved = shift[:, None]
     ill = (1 - _right_chance(nodes + moved, moved, prevalence)) ** 2 @ weights
     well = _right_chance(nodes, moved, prevalence) ** 2 @ weights
     return float(np.mean(prevalence * ill + (1 - prevalence) * well))
+
+
+@cache
+def _nodes() -> tuple[FloatArray, FloatArray]:
+    """Return the places that the mean over a normal variable is taken over, and their weights."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(100)
+    return nodes, weights / weights.sum()

@@ -11,7 +11,7 @@ from fedcxr.report.comparison.wording import (
     unit_words,
 )
 from fedcxr.report.fairness_words import optimizer_words
-from fedcxr.report.wording import as_number, count, counted, fixed, interval
+from fedcxr.report.wording import count, counted, fixed, interval
 
 _UNDECIDED = ("inconclusive", "withheld")
 
@@ -77,16 +77,12 @@ def notices(comparison: Comparison) -> list[str]:
 def basis(comparison: Comparison) -> list[str]:
     """Return what the numbers of the page rest on, and what they do not say."""
     level = level_words(comparison.level)
-    draws = as_number(comparison.part("statistics").get("resamples"))
-    how = f"{count(draws)} draws of patients" if draws else "draws of patients"
     return [
         f"All arms were scored on the same {comparison.test_set_words}, who took part in no "
         f"training; each interval covers {level}.",
         fixed_sentence(comparison.tree),
-        "Intervals of AUROC, average precision and their differences are Student's t by leaving "
-        "out each patient in turn; those of rates and of gaps "
-        f"between groups come from {how}. One that did not hold in the self-test of the "
-        "statistics for such a test set is not shown.",
+        "Intervals are Student's t by leaving out each patient in turn. One that did not hold in "
+        "the self-test of the statistics for such a test set is not shown.",
         *_about_rows(comparison),
         "An arm's intervals are conditional on its trained models: they say how far a number would "
         "move with other patients, not with other trainings.",
@@ -96,9 +92,8 @@ def basis(comparison: Comparison) -> list[str]:
         *_about_means(comparison),
         *_about_p(comparison),
         *optimizer_words(comparison.tree),
-        "AUROC and average precision of an arm are means over its models, not the score of an "
-        "ensemble. Curves, operating points, calibration and subgroups are of one model an arm: "
-        "the first seed's, and of an arm with a model a site the first site's.",
+        "All numbers of an arm are means over its models, each at its own thresholds and "
+        "temperature, and not those of an ensemble.",
     ]
 
 

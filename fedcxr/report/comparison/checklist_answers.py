@@ -85,7 +85,7 @@ def measures(comparison: Comparison) -> str:
     """Return the measures that were computed."""
     arm = comparison.main_arm.tree
     found = ["AUROC and average precision, by label and macro"]
-    found += ["sensitivity, specificity, PPV, accuracy and F1 at fixed thresholds"] * bool(
+    found += ["sensitivity, specificity, PPV, NPV and F1 at fixed thresholds"] * bool(
         arm.get("operating_points")
     )
     found += ["Brier, ECE, calibration slope and calibration-in-the-large"] * bool(
@@ -96,15 +96,11 @@ def measures(comparison: Comparison) -> str:
 
 def uncertainty(comparison: Comparison) -> str:
     """Return how intervals and the verdict were made."""
-    told = comparison.part("statistics")
-    draws = told.get("resamples")
-    if not draws:
-        return ""
     trainings = [each for each in comparison.differences if each.is_of_methods]
     chance = "patients and trainings" if trainings else "patients"
     return (
-        f"{level_words(comparison.level)} intervals: Student's t over {chance} for areas and their "
-        f"differences, {count(draws)} draws of patients for rates; Holm over labels."
+        f"{level_words(comparison.level)} intervals: Student's t over {chance} for differences, "
+        "over patients for what is of one arm; Holm over labels."
     )
 
 

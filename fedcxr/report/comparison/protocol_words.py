@@ -68,7 +68,7 @@ def fixed_sentence(tree: Tree) -> str:
     but = "; what is otherwise now stands at the top" if tree.get("deviations") else ""
     return (
         "Margin, endpoint and its labels, seeds, partition, arms and the order of their pairs, the "
-        "correction over labels, level and resamples were fixed before the first training, on "
+        "correction over labels and the level were fixed before the first training, on "
         f"{protocol.get('created')} (protocol.json, digest {_short(protocol.get('digest'))}){but}."
     )
 
@@ -167,6 +167,8 @@ def _of(some: int, whole: int) -> str:
 
 def _value(key: str, value: object) -> str:
     """Return one value of a protocol."""
+    if value is None:
+        return "none"
     if isinstance(value, list):
         parts = [" minus ".join(map(str, v)) if isinstance(v, list) else _number(v) for v in value]
         return ", ".join(parts) or _NOTHING.get(key, "none")

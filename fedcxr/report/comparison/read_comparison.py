@@ -15,7 +15,7 @@ from fedcxr.results.frozen import Endpoint, Protocol
 from fedcxr.runs.folder import RunFolder
 
 FILE = "comparison.json"
-FORMAT = 3
+FORMAT = 4
 """The only one that there has been; another means a file of another fedcxr."""
 
 Tree = Mapping[str, Any]

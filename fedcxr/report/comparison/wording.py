@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from fedcxr.report.wording import MISSING, as_number
 
 VERDICTS = {
+    "better": "better: the whole interval lies above 0",
+    "non-inferior, and worse": "non-inferior, and worse: there is a loss, smaller than that",
     "non-inferior": "non-inferior: any loss is smaller than that",
     "inferior": "inferior: the loss is larger than that",
     "inconclusive": "inconclusive: the interval reaches across it",

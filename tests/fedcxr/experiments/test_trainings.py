@@ -36,7 +36,6 @@ TINY = {
     "engine.precision": "fp32",
     "engine.workers": 1,
     "compare.seeds": 1,
-    "compare.resamples": 100,
 }
 
 

@@ -67,7 +67,7 @@ def make_comparison(
         if len(made) > 1 and arm is not made[1]
     ]
     tree = {
-        "format": 3,
+        "format": 4,
         "name": "20250301-102030-compare",
         "created": "2025-03-01T10:20:30+00:00",
         "fedcxr": "0.1.0",

@@ -57,9 +57,9 @@ def test_every_section_is_there_in_its_order(page):
             "Labels Difference in AUROC",
             "ROC and precision-recall curves",
             "Learning curves Thick",
-            "Operating points and confusion matrices One model",
-            "Calibration One model",
-            "Subgroups One model",
+            "Operating points and confusion matrices Means over",
+            "Calibration Means over",
+            "Subgroups Means over",
             "Every model at every site Macro",
             "Label frequencies Positive",
             "Costs Arm",
@@ -200,7 +200,7 @@ def test_without_the_five_labels_their_column_is_left_out(tmp_path):
 def test_a_comparison_with_nothing_but_arms_makes_a_page_of_empty_states(tmp_path):
     arms = [{"name": "federated", "macro_auroc": None}, {"name": "centralized"}]
     text = Outline(
-        write_comparison(put(tmp_path, {"format": 3, "arms": arms})).read_text("utf-8")
+        write_comparison(put(tmp_path, {"format": 4, "arms": arms})).read_text("utf-8")
     ).text
     for words in (
         "federated has no macro AUROC: no label has both classes.",

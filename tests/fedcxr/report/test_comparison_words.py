@@ -208,11 +208,11 @@ def test_the_checklist_says_what_the_run_knows_and_leaves_the_rest_open(tmp_path
     )
     assert rows["21"][2] == "partly"
     assert "About 1,500 such patients" in rows["21"][3]
-    assert "2,000 draws of patients" in rows["29"][3]
+    assert "over patients for what is of one arm" in rows["29"][3]
     assert rows["44"][2:] == ("open", "", "")
 
 
 def test_an_empty_comparison_answers_only_what_holds_for_every_run(tmp_path):
-    comparison = read(tmp_path, {"format": 3, "arms": [{"name": "federated"}]})
+    comparison = read(tmp_path, {"format": 4, "arms": [{"name": "federated"}]})
     states = [row[3] for row in checklist(comparison).rows]
     assert states.count("open") > 60

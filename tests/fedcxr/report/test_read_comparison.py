@@ -66,7 +66,7 @@ def test_a_file_of_another_shape_is_refused_with_the_place(tmp_path, place, valu
 
 def test_every_key_may_be_null_but_the_arms_and_their_names(tmp_path):
     tree = dict.fromkeys(SHAPE)
-    tree |= {"format": 3, "arms": [{**dict.fromkeys(SHAPE["arms"][0]), "name": "federated"}]}
+    tree |= {"format": 4, "arms": [{**dict.fromkeys(SHAPE["arms"][0]), "name": "federated"}]}
     comparison = read_comparison(put(tmp_path, tree))
     assert comparison.arms[0].title == "federated"
     assert comparison.labels == ()
@@ -82,7 +82,7 @@ def test_keys_of_a_later_version_are_let_through(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 1}, "format 1, this fedcxr reads format 3"),
+        ({"format": 1}, "format 1, this fedcxr reads format 4"),
         ({"arms": []}, "no arm was judged yet"),
         ({"arms": [{"title": "x"}]}, r"arms\[0\] has no name"),
         ({"arms": [{"name": "a"}, {"name": "a"}]}, r"arms\[1\] has the name 'a' again"),
@@ -94,7 +94,7 @@ def test_keys_of_a_later_version_are_let_through(tmp_path):
 )
 def test_a_file_that_does_not_hang_together_is_refused(tmp_path, change, words):
     with pytest.raises(ArtefactError, match=words):
-        read_comparison(put(tmp_path, {"format": 3, **change}))
+        read_comparison(put(tmp_path, {"format": 4, **change}))
 
 
 def test_a_folder_without_a_comparison_says_so(tmp_path):

@@ -26,7 +26,13 @@ from numpy.typing import NDArray
 import fedcxr
 from fedcxr.atomic import write_text_atomically
 from fedcxr.errors import ArtefactError
-from fedcxr.metrics.count_outcomes import FAMILIES, INTERVALS, Family, count_outcomes
+from fedcxr.metrics.count_outcomes import (
+    FAMILIES,
+    INTERVALS,
+    Family,
+    count_outcomes,
+    families_of,
+)
 from fedcxr.metrics.regime import ONE_SIDED, Cell, Tally, read_cell
 from fedcxr.metrics.simulated_study import Design
 
@@ -103,7 +109,7 @@ def run_selftest(
     with _mapper(workers) as run:
         for cell in grid:
             if cell.name in done:
-                show(cell, studies, done[cell.name])
+                show(cell, studies * len(families_of(cell)), done[cell.name])
                 continue
             done[cell.name] = _cell(cell, design, studies, run, show)
             write_text_atomically(part, json.dumps({"head": head, "cells": done}))
@@ -150,7 +156,7 @@ def _cell(cell: Cell, design: Design, studies: int, run: Mapper, show: Show) -> 
     """Return the stored form of a cell, once its studies are done."""
     start = time.monotonic()
     found: dict[str, dict[str, Any]] = {}
-    for family in FAMILIES:
+    for family in families_of(cell):
         found |= _intervals(cell, design, family, studies, run, partial(show, cell))
     stored = {
         **asdict(cell),

@@ -1,13 +1,14 @@
 """How often the intervals of simulated studies hold what is true."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.metrics.auroc import FloatArray, Interval
-from fedcxr.metrics.regime import Cell
+from fedcxr.metrics.regime import USUAL_SD, USUAL_SEEDS, Cell
 from fedcxr.metrics.simulated_rates import (
     CALIBRATION_INTERVALS,
     GROUP_INTERVALS,
@@ -44,6 +45,18 @@ _FINDERS: dict[Family, Callable[[Study, Cell, Design], dict[str, Found]]] = {
     "calibration": calibration_of,
     "groups": groups_of,
 }
+
+
+def families_of(cell: Cell) -> tuple[Family, ...]:
+    """Return what is tried in a cell: everything else than the areas with one label alone.
+
+    Calibration and groups are of the trained models, whatever other trainings would have given: one
+    way for trainings to vary is enough.
+    """
+    if cell.labels > 1:
+        return ("areas",)
+    usual = replace(cell, seeds=USUAL_SEEDS, training_sd=USUAL_SD)
+    return tuple(FAMILIES) if cell == usual else ("areas", "rates")
 
 
 def count_outcomes(

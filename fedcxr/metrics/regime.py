@@ -28,6 +28,8 @@ TEST_LEVEL = 0.998
 a hundred of them; at 2.5 % some cells would be rejected by chance alone."""
 USUAL_SEEDS = 3
 """Trainings of each arm in most cells."""
+USUAL_SD = 0.01
+"""Of an arm's AUROC over trainings in most cells."""
 ONE_SIDED = ("methods", "models")
 """The intervals that a verdict is given by: for these the error above counts by itself."""
 OF_HALVES = ("rate_gap", "gap_difference", "auroc_gap")
@@ -46,8 +48,8 @@ class Cell:
     correlation: float  # of the scores of two images of one patient, within a class
     labels: int  # in the macro mean
     auroc: float = 0.85  # of the better arm
-    seeds: int = 3  # trainings of each arm
-    training_sd: float = 0.01  # of an arm's AUROC over trainings
+    seeds: int = USUAL_SEEDS  # trainings of each arm
+    training_sd: float = USUAL_SD  # of an arm's AUROC over trainings
 
     @property
     def name(self) -> str:

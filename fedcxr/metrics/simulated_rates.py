@@ -37,7 +37,7 @@ _TREATED_FROM = 0.1
 
 
 def rates_of(study: Study, cell: Cell, design: Design) -> dict[str, Found]:
-    """Return the intervals at thresholds by name, those that there are; none of several labels.
+    """Return the intervals at thresholds by name, those that there are of the study.
 
     - `rate`, `ppv`, `npv`, `f1`, `net_benefit`: the second arm's sensitivity, and so on, for other
       patients; `ppv_difference`, `benefit_difference`: the first arm's less the second's.
@@ -46,8 +46,6 @@ def rates_of(study: Study, cell: Cell, design: Design) -> dict[str, Found]:
 
     What holds the models fixed is held against what is true of these very models.
     """
-    if cell.labels > 1:
-        return {}
     target, models = _pairs(study)
     called = call_images(target, models, study.patient, _LABELS, study.shift.reshape(-1, 1) / 2)
     prevalence, rate = float(target.mean()), special.ndtr(study.shift / 2)  # (2, S)
@@ -85,10 +83,8 @@ def rates_of(study: Study, cell: Cell, design: Design) -> dict[str, Found]:
     return found
 
 
-def calibration_of(study: Study, cell: Cell, design: Design) -> dict[str, Found]:
+def calibration_of(study: Study, _cell: Cell, design: Design) -> dict[str, Found]:
     """Return the second arm's `brier`, `slope` and `intercept`, and `slope_difference`."""
-    if cell.labels > 1:
-        return {}
     target, models = _pairs(study)
     shift = study.shift.reshape(-1)
     prevalence = float(target.mean())
@@ -104,14 +100,12 @@ def calibration_of(study: Study, cell: Cell, design: Design) -> dict[str, Found]
     return {**found, "slope_difference": Found(difference, 0.0)}
 
 
-def groups_of(study: Study, cell: Cell, design: Design) -> dict[str, Found]:
+def groups_of(study: Study, _cell: Cell, design: Design) -> dict[str, Found]:
     """Return the intervals of a group against the rest; each has half of each class's patients.
 
     `rate_gap`, `auroc_gap`: the second arm's sensitivity and AUROC in the group less those in the
     rest; `gap_difference`: how far the arms differ in the first of them.
     """
-    if cell.labels > 1:
-        return {}
     target, models = _pairs(study)
     cuts = study.shift.reshape(-1, 1) / 2
     is_inside = _every_second(study.positive[0])[study.patient]

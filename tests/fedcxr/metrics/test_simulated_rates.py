@@ -6,6 +6,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from fedcxr.metrics import simulated_rates
+from fedcxr.metrics.count_outcomes import FAMILIES, families_of
 from fedcxr.metrics.regime import Cell
 from fedcxr.metrics.scored_rates import call_images, score_rate
 from fedcxr.metrics.simulated_rates import (
@@ -45,12 +46,17 @@ def test_the_intervals_of_a_study_are_those_of_the_product():
     assert found["rate_difference"].truth == pytest.approx(rates[0] - rates[1])
 
 
-def test_there_is_nothing_of_methods_with_one_training_and_nothing_of_several_labels():
+def test_one_training_says_nothing_of_methods():
     single = replace(CELL, seeds=1)
     assert set(RATE_INTERVALS) - set(rates_of(study_of(single), single, DESIGN)) == {"rate_methods"}
-    several = replace(CELL, labels=2)
-    for find in (rates_of, calibration_of, groups_of):
-        assert find(study_of(several), several, DESIGN) == {}
+
+
+def test_a_cell_of_several_labels_tries_areas_and_one_of_unusual_trainings_no_groups():
+    usual = replace(CELL, seeds=3)
+    assert families_of(usual) == tuple(FAMILIES)
+    assert families_of(replace(usual, labels=5)) == ("areas",)
+    assert families_of(replace(usual, seeds=5)) == ("areas", "rates")
+    assert families_of(replace(usual, training_sd=0.03)) == ("areas", "rates")
 
 
 def test_what_is_true_is_what_very_many_patients_show():

@@ -93,23 +93,9 @@ def score_calibration(
     else:
         with ThreadPoolExecutor(num_threads) as pool:
             each = list(pool.map(found, places))
-    shape = (len(probs), len(labels))
     return {
-        measure: ScoredModels(
-            measure=measure,
-            bounds=_BOUNDS[measure],
-            labels=tuple(labels),
-            patients=whose.patients,
-            value=np.array([one[at].value for one in each]).reshape(shape),
-            influence=np.stack([one[at].influence for one in each]).reshape(*shape, -1),
-            kind=whose.has_finding.astype(np.int8),
-            images=whose.images.astype(np.float64),
-            reasons=tuple(
-                tuple(one[at].reason for one in each[row * shape[1] : (row + 1) * shape[1]])
-                for row in range(shape[0])
-            ),
-        )
-        for at, measure in enumerate(measures)
+        measure: _scored(measure, [own[place] for own in each], labels, whose)
+        for place, measure in enumerate(measures)
     }
 
 
@@ -144,6 +130,28 @@ class _Images:
     def nothing(self, reason: str, value: float = _NAN) -> _Found:
         """Return a number without influences."""
         return _Found(value, np.full(self.num_patients, np.nan), reason)
+
+
+def _scored(
+    measure: CalibrationMeasure,
+    found: Sequence[_Found],
+    labels: Sequence[str],
+    whose: PatientImages,
+) -> ScoredModels:
+    """Return a measure from its numbers, model by model and in each label by label."""
+    width = len(labels)
+    rows = [found[start : start + width] for start in range(0, len(found), width)]
+    return ScoredModels(
+        measure=measure,
+        bounds=_BOUNDS[measure],
+        labels=tuple(labels),
+        patients=whose.patients,
+        value=np.array([[one.value for one in row] for row in rows]),
+        influence=np.array([[one.influence for one in row] for row in rows]),
+        kind=whose.has_finding.astype(np.int8),
+        images=whose.images.astype(np.float64),
+        reasons=tuple(tuple(one.reason for one in row) for row in rows),
+    )
 
 
 def _brier(images: _Images, why: str | None) -> _Found:

@@ -89,9 +89,11 @@ def _threshold(
     """Return the mean threshold of an arm's models, their range, and why there is none."""
     rows = models.rows(arm)
     own = cuts[0][rows, column]
-    why = next((reason for row in rows if (reason := cuts[1][row][column])), None)
-    if why:
-        return {"threshold": None, "threshold_range": None, "reason": in_unit(why, models.unit)}
+    lacking = [reason for row in rows if (reason := cuts[1][row][column])]
+    if lacking:
+        where = f", in {len(lacking)} of {len(rows)} models" if len(rows) > 1 else ""
+        why = in_unit(f"{lacking[0]}{where}", models.unit)
+        return {"threshold": None, "threshold_range": None, "reason": why}
     middle = float(own.mean())
     return {
         "threshold": middle,

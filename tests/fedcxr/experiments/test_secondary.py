@@ -95,7 +95,8 @@ def test_differences_are_those_of_the_arms_and_paired(judged):
         first, second = (points[name][each.label, each.point] for name in PAIR)
         for rate in ("sensitivity", "specificity", "ppv", "npv", "f1"):
             one, other = getattr(first, rate).value, getattr(second, rate).value
-            assert getattr(each, rate).value == pytest.approx(one - other)
+            expected = None if None in (one, other) else pytest.approx(one - other)
+            assert getattr(each, rate).value == expected
     (row,) = [
         each
         for each in difference.details.operating_points

@@ -239,6 +239,8 @@ class ScoredModels:
             of_kind = np.bincount(kind, weights=images)
             by_image = np.divide(squares, of_kind, out=np.zeros(len(squares)), where=of_kind > 0)
             by_patient += by_image[kind] * images
+        if not by_patient.any():  # moved by false alarms alone, which an F1 does not rest on
+            by_patient = np.sum(each**2, axis=0)
         return max(1.0, float(by_patient.sum() ** 2 / np.sum(by_patient**2)) - 1)
 
 

@@ -188,6 +188,21 @@ def test_net_benefit_of_all_and_none():
         assert nobody.value[0, 0] == 0
 
 
+def test_a_difference_in_f1_that_false_alarms_alone_move_has_an_interval():
+    # both find all 20 and call 5 of 30 wrongly, other ones: no positive moves the difference
+    target = np.repeat([1.0, 0.0], [20, 30])[:, None]
+    models = np.stack([target, target])
+    models[0, 20:25] = models[1, 25:30] = 1.0
+    scored = score_rate(call_images(target, models, np.arange(50), ["a"], 0.5), "f1")
+    found = scored.difference(np.array([1.0, -1.0]), [0], 0.95)
+    moved = scored.influence[0, 0] - scored.influence[1, 0]
+    assert not moved[:20].any()
+    assert moved[20:25] == pytest.approx(np.full(5, 40 / 45 - 40 / 44))
+    assert found.value == 0
+    assert found.parts[0].df == pytest.approx(10 - 1)  # ten patients move it alike
+    assert found.ci[0] < 0 < found.ci[1]
+
+
 def test_counts_are_those_of_the_confusion_matrix():
     target = np.array([1.0, 1, 0, 0, np.nan])[:, None]
     scores = np.array([0.9, 0.1, 0.8, 0.2, 0.9])[None, :, None]

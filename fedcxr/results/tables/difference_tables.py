@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.details import CalibrationDifference
-from fedcxr.results.differences import Difference
+from fedcxr.results.details import CalibrationDifference, DifferenceDetails
 from fedcxr.results.tables.detail_tables import GAPS, GROUP_SCORES, RATES
 from fedcxr.results.tables.table import Cell, Column, Table
 
@@ -23,7 +22,7 @@ def point_differences(comparison: Comparison) -> Table:
     rows = tuple(
         (*pair, found.point, found.label, *(getattr(found, key) for key, _ in RATES))
         for each, pair in _pairs(comparison)
-        for found in each.details.operating_points
+        for found in each.operating_points
     )
     return Table("operating_point_differences", columns, rows, "Differences at operating points")
 
@@ -46,7 +45,7 @@ def calibration_differences(comparison: Comparison) -> Table:
     rows = tuple(
         (*pair, label, *numbers(found), *numbers(found.tempered))
         for each, pair in _pairs(comparison)
-        for label, found in each.details.calibration.items()
+        for label, found in each.calibration.items()
     )
     return Table("calibration_differences", columns, rows, "Differences in calibration")
 
@@ -62,7 +61,7 @@ def decision_differences(comparison: Comparison) -> Table:
     rows = tuple(
         (*pair, label, at, benefit)
         for each, pair in _pairs(comparison)
-        for label, curve in each.details.decision_curves.items()
+        for label, curve in each.decision_curves.items()
         for at, benefit in zip(curve.at, curve.net_benefit, strict=True)
     )
     return Table("decision_curve_differences", columns, rows, "Differences in net benefit")
@@ -87,11 +86,12 @@ def subgroup_differences(comparison: Comparison) -> Table:
             *(getattr(found, key) for key, _ in scores),
         )
         for each, pair in _pairs(comparison)
-        for found in each.details.subgroups
+        for found in each.subgroups
     )
     return Table("subgroup_differences", columns, rows, "Differences by group of patients")
 
 
-def _pairs(comparison: Comparison) -> Iterator[tuple[Difference, tuple[str, str, str]]]:
+def _pairs(comparison: Comparison) -> Iterator[tuple[DifferenceDetails, tuple[str, str, str]]]:
     for each in comparison.differences:
-        yield each, (each.arm, each.against, each.about)
+        if each.details:
+            yield each.details, (each.arm, each.against, each.about)

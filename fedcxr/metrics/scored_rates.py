@@ -76,8 +76,13 @@ class CalledImages:
     def sums(self, weights: Cells) -> FloatArray:
         """Return (K, L, P) the weighted sum of each patient's cells."""
         tp, fn, fp, tn = weights
-        own = fn * self.whose.positives + tn * self.whose.negatives  # (L, P)
-        return np.asarray(own + (tp - fn) * self.found + (fp - tn) * self.alarms, dtype=np.float64)
+        total = np.asarray(
+            fn * self.whose.positives + tn * self.whose.negatives, dtype=np.float64
+        )  # (L, P)
+        for more, images in ((tp - fn, self.found), (fp - tn, self.alarms)):
+            if more:  # what all models share is kept once
+                total = total + more * images
+        return np.broadcast_to(total, self.found.shape)
 
     def cells(self) -> NDArray[np.int64]:
         """Return (K, L, 4) images in each cell: found, missed, false alarm, rightly let go."""
@@ -228,7 +233,7 @@ def _scored(
     called: CalledImages, name: str, ratio: _Ratio, bounds: Bounds | None = None
 ) -> ScoredModels:
     above, below = called.sums(ratio.above), called.sums(ratio.below)
-    behind = called.sums(ratio.behind)
+    behind = below if ratio.behind == ratio.below else called.sums(ratio.behind)
     patients_behind = np.count_nonzero(behind, axis=-1)  # (K, L)
     reasons = tuple(
         tuple(

@@ -173,7 +173,7 @@ class Round(_Part):
 
 
 class LabelAuroc(Section):
-    """The AUROC of a label on the test set, with its interval over resampled patients."""
+    """The AUROC of a label on the test set, with its interval over patients."""
 
     value: float | None
     ci: tuple[float, float] | None
@@ -214,8 +214,8 @@ class RunSummary(_Part):
 
     macro_auroc: float | None
     macro_auroc_ci: tuple[float, float] | None
-    macro_auroc_reason: str | None
-    """Why there is no macro AUROC or no interval."""
+    macro_auroc_reason: str | None = None
+    """Why there is no macro AUROC or no interval; a run of an older fedcxr does not say it."""
     macro_labels: int
     auroc: dict[str, LabelAuroc]
     num_rounds: int

@@ -41,6 +41,19 @@ def test_a_run_is_a_comparison_of_one_arm(run):
     assert arm.steps == 3 * (largest // 32 + (largest % 32 > 1)) * found.training.local_epochs
 
 
+def test_a_run_of_a_fedcxr_that_drew_patients_is_read(run):
+    now = read_result(run)
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["macro_auroc_reason"]
+    (run / "summary.json").write_text(json.dumps(summary))
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("server:\n", "server:\n  bootstrap: 1000\n"))
+    assert "bootstrap" in (run / "config.yaml").read_text()
+    older = read_result(run)
+    assert older.arms == now.arms
+    assert older.run.config == now.run.config
+
+
 def test_what_is_positive_is_counted_in_each_split(run):
     found = read_result(run).label_frequencies["Edema"]
     assert found.train == (40, 58)  # of the manifest: 40 positive, 18 negative

@@ -1,0 +1,227 @@
+"""A site's samples judged: told from real images, recognised by their finding, copied.
+
+Two small networks are trained for that and thrown away. One learns the findings from all real
+images of the site, training and validation alike: its features must know both equally well, or the
+one would look nearer than the other. It also tells whether a sample shows the finding it was made
+for. The other learns to tell samples from real training images, and is tested on validation
+patients and on samples it has not seen (a classifier two-sample test: Lopez-Paz and Oquab 2017,
+"Revisiting classifier two-sample tests", §3).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from fedcxr.config.train import AugmentConfig, TrainConfig
+from fedcxr.metrics.auroc import macro, score_labels
+from fedcxr.metrics.copying import CopyTest, copy_test, patient_distances
+from fedcxr.metrics.kernel_distance import kernel_distance
+from fedcxr.models.judge import Judge, build_judge
+from fedcxr.seeding import derive_rng, derive_seed
+from fedcxr.training.loop import train_site
+from fedcxr.training.pool import ImagePool, ImageSource
+from fedcxr.training.precision import Precision
+from fedcxr.training.predict import predict
+from fedcxr.training.samples import SamplePlan
+from fedcxr.training.transforms import Normalization, normalize
+
+FEWEST = 20
+"""Validation images, and samples, that a comparison needs."""
+COPY_LEVEL = 0.01
+"""p value at and below which samples count as copying, in either space."""
+
+_STEPS = 400
+"""That a judge is trained for, about."""
+_BATCH = 32
+_LEARNING_RATE = 1e-3
+_PIXELS_PX = 32
+"""Side at which pixels are compared; finer ones are averaged."""
+_PRECISION = Precision("fp32", channels_last=False, why="a judge is small")
+_PLAIN = AugmentConfig(min_crop_area=1.0, max_aspect=1.0, flip=0.0, max_rotation_deg=0.0)
+_NORMALIZATION = Normalization("preset", 0.449, 0.226)
+
+Images = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class RealImages:
+    """A site's own images, which samples are compared with."""
+
+    images: Images
+    """(N, H, H)."""
+    target: NDArray[np.float32]
+    """(N, L) in {0, 1, nan}."""
+    patient: NDArray[np.int64]
+    """(N,) a number for each patient."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleQuality:
+    """What was found; nan where there is too little to compare."""
+
+    two_sample_accuracy: float
+    """Share of unseen images that a classifier tells right; ½ = samples pass for real ones."""
+    two_sample_p: float
+    """Of that share, or more, by guessing."""
+    feature_distance: float
+    """Samples to validation images, in the judge's features (`kernel_distance`)."""
+    feature_distance_real: float
+    """Training to validation images, likewise."""
+    recognised: float
+    """Macro AUROC of the findings asked for, by a classifier trained on real images."""
+    pixel: CopyTest | None
+    feature: CopyTest | None
+
+    @property
+    def copies(self) -> NDArray[np.bool_] | None:
+        """(S,) samples nearer to a training image than chance explains, in either space."""
+        if self.pixel is None or self.feature is None:
+            return None
+        return self.pixel.copies | self.feature.copies
+
+    @property
+    def is_copying(self) -> bool:
+        """Whether the samples as a whole copy."""
+        tests = [test for test in (self.pixel, self.feature) if test is not None]
+        return any(test.p_value <= COPY_LEVEL for test in tests)
+
+
+def judge_samples(
+    samples: Images,
+    plan: SamplePlan,
+    train: RealImages,
+    val: RealImages,
+    labels: Sequence[str],
+    *,
+    device: str,
+    seed: int,
+) -> SampleQuality:
+    """Return what is found about samples.
+
+    Args:
+        samples: (S, H, H).
+        plan: what they were made for.
+        train: what the VAE was trained on.
+        val: other patients' images.
+        labels: (L,) names.
+        device: `cpu`, `cuda` or `cuda:N`.
+        seed: of judges and permutations.
+    """
+    judge = _trained_judge(_labelled(train, val), device, derive_seed(seed, "findings"))
+    probs = _predict(judge, samples, device)
+    recognised, _ = macro(score_labels(_known(plan.target), probs, labels))
+    nothing = float("nan")
+    shown = nothing if recognised is None else recognised
+    if min(len(val.images), len(samples)) < FEWEST:
+        return SampleQuality(nothing, nothing, nothing, nothing, shown, None, None)
+    accuracy, p_value = _two_sample_test(samples, train.images, val.images, device, seed)
+    made, trained, held = (_features(judge, x, device) for x in (samples, train.images, val.images))
+    return SampleQuality(
+        accuracy,
+        p_value,
+        kernel_distance(made, held),
+        kernel_distance(trained, held),
+        shown,
+        _copies([_coarse(x) for x in (samples, train.images, val.images)], train, val, seed),
+        _copies([made, trained, held], train, val, seed),
+    )
+
+
+def _copies(
+    spaces: Sequence[NDArray[np.float32]], train: RealImages, val: RealImages, seed: int
+) -> CopyTest:
+    """Return the test in a space: vectors of samples, training and validation images."""
+    made, trained, held = spaces
+    patient = np.unique(np.concatenate([train.patient, val.patient]), return_inverse=True)[1]
+    is_train = np.zeros(patient.max() + 1, dtype=bool)
+    is_train[patient[: len(trained)]] = True
+    distance = patient_distances(made, np.concatenate([trained, held]), patient)
+    return copy_test(distance, is_train, derive_rng(seed, "permutations"))
+
+
+def _two_sample_test(
+    samples: Images, train: Images, val: Images, device: str, seed: int
+) -> tuple[float, float]:
+    """Return accuracy and p value; as many images of either kind in training, and in the test."""
+    from scipy.stats import binomtest  # half a second, and only for sites with a VAE
+
+    rng = derive_rng(seed, "two-sample")
+    half = rng.permutation(len(samples))
+    learned, tested = half[: len(half) // 2], half[len(half) // 2 :]
+    size = min(len(learned), len(train))
+    shown = [train[rng.permutation(len(train))[:size]], samples[learned[:size]]]
+    sources = (_source(x, np.full((size, 1), n)) for n, x in enumerate(shown))
+    judge = _trained_judge(ImagePool(tuple(sources)), device, derive_seed(seed, "made-or-real"))
+    size = min(len(tested), len(val))
+    asked = [val[rng.permutation(len(val))[:size]], samples[tested[:size]]]
+    right = sum(
+        int(((_predict(judge, x, device)[:, 0] > 0.5) == bool(n)).sum())
+        for n, x in enumerate(asked)
+    )
+    found = binomtest(right, 2 * size, 0.5, alternative="greater")
+    return right / (2 * size), float(found.pvalue)
+
+
+def _trained_judge(pool: ImagePool, device: str, seed: int) -> Judge:
+    epochs = max(1, round(_STEPS * _BATCH / len(pool)))
+    judge = build_judge(pool.target.shape[1], seed)
+    train_site(
+        judge,
+        pool,
+        config=TrainConfig(local_epochs=epochs, batch_size=_BATCH, augment=_PLAIN),
+        learning_rate=_LEARNING_RATE,
+        normalization=_NORMALIZATION,
+        precision=_PRECISION,
+        device=device,
+        seed=seed,
+    )
+    return judge
+
+
+def _labelled(*parts: RealImages) -> ImagePool:
+    return ImagePool(tuple(_source(part.images, part.target) for part in parts))
+
+
+def _source(images: Images, target: NDArray[np.float32]) -> ImageSource:
+    return ImageSource(images, np.arange(len(images)), _known(target))
+
+
+def _known(target: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return targets with all that is neither 0 nor 1 as not known."""
+    return np.where((target == 0) | (target == 1), target, np.nan).astype(np.float32)
+
+
+def _predict(judge: nn.Module, images: Images, device: str) -> NDArray[np.float32]:
+    return predict(
+        judge,
+        images,
+        np.arange(len(images)),
+        batch_size=256,
+        normalization=_NORMALIZATION,
+        precision=_PRECISION,
+        device=device,
+    )
+
+
+def _features(judge: Judge, images: Images, device: str) -> NDArray[np.float32]:
+    """Return (N, D) features of images."""
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(images), 256):
+            stored = torch.from_numpy(np.asarray(images[start : start + 256])).to(device)
+            parts.append(judge.features(normalize(stored, _NORMALIZATION)).cpu())
+    found: NDArray[np.float32] = torch.cat(parts).numpy()
+    return found
+
+
+def _coarse(images: Images) -> NDArray[np.float32]:
+    """Return (N, D) pixels in [0, 1] at `_PIXELS_PX`, or at the images' size if smaller."""
+    stored = torch.from_numpy(np.asarray(images)).unsqueeze(1).to(torch.float32) / 255
+    side = min(_PIXELS_PX, images.shape[1])
+    found: NDArray[np.float32] = F.adaptive_avg_pool2d(stored, side).flatten(1).numpy()
+    return found

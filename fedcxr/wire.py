@@ -6,13 +6,13 @@ of a DenseNet's state dict cost 28 s a round in deployment, the same bytes as on
 
 import math
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
-from fedcxr.config.vae import VaeNumber
+from fedcxr.config.vae import VAE_NUMBERS
 from fedcxr.errors import RunError
 from fedcxr.packing import pack_array, unpack_array
 from fedcxr.vectors import Declared, Vectors
@@ -49,7 +49,7 @@ RESULT_KEYS = frozenset(
         "pixel-count",
         "pixel-sum",
         "pixel-sum-of-squares",
-        *get_args(VaeNumber),
+        *VAE_NUMBERS,
     }
 )
 """Every number that may leave a site."""

@@ -1,6 +1,7 @@
 """Each site's own variational auto-encoder, and what becomes of its samples."""
 
-from typing import Annotated, Literal
+from enum import IntEnum
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -28,6 +29,19 @@ VaeNumber = Literal[
     "vae-copy-p-feature",
 ]
 """Every number of a VAE that may leave a site, where the site's owner allows it."""
+VAE_NUMBERS: tuple[VaeNumber, ...] = get_args(VaeNumber)
+
+
+class VaeStatus(IntEnum):
+    """What became of a site's VAE: `vae-status`."""
+
+    MADE = 0
+    TOO_FEW_IMAGES = 1
+    NO_POSITIVES = 2
+    """Of any label that is to be sampled."""
+    NO_ROOM = 3
+    """On the site's disk, for the samples."""
+    DIVERGED = 4
 
 
 class VaeConfig(Section):

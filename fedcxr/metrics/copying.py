@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PERMUTATIONS = 499
+COPY_LEVEL = 0.01
+"""p value at and below which samples count as copying."""
 _MOST_SAMPLES = 500
 """Of those behind the p value; all are looked at for copies."""
 _BY_CHANCE = 0.01
@@ -33,7 +35,13 @@ class CopyTest:
     p_value: float
     """Of the samples being nearer to the patients trained on than chance explains."""
     copies: NDArray[np.bool_]
-    """(S,) samples that are nearer to one of them than 99 of 100 would be by chance."""
+    """(S,) samples that are nearer to one of them than 99 of 100 would be by chance; none where
+    the p value is above `COPY_LEVEL`, and chance explains them all."""
+
+    @property
+    def is_copying(self) -> bool:
+        """Whether the samples as a whole copy."""
+        return self.p_value <= COPY_LEVEL
 
 
 def copy_test(
@@ -55,7 +63,13 @@ def copy_test(
     for _ in range(PERMUTATIONS):
         drawn = rng.permutation(is_train)
         extreme += int(_nearness(shown, drawn, ~drawn).mean() >= found)
-    return CopyTest((1 + extreme) / (1 + PERMUTATIONS), _find_copies(distance, is_train, rng))
+    p_value = (1 + extreme) / (1 + PERMUTATIONS)
+    # Samples that are alike, as of a VAE that has learned nothing, are all nearer to the one or the
+    # other together: that is one accident, and no sample's own.
+    copies = np.zeros(len(distance), dtype=bool)
+    if p_value <= COPY_LEVEL:
+        copies = _find_copies(distance, is_train, rng)
+    return CopyTest(p_value, copies)
 
 
 def patient_distances(

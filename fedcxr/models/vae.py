@@ -1,15 +1,16 @@
 """A deep convolutional variational auto-encoder, conditioned on the label vector.
 
-x: pixels in [0, 1]; c: what is known of the labels; z: the code, N(0, I) before x is seen. The
-encoder gives q(z | x, c), the decoder the mean of p(x | z, c). Not for explaining a finding: the
-samples are as blurred as the mean of all images that one code stands for.
+x: pixels in [0, 1]; c: what is known of the labels; z: the code. The encoder gives q(z | x, c), the
+prior p(z | c), the decoder the mean of p(x | z, c). Not for explaining a finding: the samples are
+as blurred as the mean of all images that one code stands for.
 
-Source: Kingma and Welling 2014, "Auto-encoding variational Bayes", §3; conditioned as Sohn et al.
-2015, §4, with N(0, I) as the prior of every c; strided convolutions and batch norm as Radford et
-al. 2016, "DCGAN", §3.
+Source: Kingma and Welling 2014, "Auto-encoding variational Bayes", §3; conditioned, with a learned
+prior, as Sohn et al. 2015, "Learning structured output representation using deep conditional
+generative models", §4; strided convolutions and batch norm as Radford et al. 2016, "DCGAN", §3.
 """
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,19 @@ _WIDEST = 8
 """Of the channels, in those of the first convolution."""
 _LOG_VARIANCE = 10.0
 """Largest absolute log variance of a code: an encoder that runs away stays finite."""
+
+
+class Normal(NamedTuple):
+    """Independent normal distributions of the Z numbers of N codes."""
+
+    mean: Tensor
+    """(N, Z)."""
+    log_variance: Tensor
+    """(N, Z)."""
+
+    def at(self, noise: Tensor) -> Tensor:
+        """Return the codes that noise (N, Z) of N(0, I) stands for."""
+        return self.mean + noise * (0.5 * self.log_variance).exp()
 
 
 class ConditionalVae(nn.Module):
@@ -51,6 +65,9 @@ class ConditionalVae(nn.Module):
         downs = [_down(below, above) for below, above in pairwise([1, *channels])]
         self.encoder = nn.Sequential(*downs, nn.Flatten())
         self.code = nn.Linear(deep + known, 2 * latent)
+        self.prior = nn.Linear(known, 2 * latent)
+        nn.init.zeros_(self.prior.weight)  # N(0, I) for every c at the beginning
+        nn.init.zeros_(self.prior.bias)
         self.grow = nn.Linear(latent + known, deep)
         ups = [_up(above, below) for above, below in pairwise(reversed(channels))]
         last = nn.ConvTranspose2d(channels[0], 1, 4, stride=2, padding=1)
@@ -58,11 +75,13 @@ class ConditionalVae(nn.Module):
             nn.BatchNorm2d(channels[-1]), nn.LeakyReLU(0.2), *ups, last, nn.Sigmoid()
         )
 
-    def encode(self, images: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance (N, Z) of q(z | x, c)."""
-        deep = torch.cat([self.encoder(images), conditions], dim=1)
-        mean, log_variance = self.code(deep).chunk(2, dim=1)
-        return mean, log_variance.clamp(-_LOG_VARIANCE, _LOG_VARIANCE)
+    def encode(self, images: Tensor, conditions: Tensor) -> Normal:
+        """Return q(z | x, c) for each image."""
+        return _normal(self.code(torch.cat([self.encoder(images), conditions], dim=1)))
+
+    def expect(self, conditions: Tensor) -> Normal:
+        """Return p(z | c), from which the codes of samples are drawn."""
+        return _normal(self.prior(conditions))
 
     def decode(self, codes: Tensor, conditions: Tensor) -> Tensor:
         """Return images (N, 1, S, S) in [0, 1]."""
@@ -70,17 +89,18 @@ class ConditionalVae(nn.Module):
         images: Tensor = self.decoder(deep.unflatten(1, self._deepest))
         return images
 
-    def forward(self, images: Tensor, conditions: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        """Return reconstructions, and the codes' mean and log variance.
+    def forward(
+        self, images: Tensor, conditions: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Normal, Normal]:
+        """Return reconstructions, q(z | x, c) and p(z | c).
 
         Args:
             images: (N, 1, S, S).
             conditions: (N, 2L).
             noise: (N, Z) of N(0, I); zeros = the reconstruction of the mean code.
         """
-        mean, log_variance = self.encode(images, conditions)
-        codes = mean + noise * (0.5 * log_variance).exp()
-        return self.decode(codes, conditions), mean, log_variance
+        codes = self.encode(images, conditions)
+        return self.decode(codes.at(noise), conditions), codes, self.expect(conditions)
 
 
 def build_vae(config: VaeConfig, *, size_px: int, num_labels: int, seed: int) -> ConditionalVae:
@@ -130,6 +150,11 @@ def vae_size(config: VaeConfig, image_size: int) -> int:
         )
     halvings(size)
     return size
+
+
+def _normal(numbers: Tensor) -> Normal:
+    mean, log_variance = numbers.chunk(2, dim=1)
+    return Normal(mean, log_variance.clamp(-_LOG_VARIANCE, _LOG_VARIANCE))
 
 
 def _down(below: int, above: int) -> nn.Module:

@@ -32,9 +32,6 @@ from fedcxr.training.transforms import Normalization, normalize
 
 FEWEST = 20
 """Validation images, and samples, that a comparison needs."""
-COPY_LEVEL = 0.01
-"""p value at and below which samples count as copying, in either space."""
-
 _STEPS = 400
 """That a judge is trained for, about."""
 _BATCH = 32
@@ -86,9 +83,8 @@ class SampleQuality:
 
     @property
     def is_copying(self) -> bool:
-        """Whether the samples as a whole copy."""
-        tests = [test for test in (self.pixel, self.feature) if test is not None]
-        return any(test.p_value <= COPY_LEVEL for test in tests)
+        """Whether the samples as a whole copy, in either space."""
+        return any(test is not None and test.is_copying for test in (self.pixel, self.feature))
 
 
 def judge_samples(

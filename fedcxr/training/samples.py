@@ -94,8 +94,9 @@ def draw_samples(
     with torch.inference_mode(), repeatable(device):
         for start in range(0, len(target), _BATCH):
             asked = torch.from_numpy(target[start : start + _BATCH])
-            codes = torch.randn(len(asked), model.latent, generator=generator)
-            images = model.decode(codes.to(device), conditions_of(asked).to(device))
+            noise = torch.randn(len(asked), model.latent, generator=generator)
+            conditions = conditions_of(asked).to(device)
+            images = model.decode(model.expect(conditions).at(noise.to(device)), conditions)
             made[start : start + _BATCH] = to_uint8(images, image_size)
     return made
 

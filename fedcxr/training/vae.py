@@ -172,12 +172,12 @@ def score_vae(
     with torch.inference_mode():
         for batch in on_device(_batches(pool, config, size_px, seed, epoch=None), device):
             images, target, noise = batch
-            made, mean, log_variance = model(images, conditions_of(target), noise)
+            made, codes, prior = model(images, conditions_of(target), noise)
             unlike = F.mse_loss(made, images)
             if config.reconstruction == "ssim":
                 unlike = 1 - ssim(images, made)
             error += float(unlike) * len(images)
-            kl += float(kl_divergence(mean, log_variance)) * len(images)
+            kl += float(kl_divergence(codes, prior)) * len(images)
             if features is not None:
                 term = feature_loss(images, made, features)
                 besides += config.feature_weight * float(term) * len(images)
@@ -229,11 +229,11 @@ def _terms(
 ) -> tuple[Tensor, Tensor]:
     """Return reconstruction, with the features' term, and KL divergence of a batch."""
     images, target, noise = batch
-    made, mean, log_variance = model(images, conditions_of(target), noise)
+    made, codes, prior = model(images, conditions_of(target), noise)
     unlike = reconstruction_loss(images, made, config.reconstruction)
     if features is not None:
         unlike = unlike + config.feature_weight * feature_loss(images, made, features)
-    return unlike, kl_divergence(mean, log_variance)
+    return unlike, kl_divergence(codes, prior)
 
 
 def _mean_terms(sums: list[Tensor], epoch: int) -> VaeTerms:

@@ -1,4 +1,4 @@
-"""What a VAE is trained on: how unlike a reconstruction is, and how far its codes are from N(0, I).
+"""A VAE's loss: how unlike a reconstruction is, and how far its codes are from the prior.
 
 All in nats an image, so that their sum is the negative evidence lower bound (ELBO). The pixels'
 noise has one variance, the one that is most likely given the errors, so that a VAE needs no weight
@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from fedcxr.models.vae import Normal
 
 Features = Callable[[Tensor], Tensor]
 """(N, 1, S, S) pixels in [0, 1] → (N, …) what a frozen network makes of them."""
@@ -36,16 +38,18 @@ def gaussian_nll(error: Tensor, size: int) -> Tensor:
     return 0.5 * size * ((2 * math.pi * error.clamp(min=_SMALLEST_ERROR)).log() + 1)
 
 
-def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the mean KL(q ‖ N(0, I)) of codes with these (N, Z), nats an image.
+def kl_divergence(codes: Normal, prior: Normal) -> Tensor:
+    """Return the mean KL(q ‖ p) of codes' distributions, nats an image.
 
-    Source: Kingma and Welling 2014, appendix B.
+    Source: Kingma and Welling 2014, appendix B, for a prior with a mean and variance of its own.
 
-    >>> kl_divergence(torch.ones(1, 2), torch.zeros(1, 2)).item()  # 2 · ½ · 1²
+    >>> one, zero = torch.ones(1, 2), torch.zeros(1, 2)
+    >>> kl_divergence(Normal(one, zero), Normal(zero, zero)).item()  # 2 · ½ · 1²
     1.0
     """
-    each = mean.square() + log_variance.exp() - 1 - log_variance
-    return 0.5 * each.sum(dim=1).mean()
+    ratio = codes.log_variance - prior.log_variance
+    shift = (codes.mean - prior.mean).square() / prior.log_variance.exp()
+    return 0.5 * (ratio.exp() + shift - 1 - ratio).sum(dim=1).mean()
 
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:

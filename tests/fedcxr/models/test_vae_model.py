@@ -14,9 +14,9 @@ SMALL = VaeConfig(width=8, latent=3)
 def test_a_reconstruction_has_the_size_of_the_image(size_px):
     model = build_vae(SMALL, size_px=size_px, num_labels=2, seed=0)
     images, conditions = torch.rand(2, 1, size_px, size_px), torch.zeros(2, 4)
-    made, mean, log_variance = model(images, conditions, torch.zeros(2, 3))
+    made, codes, prior = model(images, conditions, torch.zeros(2, 3))
     assert made.shape == images.shape
-    assert mean.shape == log_variance.shape == (2, 3)
+    assert {part.shape for part in (*codes, *prior)} == {(2, 3)}
     assert made.min() >= 0
     assert made.max() <= 1
 

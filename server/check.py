@@ -125,8 +125,6 @@ def check_update(
     check_receipt(message, site_id, order)
     result = unpack_result(message.content)
     weight = _weight(result, most_examples)
-    if "train-loss" not in result:
-        raise RunError("the reply holds no 'train-loss'")
     record, spec = arrays_in(message.content), schema.shared.spec
     vectors = schema.chain.invert(unpack_vectors(record, schema.reply), spec, decoded)
     norms = check_vectors(vectors, schema, given)
@@ -174,6 +172,8 @@ def _weight(result: Mapping[str, float], most_examples: int) -> int:
             f"weight {weight} is not a whole number from 1 to {most_examples}, "
             "the training images that the plan gives the site"
         )
+    if "train-loss" not in result:
+        raise RunError("the reply holds no 'train-loss'")
     return int(weight)
 
 

@@ -74,7 +74,7 @@ class VaeConfig(Section):
     size_px: int | None = Field(default=None, ge=32, le=256)
     """Side of what the VAE sees and makes, pixels: 4 to 7 times a power of 2, and a divisor of
     `model.image_size`, to which samples are enlarged; none = `model.image_size`."""
-    latent: int = Field(default=64, ge=2, le=1024)
+    latent: int = Field(default=16, ge=2, le=1024)
     """Numbers of the code of an image."""
     width: int = Field(default=16, ge=8, le=128)
     """Channels of the first convolution; each further one has twice as many, up to 8 times."""

@@ -12,6 +12,7 @@ import typer
 from fedcxr.cli.progress import Display, Follower, LiveDisplay, PlainDisplay
 from fedcxr.errors import RunError, StoppedError, some
 from fedcxr.filenames import shell_command
+from fedcxr.results.vae_numbers import SiteVae
 from fedcxr.runs.folder import RunFolder
 
 
@@ -101,6 +102,7 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
     if summary["refused_rounds"]:
         rounds = some([str(number) for number in summary["refused_rounds"]])
         lines.append(f"Rounds whose new model was not taken: {rounds} (see rounds.jsonl)")
+    lines += _vae_lines(summary)
     absent = {
         site: found
         for site, found in summary["participation"].items()
@@ -117,6 +119,21 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
         )
     if len(absent) > 10:
         lines.append(f"and {len(absent) - 10} more sites were missing from rounds")
+    return lines
+
+
+def _vae_lines(summary: dict[str, Any]) -> list[str]:
+    """Return which sites went without samples, and whose samples copy training images."""
+    sites = [SiteVae.model_validate(row) for row in summary.get("vae") or ()]
+    lines = [
+        f"{site.site_id} {site.numbers.status_words()}" for site in sites if site.numbers.status
+    ]
+    copying = [site.site_id for site in sites if site.numbers.is_copying]
+    if copying:
+        lines.append(
+            f"The samples of {some(copying)} copy training images: a smaller vae.latent or a "
+            "larger vae.beta make that less likely, --vae-refuse-copies drops them"
+        )
     return lines
 
 

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from fedcxr.cli import progress
-from fedcxr.cli.outcome import print_outcome, print_scores, progress_for
+from fedcxr.cli.outcome import _warnings, print_outcome, print_scores, progress_for
 from fedcxr.cli.progress import Clock, Follower, LiveDisplay, PlainDisplay
 from fedcxr.runs.folder import RunFolder
 
@@ -263,6 +263,20 @@ def test_the_outcome_names_figure_interval_and_page(tmp_path, capsys):
         "Seconds: 62",
         f"Report: {tmp_path / 'report.html'}",
     ]
+
+
+def test_the_outcome_names_sites_without_samples_and_copying_ones():
+    def row(site_id, **numbers):
+        return {"site_id": site_id, "made_in": 1, "numbers": numbers}
+
+    made = [row("site-00", status=4), row("site-01", status=0, copy_p_pixel=0.002), row("site-02")]
+    nothing = {"collapsed_labels": [], "refused_rounds": [], "participation": {}}
+    assert _warnings({**nothing, "vae": made}) == [
+        "site-00 trained without samples: its VAE diverged; lower vae.learning_rate",
+        "The samples of site-01 copy training images: a smaller vae.latent or a larger vae.beta "
+        "make that less likely, --vae-refuse-copies drops them",
+    ]
+    assert _warnings({**nothing, "vae": None}) == []
 
 
 def test_a_table_of_scores_says_why_one_is_not_defined(capsys):

@@ -24,6 +24,7 @@ from clients.site import Site, SiteLocation, SiteSplit, open_site
 from clients.vae_files import SHEET, KeptVae, VaeFiles, VaeKey
 from clients.vae_sheet import sheet_rows
 from fedcxr.config.task import SiteTask, parse_task
+from fedcxr.config.train import TrainConfig
 from fedcxr.config.vae import VAE_NUMBERS, VaeStatus
 from fedcxr.errors import DivergedError
 from fedcxr.models.base import CxrModel
@@ -89,6 +90,22 @@ def training_images(
     if pretrains:
         return TrainingImages(ImagePool((made,), idle=len(real.rows)), numbers)
     return TrainingImages(ImagePool((real, made)), numbers)
+
+
+def train_config(task: SiteTask, pool: ImagePool) -> TrainConfig:
+    """Return how the site trains in this round: under `vae.same_steps` as long as without samples.
+
+    Args:
+        task: the run's.
+        pool: of the round.
+    """
+    train, size = task.train, task.train.batch_size
+    own, all_of_them = (n // size + (n % size > 1) for n in (pool.num_real, len(pool)))
+    if not (task.vae.enabled and task.vae.same_steps) or len(pool) == pool.num_real:
+        return train
+    steps = min(train.max_steps or 10**12, train.local_epochs * own)
+    epochs = -(-steps // all_of_them)
+    return train.model_copy(update={"local_epochs": max(1, epochs), "max_steps": max(1, steps)})
 
 
 def _allowed(

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clients.augmentation import training_images
+from clients.augmentation import train_config, training_images
 from clients.memory import ALGORITHM, PRIVATE, memory_of
 from clients.moments import read_moments, write_moments
 from clients.resident_model import Worker
@@ -84,7 +84,7 @@ def train_order(
     result = train_site(
         worker.model,
         images.pool,
-        config=train,
+        config=train_config(task, images.pool),
         learning_rate=order.learning_rate,
         normalization=Normalization(train.normalization, train.mean, train.std),
         precision=worker.precision,

@@ -71,6 +71,9 @@ class VaeConfig(Section):
     """
     max_ratio: float = Field(default=1.0, gt=0.0, le=5.0)
     """Most samples for each real training image."""
+    same_steps: bool = True
+    """A round takes as many steps as the site's real images alone would, so that what samples bring
+    is not what more training brings; off = whole epochs over both."""
     size_px: int | None = Field(default=None, ge=32, le=256)
     """Side of what the VAE sees and makes, pixels: 4 to 7 times a power of 2, and a divisor of
     `model.image_size`, to which samples are enlarged; none = `model.image_size`."""

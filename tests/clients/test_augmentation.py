@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from clients import augmentation
-from clients.augmentation import training_images
+from clients.augmentation import train_config, training_images
 from clients.resident_model import worker_for
 from clients.site import open_site, simulated
 from clients.vae_files import SHEET, VaeFiles
@@ -298,3 +298,23 @@ def test_the_record_holds_no_text_of_the_table(images_of, at, ward):
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert "patient" not in json.dumps(header["__metadata__"])
     assert VaeConfig().enabled is False
+
+
+@pytest.mark.parametrize(
+    ("changes", "train", "expected"),
+    [
+        # 40 real images in batches of 4 are 10 steps an epoch; with 24 samples there are 16
+        ({}, {"local_epochs": 2}, (2, 20)),
+        ({}, {"local_epochs": 2, "max_steps": 7}, (1, 7)),
+        ({"same_steps": False}, {"local_epochs": 2}, (2, None)),
+        # 24 samples alone are 6 steps: 4 epochs of them are more than 20
+        ({"use": "pretrain"}, {"local_epochs": 2}, (4, 20)),
+        ({"enabled": False}, {"local_epochs": 2}, (2, None)),
+    ],
+)
+def test_a_round_takes_as_many_steps_as_without_samples(
+    images_of, make_task, changes, train, expected
+):
+    pool = images_of(**changes).pool
+    config = train_config(make_task(vae={**VAE, **changes}, train=train), pool)
+    assert (config.local_epochs, config.max_steps) == expected

@@ -17,6 +17,7 @@ from fedcxr.data.leaks import refuse_shared_patients
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import ArtefactError, DataError
+from fedcxr.seeding import derive_seed
 from partitions.assign import assign, scheme_parameters
 from partitions.held_out import describe_test_set
 from partitions.minimum import meet_minimum
@@ -62,6 +63,7 @@ def make_partition(
     key: bytes,
     views: str,
     out: Path,
+    draw: int = 0,
 ) -> PartitionPlan:
     """Return the plan that gives every patient to one split or site, written to `out`.
 
@@ -76,6 +78,8 @@ def make_partition(
         key: of the tokens.
         views: which views the data set was read with, for plan.json.
         out: the folder to make; it may exist if it is empty or holds this very partition.
+        draw: which of the draws of patients to sites, from 0; all of them have the same global
+            validation and test patients.
 
     Raises:
         ConfigError: the scheme does not fit the data, or a minimum cannot be met.
@@ -93,11 +97,11 @@ def make_partition(
         raise DataError(f"{dataset.root}: all images are of the official val set. Add the others.")
     with paused_collector():
         patients = _patients(dataset)
-        decision = _decide(patients, config, seed)
+        decision = _decide(patients, config, seed, draw)
         tables = _tables(patients, decision, tokens)
         left_out = all_images - sum(map(len, tables.values()))
         head = {
-            **_head(dataset, config, seed),
+            **_head(dataset, config, seed, draw),
             "key_fingerprint": tokens.fingerprint,
             "views": views,
             "test_set": describe_test_set(patients, decision.role, official, config).to_json(),
@@ -109,15 +113,16 @@ def make_partition(
         return write_plan(out, head, tables, holds)
 
 
-def _head(dataset: DataSet, config: PartitionConfig, seed: int) -> dict[str, Any]:
+def _head(dataset: DataSet, config: PartitionConfig, seed: int, draw: int) -> dict[str, Any]:
     """Return what plan.json says of the data set and of how it was divided."""
+    which = {"draw": draw} if draw else {}
     return {
         "format": FORMAT,
         "layout": dataset.layout,
         "source": dataset.root.name,
         "labels": list(dataset.labels),
         "scheme": config.scheme,
-        "parameters": scheme_parameters(config),
+        "parameters": {**scheme_parameters(config), **which},
         "seed": seed,
     }
 
@@ -133,7 +138,7 @@ def _patients(dataset: DataSet) -> Patients:
     return Patients(dataset, grouped, table, sources, source_of)
 
 
-def _decide(patients: Patients, config: PartitionConfig, seed: int) -> _Decision:
+def _decide(patients: Patients, config: PartitionConfig, seed: int, draw: int) -> _Decision:
     """Return the split and site of every patient."""
     role = split_globally(
         patients.grouped,
@@ -144,9 +149,10 @@ def _decide(patients: Patients, config: PartitionConfig, seed: int) -> _Decision
         seed=seed,
     )
     pool = np.flatnonzero(role == TRAIN)
-    assignment = assign(patients, pool, config, seed)
+    of_draw = derive_seed(seed, "partition", "draw", draw) if draw else seed
+    assignment = assign(patients, pool, config, of_draw)
     num_sites = len(assignment.site_ids)
-    keeps = site_validation(assignment.site_of, num_sites, config.site_val_fraction, seed)
+    keeps = site_validation(assignment.site_of, num_sites, config.site_val_fraction, of_draw)
     labels, table = patients.dataset.labels, patients.table.rows(pool)
     final = meet_minimum(assignment, ~keeps, table, labels, config)
     site_of, is_val = np.full(len(role), -1), role == VAL

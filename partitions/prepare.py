@@ -60,7 +60,11 @@ class Prepared:
 
 
 def prepare(
-    config: ExperimentConfig, progress: Progress | None = None, *, keep_tables: bool = False
+    config: ExperimentConfig,
+    progress: Progress | None = None,
+    *,
+    keep_tables: bool = False,
+    draw: int = 0,
 ) -> Prepared:
     """Return the partition, cache and boxes of `config`, made if they are not there yet.
 
@@ -68,6 +72,8 @@ def prepare(
         config: of the run.
         progress: called with how many images are decoded, and of how many.
         keep_tables: whether the plan still holds its tables, for who needs them at once.
+        draw: which of the draws of patients to sites, as `make_partition` takes it; a
+            `partition.folder` is one draw, whatever is asked for.
 
     Raises:
         DataError: the data set is wrong or too many images are bad.
@@ -88,15 +94,9 @@ def prepare(
         progress=progress,
     )
     contents = {image_id: tokens.content(digest) for image_id, digest in cache.contents().items()}
-    digests = {
-        record.path: contents[image_id]
-        for record in read.records
-        if (image_id := tokens.image(record.path)) in contents
-    }
-    good = read.where(lambda record: record.path in digests)
-    dataset = without_copies(good, digests)
+    dataset = _distinct(read, tokens, contents)
     if config.partition.folder is None:
-        plan, changes = _own_plan(config, dataset, tokens.key), None
+        plan, changes = _own_plan(config, dataset, tokens.key, draw), None
     else:
         plan, changes = _given_plan(config, read, tokens, contents, cache)
     check_fit(plan, cache, tokens, contents, labels=dataset.labels, views=config.data.views)
@@ -178,9 +178,21 @@ def key_for(config: ExperimentConfig) -> bytes:
     return load_key() if config.data.roots else SYNTHETIC_KEY
 
 
-def _own_plan(config: ExperimentConfig, dataset: DataSet, key: bytes) -> PartitionPlan:
+def _distinct(read: DataSet, tokens: Tokens, contents: Mapping[str, str]) -> DataSet:
+    """Return the records whose images could be decoded, without copies."""
+    digests = {
+        record.path: contents[image_id]
+        for record in read.records
+        if (image_id := tokens.image(record.path)) in contents
+    }
+    good = read.where(lambda record: record.path in digests)
+    return without_copies(good, digests)
+
+
+def _own_plan(config: ExperimentConfig, dataset: DataSet, key: bytes, draw: int) -> PartitionPlan:
     """Return the partition that the configuration describes, made if it is not there yet."""
-    folder = home_folder() / "partitions" / _plan_digest(config, dataset, key)
+    name = _plan_digest(config, dataset, key) + (f"-{draw}" if draw else "")
+    folder = home_folder() / "partitions" / name
     if (folder / "plan.json").is_file():
         return read_plan(folder)
     return make_partition(
@@ -190,6 +202,7 @@ def _own_plan(config: ExperimentConfig, dataset: DataSet, key: bytes) -> Partiti
         key=key,
         views=config.data.views,
         out=folder,
+        draw=draw,
     )
 
 

@@ -74,6 +74,14 @@ def print_comparison(folder: Path) -> None:
             print(f"  {reason}")
         if power and difference == found["differences"][0]:  # of the others the page tells
             print(f"  {power}")
+    for elsewhere in found.get("external") or ():
+        for difference in elsewhere["differences"]:
+            size = _with_interval(difference["macro_auroc"], signed=True)
+            print(
+                f"On {elsewhere['data']['name']}, {difference['arm']} minus "
+                f"{difference['against']}: {size}: {difference['verdict']['word']}"
+            )
+            print(f"  {difference['verdict']['reason']}")
     for sentence in (*endpoint_sentences(found), *protocol_sentences(found)):
         print(sentence)
     for notice in fairness_notices(found):

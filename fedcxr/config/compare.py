@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from fedcxr.config.flag import Flag
+from fedcxr.config.paths import PathText
 from fedcxr.section import Section
 
 ArmName = Literal["federated", "centralized", "local", "centralized-steps", "centralized-restarts"]
@@ -24,7 +25,20 @@ class CompareConfig(Section):
     steps as the largest site, `centralized-restarts` is `centralized` with an optimiser that starts
     anew each round, as the sites' does."""
     seeds: Annotated[PositiveInt, Flag("Trainings of each arm.")] = Field(default=3, le=100)
-    """Trainings of each arm: seeds `seed`, `seed` + 1, …; the partition stays that of `seed`."""
+    """Trainings of each arm on each partition: seeds `seed`, `seed` + 1, …; the partition stays
+    that of `seed`."""
+    partitions: Annotated[
+        PositiveInt, Flag("Draws of patients to sites, all arms trained on each.")
+    ] = Field(default=1, le=100)
+    """Draws of the patients to the sites, with the same global validation and test patients. All
+    arms are trained on each of them, draw k with the seeds `seed` + 100 k, `seed` + 100 k + 1, …:
+    with several the verdict is about other partitions too."""
+    external: Annotated[
+        tuple[PathText, ...],
+        Flag("A data set from elsewhere to score every model on; may be repeated.", is_path=True),
+    ] = ()
+    """Folders of data sets from elsewhere, in any layout that `data.root` takes: every training's
+    model is scored on them, each an endpoint of its own."""
     margin: Annotated[float, Flag("Largest loss of macro AUROC that counts as none.")] = Field(
         default=0.01, gt=0.0, lt=0.5
     )
@@ -51,7 +65,12 @@ class CompareConfig(Section):
     )
     """Trainings side by side; none = as many as there are cores, one on a GPU."""
 
-    @field_validator("arms", "learning_rates", "primary_labels")
+    @field_validator("external", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("arms", "learning_rates", "primary_labels", "external")
     @classmethod
     def _once(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         twice = {value for value in values if values.count(value) > 1}

@@ -77,6 +77,8 @@ def flagged_keys(section: type[BaseModel], above: str = "") -> Iterator[FlaggedK
 def _flagged(flag: Flag, name: str, annotation: object, above: str) -> FlaggedKey:
     found = list(_plain_types(annotation))
     is_tuple = any(inside for _, inside in found)
+    # A path may hold a comma.
+    is_repeated = is_tuple and (flag.is_path or not all(inside for _, inside in found))
     dashed = f"--{name.replace('_', '-')}"
     kind = found[0][0]
     both = f"{dashed}/--no-{dashed.removeprefix('--')}" if kind is bool else dashed
@@ -85,8 +87,8 @@ def _flagged(flag: Flag, name: str, annotation: object, above: str) -> FlaggedKe
         name=flag.name or both,
         help=flag.help.replace("{choices}", _in_words(_choices(annotation))),
         type=kind,
-        is_list=is_tuple and all(inside for _, inside in found),
-        is_repeated=is_tuple and not all(inside for _, inside in found),
+        is_list=is_tuple and not is_repeated,
+        is_repeated=is_repeated,
         is_path=flag.is_path,
         chooses=(f"{above}{flag.chooses[0]}", flag.chooses[1]) if flag.chooses else None,
     )

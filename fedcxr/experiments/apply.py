@@ -1,5 +1,6 @@
 """The global model of a finished run, scored on another data set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ def evaluate_run(
         raise ConfigError(f"--split {split}: expected test or all.")
     run, model = RunFolder.open(path), Predictor.open(path)
     dataset = read_dataset(data, views=model.config.data.views, follow_links=follow_links)
-    dataset, split = _of_split(in_the_words_of(model.labels, dataset), split)
-    shared = _shared_labels(model, dataset)
+    dataset, split = of_split(in_the_words_of(model.labels, dataset), split)
+    shared = shared_labels(model.labels, dataset)
     known = known_patients(path)
     if not other_patients:
         known.demand_all(path)
@@ -80,6 +81,33 @@ def evaluate_run(
     return scores
 
 
+def of_split(dataset: DataSet, split: str) -> tuple[DataSet, str]:
+    """Return the images to score and what they are: without official test images all of them."""
+    chosen = dataset.where(lambda record: record.split == "test")
+    if split == "test" and chosen.records:
+        return chosen, "test"
+    return dataset, "all"
+
+
+def shared_labels(labels: Sequence[str], dataset: DataSet) -> list[str]:
+    """Return those of a model's labels that a data set has.
+
+    Args:
+        labels: the model's.
+        dataset: in the model's words (see `in_the_words_of`).
+
+    Raises:
+        DataError: there is none.
+    """
+    shared = [label for label in labels if label in dataset.labels]
+    if not shared:
+        raise DataError(
+            f"{dataset.root}: none of the model's labels ({some(list(labels))}) "
+            f"is among its labels ({some(list(dataset.labels))})."
+        )
+    return shared
+
+
 def _decoded(
     model: Predictor, dataset: DataSet, tokens: Tokens, labels: list[str]
 ) -> tuple[HeldOut, str]:
@@ -92,24 +120,6 @@ def _decoded(
     )
     table = tokenise(dataset, tokens, ["test"] * len(dataset.records))
     return held_out(table, cache, model.config, labels), cache.digest
-
-
-def _of_split(dataset: DataSet, split: str) -> tuple[DataSet, str]:
-    """Return the images to score and what they are: without official test images all of them."""
-    chosen = dataset.where(lambda record: record.split == "test")
-    if split == "test" and chosen.records:
-        return chosen, "test"
-    return dataset, "all"
-
-
-def _shared_labels(model: Predictor, dataset: DataSet) -> list[str]:
-    shared = [label for label in model.labels if label in dataset.labels]
-    if not shared:
-        raise DataError(
-            f"{dataset.root}: none of the model's labels ({some(list(model.labels))}) "
-            f"is among its labels ({some(list(dataset.labels))})."
-        )
-    return shared
 
 
 def _scores(

@@ -4,7 +4,7 @@ A score on these patients would say too much. They are known by their tokens, so
 key to recognise them, and the tables of all sites, which a run of real sites does not have.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from fedcxr.data.readers.join import names_of_patient
 from fedcxr.data.records import DataSet
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
 from fedcxr.errors import ArtefactError, ConfigError
-from partitions.plan import read_plan
+from partitions.plan import PartitionPlan, read_plan
 from partitions.table import read_table
 
 
@@ -55,8 +55,18 @@ def known_patients(path: Path) -> KnownPatients:
         ArtefactError: the run's partition is missing or damaged.
     """
     plan = read_plan(path / "partition")
+    return _patients_in(plan, [plan.val_csv])
+
+
+def patients_of(plan: PartitionPlan) -> KnownPatients:
+    """Return all patients of a partition: those of its test set too."""
+    return _patients_in(plan, [plan.val_csv, plan.test_csv])
+
+
+def _patients_in(plan: PartitionPlan, own: Sequence[Path]) -> KnownPatients:
+    """Return the patients of the sites' tables and of some of the server's own."""
     key, reason = _key_of(plan.key_fingerprint)
-    files = [plan.val_csv, *(plan.site_csv(site.site_id) for site in plan.sites)]
+    files = [*own, *(plan.site_csv(site.site_id) for site in plan.sites)]
     there = [file for file in files if file.exists()]
     tokens = frozenset(patient for file in there for patient in read_table(file).patient_id)
     if reason is None and len(there) < len(files):

@@ -103,6 +103,7 @@ def power_note(
     power: float = 0.8,
     unit: str = "images",
     finding: str = "the rarest finding",
+    replicated: str = "trainings",
 ) -> str | None:
     """Return that the study is too small to decide, and what size would do; None if it is not.
 
@@ -120,6 +121,7 @@ def power_note(
         power: chance of showing non-inferiority of equal arms.
         unit: what positives and negatives are: images, or studies.
         finding: the name of the rarest one.
+        replicated: what was repeated beside the patients drawn: trainings, or partitions.
 
     >>> from fedcxr.metrics.estimate import symmetric
     >>> found = symmetric(0.0, (Part(0.02**2, math.inf),), 0.95)
@@ -142,8 +144,8 @@ def power_note(
     factor = _more_patients(difference.parts[0].variance, trainings, margin, level, power)
     if factor is None:
         return (
-            f"The trainings are too few to decide: {wide}, and no number of test patients would "
-            "do, so far do the trainings lie apart. `fedcxr plan-study` tells how many would."
+            f"The {replicated} are too few to decide: {wide}, and no number of test patients would "
+            f"do, so far do the {replicated} lie apart. `fedcxr plan-study` tells how many would."
         )
     return (
         f"{stands}, {wide}. About {_two_digits(patients * factor):,} such patients would be needed "

@@ -7,7 +7,8 @@ Student's t:
 
 Given the two variances, its lower bound lies above minus the margin with a probability that is a
 double integral over the chi-square variables of s² and v. It is computed on a grid, without random
-numbers. A third part, partitions drawn anew, joins where the pilot knows it. Not for superiority.
+numbers. Trainings on several partitions are nested in them: then s² is over the partitions, each
+the mean of its trainings, and holds what both vary. Not for superiority.
 
 Source: Cochran 1964, Biometrics 20, 191-195 (each variance with its own t); the sum of squares of
 the two half widths is also MOVER's, Zou and Donner 2008, Statistics in Medicine 27, 1693-1702. The
@@ -38,15 +39,21 @@ class Variances:
     patients_df: float
     """Its degrees of freedom."""
     trainings: float
-    """Variance of the difference of one pair of trainings, over seeds."""
+    """Variance of the difference of one pair of trainings, over seeds on one partition."""
     seeds: int
-    """That the pilot had, at least 2: `trainings` has one degree of freedom less."""
+    """That the pilot had on each partition, at least 2."""
     num_patients: int
     """Test patients of the pilot, which `patients` belongs to."""
     partitions: float | None = None
-    """Variance of the difference over partitions; None if not known."""
+    """Variance of the difference over partitions, beyond what trainings make it; None if not
+    known."""
     partitions_df: float | None = None
-    """Its degrees of freedom."""
+    """One less than the partitions that the pilot had."""
+
+    @property
+    def trainings_df(self) -> float:
+        """Degrees of freedom of `trainings`."""
+        return (self.seeds - 1.0) * (1.0 + (self.partitions_df or 0.0))
 
 
 def power(
@@ -62,8 +69,8 @@ def power(
     """Return the probability that the interval's lower bound lies above minus the margin.
 
     The patients' variance falls as one over their number, and its degrees of freedom grow with it.
-    With several partitions each has so many seeds: the trainings' variance is divided by all of
-    them, with `partitions` × (`seeds` - 1) degrees of freedom.
+    With several partitions each has so many seeds, and what is known is how far their means lie
+    apart, with one degree of freedom less than there are partitions.
 
     Args:
         variances: of the pilot.
@@ -92,12 +99,11 @@ def power(
             f"{partitions}, {variances.partitions}"
         )
     times = patients / variances.num_patients
+    of_one = variances.trainings / seeds + (variances.partitions or 0.0)
     parts = [
-        (variances.trainings / (seeds * partitions), partitions * (seeds - 1.0)),
+        (of_one / partitions, (seeds if variances.partitions is None else partitions) - 1.0),
         (variances.patients / times, max(1.0, variances.patients_df * times)),
     ]
-    if variances.partitions is not None:
-        parts.append((variances.partitions / partitions, partitions - 1.0))
     return _chance([part for part in parts if part[0] > 0], margin + true_difference, level)
 
 
@@ -113,11 +119,13 @@ def upper_variances(variances: Variances, confidence: float = LUCK) -> Variances
 
     partitions = variances.partitions
     if partitions is not None and variances.partitions_df is not None:
-        partitions = bound(partitions, variances.partitions_df)
+        # The pilot knows how far the means of partitions vary; trainings are a part of that.
+        of_trainings = variances.trainings / variances.seeds
+        partitions = bound(partitions + of_trainings, variances.partitions_df) - of_trainings
     return replace(
         variances,
         patients=bound(variances.patients, variances.patients_df),
-        trainings=bound(variances.trainings, variances.seeds - 1),
+        trainings=bound(variances.trainings, variances.trainings_df),
         partitions=partitions,
     )
 

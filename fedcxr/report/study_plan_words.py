@@ -156,7 +156,12 @@ def variance_facts(plan: StudyPlan, pilot: Pilot) -> list[Fact]:
     found, upper = plan.variances, plan.upper
     told = [
         ("Patients", found.patients, upper.patients, f"of the mean, {found.patients_df:.0f} df"),
-        ("Trainings", found.trainings, upper.trainings, f"of one pair, {found.seeds - 1} df"),
+        (
+            "Trainings",
+            found.trainings,
+            upper.trainings,
+            f"of one pair, {found.trainings_df:.0f} df",
+        ),
     ]
     if found.partitions is not None and upper.partitions is not None:
         what = f"of one partition, {found.partitions_df:.0f} df"
@@ -190,8 +195,11 @@ def _luck(plan: StudyPlan) -> str:
     found, upper = plan.variances, plan.upper
     trainings = upper.trainings / found.trainings if found.trainings else 1.0
     patients = upper.patients / found.patients if found.patients else 1.0
+    of = f"{found.seeds} seeds"
+    if found.partitions_df is not None:
+        of += f" on each of {found.partitions_df + 1:.0f} partitions"
     return (
-        f"A pilot of {found.seeds} seeds knows the variance over trainings coarsely. If it was "
+        f"A pilot of {of} knows the variance over trainings coarsely. If it was "
         f"lucky, the variance is up to {trainings:.2g} times what was found, and that over "
         f"patients {patients:.3g} times (upper ends of one-sided {percent(LUCK)} bounds)."
     )

@@ -19,6 +19,8 @@ class LearningCurve(Section):
     """One training, round after round."""
 
     seed: int
+    partition: int = 0
+    """Which of the draws of patients to sites, from 0."""
     site: str | None
     """Whose model it is, where it is one site's."""
     round: tuple[int, ...]
@@ -51,7 +53,13 @@ class ArmResult(ModelDetails):
     five_auroc: Score | None
     """Over CheXpert's competition labels; None where the data lack one of them."""
     seed_sd: float | None
+    """Over the trainings on one partition."""
     macro_by_seed: tuple[float | None, ...]
+    """Of each training, partition by partition."""
+    partition_sd: float | None = None
+    """Over the means of the partitions; None where there is one."""
+    macro_by_partition: tuple[float | None, ...] = ()
+    """Means over the trainings on each; none where there is one partition."""
     by_label: dict[str, LabelScores]
     learning: tuple[LearningCurve, ...]
     differs: dict[str, str]

@@ -14,6 +14,7 @@ from fedcxr.errors import ArtefactError, some
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.at_sites import SiteDifference, SiteMatrix
 from fedcxr.results.differences import Difference
+from fedcxr.results.external import ExternalResult
 from fedcxr.results.frozen import Deviation, Endpoint, Protocol
 from fedcxr.results.undertrained import FairnessWarning
 from fedcxr.results.validation import what_misfits
@@ -36,6 +37,16 @@ StoredTestSet = Annotated[
 ]
 
 
+class Draw(Section):
+    """One partition, and what was trained on it."""
+
+    digest: str
+    pairs_compared: int
+    """As of `Partition`."""
+    seeds: tuple[int, ...]
+    """Of an arm's trainings."""
+
+
 class Partition(Section):
     """How the patients were divided among the sites."""
 
@@ -44,6 +55,9 @@ class Partition(Section):
     digest: str
     pairs_compared: int
     """Pairs of sets of patients that were shown to be disjoint; 0 where they were not compared."""
+    draws: tuple[Draw, ...] = ()
+    """All partitions, with the same global validation and test patients. Digest and pairs are the
+    first one's, and what is told by site is of its sites."""
 
 
 class Data(Section):
@@ -70,6 +84,7 @@ class TrainingSettings(Section):
     """How the arms were trained, but for what one has of its own (`ArmResult.differs`)."""
 
     seeds: tuple[int, ...]
+    """Of an arm's trainings, partition by partition."""
     rounds: int
     local_epochs: int
     moments: str
@@ -118,6 +133,7 @@ class Comparison(Section):
     site_matrix: SiteMatrix
     site_differences: tuple[SiteDifference, ...]
     label_frequencies: dict[str, LabelFrequency]
+    external: tuple[ExternalResult, ...] = ()
     warnings: tuple[FairnessWarning, ...]
     notes: tuple[str, ...]
 

@@ -10,6 +10,11 @@ About = Literal["methods", "models"]
 models that were trained, for other patients."""
 
 
+Replicated = Literal["trainings", "partitions"]
+"""What was repeated to learn how far methods vary: partitions, each with all its trainings, where
+there are several."""
+
+
 class Verdict(Section):
     """The word of a non-inferiority test, and what it rests on."""
 
@@ -32,8 +37,13 @@ class Variance(Section):
     """Of the difference over test patients; None without an interval."""
     patients_df: float | None
     trainings: float | None
-    """Of one training's difference over trainings; None with a single one."""
+    """Of one training's difference over trainings, on one partition; None with a single one."""
     seeds: int
+    """On each partition."""
+    partitions: float | None = None
+    """Of the difference over partitions, beyond what trainings make it; None where there is one,
+    or one training on each."""
+    partitions_df: float | None = None
 
 
 class Difference(Section):
@@ -54,6 +64,12 @@ class Difference(Section):
     power: str | None
     """What the test set is too small for; None if it is large enough."""
     by_seed: tuple[float | None, ...]
+    """Of each training, partition by partition."""
+    replicated: Replicated = "trainings"
+    """What a difference of methods is for other ones of, beside other patients."""
+    replicates: int = 1
+    by_partition: tuple[float | None, ...] = ()
+    """Means over the trainings on each; none where there is one partition."""
 
     @property
     def is_of_methods(self) -> bool:

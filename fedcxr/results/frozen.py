@@ -8,10 +8,14 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from fedcxr.errors import ArtefactError, some
+from fedcxr.results.external_set import ExternalSet
 from fedcxr.section import Section
 
 PROTOCOL_FORMAT: Literal[1] = 1
+_NOT_IN_ALL = ("further_partitions", "external")
 
 
 class LabelPatients(Section):
@@ -63,6 +67,20 @@ class Endpoint(Section):
         return [labels.index(label) for label in self.means_over]
 
 
+class ExternalEndpoint(Section):
+    """A data set from elsewhere, and the endpoint on it."""
+
+    data: ExternalSet
+    endpoint: Endpoint
+    """Over the primary labels that the set shares with the run."""
+
+    @property
+    def lacking(self) -> list[str]:
+        """Return the primary labels that the set has not."""
+        asked = self.endpoint.primary_labels or self.data.lacking
+        return [label for label in self.data.lacking if label in asked]
+
+
 class Protocol(Section):
     """All that decides the verdict of a comparison."""
 
@@ -76,6 +94,10 @@ class Protocol(Section):
     """Tried by each arm; none = one, fixed in advance."""
     partition: str
     """Digest of the plan."""
+    further_partitions: tuple[str, ...] = ()
+    """Digests of the plans of the draws after the first."""
+    external: tuple[ExternalEndpoint, ...] = ()
+    """Data sets from elsewhere, each with an endpoint of its own."""
     arms: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
     """Arm and reference, in the order in which they are tested; the first is the primary one."""
@@ -94,6 +116,12 @@ class Protocol(Section):
     def to_json(self) -> dict[str, Any]:
         """Return what `protocol.json` holds."""
         return {**self.model_dump(mode="json"), "digest": self.digest}
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return it without what a comparison of one partition, and of no external set, has not."""
+        tree: dict[str, Any] = dump(self)
+        return {key: value for key, value in tree.items() if value or key not in _NOT_IN_ALL}
 
 
 class Deviation(Section):

@@ -14,9 +14,15 @@ from partitions.plan import make_partition
 from partitions.table import read_table
 
 
-def make(dataset, out, *, key=SYNTHETIC_KEY, seed=0, **config):
+def make(dataset, out, *, key=SYNTHETIC_KEY, seed=0, draw=0, **config):
     return make_partition(
-        dataset, config=PartitionConfig(**config), seed=seed, key=key, views="all", out=out
+        dataset,
+        config=PartitionConfig(**config),
+        seed=seed,
+        key=key,
+        views="all",
+        out=out,
+        draw=draw,
     )
 
 
@@ -169,6 +175,30 @@ def test_the_folds_of_one_seed_test_on_every_patient_once(tmp_path, make_dataset
     for plan in plans:
         assert len(set(read_table(plan.val_csv).patient_id)) == 5  # 10 % of 52
         assert plan.left_out_images == 0
+
+
+@pytest.mark.parametrize("scheme", ["iid", "dirichlet", "quantity"])
+def test_draws_give_the_same_patients_to_other_sites(tmp_path, make_dataset, scheme):
+    plans = [
+        make(make_dataset(60), tmp_path / str(draw), draw=draw, clients=3, scheme=scheme)
+        for draw in range(3)
+    ]
+    for own in ("val_csv", "test_csv"):
+        assert len({getattr(plan, own).read_bytes() for plan in plans}) == 1
+    shared = [
+        {p for s in plan.sites for p in plan.site_table(s.site_id).patient_id} for plan in plans
+    ]
+    assert shared[0] == shared[1] == shared[2]
+    at_first = {frozenset(plan.site_table("site-00").patient_id) for plan in plans}
+    assert len(at_first) == len({plan.digest for plan in plans}) == 3
+    assert [plan.parameters.get("draw") for plan in plans] == [None, 1, 2]
+
+
+def test_a_draw_is_the_same_each_time_and_the_first_is_the_partition_itself(tmp_path, make_dataset):
+    again = [make(make_dataset(40), tmp_path / name, draw=2).digest for name in "ab"]
+    assert again[0] == again[1]
+    first = make(make_dataset(40), tmp_path / "c")
+    assert make(make_dataset(40), tmp_path / "d", draw=0).digest == first.digest
 
 
 def test_folds_leave_the_official_test_set_out(tmp_path, make_dataset, make_record):

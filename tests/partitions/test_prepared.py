@@ -140,3 +140,12 @@ def test_a_run_over_a_partition_folder_parses_each_table_once(tree, reads, tmp_p
     config = simulation.with_sites_of_plan(config)
     start(config, tmp_path / "run")
     assert reads == ONCE
+
+
+def test_another_draw_is_another_partition_of_the_same_data(tree):
+    first, second = (prepare(resolve(tree), draw=draw) for draw in (0, 1))
+    assert first.cache == second.cache
+    assert first.plan.folder != second.plan.folder
+    assert first.plan.test_csv.read_bytes() == second.plan.test_csv.read_bytes()
+    assert first.plan.digest != second.plan.digest
+    assert prepare(resolve(tree), draw=1).plan == second.plan

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.experiments.compare.arms import Arm, Training, steps_by_site
@@ -43,20 +45,13 @@ def arm_result(
         competition_columns: columns of the competition labels, or none.
         differs: what was set otherwise for it, by key.
     """
-    by_seed = arms.by_seed("auroc", arm.name, endpoint_columns)
+    by_unit = arms.by_unit("auroc", arm.name, endpoint_columns)
+    on_one = by_unit if arms.is_nested else by_unit.T  # (partitions, trainings)
+    by_partition = on_one.mean(axis=1) if arms.is_nested else np.zeros(0)
 
     def score(measure: Measure, columns: Sequence[int]) -> Score:
         return Score.of(arms.mean(measure, arm.name, columns))
 
-    by_label = {
-        label: LabelScores(
-            auroc=score("auroc", [column]),
-            ap=score("ap", [column]),
-            positives=int((test.target[:, column] == 1).sum()),
-            negatives=int((test.target[:, column] == 0).sum()),
-        )
-        for column, label in enumerate(test.labels)
-    }
     return ArmResult(
         name=arm.name,
         title=arm.title,
@@ -68,13 +63,27 @@ def arm_result(
         macro_auroc=score("auroc", endpoint_columns),
         macro_ap=score("ap", endpoint_columns),
         five_auroc=_competition_auroc(arms, arm.name, test.labels, competition_columns),
-        seed_sd=_spread(by_seed),
-        macro_by_seed=tuple(known(by_seed)),
-        by_label=by_label,
+        seed_sd=_spread(on_one),
+        macro_by_seed=tuple(known(by_unit.ravel().tolist())),
+        partition_sd=_spread(by_partition[None]),
+        macro_by_partition=tuple(known(by_partition.tolist())),
+        by_label=_by_label(arms, arm.name, test),
         learning=tuple(_learning(training) for training in trainings),
         differs=dict(differs),
         **dict(model_details(*one, config)),
     )
+
+
+def _by_label(arms: ScoredArms, arm: str, test: Predictions) -> dict[str, LabelScores]:
+    return {
+        label: LabelScores(
+            auroc=Score.of(arms.mean("auroc", arm, [column])),
+            ap=Score.of(arms.mean("ap", arm, [column])),
+            positives=int((test.target[:, column] == 1).sum()),
+            negatives=int((test.target[:, column] == 0).sum()),
+        )
+        for column, label in enumerate(test.labels)
+    }
 
 
 def known(values: Sequence[float]) -> list[float | None]:
@@ -90,11 +99,14 @@ def undefined_among(arms: ScoredArms, labels: Sequence[str], columns: Sequence[i
     return f"not defined for all {len(columns)} labels: {named}" if lacking else None
 
 
-def _spread(by_seed: Sequence[float]) -> float | None:
-    """Return the standard deviation over seeds (S - 1 below), None for one or where undefined."""
-    if len(by_seed) < 2 or np.isnan(by_seed).any():
+def _spread(values: NDArray[np.float64]) -> float | None:
+    """Return the standard deviation within the rows of (R, N) values (N - 1 below), pooled.
+
+    None for one value a row, or where one is not defined.
+    """
+    if values.shape[1] < 2 or np.isnan(values).any():
         return None
-    return float(np.std(by_seed, ddof=1))
+    return float(np.sqrt(np.var(values, axis=1, ddof=1).mean()))
 
 
 def _competition_auroc(
@@ -112,7 +124,9 @@ def _learning(training: Training) -> LearningCurve:
     lines = RunFolder(training.folder).read_lines("rounds.jsonl")
     keys = ("round", "train_loss", "val_loss", "val_macro_auroc", "val_accuracy")
     series: Mapping[str, Any] = {key: tuple(line.get(key) for line in lines) for key in keys}
-    return LearningCurve(seed=training.seed, site=training.site or None, **series)
+    return LearningCurve(
+        seed=training.seed, partition=training.partition, site=training.site or None, **series
+    )
 
 
 def _costs(arm: Arm, trainings: Sequence[Training]) -> dict[str, Any]:
@@ -126,7 +140,8 @@ def _costs(arm: Arm, trainings: Sequence[Training]) -> dict[str, Any]:
         for key in ("images", "seconds_train", "bytes_up", "bytes_down")
     }
     rounds = max(line["round"] for line in lines)
-    steps = [max(steps_by_site(arm.config, read_plan(p))) for p in arm.plans.values()]
+    by_place = {Path(str(t.config.partition.folder)): t.config for t in trainings}
+    steps = [max(steps_by_site(own, read_plan(place))) for place, own in by_place.items()]
     return {
         "images_seen": int(total["images"]),
         "steps": rounds * max(steps),

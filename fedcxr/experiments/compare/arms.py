@@ -9,7 +9,7 @@ looked at after every round. At the sites of a federation the optimiser starts a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
@@ -52,22 +52,34 @@ class Arm:
     """Without its seed and its partition folder."""
     plans: Mapping[str, Path]
     """Partition folders by the name of the model's home: "" for one model of all sites."""
+    federation: Path
+    """Partition folder of the federation, at whose sites every model is scored."""
+    partition: int = 0
+    """Which of the draws of patients to sites it trains on."""
     travels: bool = False
     """Whether parameters go to and fro between sites and server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One model to train: an arm, a seed and, in the local arm, a site."""
+    """One model to train: an arm, a partition, a seed and, in the local arm, a site."""
 
     arm: str
     seed: int
+    """No other training of the arm has it, unless of another site: not on another partition
+    either."""
     site: str
     """Blank where the model is not one site's."""
     folder: Path
     config: ExperimentConfig
     images: int
     """That it will see, over all rounds."""
+    federation: Path
+    """Partition folder at whose sites the model is scored."""
+    partition: int = 0
+    """Which of the draws of patients to sites it is trained on."""
+    external: tuple[Path, ...] = ()
+    """Folders of the external sets that the model is scored on."""
 
     @property
     def name(self) -> str:
@@ -102,14 +114,17 @@ def arms_of(
     plan: PartitionPlan,
     folder: Path,
     extra_arms: Mapping[str, ExperimentConfig],
+    *,
+    partition: int = 0,
 ) -> list[Arm]:
-    """Return the arms of a comparison, the derived partitions written below `folder`.
+    """Return the arms of a comparison on one partition, derived ones written below `folder`.
 
     Args:
         config: of the federation, and of what is compared.
         plan: the partition of the federation.
-        folder: the comparison's own.
+        folder: the comparison's own, or the draw's.
         extra_arms: configurations of arms beyond the built-in ones, by name.
+        partition: which of the draws `plan` is.
 
     Raises:
         ArtefactError: a partition cannot be written.
@@ -125,8 +140,13 @@ def arms_of(
             found.append(_centralized(config, plan, pooled, name))
     for title, own in extra_arms.items():
         budget = f"as its settings say: {_rounds(own)}{_whose_model(own)}"
-        found.append(Arm(title, title, budget, own, {"": plan.folder}, travels=True))
-    return found
+        found.append(Arm(title, title, budget, own, {"": plan.folder}, plan.folder, travels=True))
+    return [replace(arm, partition=partition) for arm in found]
+
+
+def names_of(arms: Sequence[Arm]) -> list[str]:
+    """Return what the arms are called, each once: they are the same on every partition."""
+    return list(dict.fromkeys(arm.name for arm in arms))
 
 
 def trainings_of(
@@ -145,13 +165,24 @@ def trainings_of(
             arm.name,
             seed,
             site,
-            folder / "-".join([arm.name, f"seed-{seed}", *([site] if site else [])]),
+            folder / _run_name(arm, seed, site),
             with_values(arm.config, {"seed": seed, "partition.folder": str(place)}),
             presentations(arm.config, plans[place]),
+            arm.federation,
+            arm.partition,
         )
         for seed in seeds
         for site, place in arm.plans.items()
     ]
+
+
+def _run_name(arm: Arm, seed: int, site: str) -> str:
+    """Return the name of a training's run folder; what all trainings have in common is not in it.
+
+    No two are alike, whatever an arm is called: a seed is of one partition.
+    """
+    draw = [f"partition-{arm.partition}"] if arm.partition else []
+    return "-".join([arm.name, *draw, f"seed-{seed}", *([site] if site else [])])
 
 
 def presentations(config: ExperimentConfig, plan: PartitionPlan) -> int:
@@ -171,7 +202,7 @@ def steps_by_site(config: ExperimentConfig, plan: PartitionPlan) -> list[int]:
 def _federated(config: ExperimentConfig, plan: PartitionPlan) -> Arm:
     title = f"Federated ({config.algorithm.algorithm.title.partition(' (')[0]})"
     budget = _rounds(config) + _whose_model(config)
-    return Arm(FEDERATED, title, budget, config, {"": plan.folder}, travels=True)
+    return Arm(FEDERATED, title, budget, config, {"": plan.folder}, plan.folder, travels=True)
 
 
 def _centralized(
@@ -195,13 +226,15 @@ def _centralized(
         title = "Centralized, optimiser restarted"
         spent += "; the optimiser starts anew each round"
         keys["train.moments"] = "restart"
-    return Arm(name, title, spent, with_values(config, keys), {"": pooled.folder})
+    changed = with_values(config, keys)
+    return Arm(name, title, spent, changed, {"": pooled.folder}, plan.folder)
 
 
 def _local(config: ExperimentConfig, plan: PartitionPlan, folder: Path) -> Arm:
     plans = {s.site_id: single_site(plan, s.site_id, folder / s.site_id).folder for s in plan.sites}
     budget = f"{_most_rounds(config)} times {_epochs(config)} of each site's own images"
-    return Arm(LOCAL, "Local (each site alone)", budget, with_values(config, _alone(config)), plans)
+    alone = with_values(config, _alone(config))
+    return Arm(LOCAL, "Local (each site alone)", budget, alone, plans, plan.folder)
 
 
 def _alone(config: ExperimentConfig) -> dict[str, object]:

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.data.policies import policy_of, score_targets
+from fedcxr.data.records import RecordTable
 from fedcxr.errors import ConfigError, some
 from fedcxr.metrics.studies import by_study
 from fedcxr.results.frozen import Endpoint, LabelPatients
 from partitions.changes import read_contents
 from partitions.plan import PartitionPlan
+from partitions.record_table import take
 from partitions.table import read_table
 
 
@@ -36,13 +38,24 @@ def endpoint_of(config: ExperimentConfig, plan: PartitionPlan) -> Endpoint:
     table = read_table(plan.test_csv)
     read = read_contents(plan.folder)
     rows = [row for row, image in enumerate(table.image_id) if not read or image in read]
+    return endpoint_on(config, take(table, np.array(rows, dtype=np.int64)), labels)
+
+
+def endpoint_on(config: ExperimentConfig, table: RecordTable, labels: Sequence[str]) -> Endpoint:
+    """Return the endpoint on a table of test images.
+
+    Args:
+        config: of the comparison.
+        table: the images that are scored.
+        labels: those of the table that can be in it; of the primary labels that are none of these
+            the endpoint says nothing.
+    """
     columns = [table.labels.index(label) for label in labels]
     policy = policy_of(config.data, rounds=config.server.rounds)
-    target: NDArray[np.floating] = score_targets(table.states[rows][:, columns], labels, policy)
-    patient = np.array([table.patient_id[row] for row in rows], dtype=np.str_)
+    target: NDArray[np.floating] = score_targets(table.states[:, columns], labels, policy)
+    patient = np.array(table.patient_id, dtype=np.str_)
     if config.data.score_by == "study":
-        study = [table.study_id[row] for row in rows]
-        target, _, _, patient = by_study(target, target, study, patient)
+        target, _, _, patient = by_study(target, target, table.study_id, patient)
     primary = [label for label in labels if label in (config.compare.primary_labels or labels)]
     found = [each for each in count_patients(target, patient, labels) if each.label in primary]
     least = config.compare.min_positives

@@ -17,36 +17,37 @@ from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import by_key, read_config
 from fedcxr.cores import cores
-from fedcxr.data.labels import COMPETITION_LABELS
-from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.arm_scores import arm_result
-from fedcxr.experiments.compare.arms import Arm, Training
+from fedcxr.experiments.compare.arms import Arm, Training, names_of
+from fedcxr.experiments.compare.draws import all_seeds, read_draws, seeds_of
+from fedcxr.experiments.compare.external_scores import external_result
 from fedcxr.experiments.compare.fairness import warnings_of
+from fedcxr.experiments.compare.kept_predictions import read_scored, same_patients
 from fedcxr.experiments.compare.predictions_file import write_predictions_file
-from fedcxr.experiments.compare.primary import difference_of
+from fedcxr.experiments.compare.primary import competition_columns, differences_of
 from fedcxr.experiments.compare.protocol import deviations, plan_protocol, read_protocol
 from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.experiments.compare.secondary import LEVEL, unit_of
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
-from fedcxr.metrics.studies import as_scored
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import (
     Comparison,
     Data,
+    Draw,
     LabelFrequency,
     Partition,
     Statistics,
     TrainingSettings,
     write_comparison_result,
 )
-from fedcxr.results.differences import Difference
 from fedcxr.results.frozen import Protocol
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.predictions import Predictions, read_predictions
-from partitions.plan import PartitionPlan, read_plan
+from fedcxr.runs.predictions import Predictions
+from partitions.plan import PartitionPlan
 from partitions.table import read_table
 
+PREDICTIONS = "predictions.npz"
 _RATE = "train.learning_rate"
 
 
@@ -58,12 +59,15 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
             protocol is not as it was.
     """
     config = read_config(folder / "config.yaml")
-    plan = read_plan(folder / "partition")
-    protocol = plan_protocol(config, plan, [arm.name for arm in arms])
+    plans = read_draws(folder, config)
+    plan = plans[0]
+    protocol = plan_protocol(folder, config, names_of(arms))
     frozen = read_protocol(folder)
+    arms = [arm for arm in arms if not arm.partition]  # what is told of an arm is of the first
     by_arm = {arm.name: [t for t in trainings if t.arm == arm.name] for arm in arms}
-    scored = {t.name: _scored(t, "test") for t in trainings}
-    test = _same_patients(scored)
+    on_first = {name: [t for t in own if not t.partition] for name, own in by_arm.items()}
+    scored = {t.name: read_scored(t.folder / PREDICTIONS) for t in trainings}
+    test = same_patients(scored)
     scored_arms = ScoredArms.of(test, [(t, scored[t.name].probs) for t in trainings], LEVEL)
 
     arm_results = _arm_results(config, arms, by_arm, scored, scored_arms, protocol)
@@ -71,7 +75,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         name=folder.name,
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         fedcxr=__version__,
-        data=_data(folder, config, plan, test),
+        data=_data(folder, config, plans, test),
         training=_training(config, trainings[0]),
         statistics=Statistics(
             resamples=protocol.resamples, level=protocol.level, margin=protocol.margin
@@ -80,10 +84,15 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         deviations=tuple(deviations(frozen, protocol)) if frozen else (),
         endpoint=protocol.endpoint,
         arms=arm_results,
-        differences=_differences(test, scored_arms, protocol, config),
-        site_matrix=site_matrix(plan, by_arm, config.data.score_by),
-        site_differences=site_differences(plan, by_arm, config, LEVEL),
-        label_frequencies=_frequencies(by_arm[arms[0].name], test, _scored(trainings[0], "val")),
+        differences=differences_of(
+            protocol, scored_arms, test, endpoint=protocol.endpoint, unit=unit_of(config)
+        ),
+        site_matrix=site_matrix(plan, on_first, config.data.score_by),
+        site_differences=site_differences(plan, on_first, config, LEVEL),
+        label_frequencies=_frequencies(on_first[arms[0].name], test),
+        external=tuple(
+            external_result(each, trainings, protocol, config) for each in protocol.external
+        ),
         warnings=tuple(warnings_of(config, arms, by_arm)),
         notes=tuple(_notes(folder, by_arm)),
     )
@@ -108,10 +117,10 @@ def _arm_results(
             by_arm[arm.name],
             test,
             scored_arms,
-            one=(test, _scored(first, "val")),
+            one=(test, read_scored(first.folder / PREDICTIONS, "val")),
             config=config,
             endpoint_columns=protocol.endpoint.columns(test.labels),
-            competition_columns=_competition_columns(test.labels),
+            competition_columns=competition_columns(test.labels),
             differs=_differs(config, arm),
         )
 
@@ -119,54 +128,10 @@ def _arm_results(
         return tuple(pool.map(result_of, arms))
 
 
-def _scored(training: Training, split: str) -> Predictions:
-    found, score_by = read_predictions(training.folder / "predictions.npz", split)
-    return as_scored(found, score_by)
-
-
-def _same_patients(scored: Mapping[str, Predictions]) -> Predictions:
-    """Return the first training's test set once all others are seen to have the same."""
-    (first_name, first), *others = scored.items()
-    for name, found in others:
-        same = (
-            found.labels == first.labels
-            and np.array_equal(found.image_id, first.image_id)
-            and np.array_equal(found.target, first.target, equal_nan=True)
-        )
-        if not same:
-            raise ArtefactError(
-                f"{name} was judged on other images or labels than {first_name}. "
-                "A file was changed after the run; compare anew."
-            )
-    return first
-
-
-def _competition_columns(labels: Sequence[str]) -> list[int]:
-    """Return the columns of CheXpert's competition labels; none where one of them is missing."""
-    if not set(COMPETITION_LABELS) <= set(labels):
-        return []
-    return [labels.index(label) for label in COMPETITION_LABELS]
-
-
-def _differences(
-    test: Predictions, scored: ScoredArms, protocol: Protocol, config: ExperimentConfig
-) -> tuple[Difference, ...]:
-    """Return every arm minus the one that it is held against."""
-    return tuple(
-        difference_of(
-            pair,
-            scored,
-            test,
-            margin=protocol.margin,
-            endpoint=protocol.endpoint,
-            competition_columns=_competition_columns(test.labels),
-            unit=unit_of(config),
-        )
-        for pair in protocol.pairs
-    )
-
-
-def _data(folder: Path, config: ExperimentConfig, plan: PartitionPlan, test: Predictions) -> Data:
+def _data(
+    folder: Path, config: ExperimentConfig, plans: Sequence[PartitionPlan], test: Predictions
+) -> Data:
+    plan = plans[0]
     val = read_table(plan.val_csv)
     return Data(
         source=_manifest(folder)["source"],
@@ -183,9 +148,21 @@ def _data(folder: Path, config: ExperimentConfig, plan: PartitionPlan, test: Pre
             scheme=plan.scheme,
             clients=len(plan.sites),
             digest=plan.digest,
-            pairs_compared=plan.proof.pairs_checked if plan.proof else 0,
+            pairs_compared=_pairs_compared(plan),
+            draws=tuple(
+                Draw(
+                    digest=draw.digest,
+                    pairs_compared=_pairs_compared(draw),
+                    seeds=tuple(seeds_of(config, number)),
+                )
+                for number, draw in enumerate(plans)
+            ),
         ),
     )
+
+
+def _pairs_compared(plan: PartitionPlan) -> int:
+    return plan.proof.pairs_checked if plan.proof else 0
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -200,7 +177,7 @@ def _training(config: ExperimentConfig, first: Training) -> TrainingSettings:
         f"the best on val of {', '.join(f'{r:g}' for r in rates)}, tried by each arm with one seed"
     )
     return TrainingSettings(
-        seeds=tuple(config.seed + number for number in range(config.compare.seeds)),
+        seeds=tuple(all_seeds(config)),
         rounds=config.server.rounds,
         local_epochs=config.train.local_epochs,
         moments=config.train.moments,
@@ -226,9 +203,7 @@ def _differs(config: ExperimentConfig, arm: Arm) -> dict[str, str]:
     return {key: str(own.get(key)) for key in keys}
 
 
-def _frequencies(
-    trainings: Sequence[Training], test: Predictions, val: Predictions
-) -> dict[str, LabelFrequency]:
+def _frequencies(trainings: Sequence[Training], test: Predictions) -> dict[str, LabelFrequency]:
     """Return positive and known targets by label: of the sites' training images, val and test.
 
     All after the label policies, which make a blank of a report a negative, for example.
@@ -236,8 +211,8 @@ def _frequencies(
     Args:
         trainings: of an arm; those of its first seed are of all sites together.
         test: as it is scored.
-        val: as it is scored.
     """
+    val = read_scored(trainings[0].folder / PREDICTIONS, "val")
     counted = [
         RunFolder(training.folder).read_json("manifest.json")["label_counts"]["after"]
         for training in trainings
@@ -278,6 +253,12 @@ def _notes(folder: Path, by_arm: Mapping[str, Sequence[Training]]) -> list[str]:
         "seed's, in the local arm the first site's. Thresholds and temperature come from "
         "validation patients."
     )
+    partitions = {training.partition for own in by_arm.values() for training in own}
+    if len(partitions) > 1:
+        notes.append(
+            f"There are {len(partitions)} partitions of the patients into sites, and every arm was "
+            "trained on each. What is told by site is of the first one's sites."
+        )
     notes.append(
         "A site's row in the site matrix is of its own held-out patients, on whom nothing was "
         "trained or chosen; the label counts behind its mean AUROC stand beside it."

@@ -1,16 +1,18 @@
-"""What all trainings of a comparison said of its test and validation images, as one file."""
+"""What all trainings of a comparison said of its held-out and external images, as one file."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fedcxr.experiments.compare.arms import Training
+from fedcxr.experiments.compare.at_external import external_file
+from fedcxr.experiments.compare.external_sets import EXTERNAL
 from fedcxr.runs.long_predictions import (
     FILE,
     TrainingPredictions,
     can_write_parquet,
     write_long_predictions,
 )
-from fedcxr.runs.predictions import read_prediction_sets
+from fedcxr.runs.predictions import read_prediction_sets, read_predictions
 
 
 def write_predictions_file(folder: Path, trainings: Sequence[Training]) -> None:
@@ -23,4 +25,8 @@ def _all_predictions(trainings: Sequence[Training]) -> Iterator[TrainingPredicti
     for one in trainings:
         sets, _ = read_prediction_sets(one.folder / "predictions.npz", ("test", "val"))
         for split, found in sets.items():
+            yield TrainingPredictions(one.arm, one.seed, one.site, split, found)
+        for kept in one.external:
+            found, _ = read_predictions(external_file(one.folder, kept))
+            split = f"{EXTERNAL}/{kept.name}"
             yield TrainingPredictions(one.arm, one.seed, one.site, split, found)

@@ -1,14 +1,17 @@
 """Two arms held against each other: differences with intervals, p values, and the verdict.
 
 A word about two ways of training needs an interval for other patients and other trainings, and so
-two trainings of each arm at least. With one there is a word about the trained models alone.
+two trainings of each arm at least; with several partitions it is for other ones of these as well.
+With one training there is a word about the trained models alone.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.experiments.compare.arm_scores import known, undefined_among
 from fedcxr.experiments.compare.endpoint import count_patients
 from fedcxr.experiments.compare.scored_arms import ScoredArms
@@ -17,13 +20,52 @@ from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
 from fedcxr.metrics.non_inferiority import holm, power_note, verdict
 from fedcxr.metrics.scored_models import Measure
 from fedcxr.report.comparison.protocol_words import none_eligible
-from fedcxr.results.differences import Difference, LabelDifference, Variance, Verdict
-from fedcxr.results.frozen import Endpoint
+from fedcxr.results.differences import (
+    Difference,
+    LabelDifference,
+    Replicated,
+    Variance,
+    Verdict,
+)
+from fedcxr.results.frozen import Endpoint, Protocol
 from fedcxr.results.score import Score
 from fedcxr.runs.predictions import Predictions
 
 Tested = Callable[[Measure, tuple[str, str], Sequence[int]], Estimate]
 """What tells how far two arms are apart: their methods, or their models."""
+
+
+def differences_of(
+    protocol: Protocol, arms: ScoredArms, test: Predictions, *, endpoint: Endpoint, unit: str
+) -> tuple[Difference, ...]:
+    """Return every arm minus the one that it is held against.
+
+    Args:
+        protocol: of the comparison; its pairs and margin.
+        arms: the scored models of all.
+        test: the truth of the test patients.
+        endpoint: the labels that the verdicts are about.
+        unit: what the rows of `test` are: images, or studies.
+    """
+    return tuple(
+        difference_of(
+            pair,
+            arms,
+            test,
+            margin=protocol.margin,
+            endpoint=endpoint,
+            competition_columns=competition_columns(test.labels),
+            unit=unit,
+        )
+        for pair in protocol.pairs
+    )
+
+
+def competition_columns(labels: Sequence[str]) -> list[int]:
+    """Return the columns of CheXpert's competition labels; none where one of them is missing."""
+    if not set(COMPETITION_LABELS) <= set(labels):
+        return []
+    return [labels.index(label) for label in COMPETITION_LABELS]
 
 
 def difference_of(
@@ -49,11 +91,12 @@ def difference_of(
     """
     columns = endpoint.columns(test.labels)
     name, against = pair
-    is_of_methods = len(arms.seeds(name)) >= MIN_SEEDS
+    replicates = len(arms.units(name))
+    is_of_methods = replicates >= MIN_SEEDS
     tested = arms.of_methods if is_of_methods else arms.of_models
     whole, models = tested("auroc", pair, columns), arms.of_models("auroc", pair, columns)
-    first, second = (arms.by_seed("auroc", arm, columns) for arm in pair)
-    by_seed = np.subtract(first, second)
+    first, second = (arms.by_unit("auroc", arm, columns) for arm in pair)
+    by_unit = first - second
     # Where more patients would give no interval either, the verdict's reason says what is amiss.
     may_tell = whole.ci is not None or arms.lacks_patients_alone(pair, columns)
     return Difference(
@@ -65,20 +108,43 @@ def difference_of(
         macro_ap=Score.of(tested("ap", pair, columns)),
         five_auroc=_competition_auroc(arms, pair, test.labels, competition_columns, tested),
         by_label=_by_label(pair, test.labels, tested),
-        variance=_variance(arms.wherever("auroc", pair, columns), by_seed),
+        variance=_variance(arms.wherever("auroc", pair, columns), by_unit, arms.is_nested),
         verdict=_verdict(whole, margin, endpoint, unit),
-        power=_power(whole, margin, test, columns, arms.level, unit) if may_tell else None,
-        by_seed=tuple(known(by_seed.tolist())),
+        power=_power(whole, margin, test, columns, arms, unit) if may_tell else None,
+        by_seed=tuple(known(by_unit.ravel().tolist())),
+        replicated=_replicated(arms),
+        replicates=replicates,
+        by_partition=tuple(known(by_unit.mean(axis=1).tolist())) if arms.is_nested else (),
     )
 
 
-def _variance(found: Estimate, by_seed: NDArray[np.float64]) -> Variance:
+def _replicated(arms: ScoredArms) -> Replicated:
+    return "partitions" if arms.is_nested else "trainings"
+
+
+def _variance(found: Estimate, by_unit: NDArray[np.float64], is_nested: bool) -> Variance:
+    """Return the parts of a difference's variance.
+
+    Args:
+        found: the difference of methods, whose first part is over patients.
+        by_unit: (partitions, trainings) if nested, else (trainings, 1).
+        is_nested: whether trainings are in several partitions.
+    """
     patients = found.parts[0] if found.parts else None
+    on_one = by_unit if is_nested else by_unit.T  # (partitions, trainings)
+    partitions, seeds = on_one.shape
+    within = float(on_one.var(axis=1, ddof=1).mean()) if seeds > 1 else math.nan
+    beyond = math.nan
+    if partitions > 1 and seeds > 1:
+        beyond = max(0.0, float(on_one.mean(axis=1).var(ddof=1)) - within / seeds)
+    of_trainings, of_partitions = known([within, beyond])
     return Variance(
         patients=patients.variance if patients else None,
         patients_df=patients.df if patients else None,
-        trainings=known([float(by_seed.var(ddof=1))])[0] if len(by_seed) > 1 else None,
-        seeds=len(by_seed),
+        trainings=of_trainings,
+        seeds=seeds,
+        partitions=of_partitions,
+        partitions_df=partitions - 1.0 if of_partitions is not None else None,
     )
 
 
@@ -115,7 +181,7 @@ def _power(
     margin: float,
     test: Predictions,
     columns: Sequence[int],
-    level: float,
+    arms: ScoredArms,
     unit: str,
 ) -> str | None:
     """Return the note on a study that is too small to decide; it names the rarest label."""
@@ -134,9 +200,10 @@ def _power(
         positives,
         negatives,
         len(set(test.patient_id.tolist())),
-        level=level,
+        level=arms.level,
         unit=unit,
         finding=label,
+        replicated=_replicated(arms),
     )
 
 

@@ -16,18 +16,21 @@ from typing import Any
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.compare.endpoint import endpoint_of
+from fedcxr.experiments.compare.draws import all_seeds, read_draws
+from fedcxr.experiments.compare.endpoint import endpoint_of, endpoint_on
+from fedcxr.experiments.compare.external_sets import IMAGES_CSV, KeptSet, kept_externals
 from fedcxr.experiments.compare.pairs import pairs_of
 from fedcxr.experiments.compare.secondary import LEVEL
-from fedcxr.results.frozen import PROTOCOL_FORMAT, Deviation, Protocol
+from fedcxr.results.frozen import PROTOCOL_FORMAT, Deviation, ExternalEndpoint, Protocol
 from fedcxr.runs.folder import RunFolder
-from partitions.plan import PartitionPlan, read_plan
+from partitions.table import read_table
 
 FILE = "protocol.json"
 
 MAY_CHANGE = (
     "compare.arms",
     "compare.seeds",
+    "compare.external",
     "compare.margin",
     "compare.primary_labels",
     "compare.min_positives",
@@ -39,30 +42,41 @@ MAY_CHANGE = (
 them the protocol fixes is told as a deviation."""
 
 
-def plan_protocol(config: ExperimentConfig, plan: PartitionPlan, arms: Sequence[str]) -> Protocol:
+def plan_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str]) -> Protocol:
     """Return the protocol of a comparison as its configuration is now.
 
     Args:
+        folder: of the comparison, with its partitions and external sets.
         config: of the comparison.
-        plan: its partition.
         arms: their names, in their order.
 
     Raises:
         ConfigError: a primary label that the run has not.
-        DataError: the test table is damaged.
+        DataError: a test table is damaged.
+        ArtefactError: a partition or an external set is missing or damaged.
     """
+    plan, *further = read_draws(folder, config)
+    external = kept_externals(folder, config)
     return Protocol(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         margin=config.compare.margin,
         endpoint=endpoint_of(config, plan),
-        seeds=tuple(config.seed + number for number in range(config.compare.seeds)),
+        seeds=tuple(all_seeds(config)),
         learning_rates=config.compare.learning_rates,
         partition=plan.digest,
+        further_partitions=tuple(one.digest for one in further),
+        external=tuple(_on_external(config, *one) for one in external.items()),
         arms=tuple(arms),
         pairs=tuple(pairs_of(arms)),
         level=LEVEL,
         resamples=config.compare.resamples,
     )
+
+
+def _on_external(config: ExperimentConfig, place: Path, kept: KeptSet) -> ExternalEndpoint:
+    """Return the endpoint on an external set, counted on its table."""
+    table = read_table(place / IMAGES_CSV)
+    return ExternalEndpoint(data=kept.facts, endpoint=endpoint_on(config, table, kept.facts.labels))
 
 
 def settle_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str]) -> None:
@@ -74,7 +88,7 @@ def settle_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str])
         ConfigError: a primary label that the run has not.
         ArtefactError: as from `read_protocol`.
     """
-    now = plan_protocol(config, read_plan(folder / "partition"), arms)
+    now = plan_protocol(folder, config, arms)
     if _has_begun(folder):
         read_protocol(folder)
         return
@@ -135,9 +149,18 @@ def deviations(planned: Protocol, now: Protocol) -> list[Deviation]:
 
 def _terms(protocol: Protocol) -> dict[str, Any]:
     """Return what of a protocol can be deviated from, by key."""
-    tree = protocol.model_dump(mode="json", exclude={"format", "created", "endpoint"})
+    tree = protocol.model_dump(mode="json", exclude={"format", "created", "endpoint", "external"})
     endpoint = protocol.endpoint.model_dump(mode="json", exclude={"patients"})
-    return {"margin": tree["margin"], **endpoint, **tree}
+    external = [(each.data, each.endpoint.labels) for each in protocol.external]
+    return {
+        "margin": tree["margin"],
+        **endpoint,
+        **tree,
+        "further_partitions": list(protocol.further_partitions),
+        "external": [data.name for data, _ in external],
+        "external_digests": [data.digest for data, _ in external],
+        "external_labels": [f"{data.name}: {x}" for data, labels in external for x in labels],
+    }
 
 
 def _has_begun(folder: Path) -> bool:

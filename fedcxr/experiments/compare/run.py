@@ -12,13 +12,33 @@ from pathlib import Path
 
 from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
-from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.load import overlay_file, parse_settings, read_config, to_yaml, with_values
+from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.cores import cores
 from fedcxr.errors import ArtefactError, ConfigError, some
-from fedcxr.experiments.compare.arms import Arm, Training, arms_of, check_arms, trainings_of
+from fedcxr.experiments.compare.arms import (
+    Arm,
+    Training,
+    arms_of,
+    check_arms,
+    names_of,
+    trainings_of,
+)
+from fedcxr.experiments.compare.draws import (
+    check_draws,
+    draw_folder,
+    keep_draws,
+    prepare_draws,
+    read_draws,
+    seeds_of,
+)
 from fedcxr.experiments.compare.endpoint import check_primary_labels
+from fedcxr.experiments.compare.external_data import (
+    read_externals,
+    settle_externals,
+)
+from fedcxr.experiments.compare.external_sets import keep_externals, kept_externals
+from fedcxr.experiments.compare.extra_arms import extra_arm
 from fedcxr.experiments.compare.judge import judge
 from fedcxr.experiments.compare.protocol import MAY_CHANGE, settle_protocol
 from fedcxr.experiments.compare.trainings import TrainingsProgress, is_finished, run_trainings
@@ -29,12 +49,9 @@ from fedcxr.runs.folder import RunFolder, new_folder
 from fedcxr.training.device import resolve_device
 from fedcxr.training.memory import fit_workers
 from fedcxr.training.precision import resolve_precision
-from partitions.changes import write_contents
 from partitions.plan import PartitionPlan, read_plan
-from partitions.prepare import prepare
 from server.choices import check_choices
 from server.reopen import with_changes
-from server.start import copy_plan
 
 KIND = "comparison"
 """What the manifest of a comparison's folder says that it is."""
@@ -65,13 +82,16 @@ def compare(
     """
     check_choices(config)
     check_arms(config)
+    check_draws(config)
     config = with_sites_of_plan(config)
-    own = {name: _extra_arm(config, name, over) for name, over in (extra_arms or {}).items()}
-    prepared = prepare(config)
+    own = {name: extra_arm(config, name, over) for name, over in (extra_arms or {}).items()}
+    draws = prepare_draws(config)
+    prepared = draws[0]
     _check_labels(config, prepared.plan.labels)
+    external = read_externals(config, prepared.plan, prepared.contents)
     folder = new_folder(Path(config.runs_dir), f"{config.name}-compare")
-    copy_plan(prepared.plan, folder / "partition")
-    write_contents(folder / "partition", prepared.plan, prepared.contents)
+    keep_draws(folder, draws)
+    keep_externals(folder, external)
     config = with_values(config, {"data.accept_changed_data": False})  # the copy has today's rows
     write_text_atomically(folder / "config.yaml", to_yaml(config))
     for name, changed in own.items():
@@ -118,8 +138,8 @@ def resume_comparison(
     with run.lock():
         _change(run, settings)
         config, arms, plans = read_arms(folder)
-        settle_protocol(folder, config, [arm.name for arm in arms])
-        seeds = [config.seed + number for number in range(config.compare.seeds)]
+        settle_externals(folder, config, read_plan(folder / "partition"))
+        settle_protocol(folder, config, names_of(arms))
         try:
             arms = tuned(
                 folder,
@@ -128,9 +148,7 @@ def resume_comparison(
                 plans,
                 partial(_train, folder, config, on_progress=on_progress),
             )
-            trainings = [
-                t for arm in arms for t in trainings_of(arm, seeds, folder / "arms", plans)
-            ]
+            trainings = all_trainings(folder, config, arms, plans)
             _train(folder, config, trainings, on_progress)
             judge(folder, arms, trainings)
             write_comparison(folder)
@@ -177,10 +195,9 @@ def report_again(folder: Path) -> Path:
     run = RunFolder.open(folder)
     with run.lock():
         config, arms, plans = read_arms(folder)
-        seeds = [config.seed + number for number in range(config.compare.seeds)]
         rates = run.read_json("manifest.json").get("learning_rates") or {}
         arms = [at_rate(arm, rates[arm.name]) if arm.name in rates else arm for arm in arms]
-        trainings = [t for arm in arms for t in trainings_of(arm, seeds, folder / "arms", plans)]
+        trainings = all_trainings(folder, config, arms, plans)
         left = [training.name for training in trainings if not is_finished(training)]
         if left:
             raise ArtefactError(
@@ -197,7 +214,9 @@ def is_comparison(folder: Path) -> bool:
 
 
 def read_arms(folder: Path) -> tuple[ExperimentConfig, list[Arm], dict[Path, PartitionPlan]]:
-    """Return the configuration of a comparison, its arms, and the plans by their folders.
+    """Return the configuration of a comparison, its arms on each partition, and all plans.
+
+    The plans are by their folders; the arms of the first partition come first.
 
     Raises:
         ArtefactError: a file is missing or damaged.
@@ -205,9 +224,27 @@ def read_arms(folder: Path) -> tuple[ExperimentConfig, list[Arm], dict[Path, Par
     config = read_config(folder / "config.yaml")
     names = RunFolder.open(folder).read_json("manifest.json")["further_arms"]
     extra_arms = {name: read_config(folder / "arms" / f"{name}.yaml") for name in names}
-    arms = arms_of(config, read_plan(folder / "partition"), folder, extra_arms)
+    arms = []
+    for number, plan in enumerate(read_draws(folder, config)):
+        own = draw_folder(folder, number)
+        arms += arms_of(config, plan, own, extra_arms, partition=number)
     places = {place for arm in arms for place in arm.plans.values()}
     return config, arms, {place: read_plan(place) for place in places}
+
+
+def all_trainings(
+    folder: Path,
+    config: ExperimentConfig,
+    arms: Sequence[Arm],
+    plans: Mapping[Path, PartitionPlan],
+) -> list[Training]:
+    """Return every training of a comparison, from what `read_arms` returned."""
+    external = tuple(kept_externals(folder, config))
+    return [
+        dataclasses.replace(training, external=external)
+        for arm in arms
+        for training in trainings_of(arm, seeds_of(config, arm.partition), folder / "arms", plans)
+    ]
 
 
 def _check_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
@@ -218,27 +255,6 @@ def _check_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
             f"{', '.join(labels)}."
         )
     check_primary_labels(config, config.data.labels or labels)
-
-
-def _extra_arm(config: ExperimentConfig, name: str, over: Path | Sequence[str]) -> ExperimentConfig:
-    """Return the configuration of an arm of the user's own, judged on the same patients."""
-    if name in ARM_NAMES or not name.replace("-", "").replace("_", "").isalnum():
-        raise ConfigError(
-            f"--arm {name}: choose another name, of letters, digits, '-' and '_', that none of "
-            f"{', '.join(ARM_NAMES)} has."
-        )
-    if isinstance(over, Path):
-        changed = overlay_file(config, over)
-    else:
-        changed = with_values(config, parse_settings(over))
-    check_choices(changed)
-    for section in ("data", "partition", "seed", "compare"):
-        if getattr(changed, section) != getattr(config, section):
-            raise ConfigError(
-                f"--arm {name}: {section} differs from the other arms', so it could not be "
-                f"compared with them. Leave {section} out."
-            )
-    return changed
 
 
 def _train(
@@ -270,4 +286,4 @@ def _train(
             device=device,
             threads=threads,
         )
-    run_trainings(trainings, folder / "partition", at_once=at_once, on_progress=on_progress)
+    run_trainings(trainings, at_once=at_once, on_progress=on_progress)

@@ -1,8 +1,11 @@
 """The models of all arms on the same test patients, and what an arm or a pair of arms scores.
 
 An arm's value is the mean over its models: over the seeds, and in the local arm over the sites of
-each seed. Every interval that leaves here held in the self-test of the statistics for such a test
-set (see `metrics.regime`); one that did not is left out, with the reason.
+each seed. What is repeated to learn how far ways of training vary is a training, or, with several
+partitions, a partition with all its trainings: these are nested in it and have it in common, so
+that the partitions' means are the values that vary. Every interval that leaves here held in the
+self-test of the statistics for such a test set (see `metrics.regime`); one that did not is left
+out, with the reason.
 """
 
 import sys
@@ -28,6 +31,8 @@ class ScoredArms:
     scored: Mapping[Measure, ScoredModels]
     arm: NDArray[np.str_]  # (K,)
     seed: NDArray[np.int64]  # (K,)
+    unit: NDArray[np.int64]  # (K,) the partition if there are several, else the seed
+    is_nested: bool  # trainings in several partitions
     cluster: float  # images, or studies, a patient on average
     level: float
 
@@ -38,10 +43,13 @@ class ScoredArms:
         """Return the (N, L) probabilities of each training's model, scored."""
         models = np.array([found for _, found in probs], dtype=np.float64)
         everyone = len(set(test.patient_id.tolist()))
+        is_nested = len({training.partition for training, _ in probs}) > 1
         return cls(
             scored=score_models(test.target, models, test.patient_id, test.labels),
             arm=np.array([training.arm for training, _ in probs]),
             seed=np.array([training.seed for training, _ in probs]),
+            unit=np.array([t.partition if is_nested else t.seed for t, _ in probs]),
+            is_nested=is_nested,
             cluster=len(test.patient_id) / max(1, everyone),
             level=level,
         )
@@ -50,11 +58,25 @@ class ScoredArms:
         """Return the seeds of an arm, rising."""
         return sorted(set(self.seed[self.arm == arm].tolist()))
 
+    def units(self, arm: str) -> list[int]:
+        """Return what of an arm was repeated: its partitions if there are several, else seeds."""
+        return sorted(set(self.unit[self.arm == arm].tolist()))
+
     def by_seed(self, measure: Measure, arm: str, columns: Sequence[int]) -> list[float]:
         """Return the macro mean of each training: in the local arm the mean over its sites."""
         macro = self.scored[measure].macro(columns)
         own = self.arm == arm
         return [float(macro[own & (self.seed == seed)].mean()) for seed in self.seeds(arm)]
+
+    def by_unit(self, measure: Measure, arm: str, columns: Sequence[int]) -> NDArray[np.float64]:
+        """Return the macro mean of each training by what was repeated, (units, trainings)."""
+        units = {int(s): int(u) for s, u in zip(self.seed, self.unit, strict=True)}
+        seeds, values = self.seeds(arm), self.by_seed(measure, arm, columns)
+        found = [
+            [value for seed, value in zip(seeds, values, strict=True) if units[seed] == unit]
+            for unit in self.units(arm)
+        ]
+        return np.array(found, dtype=np.float64)
 
     def mean(self, measure: Measure, arm: str, columns: Sequence[int]) -> Estimate:
         """Return an arm's mean over these labels, or one label, for other patients."""
@@ -78,25 +100,25 @@ class ScoredArms:
         auroc = self._auroc(pair, columns)
         if measure == "ap":
             return self._if_held("ap_difference", found, columns, auroc)
-        return self._if_held("methods", found, columns, auroc, seeds=len(self.seeds(pair[0])))
+        return self._if_held("methods", found, columns, auroc, seeds=len(self.units(pair[0])))
 
     def wherever(self, measure: Measure, pair: tuple[str, str], columns: Sequence[int]) -> Estimate:
         """Return what `of_methods` does, shown to hold or not: a pilot is to tell its variances."""
-        seeds = self.seeds(pair[0])
-        pairs = [self._weights(pair[0], seed) - self._weights(pair[1], seed) for seed in seeds]
+        units = self.units(pair[0])
+        pairs = [self._weights(pair[0], unit) - self._weights(pair[1], unit) for unit in units]
         return self.scored[measure].method_difference(np.array(pairs), columns, self.level)
 
     def lacks_patients_alone(self, pair: tuple[str, str], columns: Sequence[int]) -> bool:
         """Return whether more patients of this kind would give the verdict its interval."""
-        seeds = len(self.seeds(pair[0]))
+        units = len(self.units(pair[0]))
         auroc = self._auroc(pair, columns)
-        name, trainings = ("methods", seeds) if seeds >= MIN_SEEDS else ("models", None)
+        name, trainings = ("methods", units) if units >= MIN_SEEDS else ("models", None)
         return load_regime(name).covered(sys.maxsize, self.cluster, auroc, trainings)[0]
 
-    def _weights(self, arm: str, seed: int | None = None) -> FloatArray:
+    def _weights(self, arm: str, unit: int | None = None) -> FloatArray:
         own = self.arm == arm
-        if seed is not None:
-            own &= self.seed == seed
+        if unit is not None:
+            own &= self.unit == unit
         return np.asarray(own / own.sum(), dtype=np.float64)
 
     def _auroc(self, arms: Sequence[str], columns: Sequence[int]) -> float:

@@ -25,6 +25,7 @@ from fedcxr.config.load import by_key, check_config, read_config
 from fedcxr.engines.fork_server import ForkServer, fork_server, kill
 from fedcxr.errors import ArtefactError, FedCxrError, RunError, some
 from fedcxr.experiments.compare.arms import Training
+from fedcxr.experiments.compare.at_external import external_file, predict_external
 from fedcxr.experiments.compare.at_sites import SITES_FILE, predict_at_sites
 from fedcxr.experiments.simulate import resume, simulate
 from fedcxr.runs.folder import RunFolder
@@ -69,7 +70,6 @@ class _Running:
 
 def run_trainings(
     trainings: Sequence[Training],
-    partition: Path,
     *,
     at_once: int,
     on_progress: Callable[[TrainingsProgress], None],
@@ -80,7 +80,6 @@ def run_trainings(
 
     Args:
         trainings: what to do; the finished ones are left as they are.
-        partition: the federation's partition folder; every model is judged at its sites.
         at_once: how many run side by side.
         on_progress: called every now and then with what is done.
 
@@ -97,7 +96,7 @@ def run_trainings(
     try:
         while running or (todo and not failed):
             while todo and len(running) < at_once and not failed:
-                running.append(_start(server, todo.popleft(), partition))
+                running.append(_start(server, todo.popleft()))
             on_progress(progress_of(trainings))
             failed += _collect(server, running)
     except BaseException:
@@ -109,8 +108,10 @@ def run_trainings(
 
 
 def is_finished(training: Training) -> bool:
-    """Return whether the training's run folder holds a finished run, judged at every site."""
-    return _status(training.folder) == "finished" and (training.folder / SITES_FILE).is_file()
+    """Return whether the run folder holds a finished run, scored at every site and elsewhere."""
+    files = [training.folder / SITES_FILE]
+    files += [external_file(training.folder, kept) for kept in training.external]
+    return _status(training.folder) == "finished" and all(file.is_file() for file in files)
 
 
 def progress_of(trainings: Sequence[Training]) -> TrainingsProgress:
@@ -128,7 +129,7 @@ def train_one(pipe: socket.socket, text: str) -> None:
         pipe: takes a JSON object with the error, where there is one; nothing comes from it but
             its end, when the owner is gone.
         text: JSON with the run folder, its configuration, the partition at whose sites it is
-            judged, and a file for what would be printed.
+            scored, the external sets that it is scored on, and a file for what would be printed.
     """
     order = json.loads(text)
     with Path(order["log"]).open("ab", buffering=0) as log:
@@ -141,6 +142,8 @@ def train_one(pipe: socket.socket, text: str) -> None:
         watch.start()
         _train_or_resume(Path(order["folder"]), order["config"])
         predict_at_sites(Path(order["folder"]), Path(order["partition"]))
+        for kept in order["external"]:
+            predict_external(Path(order["folder"]), Path(kept))
     except KeyboardInterrupt:
         os._exit(130)
     except Exception as err:
@@ -214,14 +217,15 @@ def _status(folder: Path) -> str | None:
     return str(json.loads(manifest.read_text("utf-8"))["status"]) if manifest.is_file() else None
 
 
-def _start(server: ForkServer, training: Training, partition: Path) -> _Running:
+def _start(server: ForkServer, training: Training) -> _Running:
     ours, theirs = socket.socketpair()
     logs = training.folder.parent / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     order = {
         "folder": str(training.folder.absolute()),
         "config": training.config.model_dump(mode="json"),
-        "partition": str(partition.absolute()),
+        "partition": str(training.federation.absolute()),
+        "external": [str(kept.absolute()) for kept in training.external],
         "log": str((logs / f"{training.name}.log").absolute()),
     }
     with theirs:

@@ -21,26 +21,31 @@ def tuned(
     plans: Mapping[Path, PartitionPlan],
     train: Train,
 ) -> list[Arm]:
-    """Return the arms at the learning rate that did best on val, each tried equally often."""
+    """Return the arms at the learning rate that did best on val, each tried equally often.
+
+    Tried on the first partition alone: all have the same validation patients.
+    """
     rates = config.compare.learning_rates
     if not rates:
         return list(arms)
     run = RunFolder(folder)
     best = run.read_json("manifest.json").get("learning_rates") or {}
-    if set(best) != {arm.name for arm in arms}:
+    first = [arm for arm in arms if not arm.partition]
+    if set(best) != {arm.name for arm in first}:
         tried = {
             (arm.name, rate): trainings_of(
                 at_rate(arm, rate), [config.seed], _tuning(folder, rate), plans
             )
-            for arm in arms
+            for arm in first
             for rate in rates
         }
         train([t for trainings in tried.values() for t in trainings])
         best = {
-            arm.name: max(rates, key=lambda rate: _val_auroc(tried[arm.name, rate])) for arm in arms
+            arm.name: max(rates, key=lambda rate: _val_auroc(tried[arm.name, rate]))
+            for arm in first
         }
         run.update_manifest(learning_rates=best)
-    for arm in arms:
+    for arm in first:
         for training in trainings_of(arm, [config.seed], folder / "arms", plans):
             done = _tuning(folder, best[arm.name]) / training.name
             if done.is_dir() and not training.folder.exists():  # this very training: not again

@@ -186,10 +186,14 @@ def _about_seeds(comparison: Comparison) -> list[str]:
         return []
     models = primary.score("macro_auroc_models")
     apart = f": {signed_interval(models.ci)} for the first difference" if models.ci else ""
+    whom, partitions = "other patients and other trainings", primary.tree.get("by_partition") or ()
+    if partitions:
+        whom = "other patients, other trainings and other partitions"
+    of = f"{len(partitions)} partitions and " if partitions else ""
     return [
-        f"The intervals and p values of differences are about the ways of training: for other "
-        f"patients and other trainings, from {seeds} seeds paired. Those of these very models, for "
-        f"other patients alone, stand beside them{apart}."
+        f"The intervals and p values of differences are about the ways of training: for {whom}, "
+        f"from {of}{seeds} seeds paired. Those of these very models, for other patients alone, "
+        f"stand beside them{apart}."
     ]
 
 

@@ -24,12 +24,17 @@ _NAMES = {
     "learning_rates": "learning rates tried",
     "pairs": "pairs compared",
     "correction": "correction over labels",
+    "further_partitions": "further partitions",
+    "external": "data from elsewhere",
+    "external_digests": "digests of data from elsewhere",
+    "external_labels": "labels on data from elsewhere",
 }
 """Of what a protocol fixes, where the key is no word of its own."""
 
 _NOTHING = {"primary_labels": "all", "learning_rates": "the configured one"}
 """What an empty list stands for."""
 
+_DIGESTS = ("further_partitions", "external_digests")
 _DIGEST = 12
 """Signs of a digest that are shown."""
 
@@ -167,6 +172,8 @@ def _of(some: int, whole: int) -> str:
 
 def _value(key: str, value: object) -> str:
     """Return one value of a protocol."""
+    if isinstance(value, list) and key in _DIGESTS:
+        return ", ".join(map(_short, value)) or "none"
     if isinstance(value, list):
         parts = [" minus ".join(map(str, v)) if isinstance(v, list) else _number(v) for v in value]
         return ", ".join(parts) or _NOTHING.get(key, "none")

@@ -1,7 +1,9 @@
 """Every table of a result: `all_tables` by name; each is shown, written as CSV, and a DataFrame."""
 
+from collections.abc import Iterator
+
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.tables import detail_tables, score_tables, site_tables
+from fedcxr.results.tables import design_tables, detail_tables, score_tables, site_tables
 from fedcxr.results.tables.table import Table
 
 
@@ -24,5 +26,17 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
         site_tables.site_differences(comparison),
         site_tables.label_frequencies(comparison),
         site_tables.costs(comparison),
+        *_of_design(comparison),
     )
     return {table.name: table for table in found}
+
+
+def _of_design(comparison: Comparison) -> Iterator[Table]:
+    """Yield the tables of partitions and external sets, where there are several, or any."""
+    if len(comparison.data.partition.draws) > 1:
+        yield design_tables.partitions(comparison)
+    if comparison.external:
+        yield design_tables.external_sets(comparison)
+        yield design_tables.external_arms(comparison)
+        yield design_tables.external_differences(comparison)
+        yield design_tables.external_label_differences(comparison)

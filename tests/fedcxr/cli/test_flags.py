@@ -99,6 +99,15 @@ def test_several_data_folders_are_joined_in_their_order(tmp_path, monkeypatch):
     assert config.data.roots == (str(tmp_path / "stanford"), str(tmp_path / "nih"))
 
 
+def test_data_from_elsewhere_are_given_a_folder_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve().compare.external == ()
+    one = resolve(external=["nih, the first"])
+    assert one.compare.external == (str(tmp_path / "nih, the first"),)
+    two = resolve(external=["nih", "vindr"])
+    assert two.compare.external == (str(tmp_path / "nih"), str(tmp_path / "vindr"))
+
+
 def test_a_sites_file_chooses_its_scheme(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = resolve(sites_file="who.csv").partition

@@ -123,7 +123,7 @@ def trained(folder, name, config, seed, values):
     path = folder / f"{name}-{seed}"
     path.mkdir()
     (path / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return Training(name, seed, "", path, config, 1)
+    return Training(name, seed, "", path, config, 1, path)
 
 
 def test_the_warnings_come_from_what_the_trainings_left_behind(tmp_path):
@@ -131,7 +131,7 @@ def test_the_warnings_come_from_what_the_trainings_left_behind(tmp_path):
     arms, by_arm = [], {}
     for name, rate, values in (("good", 1e-3, FLAT), ("bad", 1e-4, RISING)):
         own = with_values(config, {"train.learning_rate": rate})
-        arms.append(Arm(name, name.title(), "", own, {}))
+        arms.append(Arm(name, name.title(), "", own, {}, tmp_path))
         by_arm[name] = [trained(tmp_path, name, own, seed, values) for seed in (0, 1)]
     found = warnings_of(config, arms, by_arm)
     assert [type(each) for each in found] == [BestRoundIsLast, RateAtEdge, StillRising]

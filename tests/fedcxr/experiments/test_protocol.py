@@ -36,7 +36,7 @@ def settle(folder, arms=ARMS, **settings):
     config = with_values(read_config(file), keys)
     file.write_text(to_yaml(config))
     settle_protocol(folder, config, arms)
-    return plan_protocol(config, read_plan(folder / "partition"), arms)
+    return plan_protocol(folder, config, arms)
 
 
 def begin(folder):
@@ -82,6 +82,14 @@ def test_all_that_decides_the_verdict_is_written_with_a_digest(folder):
     ]
     assert 0 < len(endpoint["labels"]) < len(endpoint["patients"]) == 14
     assert read_protocol(folder).to_json() == tree
+
+
+def test_of_one_partition_and_no_external_set_nothing_is_said_of_them(folder):
+    settle(folder)
+    assert not {"further_partitions", "external"} & set(stored(folder))
+    found = read_protocol(folder)
+    assert (found.further_partitions, found.external) == ((), ())
+    assert "external" not in found.model_dump()
 
 
 def test_until_something_is_trained_it_follows_the_configuration(folder):

@@ -52,11 +52,11 @@ def finished(folder, config, **keys):
     write_text_atomically(run.path / "config.yaml", to_yaml(then))
     run.write_json("manifest.json", {"status": "finished"})
     (run.path / SITES_FILE).touch()
-    return Training("federated", 0, "", run.path, config, 100)
+    return Training("federated", 0, "", run.path, config, 100, run.path.parent)
 
 
 def do(training):
-    run_trainings([training], training.folder.parent, at_once=1, on_progress=lambda progress: None)
+    run_trainings([training], at_once=1, on_progress=lambda progress: None)
 
 
 @pytest.mark.slow

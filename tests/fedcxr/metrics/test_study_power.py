@@ -76,7 +76,7 @@ def test_it_is_how_often_simulated_studies_show_it(patients, seeds, truth):
 
 def test_with_partitions_too():
     known = replace(PILOT, partitions=1e-5, partitions_df=4.0)
-    parts = [(3e-5 / 15, 5 * 2), (9e-6, 60.0), (1e-5 / 5, 4)]
+    parts = [((1e-5 + 3e-5 / 3) / 5, 4), (9e-6, 60.0)]
     share, error = simulated(parts, MARGIN)
     assert power(known, 1000, 3, MARGIN, partitions=5) == pytest.approx(share, abs=4 * error)
 
@@ -126,9 +126,13 @@ def test_several_partitions_go_with_their_variance(known, partitions):
 
 def test_the_upper_variances_are_the_bounds_of_the_chi_square_distribution():
     upper = upper_variances(replace(PILOT, partitions=1e-5, partitions_df=4.0), 0.9)
-    assert upper.trainings == pytest.approx(3e-5 * 2 / stats.chi2.ppf(0.1, 2))
+    assert upper.trainings == pytest.approx(3e-5 * 10 / stats.chi2.ppf(0.1, 10))  # 5 (3 - 1)
     assert upper.patients == pytest.approx(9e-6 * 60 / stats.chi2.ppf(0.1, 60))
-    assert upper.partitions == pytest.approx(1e-5 * 4 / stats.chi2.ppf(0.1, 4))
+    # of the mean of a partition's three trainings 1e-5 + 3e-5 / 3 is known, with 4 df
+    of_means = 2e-5 * 4 / stats.chi2.ppf(0.1, 4)
+    assert upper.partitions == pytest.approx(of_means - 1e-5)
+    alone = upper_variances(PILOT, 0.9)
+    assert alone.trainings == pytest.approx(3e-5 * 2 / stats.chi2.ppf(0.1, 2))
     assert upper_variances(NO_TRAININGS) == NO_TRAININGS  # nothing is unknown of them
 
 

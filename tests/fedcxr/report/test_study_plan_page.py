@@ -167,6 +167,7 @@ def test_the_page_says_the_margins_notice_and_partitions_where_there_are_some():
     assert '<th class="n">Partitions</th>' in page
     assert "Synthetic pilot." not in page
     assert "of one partition, 4 df" in page
+    assert "seeds on each of 5 partitions knows the variance" in page
 
 
 def test_the_page_of_a_hopeless_plan_has_no_answer():

@@ -5,8 +5,12 @@ import pytest
 from fedcxr.config.load import load_config, with_values
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.tokens import SYNTHETIC_KEY
+from fedcxr.errors import ConfigError
 from fedcxr.experiments.compare.arms import (
+    FEDERATED,
+    LOCAL,
     arms_of,
+    check_arms,
     presentations,
     steps_by_site,
     trainings_of,

@@ -129,9 +129,13 @@ def test_sites_trained_on_samples_that_weigh_nothing(tapped):
     assert {row["site_id"]: row["num_examples"] for row in first["sites"]} == real
     made = sum(row["vae"]["samples"] for row in first["sites"])
     assert made > 0
-    for line in (first, second):
-        # two epochs of the real images, in steps of 32
-        assert line["images"] == sum(2 * 32 * -(-number // 32) for number in real.values())
+    samples = {row["site_id"]: int(row["vae"]["samples"]) for row in first["sites"]}
+    seen = 0
+    for site_id, number in real.items():  # as many steps of 32 as two epochs of real images take
+        steps, pool = 2 * -(-number // 32), number + samples[site_id]
+        epoch = [min(32, pool - start) for start in range(0, pool, 32)]
+        seen += sum((2 * epoch)[:steps])
+    assert first["images"] == second["images"] == seen
     assert all("vae" not in row for row in second["sites"])
 
 
@@ -279,3 +283,13 @@ def test_no_room_for_samples_is_refused_with_the_way_to_mend_it(tmp_path, monkey
 
 def test_every_number_of_a_vae_is_on_the_list_of_what_may_leave():
     assert set(VAE_NUMBERS) <= RESULT_KEYS
+
+
+@pytest.mark.slow
+def test_vaes_that_a_moved_run_has_lost_are_told(tmp_path, caplog):
+    finished = run(tmp_path, vae__features="classifier")
+    (finished.path / "summary.json").unlink()
+    (finished.path / "checkpoints" / "round-00002.safetensors").unlink()
+    moved = finished.path.rename(tmp_path / "elsewhere")
+    resume(moved)
+    assert "VAEs: the sites' own are gone" in caplog.text

@@ -221,7 +221,7 @@ def _trained(
     rows = sheet_rows(vae.model, held_out, samples, size_px=size, device=device)
     write_sheet(files.folder / SHEET, rows)
     errors = reconstruction_errors(vae.model, real, held_out, size_px=size, device=device)
-    numbers = _numbers(vae, quality) | {"vae-images": float(len(real.images))}
+    numbers = _numbers(vae, quality) | {"vae-images": float(len(real.rows))}
     numbers |= dict(zip(("vae-mse", "vae-mean-image-mse"), errors, strict=True))
     refused = np.zeros(len(plan), dtype=bool)
     if task.vae.refuse_copies and quality.copies is not None:
@@ -270,7 +270,7 @@ def _pool(site: Site, split: SiteSplit) -> ImagePool:
 
 
 def _real(site: Site, split: SiteSplit) -> RealImages:
-    return RealImages(np.asarray(site.images[split.rows]), split.target, split.patient)
+    return RealImages(site.images, split.rows, split.target, split.patient)
 
 
 @lru_cache(maxsize=256)

@@ -32,9 +32,9 @@ def sheet_rows(
     picked = np.linspace(0, len(samples) - 1, 2 * _COLUMNS).round().astype(int)
     first, second = np.array_split(samples[picked], 2)
     rows = {"sampled, rarest label first": first, "sampled": second}
-    if not len(held_out.images):
+    if not len(held_out.rows):
         return rows
-    real, target = held_out.images[:_COLUMNS], held_out.target[:_COLUMNS]
+    real, target = held_out.part(0, _COLUMNS), held_out.target[:_COLUMNS]
     with torch.inference_mode():
         images = pixels(torch.from_numpy(real), size_px).to(device)
         asked = conditions_of(torch.from_numpy(target)).to(device)

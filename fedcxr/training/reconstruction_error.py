@@ -26,17 +26,19 @@ def reconstruction_errors(
         device: `cpu`, `cuda` or `cuda:N`.
     """
     total = np.zeros(2)
-    mean_image = torch.from_numpy(train.images.mean(axis=0, dtype=np.float64)).to(torch.float32)
-    guess = (mean_image / 255)[None, None]
+    starts = range(0, len(train.rows), _BATCH)
+    parts = (train.part(start, _BATCH).sum(axis=0, dtype=np.float64) for start in starts)
+    mean_image = sum(parts) / (255 * len(train.rows))
+    guess = torch.from_numpy(mean_image).to(torch.float32)[None, None]
     guess = F.avg_pool2d(guess, guess.shape[-1] // size_px).to(device)
     with torch.inference_mode():
-        for start in range(0, len(val.images), _BATCH):
-            images = pixels(torch.from_numpy(val.images[start : start + _BATCH]), size_px)
+        for start in range(0, len(val.rows), _BATCH):
+            images = pixels(torch.from_numpy(val.part(start, _BATCH)), size_px)
             images = images.to(device)
             asked = conditions_of(torch.from_numpy(val.target[start : start + _BATCH])).to(device)
             made, _, _ = model(images, asked, torch.zeros(len(asked), model.latent, device=device))
             errors = (F.mse_loss(made, images), F.mse_loss(guess.expand_as(images), images))
             total += len(images) * np.array([float(error) for error in errors])
     nothing = float("nan")
-    own, mean = total / len(val.images) if len(val.images) else (nothing, nothing)
+    own, mean = total / len(val.rows) if len(val.rows) else (nothing, nothing)
     return float(own), float(mean)

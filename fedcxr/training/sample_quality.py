@@ -35,6 +35,8 @@ FEWEST = 20
 _STEPS = 400
 """That a judge is trained for, about."""
 _BATCH = 32
+_AT_ONCE = 256
+"""Images read and judged at once."""
 _LEARNING_RATE = 1e-3
 _PIXELS_PX = 32
 """Side at which pixels are compared; finer ones are averaged."""
@@ -50,11 +52,23 @@ class RealImages:
     """A site's own images, which samples are compared with."""
 
     images: Images
-    """(N, H, H)."""
+    """(M, H, H), usually a memory map, of which parts are read one after another."""
+    rows: NDArray[np.int64]
+    """(N,) positions in `images`."""
     target: NDArray[np.float32]
     """(N, L) in {0, 1, nan}."""
     patient: NDArray[np.int64]
     """(N,) a number for each patient."""
+
+    def part(self, start: int, size: int) -> Images:
+        """Return a copy of up to `size` images from `start` on."""
+        return np.asarray(self.images[self.rows[start : start + size]])
+
+
+def as_real(samples: Images, target: NDArray[np.float32]) -> RealImages:
+    """Return samples in the form of real images, each of a patient of its own."""
+    every = np.arange(len(samples))
+    return RealImages(samples, every, target, every)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +127,18 @@ def judge_samples(
     recognised, _ = macro(score_labels(_known(plan.target), probs, labels))
     nothing = float("nan")
     shown = nothing if recognised is None else recognised
-    if min(len(val.images), len(samples)) < FEWEST:
+    if min(len(val.rows), len(samples)) < FEWEST:
         return SampleQuality(nothing, nothing, nothing, nothing, shown, None, None)
-    accuracy, p_value = _two_sample_test(samples, train.images, val.images, device, seed)
-    made, trained, held = (_features(judge, x, device) for x in (samples, train.images, val.images))
+    accuracy, p_value = _two_sample_test(samples, train, val, device, seed)
+    sets = (as_real(samples, plan.target), train, val)
+    made, trained, held = (_features(judge, each, device) for each in sets)
     return SampleQuality(
         accuracy,
         p_value,
         kernel_distance(made, held),
         kernel_distance(trained, held),
         shown,
-        _copies([_coarse(x) for x in (samples, train.images, val.images)], train, val, seed),
+        _copies([_coarse(each) for each in sets], train, val, seed),
         _copies([made, trained, held], train, val, seed),
     )
 
@@ -141,7 +156,7 @@ def _copies(
 
 
 def _two_sample_test(
-    samples: Images, train: Images, val: Images, device: str, seed: int
+    samples: Images, train: RealImages, val: RealImages, device: str, seed: int
 ) -> tuple[float, float]:
     """Return accuracy and p value; as many images of either kind in training, and in the test."""
     from scipy.stats import binomtest  # half a second, and only for sites with a VAE
@@ -149,15 +164,18 @@ def _two_sample_test(
     rng = derive_rng(seed, "two-sample")
     half = rng.permutation(len(samples))
     learned, tested = half[: len(half) // 2], half[len(half) // 2 :]
-    size = min(len(learned), len(train))
-    shown = [train[rng.permutation(len(train))[:size]], samples[learned[:size]]]
-    sources = (_source(x, np.full((size, 1), n)) for n, x in enumerate(shown))
+    size = min(len(learned), len(train.rows))
+    shown = (train.images, rng.permutation(train.rows)[:size]), (samples, learned[:size])
+    sources = [
+        ImageSource(images, rows, np.full((size, 1), number, np.float32))
+        for number, (images, rows) in enumerate(shown)
+    ]
     judge = _trained_judge(ImagePool(tuple(sources)), device, derive_seed(seed, "made-or-real"))
-    size = min(len(tested), len(val))
-    asked = [val[rng.permutation(len(val))[:size]], samples[tested[:size]]]
+    size = min(len(tested), len(val.rows))
+    asked = (val.images, rng.permutation(val.rows)[:size]), (samples, tested[:size])
     right = sum(
-        int(((_predict(judge, x, device)[:, 0] > 0.5) == bool(n)).sum())
-        for n, x in enumerate(asked)
+        int(((_predict(judge, images, device, rows)[:, 0] > 0.5) == bool(number)).sum())
+        for number, (images, rows) in enumerate(asked)
     )
     found = binomtest(right, 2 * size, 0.5, alternative="greater")
     return right / (2 * size), float(found.pvalue)
@@ -180,11 +198,7 @@ def _trained_judge(pool: ImagePool, device: str, seed: int) -> Judge:
 
 
 def _labelled(*parts: RealImages) -> ImagePool:
-    return ImagePool(tuple(_source(part.images, part.target) for part in parts))
-
-
-def _source(images: Images, target: NDArray[np.float32]) -> ImageSource:
-    return ImageSource(images, np.arange(len(images)), _known(target))
+    return ImagePool(tuple(ImageSource(p.images, p.rows, _known(p.target)) for p in parts))
 
 
 def _known(target: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -192,32 +206,36 @@ def _known(target: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where((target == 0) | (target == 1), target, np.nan).astype(np.float32)
 
 
-def _predict(judge: nn.Module, images: Images, device: str) -> NDArray[np.float32]:
+def _predict(
+    judge: nn.Module, images: Images, device: str, rows: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
     return predict(
         judge,
         images,
-        np.arange(len(images)),
-        batch_size=256,
+        np.arange(len(images)) if rows is None else rows,
+        batch_size=_AT_ONCE,
         normalization=_NORMALIZATION,
         precision=_PRECISION,
         device=device,
     )
 
 
-def _features(judge: Judge, images: Images, device: str) -> NDArray[np.float32]:
+def _features(judge: Judge, real: RealImages, device: str) -> NDArray[np.float32]:
     """Return (N, D) features of images."""
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(images), 256):
-            stored = torch.from_numpy(np.asarray(images[start : start + 256])).to(device)
+        for start in range(0, len(real.rows), _AT_ONCE):
+            stored = torch.from_numpy(real.part(start, _AT_ONCE)).to(device)
             parts.append(judge.features(normalize(stored, _NORMALIZATION)).cpu())
     found: NDArray[np.float32] = torch.cat(parts).numpy()
     return found
 
 
-def _coarse(images: Images) -> NDArray[np.float32]:
+def _coarse(real: RealImages) -> NDArray[np.float32]:
     """Return (N, D) pixels in [0, 1] at `_PIXELS_PX`, or at the images' size if smaller."""
-    stored = torch.from_numpy(np.asarray(images)).unsqueeze(1).to(torch.float32) / 255
-    side = min(_PIXELS_PX, images.shape[1])
-    found: NDArray[np.float32] = F.adaptive_avg_pool2d(stored, side).flatten(1).numpy()
+    side, parts = min(_PIXELS_PX, real.images.shape[1]), []
+    for start in range(0, len(real.rows), _AT_ONCE):
+        stored = torch.from_numpy(real.part(start, _AT_ONCE)).unsqueeze(1).to(torch.float32)
+        parts.append(F.adaptive_avg_pool2d(stored / 255, side).flatten(1))
+    found: NDArray[np.float32] = torch.cat(parts).numpy()
     return found

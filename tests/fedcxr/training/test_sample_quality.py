@@ -33,7 +33,7 @@ def blobs(number, seed, first_patient=0):
     mark = np.exp(-((x - 26) ** 2 + (y - 16) ** 2) / 20)
     images += 110 * target[:, :, None] * mark
     stored = np.clip(images, 0, 255).astype(np.uint8)
-    return RealImages(stored, target, first_patient + np.arange(number))
+    return RealImages(stored, np.arange(number), target, first_patient + np.arange(number))
 
 
 def trained(train, val=None, **changes):

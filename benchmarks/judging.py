@@ -27,8 +27,9 @@ from fedcxr.data.tokens import SYNTHETIC_KEY
 from fedcxr.experiments.compare.arms import Arm, Training, trainings_of
 from fedcxr.experiments.compare.at_sites import SITES_FILE
 from fedcxr.experiments.compare.judge import judge
-from fedcxr.experiments.compare.run import KIND, read_arms
-from fedcxr.report.comparison import write_comparison
+from fedcxr.experiments.compare.run import read_arms
+from fedcxr.report.page import write_report
+from fedcxr.results.reading import KIND
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions, write_predictions
 from fedcxr.seeding import derive_rng
@@ -51,7 +52,7 @@ def judging(short: bool) -> Result:
         begun = time.perf_counter()
         judge(folder, arms, trainings)
         judged = time.perf_counter()
-        write_comparison(folder)
+        write_report(folder)
         written = time.perf_counter()
     total = written - begun
     what = f"every figure of a comparison, {images:,} images × {len(CHEXPERT_LABELS)} labels"

@@ -31,6 +31,16 @@ def fedcxr_home(tmp_path_factory):
     patch.undo()
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages get empty figures: drawing them is most of the work."""
+
+    def savefig(figure, file, **how):
+        file.write('<svg viewBox="0 0 1 1"></svg>')
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+
+
 @pytest.fixture(scope="session")
 def sample_data() -> Path:
     """Folder of the sample radiographs, which a fresh clone does not have."""
@@ -222,5 +232,5 @@ def make_update(tmp_path):
 def no_page():
     """Half of the time of such a run is the page, of which nothing is asked here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("server.finish.write_report", lambda path: None)
+        patch.setattr("server.finish.write_report", lambda path, **options: None)
         yield

@@ -17,10 +17,11 @@ from fedcxr.config import load_config
 from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.errors import ArtefactError, ConfigError, RunError
 from fedcxr.experiments.compare.protocol import read_protocol
-from fedcxr.experiments.compare.run import compare, is_comparison, report_again, resume_comparison
+from fedcxr.experiments.compare.run import compare, report_again, resume_comparison
 from fedcxr.experiments.simulate import simulate
 from fedcxr.metrics.auroc import auroc
 from fedcxr.results.frozen import Endpoint
+from fedcxr.results.reading import is_comparison
 
 pytestmark = pytest.mark.slow
 

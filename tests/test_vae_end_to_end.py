@@ -290,6 +290,8 @@ def test_vaes_that_a_moved_run_has_lost_are_told(tmp_path, caplog):
     finished = run(tmp_path, vae__features="classifier")
     (finished.path / "summary.json").unlink()
     (finished.path / "checkpoints" / "round-00002.safetensors").unlink()
+    manifest = json.loads((finished.path / "manifest.json").read_text())
+    (finished.path / "manifest.json").write_text(json.dumps({**manifest, "status": "running"}))
     moved = finished.path.rename(tmp_path / "elsewhere")
     resume(moved)
     assert "VAEs: the sites' own are gone" in caplog.text

@@ -16,10 +16,10 @@ from fedcxr.engines.fork_server import fork_server
 from fedcxr.errors import ConfigError, StoppedError
 from fedcxr.filenames import shell_command
 from fedcxr.home import expanded
-from fedcxr.report.fairness_words import fairness_notices
 
 if TYPE_CHECKING:
     from fedcxr.experiments.compare.trainings import TrainingsProgress
+    from fedcxr.results.score import Score
 
 _TRAININGS = "fedcxr.experiments.compare.trainings"
 
@@ -55,33 +55,30 @@ def compare(
 
 def print_comparison(folder: Path) -> None:
     """Print each arm's macro AUROC, the differences, what the verdict is about, and the page."""
-    # The report's package draws figures: it is imported where there is something to report.
-    from fedcxr.report.comparison.protocol_words import endpoint_sentences, protocol_sentences
-    from fedcxr.report.comparison.read_comparison import read_comparison
+    from fedcxr.report.fairness_words import fairness_notices
+    from fedcxr.report.protocol_words import endpoint_sentences, protocol_sentences
+    from fedcxr.results.comparison import read_comparison
     from fedcxr.runs.long_predictions import FILE as PREDICTIONS
 
-    found = read_comparison(folder).tree
-    for arm in found["arms"]:
-        print(f"{arm['title']:28} macro AUROC {_with_interval(arm['macro_auroc'])}")
-    for difference in found["differences"]:
-        size = _with_interval(difference["macro_auroc"], signed=True)
-        print(
-            f"{difference['arm']} minus {difference['against']}: {size}: "
-            f"{difference['verdict']['word']}"
-        )
-        reason, power = difference["verdict"]["reason"], difference["power"] or ""
+    found = read_comparison(folder)
+    for arm in found.arms:
+        print(f"{arm.title:28} macro AUROC {_with_interval(arm.macro_auroc)}")
+    for place, difference in enumerate(found.differences):
+        size = _with_interval(difference.macro_auroc, signed=True)
+        print(f"{difference.arm} minus {difference.against}: {size}: {difference.verdict.word}")
+        reason, power = difference.verdict.reason, difference.power or ""
         if reason not in power:
             print(f"  {reason}")
-        if power and difference == found["differences"][0]:  # of the others the page tells
+        if power and place == 0:  # of the others the page tells
             print(f"  {power}")
-    for elsewhere in found.get("external") or ():
-        for difference in elsewhere["differences"]:
-            size = _with_interval(difference["macro_auroc"], signed=True)
+    for elsewhere in found.external:
+        for difference in elsewhere.differences:
+            size = _with_interval(difference.macro_auroc, signed=True)
             print(
-                f"On {elsewhere['data']['name']}, {difference['arm']} minus "
-                f"{difference['against']}: {size}: {difference['verdict']['word']}"
+                f"On {elsewhere.data.name}, {difference.arm} minus {difference.against}: {size}: "
+                f"{difference.verdict.word}"
             )
-            print(f"  {difference['verdict']['reason']}")
+            print(f"  {difference.verdict.reason}")
     for sentence in (*endpoint_sentences(found), *protocol_sentences(found)):
         print(sentence)
     for notice in fairness_notices(found):
@@ -128,13 +125,12 @@ def _extra_arms(arms: list[str]) -> dict[str, Path | list[str]]:
     return found
 
 
-def _with_interval(found: dict[str, Any], *, signed: bool = False) -> str:
-    value, interval = found["value"], found["ci"]
-    if value is None:
+def _with_interval(found: "Score", *, signed: bool = False) -> str:
+    if found.value is None:
         return "not defined"
     form = "+.3f" if signed else ".3f"
-    ci_text = f" (95 % CI {interval[0]:{form}} to {interval[1]:{form}})" if interval else ""
-    return f"{value:{form}}{ci_text}"
+    ci_text = f" (95 % CI {found.ci[0]:{form}} to {found.ci[1]:{form}})" if found.ci else ""
+    return f"{found.value:{form}}{ci_text}"
 
 
 takes_flags(compare, FLAGS)

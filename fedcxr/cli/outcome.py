@@ -3,17 +3,21 @@
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from fedcxr.cli.progress import Display, Follower, LiveDisplay, PlainDisplay
 from fedcxr.errors import RunError, StoppedError, some
 from fedcxr.filenames import shell_command
-from fedcxr.results.vae_numbers import SiteVae
 from fedcxr.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from fedcxr.results.heat_maps import HeatMaps
+    from fedcxr.results.run import RunSummary
+    from fedcxr.results.vae_numbers import SiteVae
 
 
 @contextlib.contextmanager
@@ -52,87 +56,76 @@ def _print_aside(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def print_outcome(path: Path, summary: dict[str, Any]) -> None:
-    """Print the global macro AUROC with its interval, and where the report is."""
-    value, interval = summary["macro_auroc"], summary["macro_auroc_ci"]
-    total = len(summary["auroc"])
+def print_outcome(path: Path) -> None:
+    """Print the global macro AUROC of a finished run with its interval, and where its report is."""
+    from fedcxr.results.reading import read_summary
+
+    summary = read_summary(path)
+    value, interval = summary.macro_auroc, summary.macro_auroc_ci
     if value is None:
         print("Global macro AUROC: not defined (no label has both classes in the test set)")
     else:
         ci_text = f" (95 % CI {interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
         print(
             f"Global macro AUROC: {value:.3f}{ci_text}, "
-            f"{summary['macro_labels']} of {total} labels, "
-            f"{summary['test_images']} images of {summary['test_patients']} held-out patients"
+            f"{summary.macro_labels} of {len(summary.auroc)} labels, "
+            f"{summary.test_images} images of {summary.test_patients} held-out patients"
         )
     for line in _warnings(summary):
         print(line)
-    found = summary["heat_maps"]
-    if found["num_findings"] and found["hit_rate"]:
-        print(_hits(found))
-    print(f"Seconds: {math.ceil(summary['seconds'])}")
+    if summary.heat_maps.num_findings and summary.heat_maps.hit_rate:
+        print(_hits(summary.heat_maps))
+    print(f"Seconds: {math.ceil(summary.seconds)}")
     print(f"Report: {path / 'report.html'}")
 
 
-def _hits(found: dict[str, Any]) -> str:
-    """Return how often the heat maps' peaks lie in the box: the first method's, then the others'.
-
-    >>> methods = {"gradcam": {"title": "Grad-CAM"}, "cam": {"title": "CAM"}}
-    >>> rates = {"hit_rate": {"gradcam": 0.2, "cam": 0.1}, "center_hit_rate": 0.15}
-    >>> _hits({"methods": methods, "num_findings": 40, **rates})
-    'Grad-CAM peaks inside the box: 20.0% of 40 findings (CAM: 10.0%, image centre: 15.0%)'
-    """
-    rates = [(found["methods"][name]["title"], rate) for name, rate in found["hit_rate"].items()]
-    (title, rate), *others = [*rates, ("image centre", found["center_hit_rate"])]
+def _hits(found: "HeatMaps") -> str:
+    """Return how often the peaks lie in the box: the first method's, then the others'."""
+    rates = [(found.methods[name].title, rate) for name, rate in found.hit_rate.items()]
+    (title, rate), *others = [*rates, ("image centre", found.center_hit_rate)]
     beside = ", ".join(f"{other}: {share:.1%}" for other, share in others)
-    return (
-        f"{title} peaks inside the box: {rate:.1%} of {found['num_findings']} findings ({beside})"
-    )
+    return f"{title} peaks inside the box: {rate:.1%} of {found.num_findings} findings ({beside})"
 
 
-def _warnings(summary: dict[str, Any]) -> list[str]:
+def _warnings(summary: "RunSummary") -> list[str]:
     """Return what a reader of the figure must know of the run behind it."""
     lines = []
-    if summary["collapsed_labels"]:
+    if summary.collapsed_labels:
         lines.append(
             "The model gives every test image the same probability of "
-            f"{some(summary['collapsed_labels'], 14)}: it has collapsed. Lower the learning rate, "
-            "or train for longer."
+            f"{some(list(summary.collapsed_labels), 14)}: it has collapsed. Lower the learning "
+            "rate, or train for longer."
         )
-    if summary["refused_rounds"]:
-        rounds = some([str(number) for number in summary["refused_rounds"]])
+    if summary.refused_rounds:
+        rounds = some([str(number) for number in summary.refused_rounds])
         lines.append(f"Rounds whose new model was not taken: {rounds} (see rounds.jsonl)")
-    lines += _vae_lines(summary)
-    absent = {
-        site: found
-        for site, found in summary["participation"].items()
-        if found["missing"] or found["refused"]
-    }
+    lines += _vae_lines(summary.vae or ())
+    parts = summary.participation.items()
+    absent = {site: found for site, found in parts if found.missing or found.refused}
     for site, found in list(absent.items())[:10]:
         why = [
-            f"{what} in {some([str(number) for number in found[what]])}"
-            for what in ("missing", "refused")
-            if found[what]
+            f"{what} in {some([str(number) for number in numbers])}"
+            for what, numbers in (("missing", found.missing), ("refused", found.refused))
+            if numbers
         ]
         lines.append(
-            f"{site} took part in {found['counted']} of {found['asked']} rounds: {', '.join(why)}"
+            f"{site} took part in {found.counted} of {found.asked} rounds: {', '.join(why)}"
         )
     if len(absent) > 10:
         lines.append(f"and {len(absent) - 10} more sites were missing from rounds")
     return lines
 
 
-def _vae_lines(summary: dict[str, Any]) -> list[str]:
+def _vae_lines(sites: "Sequence[SiteVae]") -> list[str]:
     """Return which sites went without samples, and whose samples copy training images."""
-    sites = [SiteVae.model_validate(row) for row in summary.get("vae") or ()]
     lines = [
         f"{site.site_id} {site.numbers.status_words()}" for site in sites if site.numbers.status
     ]
     copying = [site.site_id for site in sites if site.numbers.is_copying]
     if copying:
         lines.append(
-            f"The samples of {some(copying)} copy training images: a smaller vae.latent or a "
-            "larger vae.beta make that less likely, --vae-refuse-copies drops them"
+            f"The samples of {some(copying)} copy training images: a smaller "
+            "vae.latent or a larger vae.beta make that less likely, --vae-refuse-copies drops them"
         )
     return lines
 

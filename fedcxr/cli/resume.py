@@ -28,8 +28,9 @@ def resume(
     with quick_imports():
         from fedcxr.cli.compare import print_comparison, showing_progress
         from fedcxr.cli.outcome import print_outcome, progress_for
-        from fedcxr.experiments.compare.run import is_comparison, resume_comparison
+        from fedcxr.experiments.compare.run import resume_comparison
         from fedcxr.experiments.simulate import resume as resume_run
+        from fedcxr.results.reading import is_comparison
 
     folder = run.absolute()
     changed = [*(settings or ()), *["data.accept_changed_data=true"] * accept_changed_data]
@@ -40,4 +41,4 @@ def resume(
         return
     with progress_for(quiet) as follow:
         finished = resume_run(folder, on_start=follow, settings=changed)
-    print_outcome(finished.path, finished.summary)
+    print_outcome(finished.path)

@@ -33,7 +33,7 @@ def simulate(
 
     with progress_for(quiet) as follow:
         run = run_simulation(resolved, on_start=follow)
-    print_outcome(run.path, run.summary)
+    print_outcome(run.path)
 
 
 takes_flags(simulate, RUN_FLAGS)

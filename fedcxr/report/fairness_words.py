@@ -1,39 +1,23 @@
-"""Whether the arms of a comparison were trained alike, in words: warnings, and restarts.
+"""Whether the arms of a comparison were trained alike, in words: warnings, and restarts."""
 
-Of plain trees, so that the command line can say the same as the page.
-"""
-
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from fedcxr.report.wording import as_number, count, counted, fixed
-
-Tree = Mapping[str, Any]
+from fedcxr.report.wording import counted, fixed
+from fedcxr.results.comparison import Comparison
+from fedcxr.results.undertrained import BestRoundIsLast, FairnessWarning, RateAtEdge, StillRising
 
 _GOES_ON = ("centralized", "centralized-steps", "local")
 """Arms whose optimiser goes on from round to round."""
 _RESTARTS = "centralized-restarts"
 
 
-def fairness_notices(comparison: Tree) -> list[str]:
-    """Return a sentence for each warning of comparison.json, naming the arm.
-
-    Kinds that are not known, of a later fedcxr, are passed over.
-    """
-    titles = {arm.get("name"): arm.get("title") for arm in comparison.get("arms") or () if arm}
-    found = []
-    for warning in filter(None, comparison.get("warnings") or ()):
-        words = _WORDS.get(str(warning.get("kind")))
-        if words is not None:
-            arm = warning.get("arm")
-            found.append(words(str(titles.get(arm) or arm), warning))
-    return found
+def fairness_notices(comparison: Comparison) -> list[str]:
+    """Return a sentence for each warning, naming the arm."""
+    return [_notice(comparison.arm(each.arm).title, each) for each in comparison.warnings]
 
 
-def optimizer_words(comparison: Tree) -> list[str]:
+def optimizer_words(comparison: Comparison) -> list[str]:
     """Return what becomes of the optimiser's state in the arms, nothing where it is the same."""
-    names = [arm.get("name") for arm in comparison.get("arms") or () if arm]
-    restarts = (comparison.get("training") or {}).get("moments") == "restart"
+    names = [arm.name for arm in comparison.arms]
+    restarts = comparison.training.moments == "restart"
     if not restarts or "federated" not in names or not set(_GOES_ON) & set(names):
         return []
     told = (
@@ -48,45 +32,41 @@ def optimizer_words(comparison: Tree) -> list[str]:
     return [f"{told} What that alone costs is not known here: the arm {_RESTARTS} would tell."]
 
 
-def _best_round_is_last(title: str, warning: Tree) -> str:
-    trainings, of = as_number(warning.get("trainings")), as_number(warning.get("of_trainings"))
-    where = f"in {count(trainings)} of its {count(of)} trainings"
+def _notice(title: str, warning: FairnessWarning) -> str:
+    match warning:
+        case BestRoundIsLast():
+            return _best_round_is_last(title, warning)
+        case RateAtEdge():
+            return _rate_at_edge(title, warning)
+        case StillRising():
+            return _still_rising(title, warning)
+
+
+def _best_round_is_last(title: str, warning: BestRoundIsLast) -> str:
+    trainings, of = warning.trainings, warning.of_trainings
+    where = f"in {trainings} of its {of} trainings"
     if trainings == of:
-        where = "in its only training" if of == 1 else f"in each of its {count(of)} trainings"
+        where = "in its only training" if of == 1 else f"in each of its {of} trainings"
     return (
         f"{title}: the best round is the last one {where}, so more rounds might have made it "
         "better still."
     )
 
 
-def _rate_at_edge(title: str, warning: Tree) -> str:
-    rates = ", ".join(_short(rate) for rate in warning.get("rates") or ())
-    edge = str(warning.get("edge"))
-    other = "lower" if edge == "lowest" else "higher"
+def _rate_at_edge(title: str, warning: RateAtEdge) -> str:
+    rates = ", ".join(f"{rate:g}" for rate in warning.rates)
+    other = "lower" if warning.edge == "lowest" else "higher"
     return (
-        f"{title}: its learning rate, {_short(warning.get('rate'))}, is the {edge} of those tried "
+        f"{title}: its learning rate, {warning.rate:g}, is the {warning.edge} of those tried "
         f"({rates}), so a {other} one might have done better."
     )
 
 
-def _still_rising(title: str, warning: Tree) -> str:
-    trainings = as_number(warning.get("trainings"))
+def _still_rising(title: str, warning: StillRising) -> str:
+    trainings = warning.trainings
     many = "" if trainings == 1 else f", mean over {counted(trainings, 'training', 'trainings')}"
     return (
         f"{title} was still rising: over the last third of its rounds the validation macro AUROC "
-        f"grew by {fixed(warning.get('slope'), 4)} a round{many}. As many rounds again at that "
-        f"pace would add {fixed(warning.get('gain'))}, more than half the margin "
-        f"({fixed(warning.get('threshold'), 4)})."
+        f"grew by {fixed(warning.slope, 4)} a round{many}. As many rounds again at that pace would "
+        f"add {fixed(warning.gain)}, more than half the margin ({fixed(warning.threshold, 4)})."
     )
-
-
-def _short(value: object) -> str:
-    number = as_number(value)
-    return "–" if number is None else f"{number:g}"
-
-
-_WORDS: Mapping[str, Callable[[str, Tree], str]] = {
-    "best-round-is-last": _best_round_is_last,
-    "rate-at-edge": _rate_at_edge,
-    "still-rising": _still_rising,
-}

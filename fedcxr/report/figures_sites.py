@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from fedcxr.report.figures_svg import BLUE, INK, MUTED, Drawing, draw, new_axes, styled
-from fedcxr.report.tables import SiteRow
+from fedcxr.report.figures_svg import BLUE, INK, MUTED, new_axes, styled
+from fedcxr.report.pictures import Picture, picture
+from fedcxr.report.site_rows import SiteRow
 from fedcxr.report.wording import shorten
 
 _WIDTH_IN = 4.6
@@ -18,16 +19,16 @@ _TINTS = LinearSegmentedColormap.from_list("tints", ["#f4f8fb", "#9cc8e3", "#007
 
 
 @styled
-def draw_sizes(sites: Sequence[SiteRow]) -> Drawing:
+def draw_sizes(sites: Sequence[SiteRow]) -> Picture:
     """Return images and patients of every site, the largest site first."""
-    ordered = sorted(sites, key=lambda site: -(site.images or 0))
+    ordered = sorted(sites, key=lambda site: -site.images)
     place = np.arange(len(ordered))
     figure, axes = new_axes(_WIDTH_IN, 2.6)
     width = 0.9 if len(ordered) <= 60 else 1.0
-    axes.bar(place, [site.images or 0 for site in ordered], width, color=BLUE, label="images")
+    axes.bar(place, [site.images for site in ordered], width, color=BLUE, label="images")
     axes.step(
         np.append(place, len(ordered)) - 0.5,
-        [*(site.patients or 0 for site in ordered), ordered[-1].patients or 0],
+        [*(site.patients for site in ordered), ordered[-1].patients],
         where="post",
         color=INK,
         linewidth=1.1,
@@ -39,11 +40,11 @@ def draw_sizes(sites: Sequence[SiteRow]) -> Drawing:
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.grid(axis="y")
     axes.figure.legend(loc="outside upper center", ncols=2)
-    return draw(figure, "fig-sizes", f"Images and patients of {len(ordered)} sites.")
+    return picture(figure, "sizes", f"Images and patients of {len(ordered)} sites.")
 
 
 @styled
-def draw_prevalence(sites: Sequence[SiteRow], labels: Sequence[str]) -> Drawing:
+def draw_prevalence(sites: Sequence[SiteRow], labels: Sequence[str]) -> Picture:
     """Return a heat map of the share of images with each label, labels × sites."""
     share = np.array([[site.share(label) for site in sites] for label in labels], dtype=float)
     figure, axes = new_axes(_WIDTH_IN, 0.24 * len(labels) + 1.1)
@@ -58,4 +59,4 @@ def draw_prevalence(sites: Sequence[SiteRow], labels: Sequence[str]) -> Drawing:
     bar = figure.colorbar(image, ax=axes, format=PercentFormatter(1, 0), pad=0.01, aspect=30)
     bar.outline.set_edgecolor(MUTED)
     bar.outline.set_linewidth(0.5)
-    return draw(figure, "fig-prevalence", f"Prevalence of {len(labels)} labels by site.")
+    return picture(figure, "prevalence", f"Prevalence of {len(labels)} labels by site.")

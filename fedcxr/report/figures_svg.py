@@ -27,7 +27,7 @@ BLUE = "#0072b2"
 VERMILION = "#d55e00"
 GREEN = "#009e73"
 
-_VARIABLES = {
+VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     GRID: "var(--grid)",
@@ -133,6 +133,6 @@ def _inline(text: str, name: str, description: str) -> str:
 
 
 def _themed(tag: str) -> str:
-    for colour, variable in _VARIABLES.items():
+    for colour, variable in VARIABLES.items():
         tag = tag.replace(colour, variable)
     return tag

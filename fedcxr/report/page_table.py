@@ -5,15 +5,16 @@ Why a number or an interval is missing stands below the table, once for all cell
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fedcxr.report import wording
-from fedcxr.report.comparison.wording import p_value, signed, signed_interval
+from fedcxr.report.wording import p_value, signed, signed_interval
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.score import Score
 from fedcxr.results.tables import all_tables
 from fedcxr.results.tables.table import Cell, Column, Kind, Table
 
-_WORDS: Mapping[str, Callable[[object], str]] = {
+_WORDS: Mapping[str, Callable[[Any], str]] = {
     "value": lambda value: wording.fixed(value).replace("-", "−"),
     "count": wording.count,
     "share": lambda value: wording.percent(value, 1),

@@ -1,21 +1,13 @@
-"""The pilot that a study is planned from: one difference of a finished comparison.
-
-Every number is checked here, at the door; what the file lacks is told with its key.
-"""
+"""The pilot that a study is planned from: one difference of a finished comparison."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedcxr.errors import ArtefactError, ConfigError, some
 from fedcxr.metrics.study_power import Variances
-from fedcxr.report.comparison.read_comparison import (
-    FILE,
-    Comparison,
-    Difference,
-    Tree,
-    read_comparison,
-)
-from fedcxr.report.wording import as_number
+from fedcxr.results.comparison import FILE, Comparison, read_comparison
+from fedcxr.results.differences import Difference
+from fedcxr.results.tables.score_tables import pair_title
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,88 +47,61 @@ def read_pilot(folder: Path, arm: str | None = None) -> Pilot:
             f"printed; one that was stopped is finished by `fedcxr resume`."
         )
     comparison = read_comparison(folder)
-    difference = _difference(comparison, arm)
-    name = str(comparison.tree.get("name") or folder.name)
+    difference = _difference(comparison, path, arm)
     return Pilot(
-        name=name,
-        arm=difference.arm.name,
-        against=difference.against.name,
-        title=f"{difference.arm.title} minus {difference.against.title}",
-        difference=difference.score("macro_auroc").value,
-        margin=comparison.margin,
-        level=comparison.level,
-        is_synthetic=comparison.is_synthetic,
-        variances=_variances(comparison, difference),
+        name=comparison.name,
+        arm=difference.arm,
+        against=difference.against,
+        title=pair_title(comparison, difference),
+        difference=difference.macro_auroc.value,
+        margin=comparison.statistics.margin,
+        level=comparison.statistics.level,
+        is_synthetic=comparison.data.synthetic,
+        variances=_variances(comparison, difference, path),
     )
 
 
-def _difference(comparison: Comparison, arm: str | None) -> Difference:
-    if not comparison.differences:
+def _difference(comparison: Comparison, path: Path, arm: str | None) -> Difference:
+    if comparison.primary is None:
         raise ArtefactError(
-            f"{comparison.path}: differences is empty: there is one arm alone. Compare two or more "
-            f"arms: `fedcxr compare --arms federated,centralized`."
+            f"{path}: differences is empty: there is one arm alone. Compare two or more arms: "
+            f"`fedcxr compare --arms federated,centralized`."
         )
-    if arm is None and comparison.primary is not None:
+    if arm is None:
         return comparison.primary
-    own = [each for each in comparison.differences if each.arm.name == arm]
+    own = [each for each in comparison.differences if each.arm == arm]
     if not own:
-        known = list(dict.fromkeys(each.arm.name for each in comparison.differences))
+        known = list(dict.fromkeys(each.arm for each in comparison.differences))
         raise ConfigError(
-            f"--pair {arm}: {comparison.path} has no difference of that arm. It has those of "
-            f"{some(known)}."
+            f"--pair {arm}: {path} has no difference of that arm. It has those of {some(known)}."
         )
     return own[0]
 
 
-def _variances(comparison: Comparison, difference: Difference) -> Variances:
-    found = difference.tree.get("variance")
-    where = f"{comparison.path}: variance of {difference.arm.name} minus {difference.against.name}"
-    if found is None:
+def _variances(comparison: Comparison, difference: Difference, path: Path) -> Variances:
+    found = difference.variance
+    where = f"{path}: variance of {difference.arm} minus {difference.against}"
+    if found.seeds < 2:
         raise ArtefactError(
-            f"{where}: missing: it was judged by an older fedcxr. Judge it again, without "
-            f"training: `fedcxr report {comparison.path.parent}`."
-        )
-    seeds = _number(found, "seeds", where, least=1)
-    if seeds < 2:
-        raise ArtefactError(
-            f"{where}: seeds is {seeds:g}: one training of each arm does not tell how far "
+            f"{where}: seeds is {found.seeds}: one training of each arm does not tell how far "
             f"trainings vary. Compare with two seeds or more: `fedcxr compare --seeds 3`."
         )
-    if found.get("patients") is None:
+    if found.patients is None or found.patients_df is None or found.trainings is None:
         raise ArtefactError(
             f"{where}: patients is null: too few test patients have the finding, or lack it, or "
             f"the arms are alike. Compare on a larger test set."
         )
-    partitions = partitions_df = None
-    if found.get("partitions") is not None:
-        partitions = _number(found, "partitions", where)
-        partitions_df = _number(found, "partitions_df", where, least=1)
+    if found.patients_df < 1:
+        raise ArtefactError(
+            f"{where}: patients_df is {found.patients_df:g}, expected a number from 1. The file "
+            "was changed after the run; judge it again with `fedcxr report`."
+        )
     return Variances(
-        patients=_number(found, "patients", where),
-        patients_df=_number(found, "patients_df", where, least=1),
-        trainings=_number(found, "trainings", where),
-        seeds=int(seeds),
-        num_patients=_test_patients(comparison),
-        partitions=partitions,
-        partitions_df=partitions_df,
+        patients=found.patients,
+        patients_df=found.patients_df,
+        trainings=found.trainings,
+        seeds=found.seeds,
+        num_patients=comparison.data.test_patients,
+        partitions=found.partitions,
+        partitions_df=found.partitions_df,
     )
-
-
-def _number(found: Tree, key: str, where: str, *, least: float = 0.0) -> float:
-    number = as_number(found.get(key))
-    if number is None or number < least:
-        raise ArtefactError(
-            f"{where}: {key} is {found.get(key)!r}, expected a number from {least:g}. The file was "
-            f"changed after the run; judge it again with `fedcxr report`."
-        )
-    return number
-
-
-def _test_patients(comparison: Comparison) -> int:
-    number = as_number(comparison.part("data").get("test_patients"))
-    if number is None or number < 1:
-        raise ArtefactError(
-            f"{comparison.path}: data.test_patients is {number}, expected a number from 1. The "
-            f"file was changed after the run; judge it again with `fedcxr report`."
-        )
-    return int(number)

@@ -10,6 +10,7 @@ from functools import cache
 import jinja2
 
 from fedcxr.report import wording
+from fedcxr.results.tables.score_tables import file_stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +47,6 @@ def _environment() -> jinja2.Environment:
         percent=wording.percent,
         duration=wording.duration,
         size=wording.size,
+        stem=file_stem,
     )
     return environment

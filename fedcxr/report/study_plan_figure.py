@@ -4,10 +4,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from fedcxr.metrics.study_plan import Needed, StudyPlan
-from fedcxr.report.comparison.arm_style import style_of
-from fedcxr.report.comparison.wording import signed
+from fedcxr.report.arm_style import style_of
 from fedcxr.report.figures_svg import MUTED, VERMILION, Drawing, draw, new_axes, styled
-from fedcxr.report.wording import count, percent
+from fedcxr.report.wording import count, percent, signed
 
 
 @styled

@@ -4,12 +4,10 @@ from dataclasses import dataclass
 
 from fedcxr.metrics.study_plan import MOST_PATIENTS, Needed, StudyPlan
 from fedcxr.metrics.study_power import LUCK
-from fedcxr.report.comparison.csv_tables import to_csv
-from fedcxr.report.comparison.table import Column, Table
-from fedcxr.report.comparison.wording import level_words, signed
 from fedcxr.report.pilot import Pilot
 from fedcxr.report.rendering import Fact
-from fedcxr.report.wording import count, counted, percent
+from fedcxr.report.wording import count, counted, level_words, percent, signed
+from fedcxr.results.tables.table import Column, Table
 
 TOO_VARIED = "not reachable"
 _TOO_MANY = f"over {MOST_PATIENTS:,}"
@@ -126,7 +124,7 @@ def csv_of(plan: StudyPlan) -> str:
         )
         for design, lucky in zip(plan.needed, plan.needed_upper, strict=True)
     )
-    return to_csv(Table("study_plan", _COLUMNS, lines))
+    return Table("study_plan", _COLUMNS, lines).to_csv()
 
 
 def notices(plan: StudyPlan, pilot: Pilot) -> list[str]:

@@ -1,51 +1,90 @@
-"""Numbers and counts as a reader wants to see them."""
+"""Numbers, counts and lists as a reader wants to see them."""
 
 import math
 from collections.abc import Sequence
 
 MISSING = "–"
 
+Number = float | None
+Interval = tuple[float, float] | None
+
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def fixed(value: object, digits: int = 3) -> str:
+def fixed(value: Number, digits: int = 3) -> str:
     """Return a number with a fixed number of decimals, a dash for none.
 
     >>> fixed(0.83456), fixed(None), fixed(float("nan"), 2)
     ('0.835', '–', '–')
     """
-    number = as_number(value)
-    return MISSING if number is None else f"{number:.{digits}f}"
+    return MISSING if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def interval(bounds: Sequence[object] | None, digits: int = 3) -> str:
+def interval(bounds: Interval, digits: int = 3) -> str:
     """Return "low–high", a dash for none.
 
-    >>> interval([0.5, 0.75], 2), interval(None)
+    >>> interval((0.5, 0.75), 2), interval(None)
     ('0.50–0.75', '–')
     """
-    if not bounds or len(bounds) != 2 or as_number(bounds[0]) is None:
+    if bounds is None:
         return MISSING
-    return f"{fixed(bounds[0], digits)}–{fixed(bounds[1], digits)}"
+    low, high = (fixed(bound, digits) for bound in bounds)
+    return f"{low}–{high}"
 
 
-def count(value: object) -> str:
+def signed(value: Number, digits: int = 3) -> str:
+    """Return a number with its sign, a dash for none; what rounds to zero has no sign.
+
+    >>> signed(0.0123), signed(-0.5, 1), signed(-0.0001), signed(None)
+    ('+0.012', '−0.5', '0.000', '–')
+    """
+    if value is None:
+        return MISSING
+    text = f"{abs(value):.{digits}f}"
+    if not text.strip("0."):
+        return text
+    return f"{'−' if value < 0 else '+'}{text}"
+
+
+def signed_interval(bounds: Interval, digits: int = 3) -> str:
+    """Return "low to high" with signs, a dash for none.
+
+    >>> signed_interval((-0.02, 0.004))
+    '−0.020 to +0.004'
+    """
+    if bounds is None:
+        return MISSING
+    low, high = (signed(bound, digits) for bound in bounds)
+    return f"{low} to {high}"
+
+
+def p_value(value: Number) -> str:
+    """Return a p value to three decimals, a dash for none.
+
+    >>> p_value(0.04321), p_value(1e-9), p_value(None)
+    ('0.043', '<0.001', '–')
+    """
+    if value is None:
+        return MISSING
+    return "<0.001" if value < 0.0005 else f"{value:.3f}"
+
+
+def count(value: Number) -> str:
     """Return a whole number in groups of three, a dash for none.
 
     >>> count(1234567), count(None)
     ('1,234,567', '–')
     """
-    number = as_number(value)
-    return MISSING if number is None else f"{round(number):,}"
+    return MISSING if value is None else f"{round(value):,}"
 
 
-def counted(value: object, one: str, many: str) -> str:
+def counted(value: Number, one: str, many: str) -> str:
     """Return a count with its noun.
 
     >>> counted(1, "site", "sites"), counted(1200, "site", "sites")
     ('1 site', '1,200 sites')
     """
-    return f"{count(value)} {one if as_number(value) == 1 else many}"
+    return f"{count(value)} {one if value == 1 else many}"
 
 
 def png_depth(png_bits: int) -> str:
@@ -57,30 +96,37 @@ def png_depth(png_bits: int) -> str:
     return f"16-bit PNG files hold {png_bits}-bit values: {2**png_bits - 1} is white"
 
 
-def percent(share: object, digits: int = 0) -> str:
+def percent(share: Number, digits: int = 0) -> str:
     """Return a share as a percentage, a dash for none.
 
     >>> percent(0.256), percent(0.256, 1)
     ('26 %', '25.6 %')
     """
-    number = as_number(share)
-    return MISSING if number is None else f"{100 * number:.{digits}f} %"
+    return MISSING if share is None else f"{100 * share:.{digits}f} %"
 
 
-def duration(seconds: object) -> str:
+def level_words(level: float) -> str:
+    """Return a level in percent.
+
+    >>> level_words(0.95), level_words(0.995)
+    ('95 %', '99.5 %')
+    """
+    return f"{round(100 * level, 6):g} %"
+
+
+def duration(seconds: Number) -> str:
     """Return a time to two figures that matter, a dash for none.
 
     >>> [duration(s) for s in (0.042, 7.31, 75, 3725, 200000)]
     ['42 ms', '7.3 s', '1 min 15 s', '1 h 2 min', '2 d 7 h']
     """
-    number = as_number(seconds)
-    if number is None:
+    if seconds is None:
         return MISSING
-    if number < 0.9995:
-        return f"{1000 * number:.0f} ms"
-    if number < 59.95:
-        return f"{number:.1f} s"
-    whole = round(number)
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
     for size, name, part_size, part_name in (
         (86400, "d", 3600, "h"),
         (3600, "h", 60, "min"),
@@ -91,16 +137,15 @@ def duration(seconds: object) -> str:
     return f"{whole} s"
 
 
-def size(num_bytes: object) -> str:
+def size(num_bytes: Number) -> str:
     """Return a number of bytes in decimal units, a dash for none.
 
     >>> size(812), size(28_400_000)
     ('812 B', '28.4 MB')
     """
-    number = as_number(num_bytes)
-    if number is None:
+    if num_bytes is None:
         return MISSING
-    unit = 0
+    number, unit = float(num_bytes), 0
     while number >= 999.95 and unit < len(_BYTE_UNITS) - 1:
         number /= 1000
         unit += 1
@@ -116,12 +161,19 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
-def as_number(value: object) -> float | None:
-    """Return a finite number, None for anything else.
+def joined(parts: Sequence[str]) -> str:
+    """Return the parts as a list in a sentence.
 
-    >>> as_number(3), as_number(float("inf")), as_number("3"), as_number(True)
-    (3.0, None, None, None)
+    >>> joined(["a"]), joined(["a", "b", "c"])
+    ('a', 'a, b and c')
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def as_sentence(text: str) -> str:
+    """Return a text with a capital first and a full stop last.
+
+    >>> as_sentence("too few patients")
+    'Too few patients.'
+    """
+    return f"{text[0].upper()}{text[1:].rstrip('.')}."

@@ -1,21 +1,22 @@
-"""The result of a comparison: everything that its page shows, as `comparison.json` holds it.
+"""A result: everything that a page shows. A comparison's stands in `comparison.json`.
 
-One definition for who writes it (`fedcxr/experiments/compare/judge.py`) and for who reads it.
+A run is a comparison of one arm, put together from the files of its folder; `reading.py` reads
+both. One definition for who writes it (`fedcxr/experiments/compare/judge.py`) and for who reads it.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import ConfigDict, Field
 
-from fedcxr.data.origin import TestSet
 from fedcxr.errors import ArtefactError, some
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.at_sites import SiteDifference, SiteMatrix
 from fedcxr.results.differences import Difference
 from fedcxr.results.external import ExternalResult
 from fedcxr.results.frozen import Deviation, Endpoint, Protocol
+from fedcxr.results.run import RunFacts
+from fedcxr.results.stored_test_set import StoredTestSet
 from fedcxr.results.undertrained import FairnessWarning
 from fedcxr.results.validation import what_misfits
 from fedcxr.runs.folder import RunFolder
@@ -26,15 +27,6 @@ FORMAT: Literal[3] = 3
 
 Unit = Literal["image", "study"]
 MAIN_QUESTION = ("federated", "centralized")
-
-
-def _read_test_set(found: TestSet | Mapping[str, Any]) -> TestSet:
-    return found if isinstance(found, TestSet) else TestSet.from_json(found)
-
-
-StoredTestSet = Annotated[
-    TestSet, BeforeValidator(_read_test_set), PlainSerializer(lambda found: found.to_json())
-]
 
 
 class Draw(Section):
@@ -102,8 +94,8 @@ class Statistics(Section):
 
     resamples: int
     level: float
-    margin: float
-    """In macro AUROC."""
+    margin: float | None
+    """In macro AUROC; None for a run, which gets no verdict."""
 
 
 class LabelFrequency(Section):
@@ -115,7 +107,7 @@ class LabelFrequency(Section):
 
 
 class Comparison(Section):
-    """All of `comparison.json`."""
+    """All of `comparison.json`, or a run as a comparison of one arm."""
 
     format: Literal[3] = FORMAT
     name: str
@@ -127,7 +119,8 @@ class Comparison(Section):
     protocol: Protocol | None
     """None where training began under a fedcxr that froze none."""
     deviations: tuple[Deviation, ...]
-    endpoint: Endpoint
+    endpoint: Endpoint | None
+    """None for a run."""
     arms: tuple[ArmResult, ...]
     differences: tuple[Difference, ...]
     site_matrix: SiteMatrix
@@ -136,6 +129,8 @@ class Comparison(Section):
     external: tuple[ExternalResult, ...] = ()
     warnings: tuple[FairnessWarning, ...]
     notes: tuple[str, ...]
+    run: RunFacts | None = Field(default=None, exclude=True)
+    """None for a comparison."""
 
     def arm(self, name: str) -> ArmResult:
         """Return an arm by its name."""

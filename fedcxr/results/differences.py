@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import NonNegativeFloat
+
 from fedcxr.results.score import Score
 from fedcxr.section import Section
 
@@ -33,14 +35,14 @@ class LabelDifference(Score):
 class Variance(Section):
     """What a study to come can be planned from: see `fedcxr plan-study`."""
 
-    patients: float | None
+    patients: NonNegativeFloat | None
     """Of the difference over test patients; None without an interval."""
     patients_df: float | None
-    trainings: float | None
+    trainings: NonNegativeFloat | None
     """Of one training's difference over trainings, on one partition; None with a single one."""
     seeds: int
     """On each partition."""
-    partitions: float | None = None
+    partitions: NonNegativeFloat | None = None
     """Of the difference over partitions, beyond what trainings make it; None where there is one,
     or one training on each."""
     partitions_df: float | None = None

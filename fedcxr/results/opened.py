@@ -1,4 +1,4 @@
-"""A finished comparison from Python: its tables as DataFrames.
+"""A run or a comparison from Python: its tables as DataFrames.
 
 `fedcxr.results.open("runs/…-compare").auroc` has a row for each arm and label.
 """
@@ -12,7 +12,8 @@ import pandas as pd
 
 from fedcxr.errors import ArtefactError
 from fedcxr.results.arms import ArmResult
-from fedcxr.results.comparison import Comparison, read_comparison
+from fedcxr.results.comparison import Comparison
+from fedcxr.results.reading import read_result
 from fedcxr.results.score import Score
 from fedcxr.results.tables import all_tables
 from fedcxr.runs.long_predictions import FILE as PREDICTIONS
@@ -75,13 +76,14 @@ class OpenedResult:
 
 
 def open(folder: str | Path) -> OpenedResult:
-    """Return the result in a comparison's folder.
+    """Return the result in the folder of a run or of a comparison.
 
     Raises:
         ArtefactError: there is none, or it is damaged or of another fedcxr.
+        ConfigError: a run's configuration is of another fedcxr.
     """
     path = Path(folder)
-    return OpenedResult(path, read_comparison(path))
+    return OpenedResult(path, read_result(path))
 
 
 def _rows(arm: ArmResult, measure: str) -> list[dict[str, object]]:

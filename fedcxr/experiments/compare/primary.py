@@ -19,7 +19,7 @@ from fedcxr.experiments.compare.secondary import in_unit
 from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
 from fedcxr.metrics.non_inferiority import holm, power_note, verdict
 from fedcxr.metrics.scored_models import Measure
-from fedcxr.report.comparison.protocol_words import none_eligible
+from fedcxr.report.protocol_words import none_eligible
 from fedcxr.results.differences import (
     Difference,
     LabelDifference,
@@ -210,7 +210,6 @@ def _power(
 def _verdict(whole: Estimate, margin: float, endpoint: Endpoint, unit: str) -> Verdict:
     """Return the word and its reason; without a label in the endpoint there is nothing to judge."""
     if not endpoint.labels:
-        few = [each.model_dump() for each in endpoint.left_out]
-        return Verdict(word="withheld", reason=none_eligible(few, endpoint.min_positives))
+        return Verdict(word="withheld", reason=none_eligible(endpoint))
     found = verdict(whole, margin)
     return Verdict(word=found.word, reason=str(in_unit(found.reason, unit)))

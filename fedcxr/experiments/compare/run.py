@@ -44,7 +44,8 @@ from fedcxr.experiments.compare.protocol import MAY_CHANGE, settle_protocol
 from fedcxr.experiments.compare.trainings import TrainingsProgress, is_finished, run_trainings
 from fedcxr.experiments.compare.tuning import at_rate, tuned
 from fedcxr.experiments.simulate import with_sites_of_plan
-from fedcxr.report.comparison.page import write_comparison
+from fedcxr.report.page import write_report
+from fedcxr.results.reading import KIND, is_comparison
 from fedcxr.runs.folder import RunFolder, new_folder
 from fedcxr.training.device import resolve_device
 from fedcxr.training.memory import fit_workers
@@ -52,9 +53,6 @@ from fedcxr.training.precision import resolve_precision
 from partitions.plan import PartitionPlan, read_plan
 from server.choices import check_choices
 from server.reopen import with_changes
-
-KIND = "comparison"
-"""What the manifest of a comparison's folder says that it is."""
 
 OnProgress = Callable[[TrainingsProgress], None]
 
@@ -151,7 +149,7 @@ def resume_comparison(
             trainings = all_trainings(folder, config, arms, plans)
             _train(folder, config, trainings, on_progress)
             judge(folder, arms, trainings)
-            write_comparison(folder)
+            write_report(folder)
         except KeyboardInterrupt:
             run.update_manifest(status="interrupted")
             raise
@@ -204,13 +202,7 @@ def report_again(folder: Path) -> Path:
                 f"{folder}: not finished yet: {some(left)}. Go on with `fedcxr resume {folder}`."
             )
         judge(folder, arms, trainings)
-        return write_comparison(folder)
-
-
-def is_comparison(folder: Path) -> bool:
-    """Return whether a folder is a comparison's."""
-    manifest = folder / "manifest.json"
-    return manifest.is_file() and RunFolder(folder).read_json("manifest.json").get("kind") == KIND
+        return write_report(folder)
 
 
 def read_arms(folder: Path) -> tuple[ExperimentConfig, list[Arm], dict[Path, PartitionPlan]]:

@@ -20,7 +20,7 @@ from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
 from fedcxr.metrics.regime import load_regime
 from fedcxr.metrics.scored_models import Measure, ScoredModels, score_models
-from fedcxr.report.comparison.protocol_words import patients_words
+from fedcxr.report.protocol_words import patients_words
 from fedcxr.runs.predictions import Predictions
 
 

@@ -107,10 +107,10 @@ def labels(comparison: Comparison, measure: str = "auroc") -> Table:
         (
             label,
             *(getattr(arm.by_label[label], measure) for arm in comparison.arms),
-            first[label].positives,
-            first[label].negatives,
+            scores.positives,
+            scores.negatives,
         )
-        for label in comparison.data.labels
+        for label, scores in first.items()
     )
     title = {"auroc": "AUROC by label", "ap": "Average precision by label"}[measure]
     return Table(f"labels_{measure}", columns, rows, title)

@@ -1,9 +1,10 @@
 import threading
 
 import pytest
+from fake_run import change, write_run
 
 from fedcxr.cli import progress
-from fedcxr.cli.outcome import _warnings, print_outcome, print_scores, progress_for
+from fedcxr.cli.outcome import print_outcome, print_scores, progress_for
 from fedcxr.cli.progress import Clock, Follower, LiveDisplay, PlainDisplay
 from fedcxr.runs.folder import RunFolder
 
@@ -238,45 +239,52 @@ def test_lines_are_plain_where_the_output_is_no_terminal(run, capsys):
 
 
 def test_the_outcome_names_figure_interval_and_page(tmp_path, capsys):
-    summary = {
-        "macro_auroc": 0.8,
-        "macro_auroc_ci": None,
-        "macro_labels": 2,
-        "auroc": {"Edema": {}, "Fracture": {}, "Mass": {}},
-        "test_images": 30,
-        "test_patients": 20,
-        "heat_maps": {
-            "methods": {"gradcam": {"title": "Grad-CAM"}},
-            "hit_rate": {"gradcam": 1 / 3},
-            "center_hit_rate": 0.125,
-            "num_findings": 24,
-        },
-        "seconds": 61.2,
-        "collapsed_labels": [],
-        "refused_rounds": [],
-        "participation": {},
+    run = write_run(tmp_path / "run", labels=("Edema", "Fracture", "Mass"), num_sites=1)
+    heat_maps = {
+        "methods": {"gradcam": {"title": "Grad-CAM", "cells": None}},
+        "hit_rate": {"gradcam": 1 / 3},
+        "center_hit_rate": 0.125,
+        "num_findings": 24,
+        "files": [],
+        "by_label": {},
+        "left_out": {},
     }
-    print_outcome(tmp_path, summary)
+    taken = {"asked": 3, "counted": 1, "missing": [2], "refused": [3], "skipped": []}
+    change(
+        run / "summary.json",
+        macro_auroc=0.8,
+        macro_auroc_ci=None,
+        macro_labels=2,
+        test_images=30,
+        test_patients=20,
+        heat_maps=heat_maps,
+        seconds=61.2,
+        participation={"site-00": taken},
+    )
+    print_outcome(run)
     assert capsys.readouterr().out.splitlines() == [
         "Global macro AUROC: 0.800, 2 of 3 labels, 30 images of 20 held-out patients",
+        "site-00 took part in 1 of 3 rounds: missing in 2, refused in 3",
         "Grad-CAM peaks inside the box: 33.3% of 24 findings (image centre: 12.5%)",
         "Seconds: 62",
-        f"Report: {tmp_path / 'report.html'}",
+        f"Report: {run / 'report.html'}",
     ]
 
 
-def test_the_outcome_names_sites_without_samples_and_copying_ones():
+def test_the_outcome_names_sites_without_samples_and_copying_ones(tmp_path, capsys):
     def row(site_id, **numbers):
         return {"site_id": site_id, "made_in": 1, "numbers": numbers}
 
+    run = write_run(tmp_path / "run", labels=("Edema", "Mass"), num_sites=1)
     made = [row("site-00", status=4), row("site-01", status=0, copy_p_pixel=0.002), row("site-02")]
-    nothing = {"collapsed_labels": [], "refused_rounds": [], "participation": {}}
-    assert _warnings({**nothing, "vae": made}) == [
-        "site-00 trained without samples: its VAE diverged; lower vae.learning_rate",
+    change(run / "summary.json", vae=made)
+    print_outcome(run)
+    said = capsys.readouterr().out.splitlines()
+    assert "site-00 trained without samples: its VAE diverged; lower vae.learning_rate" in said
+    assert (
         "The samples of site-01 copy training images: a smaller vae.latent or a larger vae.beta "
-        "make that less likely, --vae-refuse-copies drops them",
-    ]
-    assert _warnings({**nothing, "vae": None}) == []
+        "make that less likely, --vae-refuse-copies drops them"
+    ) in said
 
 
 def test_a_table_of_scores_says_why_one_is_not_defined(capsys):

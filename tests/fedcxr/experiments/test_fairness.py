@@ -14,7 +14,6 @@ from fedcxr.experiments.compare.fairness import (
     still_rising,
     warnings_of,
 )
-from fedcxr.report.fairness_words import fairness_notices
 from fedcxr.results.undertrained import (
     BestRoundIsLast,
     FairnessWarning,
@@ -149,4 +148,3 @@ def test_every_kind_is_a_fact_in_the_file_and_a_sentence_on_the_page():
     assert [type(each) for each in every] == list(kinds)
     told = [json.loads(each.model_dump_json()) for each in every]
     assert told[0] == {"kind": "best-round-is-last", "arm": "a", "trainings": 1, "of_trainings": 3}
-    assert len(fairness_notices({"warnings": told})) == 3

@@ -1,15 +1,13 @@
 """Warnings about the arms' training, and what becomes of the optimisers, as a reader gets them."""
 
 import pytest
-from comparison_example import make_comparison, put
+from comparison_example import example, make_comparison, put, typed
 from outline import Outline
 
 from fedcxr.cli.compare import print_comparison
-from fedcxr.report.comparison import answer
-from fedcxr.report.comparison.figures import Figures
-from fedcxr.report.comparison.page import all_tables, render
-from fedcxr.report.comparison.read_comparison import read_comparison
+from fedcxr.report.basis_words import basis
 from fedcxr.report.fairness_words import fairness_notices, optimizer_words
+from fedcxr.report.page import render, view_of
 
 FEW = {"labels": ("Edema", "Pneumonia"), "undefined": (), "clients": 2}
 WARNINGS = [
@@ -31,8 +29,7 @@ SENTENCES = [
 
 
 def test_every_warning_is_a_sentence_that_names_the_arm():
-    tree = make_comparison(**FEW, warnings=WARNINGS)
-    assert fairness_notices(tree) == SENTENCES
+    assert fairness_notices(example(**FEW, warnings=WARNINGS)) == SENTENCES
 
 
 @pytest.mark.parametrize(
@@ -45,49 +42,41 @@ def test_every_warning_is_a_sentence_that_names_the_arm():
 )
 def test_in_how_many_trainings_is_said_as_a_person_would(trainings, of, words):
     warning = {**WARNINGS[0], "trainings": trainings, "of_trainings": of}
-    assert words in fairness_notices({"warnings": [warning]})[0]
+    assert words in fairness_notices(example(**FEW, warnings=[warning]))[0]
 
 
 def test_the_lowest_rate_asks_for_a_lower_one():
     warning = {**WARNINGS[1], "rate": 0.0003, "edge": "lowest"}
-    assert "so a lower one" in fairness_notices({"warnings": [warning]})[0]
+    assert "so a lower one" in fairness_notices(example(**FEW, warnings=[warning]))[0]
 
 
-def test_a_file_without_warnings_or_of_a_later_version_says_nothing_of_them():
-    assert fairness_notices({}) == []
-    assert fairness_notices({"warnings": [{"kind": "a later one", "arm": "federated"}, None]}) == []
-    bare = [{"kind": one["kind"], "arm": None} for one in WARNINGS]
-    assert len(fairness_notices({"warnings": bare})) == 3
+def page_text(**options):
+    return Outline(render(view_of(example(**FEW, **options)))[0]).text
 
 
-def page_text(tree, folder):
-    comparison = read_comparison(put(folder, tree))
-    nothing = Figures([], None, None, None, [], [], None, [], None, None)
-    return Outline(render(comparison, all_tables(comparison), nothing)).text
-
-
-def test_the_page_has_each_warning_near_its_answer(tmp_path):
-    text = page_text(make_comparison(**FEW, warnings=WARNINGS), tmp_path)
+@pytest.mark.usefixtures("undrawn")
+def test_the_page_has_each_warning_near_its_answer():
+    text = page_text(warnings=WARNINGS)
     hero = text.index("Macro AUROC, Federated (FedAvg) minus Centralized")
     for sentence in SENTENCES:
         assert text.index("Fair training.") < text.index(sentence) < hero
-    assert "Fair training." not in page_text(make_comparison(**FEW), tmp_path)
+    assert "Fair training." not in page_text()
 
 
 def test_the_command_line_ends_with_the_same_sentences(tmp_path, capsys):
     print_comparison(put(tmp_path, make_comparison(**FEW, warnings=WARNINGS)))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-4:-1] == [f"Warning: {sentence}" for sentence in SENTENCES]
+    assert lines[-5:-2] == [f"Warning: {sentence}" for sentence in SENTENCES]
     assert lines[-1].startswith("Report: ")
 
 
 def with_moments(moments, arms):
     tree = make_comparison(**FEW, arms=arms)
     tree["training"]["moments"] = moments
-    return tree
+    return typed(tree)
 
 
-def test_what_becomes_of_the_optimiser_is_said_where_the_arms_differ(tmp_path):
+def test_what_becomes_of_the_optimiser_is_said_where_the_arms_differ():
     arms = ("federated", "centralized")
     (told,) = optimizer_words(with_moments("restart", arms))
     assert "starts anew each round" in told
@@ -96,6 +85,4 @@ def test_what_becomes_of_the_optimiser_is_said_where_the_arms_differ(tmp_path):
     assert told.endswith("what is left between it and the federation is not due to restarts.")
     assert optimizer_words(with_moments("keep", arms)) == []
     assert optimizer_words(with_moments("restart", ("federated", "fedprox"))) == []
-    assert optimizer_words(make_comparison(**FEW)) == []  # a file that does not tell
-    comparison = read_comparison(put(tmp_path, with_moments("restart", arms)))
-    assert "starts anew each round" in " ".join(answer.basis(comparison))
+    assert "starts anew each round" in " ".join(basis(with_moments("restart", arms)))

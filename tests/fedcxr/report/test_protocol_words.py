@@ -1,17 +1,24 @@
 """What the page and the command line say of the protocol and of the endpoint."""
 
 import pytest
+from comparison_example import make_comparison, typed
 
-from fedcxr.report.comparison.protocol_words import (
+from fedcxr.report.protocol_words import (
     NONE_FROZEN,
-    deviation_sentences,
+    deviation_sentence,
     endpoint_sentences,
     fixed_sentence,
     left_out_words,
+    margin_words,
     protocol_sentences,
 )
+from fedcxr.results.frozen import Deviation, LabelPatients
 
-PROTOCOL = {"created": "2025-03-01T10:20:31+00:00", "digest": "ab" * 32, "margin": 0.01}
+LABELS = ("Edema", "Mass", "Nodule")
+
+
+def comparison(**changes):
+    return typed(make_comparison(labels=LABELS, undefined=(), clients=1, **changes))
 
 
 @pytest.mark.parametrize(
@@ -24,30 +31,36 @@ PROTOCOL = {"created": "2025-03-01T10:20:31+00:00", "digest": "ab" * 32, "margin
         ("min_positives", 10, 2, "patients that a label needs 10 → 2"),
         ("learning_rates", [], [0.001], "learning rates tried the configured one → 0.001"),
         ("partition", "0123456789abcdef", "f" * 16, "partition 0123456789ab → ffffffffffff"),
-        ("pairs", [["a", "b"]], [["a", "b"], ["c", "b"]], "a minus b → a minus b, c minus b"),
+        (
+            "pairs",
+            [["a", "b"]],
+            [["a", "b"], ["c", "b"]],
+            "pairs compared a minus b → a minus b, c minus b",
+        ),
     ],
 )
 def test_a_deviation_is_told_with_before_and_after(key, planned, now, words):
-    tree = {"deviations": [{"key": key, "planned": planned, "now": now}]}
-    (told,) = deviation_sentences(tree)
-    assert told.startswith("Deviation from the protocol: ")
-    assert told.endswith(f"{words}, changed after training began.")
+    told = deviation_sentence(Deviation(key=key, planned=planned, now=now))
+    assert told == f"Deviation from the protocol: {words}, changed after training began."
 
 
 def test_all_as_planned_needs_no_word_at_the_top():
-    assert protocol_sentences({"protocol": PROTOCOL, "deviations": []}) == []
-    assert protocol_sentences({"protocol": None}) == protocol_sentences({}) == [NONE_FROZEN]
+    assert protocol_sentences(comparison()) == []
+    assert protocol_sentences(comparison(protocol=None)) == [NONE_FROZEN]
+    assert margin_words(comparison()) == "fixed beforehand"
+    assert margin_words(comparison(protocol=None)) == "no protocol was frozen"
 
 
 def test_what_was_fixed_is_told_with_its_digest():
-    told = fixed_sentence({"protocol": PROTOCOL, "deviations": []})
-    assert told.endswith(
+    found = comparison()
+    assert fixed_sentence(found).endswith(
         "were fixed before the first training, on 2025-03-01T10:20:31+00:00 (protocol.json, digest "
-        "abababababab)."
+        f"{found.protocol.digest[:12]})."
     )
-    deviating = {"protocol": PROTOCOL, "deviations": [{"key": "margin"}]}
+    deviating = comparison(deviations=[{"key": "margin", "planned": 0.01, "now": 0.03}])
     assert fixed_sentence(deviating).endswith("; what is otherwise now stands at the top.")
-    assert fixed_sentence({}) == NONE_FROZEN
+    assert margin_words(deviating) == "changed: 0.01 was planned"
+    assert fixed_sentence(comparison(protocol=None)) == NONE_FROZEN
 
 
 @pytest.mark.parametrize(
@@ -61,33 +74,44 @@ def test_what_was_fixed_is_told_with_its_digest():
     ],
 )
 def test_what_a_label_is_short_of_is_told(positives, negatives, words):
-    label = {"label": "Lung Lesion", "positives": positives, "negatives": negatives}
+    label = LabelPatients(label="Lung Lesion", positives=positives, negatives=negatives)
     assert left_out_words(label, 10) == f"Lung Lesion: {words}; 10 are needed"
 
 
-def endpoint(labels, over, left_out):
-    found = [{"label": label, "positives": 1, "negatives": 50} for label in left_out]
-    told = {"labels": labels, "means_over": over, "min_positives": 10, "left_out": found}
-    return {"data": {"labels": ["Edema", "Mass", "Nodule"]}, "endpoint": told}
+def with_endpoint(labels, primary=LABELS, **changes):
+    """Return a comparison with these labels in its endpoint; the others have one patient each."""
+    numbers = {label: 50 if label in labels else 1 for label in primary}
+    endpoint = {
+        "primary_labels": primary if primary != LABELS else [],
+        "min_positives": 10,
+        "patients": [{"label": k, "positives": n, "negatives": 50} for k, n in numbers.items()],
+        "labels": labels,
+    }
+    return comparison(endpoint=endpoint, **changes)
 
 
 def test_the_labels_of_the_endpoint_and_those_left_out_are_named():
-    tree = {**endpoint(["Edema"], ["Edema"], ["Mass", "Nodule"]), "protocol": PROTOCOL}
-    assert endpoint_sentences(tree) == [
+    assert endpoint_sentences(with_endpoint(["Edema"])) == [
         "The endpoint is the macro AUROC over 1 of 3 labels: Edema.",
         "Left out of it, by a count of test patients before training: Mass: 1 patient has it; 10 "
         "are needed. Nodule: 1 patient has it; 10 are needed.",
     ]
 
 
-@pytest.mark.parametrize("more", [{}, {"protocol": PROTOCOL, "deviations": [{"key": "labels"}]}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"protocol": None},
+        {"deviations": [{"key": "labels", "planned": ["Edema", "Mass"], "now": ["Edema"]}]},
+    ],
+)
 def test_labels_that_no_protocol_fixed_are_not_said_to_be_of_before_training(more):
-    told = endpoint_sentences({**endpoint(["Edema"], ["Edema"], ["Mass"]), **more})
+    told = endpoint_sentences(with_endpoint(["Edema"], **more))
     assert told[1].startswith("Left out of it, by a count of test patients: Mass: 1 patient has")
 
 
 def test_without_a_label_in_the_endpoint_the_means_only_describe():
-    assert endpoint_sentences(endpoint([], ["Edema", "Mass"], ["Edema", "Mass"])) == [
+    assert endpoint_sentences(with_endpoint([], ("Edema", "Mass"))) == [
         "The means are over 2 of 3 labels: Edema and Mass. No label has patients enough in the "
         "test set: Edema: 1 patient has it; 10 are needed. Mass: 1 patient has it; 10 are needed."
     ]

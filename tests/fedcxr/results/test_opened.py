@@ -4,6 +4,7 @@ import csv
 import io
 
 import pytest
+from fake_run import write_run
 
 import fedcxr.results
 from benchmarks.judging import fill, make_comparison
@@ -32,6 +33,14 @@ def test_auroc_is_long_with_the_macro_mean_first(result):
     assert (label["auroc"], label["positives"]) == (scores.auroc.value, scores.positives)
     assert (label["low"], label["high"]) == scores.auroc.ci
     assert result.ap["ap"].iloc[0] == arm.macro_ap.value
+
+
+def test_a_run_opens_as_a_comparison_does(tmp_path):
+    run = write_run(tmp_path / "run", labels=("Edema", "Mass"), undefined=(), num_sites=2, rounds=2)
+    opened = fedcxr.results.open(run)
+    assert opened.auroc["label"].tolist() == ["macro mean", "Edema", "Mass"]
+    assert opened.auroc["auroc"].iloc[0] == opened.comparison.main_arm.macro_auroc.value
+    assert opened.tables["learning"]["round"].max() == 2
 
 
 def test_every_table_has_names_of_its_own_and_rows_as_long(result):

@@ -1,0 +1,115 @@
+"""What the numbers of a page rest on, and what they do not say."""
+
+from fedcxr.report.answer_words import images_listed, tested_on
+from fedcxr.report.fairness_words import optimizer_words
+from fedcxr.report.protocol_words import endpoint_sentences, fixed_sentence
+from fedcxr.report.wording import count, counted, level_words, signed_interval
+from fedcxr.results.comparison import Comparison
+
+_FEW_PATIENTS = 30
+
+
+def basis(result: Comparison) -> list[str]:
+    """Return a sentence or two for each thing that the numbers rest on."""
+    level = level_words(result.statistics.level)
+    tested = tested_on(result)
+    if result.run is not None:
+        return [
+            f"The model was scored on {tested}, who took part in no training; which round's model "
+            "it is was chosen on validation patients.",
+            *_about_rows(result),
+            f"Intervals are {level} percentile intervals over {count(result.statistics.resamples)} "
+            "draws of the test patients.",
+            *_about_few(result),
+            "Intervals are conditional on the trained model: they say how far a number would move "
+            "with other patients, not with another training.",
+            "A label without both classes in the test set has no AUROC and is left out of the "
+            f"mean, which is over {result.main_arm.macro_labels} of {len(result.data.labels)} "
+            "labels.",
+        ]
+    return [
+        f"All arms were scored on the same {tested}, who took part in no training; each interval "
+        f"covers {level}.",
+        fixed_sentence(result),
+        "Intervals of AUROC, average precision and their differences are Student's t by leaving "
+        "out each patient in turn; those of rates and of gaps between groups come from "
+        f"{count(result.statistics.resamples)} draws of patients. One that did not hold in the "
+        "self-test of the statistics for such a test set is not shown.",
+        *_about_rows(result),
+        "An arm's intervals are conditional on its trained models: they say how far a number would "
+        "move with other patients, not with other trainings.",
+        *_about_seeds(result),
+        "Thresholds and temperatures were fixed on validation patients and applied to the test "
+        "set unchanged.",
+        "A label without both classes in the test set has no AUROC.",
+        *endpoint_sentences(result),
+        *_about_p(result),
+        *optimizer_words(result),
+        "AUROC and average precision of an arm are means over its models, not the score of an "
+        "ensemble. Curves, operating points, calibration and subgroups are of one model an arm: "
+        "the first seed's, and of an arm with a model a site the first site's.",
+    ]
+
+
+def _about_rows(result: Comparison) -> list[str]:
+    listed = images_listed(result)
+    if listed is None or not result.main_arm.scored:
+        return []
+    told = f"The test table lists {counted(listed, 'image', 'images')}."
+    if result.data.score_by == "study":
+        more = "A study's score is the maximum over its images; what is counted is studies."
+        return [f"{told} {more}"]
+    return [f"{told} Those that are not scored could not be read."]
+
+
+def _about_few(result: Comparison) -> list[str]:
+    """Return what the intervals of a run cannot show."""
+    arm, patients = result.main_arm, result.data.test_patients
+    if arm.macro_auroc.ci is None:
+        return []
+    found = []
+    if patients < _FEW_PATIENTS:
+        found.append(
+            f"The test set has {counted(patients, 'patient', 'patients')}: intervals from so few "
+            "are rough, and more likely too narrow than too wide."
+        )
+    scores = [each.auroc for each in arm.by_label.values()]
+    without = sum(score.value is not None and score.ci is None for score in scores)
+    if without:
+        found.append(
+            f"{counted(without, 'label has', 'labels have')} a value but no interval; the interval "
+            "of the macro mean does not hold the uncertainty of such labels."
+        )
+    return found
+
+
+def _about_seeds(result: Comparison) -> list[str]:
+    seeds = len(result.training.seeds)
+    if seeds == 1:
+        return [
+            "Each arm was trained once: how far another training would lie is not known, and "
+            "nothing is said about the ways of training, only about these models."
+        ]
+    primary = result.primary
+    if primary is None:
+        return []
+    models = primary.macro_auroc_models
+    apart = f": {signed_interval(models.ci)} for the first difference" if models.ci else ""
+    whom, of, partitions = "other patients and other trainings", "", len(primary.by_partition)
+    if partitions:
+        whom = "other patients, other trainings and other partitions"
+        of = f"{partitions} partitions and "
+    return [
+        f"The intervals and p values of differences are about the ways of training: for {whom}, "
+        f"from {of}{seeds} seeds paired. Those of these very models, for other patients alone, "
+        f"stand beside them{apart}."
+    ]
+
+
+def _about_p(result: Comparison) -> list[str]:
+    if not result.differences:
+        return []
+    return [
+        "The p values by label are of the same test as their intervals, adjusted by Holm over the "
+        "labels; the verdict is about the macro mean alone."
+    ]

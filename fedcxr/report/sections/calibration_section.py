@@ -1,0 +1,27 @@
+"""How well the probabilities are meant."""
+
+from fedcxr.report.figures_panels import draw_reliability
+from fedcxr.report.shown import Shown, View, cut_by_arm
+from fedcxr.report.wording import fixed
+from fedcxr.results.arms import ArmResult
+
+
+def show(view: View) -> Shown | None:
+    """Return the diagrams and tables of calibration, None where nothing was judged."""
+    by_arm = cut_by_arm(view, "calibration")
+    if not by_arm:
+        return None
+    reliability = draw_reliability(view.result)
+    values = {
+        "by_arm": by_arm,
+        "reliability": reliability,
+        "temperatures": [_temperature(arm) for arm in view.result.arms],
+    }
+    return Shown(values, (reliability.sheet,) if reliability else ())
+
+
+def _temperature(arm: ArmResult) -> str:
+    """Return an arm's temperature, or why it has none."""
+    found = arm.calibration
+    why = "" if found.temperature is not None else f" ({found.reason or 'none was fitted'})"
+    return f"{arm.title} {fixed(found.temperature, 2)}{why}"

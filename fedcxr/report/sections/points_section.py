@@ -1,0 +1,75 @@
+"""What thresholds that were fixed on validation give on the test set, with confusion matrices."""
+
+from dataclasses import dataclass
+
+from fedcxr.report.figures_heat import draw_confusions
+from fedcxr.report.page_table import PageTable
+from fedcxr.report.shown import Shown, View, drawn
+from fedcxr.report.wording import count
+from fedcxr.results.arms import ArmResult
+from fedcxr.results.details import OperatingPoint
+
+POINTS = {
+    "youden": (
+        "Youden",
+        "the threshold with the largest sum of sensitivity and specificity on validation",
+    ),
+    "sens90": (
+        "Sensitivity of 90 %",
+        "of the thresholds with at least 90 % sensitivity on validation, the most specific",
+    ),
+    "spec90": (
+        "Specificity of 90 %",
+        "of the thresholds with at least 90 % specificity on validation, the most sensitive",
+    ),
+}
+"""What an operating point is called and how it was chosen, by its name, in the page's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A confusion matrix: each cell its count and its share of the row."""
+
+    label: str
+    cells: tuple[tuple[str, float], ...]
+    """Present, then absent; said present, then said absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One operating point of an arm."""
+
+    heading: str
+    rule: str
+    table: PageTable
+    matrices: tuple[Matrix, ...]
+
+
+def show(view: View) -> Shown | None:
+    """Return each arm's operating points, those of the main one first; None if there is none."""
+    points = [point for arm in view.main_first for point in _points(view, arm)]
+    if not points:
+        return None
+    first = next(iter(POINTS))
+    confusions = (draw_confusions(arm, first, POINTS[first][0]) for arm in view.result.arms)
+    return Shown({"points": points}, drawn(*confusions))
+
+
+def _points(view: View, arm: ArmResult) -> list[Point]:
+    table = view.tables["operating_points"].only("arm", arm.name)
+    found = []
+    for name, (title, rule) in POINTS.items():
+        own = [row for row in arm.operating_points if row.point == name]
+        if own:
+            matrices = tuple(_matrix(row) for row in own if row.tp is not None)
+            cut = table.only("point", name)
+            found.append(Point(f"{arm.title}: {title}", rule, cut, matrices))
+    return found
+
+
+def _matrix(row: OperatingPoint) -> Matrix:
+    tp, fn, fp, tn = (number or 0 for number in (row.tp, row.fn, row.fp, row.tn))
+    parts = ((tp, tp + fn), (fn, tp + fn), (fp, fp + tn), (tn, fp + tn))
+    return Matrix(
+        row.label, tuple((count(part), part / whole if whole else 0.0) for part, whole in parts)
+    )

@@ -226,7 +226,11 @@ def _trained(
     refused = np.zeros(len(plan), dtype=bool)
     if task.vae.refuse_copies and quality.copies is not None:
         refused = quality.copies
-    numbers |= {"vae-samples": float((~refused).sum()), "vae-refused": float(refused.sum())}
+    elif task.vae.refuse_copies:
+        log.warning("%s: too few validation images to look for copies", site.site_id)
+    numbers |= {"vae-samples": float((~refused).sum())}
+    # Without held-out images to compare with nobody knows how many there are.
+    numbers["vae-refused"] = math.nan if quality.copies is None else float(refused.sum())
     weights = {name: tensor.cpu() for name, tensor in vae.model.state_dict().items()}
     return KeptVae(0, key, numbers, samples[~refused], plan.keep(~refused).target, weights)
 

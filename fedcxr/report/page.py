@@ -30,6 +30,7 @@ from fedcxr.report.sections import (
     record_section,
     settings_section,
     sites_section,
+    vae_section,
 )
 from fedcxr.report.shown import Show, View
 from fedcxr.report.table_files import write_table_files
@@ -49,6 +50,7 @@ SECTIONS: tuple[tuple[str, str, Show], ...] = (
     ("groups", "Subgroups", groups_section.show),
     ("external", "Data from elsewhere", external_section.show),
     ("sites", "Sites", sites_section.show),
+    ("vae", "The sites' own VAEs", vae_section.show),
     ("heat-maps", "Where the model looks", heat_maps_section.show),
     ("data", "Label frequencies", data_section.show),
     ("settings", "How it was trained", settings_section.show),

@@ -26,7 +26,6 @@ from benchmarks.result import Result, Row, Table, run_as_command
 from fedcxr.config.load import load_config
 from fedcxr.experiments.simulate import simulate
 from fedcxr.metrics.auroc import rank, weighted_auroc
-from fedcxr.metrics.resampling import draw_patients
 from fedcxr.seeding import derive_rng
 
 GOAL_DIFFERENCE = 0.005
@@ -149,7 +148,6 @@ def recipe(plan: Plan) -> dict[str, Any]:
         "train.learning_rate": 1e-3,
         "train.lr_schedule": "cosine",
         "server.rounds": plan.rounds,
-        "server.bootstrap": 100,
         "engine.workers": plan.workers,
         "explain.max_boxes": 0,
         "explain.images_per_outcome": 0,
@@ -204,7 +202,8 @@ def macro_draws(held: Held, arms: Sequence[Arm], resamples: int) -> NDArray[np.f
     rng = derive_rng(0, "benchmark", "codecs")
     parts = []
     for start in range(0, resamples, CHUNK):
-        drawn = draw_patients(rng, min(CHUNK, resamples - start), held.num_patients)
+        size = min(CHUNK, resamples - start), held.num_patients
+        drawn = rng.integers(0, held.num_patients, size)
         times = np.stack([np.bincount(row, minlength=held.num_patients) for row in drawn])
         weights = times[:, held.patient]  # (R, N)
         scores = [[weighted_auroc(label, weights) for label in arm] for arm in ranks]

@@ -19,7 +19,6 @@ SMALL: Mapping[str, object] = {
     "data.synthetic.patients": 60,
     "data.synthetic.size_px": 32,
     "train.local_epochs": 1,
-    "server.bootstrap": 100,
     "explain.max_boxes": 0,
     "explain.images_per_outcome": 0,
 }

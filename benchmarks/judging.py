@@ -2,7 +2,7 @@
 
 The time of `experiments.compare.judge.judge` and of the page with its tables and figures, over a
 comparison's folder whose predictions are made up: three seeds of each arm and five sites, so 24
-models; AUROC and average precision with 2,000 resamples, differences, operating points,
+models; AUROC and average precision, differences, operating points, decision curves,
 calibration, subgroups and the site matrix.
 
     python -m benchmarks.judging [--short]     # the short form has a tenth of the images
@@ -36,7 +36,7 @@ from fedcxr.seeding import derive_rng
 from partitions.plan import make_partition
 from partitions.table import read_table
 
-IMAGES, PATIENTS, RESAMPLES = 25_000, 9_000, 2_000
+IMAGES, PATIENTS = 25_000, 9_000
 GOAL_S = 60.0
 OTHER_SHARE = 0.2
 """Images outside the test set, as a share of those in it: they only have to be there."""
@@ -76,11 +76,9 @@ def judging(short: bool) -> Result:
     )
 
 
-def make_comparison(
-    folder: Path, images: int, patients: int, resamples: int = RESAMPLES
-) -> ExperimentConfig:
+def make_comparison(folder: Path, images: int, patients: int) -> ExperimentConfig:
     """Write a comparison's own files, its partition among them, and return its configuration."""
-    config = load_config(overrides={"compare.seeds": 3, "compare.resamples": resamples})
+    config = load_config(overrides={"compare.seeds": 3})
     dataset = made_up(images, patients)
     folder.mkdir(parents=True)
     make_partition(

@@ -19,7 +19,7 @@ from benchmarks.processes import finish, started, tail
 from benchmarks.vs.workload import Work, write_workload
 
 SETTINGS = (
-    *("train.lr_schedule=constant", "server.bootstrap=100"),
+    "train.lr_schedule=constant",
     *("explain.max_boxes=0", "explain.images_per_outcome=0"),
 )
 LONGEST_S = 900.0

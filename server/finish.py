@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.inference import Predictor
-from fedcxr.metrics.bootstrap import BootstrapResult, bootstrap_auroc
+from fedcxr.metrics.run_scores import RunScores, score_run
 from fedcxr.report.page import write_report
 from fedcxr.results.vae_numbers import SiteVae, VaeNumbers, site_vaes
-from fedcxr.seeding import derive_seed
 from server.evaluate import HeldOut, scored
 from server.explain import Gallery, explain
 from server.job import Job
@@ -25,24 +24,18 @@ SAME_PROB = 1e-6
 
 def score_test_set(
     job: Job, model: Predictor, test: HeldOut, probs: NDArray[np.float32]
-) -> BootstrapResult:
-    """Return AUROC by label and macro on the test patients, with patient-resampled intervals."""
+) -> RunScores:
+    """Return AUROC by label and macro on the test patients, with intervals over patients."""
     target, scored_probs, patients = scored(job.config, test, probs)
-    return bootstrap_auroc(
-        target,
-        scored_probs,
-        model.labels,
-        patients,
-        resamples=job.config.server.bootstrap,
-        seed=derive_seed(job.config.seed, "bootstrap"),
-    )
+    return score_run(target, scored_probs, model.labels, patients)
 
 
-def score_table(result: BootstrapResult) -> dict[str, Any]:
+def score_table(result: RunScores) -> dict[str, Any]:
     """Return the scores as they stand in summary.json."""
     return {
         "macro_auroc": result.macro,
         "macro_auroc_ci": result.macro_ci,
+        "macro_auroc_reason": result.macro_reason,
         "macro_labels": result.macro_labels,
         "auroc": {
             s.label: {
@@ -73,7 +66,7 @@ def collapsed_labels(probs: NDArray[np.float32], labels: Sequence[str]) -> list[
 
 
 def run_explain(
-    job: Job, model: Predictor, test: HeldOut, probs: NDArray[np.float32], result: BootstrapResult
+    job: Job, model: Predictor, test: HeldOut, probs: NDArray[np.float32], result: RunScores
 ) -> Gallery:
     """Write the overlays of the run and score its heat maps."""
     return explain(

@@ -20,7 +20,7 @@ TITLES = {
 }
 SKILL = {"federated": 1.21, "centralized": 1.25, "local": 0.95}
 POINTS = ("youden", "sens90", "spec90")
-RATES = ("sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence", "accuracy", "f1")
+RATES = ("sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence", "f1")
 GROUPS = {
     "sex": ("female", "male"),
     "age": ("0-39", "40-59", "60-79", "80+"),
@@ -82,14 +82,14 @@ def make_comparison(
         if len(made) > 1 and arm is not made[1]
     ]
     tree = {
-        "format": 3,
+        "format": 4,
         "name": "20250301-102030-compare",
         "created": "2025-03-01T10:20:30+00:00",
         "fedcxr": "0.1.0",
         "data": make_data(labels, layout, clients),
         "training": make_training(seeds),
         **make_protocol(made, differences, labels, seeds),
-        "statistics": {"resamples": 2000, "level": 0.95, "margin": 0.01},
+        "statistics": {"level": 0.95, "margin": 0.01},
         "arms": made,
         "differences": differences,
         "site_matrix": make_matrix(rng, arms, clients, labels),
@@ -176,7 +176,6 @@ def make_protocol(arms, differences, labels, seeds):
             "arms": [arm["name"] for arm in arms],
             "pairs": [[each["arm"], each["against"]] for each in differences],
             "level": 0.95,
-            "resamples": 2000,
         },
         "deviations": [],
         "endpoint": endpoint,
@@ -242,6 +241,7 @@ def make_arm(rng, name, target, ease, noise, labels, seeds, clients):
         "learning": make_learning(rng, SKILL.get(name, 1.1), seeds, clients if alone else 0),
         "operating_points": make_points(target, probs, labels),
         "calibration": make_calibration(rng, target, probs, labels),
+        "decision_curves": make_decisions(by_label, rng),
         "subgroups": make_subgroups(rng, by_label, labels),
         "differs": {},
     }
@@ -286,11 +286,18 @@ def make_curves(target, probs, labels):
             places = np.unique(np.linspace(4, len(hits) - 1, 80).astype(int))
             curves[label] = {
                 "fpr": fpr.tolist(),
-                "tpr": tpr.tolist(),
+                **banded("tpr", tpr),
                 "recall": (hits[places] / hits[-1]).tolist(),
-                "precision": (hits[places] / (places + 1)).tolist(),
+                **banded("precision", hits[places] / (places + 1)),
             }
     return curves
+
+
+def banded(name, height):
+    """A curve, and where the lowest and highest of its models run."""
+    low, high = (height - 0.01).clip(0, 1), (height + 0.01).clip(0, 1)
+    parts = {name: height, f"{name}_low": low, f"{name}_high": high}
+    return {key: part.tolist() for key, part in parts.items()}
 
 
 def make_learning(rng, skill, seeds, sites):
@@ -333,6 +340,7 @@ def make_points(target, probs, labels):
 def make_undefined_point(label, name):
     none = {"value": None, "ci": None, "reason": None}
     told = {"label": label, "point": name, "threshold": None, "prevalence": 0.1}
+    told["threshold_range"] = None
     counts = dict.fromkeys(("tp", "fp", "tn", "fn"))
     return {**told, **dict.fromkeys(RATES, none), **counts, "reason": "no positive on validation"}
 
@@ -346,12 +354,12 @@ def make_point(label, name, truth, said, threshold):
         "ppv": tp / (tp + fp),
         "npv": tn / (tn + fn),
         "ppv_at_prevalence": 0.6 * tp / (tp + fp),
-        "accuracy": (tp + tn) / len(truth),
         "f1": 2 * tp / (2 * tp + fp + fn),
     }
     found = {key: around(value, min(0.06, value)) for key, value in rates.items()}
     counts = {"tp": tp, "fn": fn, "fp": fp, "tn": tn}
     told = {"label": label, "point": name, "threshold": threshold, "prevalence": 0.1}
+    told["threshold_range"] = [threshold - 0.01, threshold + 0.01]
     return {**told, **found, **counts, "reason": None}
 
 
@@ -395,11 +403,25 @@ def make_calibration(rng, target, probs, labels):
             "bins": bins if defined else [],
             "tempered": numbers if defined else lacking,
         }
-    return {"temperature": 1.21, "reason": None, "by_label": by_label}
+    spread = {"temperature": 1.21, "temperature_range": [1.15, 1.3]}
+    return {**spread, "reason": None, "by_label": by_label}
+
+
+def make_decisions(by_label, rng):
+    found = {}
+    for label, scores in by_label.items():
+        share = scores["positives"] / IMAGES
+        at = [0.02, 0.05, 0.1, 0.2]
+        found[label] = {
+            "at": at,
+            "net_benefit": [around(max(0.0, 0.7 * share - 0.2 * pt * share), 0.01) for pt in at],
+            "treat_all": [share - (1 - share) * pt / (1 - pt) for pt in at],
+        }
+    return found
 
 
 def make_subgroups(rng, by_label, labels):
-    rows, gaps = [], []
+    rows = []
     few = {"value": None, "ci": None, "reason": "fewer than 10 positives"}
     for attribute, groups in GROUPS.items():
         for label in labels:
@@ -419,15 +441,14 @@ def make_subgroups(rng, by_label, labels):
                         "auroc": around(value + rng.normal(0, 0.02), 0.06) if enough else few,
                         "tpr": around(0.7, 0.1) if enough else few,
                         "fpr": around(0.25, 0.05) if enough else few,
+                        "auroc_gap": around(rng.normal(0, 0.02), 0.08) if enough else None,
+                        "tpr_gap": around(rng.normal(0, 0.08), 0.15) if enough else None,
+                        "fpr_gap": around(0.04, 0.06) if enough else None,
                         "reason": None,
                     }
                 )
-            if value is not None:
-                gap = float(abs(rng.normal(0, 0.08)))
-                both = {"tpr_gap": around(gap, min(gap, 0.05)), "fpr_gap": around(0.04, 0.03)}
-                gaps.append({"attribute": attribute, "label": label, **both})
     rule = "Groups with fewer than 10 positives or 10 negatives of a label are left out."
-    return {"rule": rule, "rows": rows, "gaps": gaps}
+    return {"rule": rule, "rows": rows}
 
 
 def make_difference(rng, arm, against, labels):
@@ -437,12 +458,13 @@ def make_difference(rng, arm, against, labels):
         second = against["by_label"][label]["auroc"]["value"]
         if first is None:
             by_label[label] = {"value": None, "ci": None, "reason": "no known positive"}
-            by_label[label] |= {"p": None, "p_holm": None}
+            by_label[label] |= {"p": None, "p_holm": None, "word": None, "lower_bound": None}
             continue
         half = 0.5 / np.sqrt(arm["by_label"][label]["positives"])
         p = float(rng.uniform(0.01, 1))
         found = {"value": first - second, "ci": [first - second - half, first - second + half]}
-        by_label[label] = {**found, "p": p, "p_holm": min(1.0, 5 * p), "reason": None}
+        low = {"p": p, "p_holm": min(1.0, 5 * p), "word": "inconclusive", "lower_bound": None}
+        by_label[label] = {**found, **low, "reason": None}
     value = arm["macro_auroc"]["value"] - against["macro_auroc"]["value"]
     word = "inferior" if value + 0.014 < -0.01 else "inconclusive"
     seeds = zip(arm["macro_by_seed"], against["macro_by_seed"], strict=True)
@@ -458,7 +480,34 @@ def make_difference(rng, arm, against, labels):
         "by_label": by_label,
         "verdict": {"word": word, "reason": "the interval and the margin say so"},
         "power": TOO_SMALL if word == "inconclusive" else None,
+        "worse_labels": [],
+        "inferior_labels": [],
         "by_seed": [first - second for first, second in seeds],
+        "details": make_difference_details(labels, arm),
+    }
+
+
+def make_difference_details(labels, arm):
+    score = around(0.01, 0.02)
+    rates = dict.fromkeys(RATES, score)
+    three = dict.fromkeys(("brier", "slope", "intercept"), score)
+    groups = ("auroc", "tpr", "fpr", "auroc_gap", "tpr_gap", "fpr_gap")
+    return {
+        "operating_points": [
+            {"label": label, "point": point, **rates} for label in labels for point in POINTS
+        ],
+        "calibration": {label: {**three, "tempered": three} for label in labels},
+        "decision_curves": {
+            label: {"at": curve["at"], "net_benefit": [score] * len(curve["at"])}
+            for label, curve in arm["decision_curves"].items()
+        },
+        "subgroups": [
+            {
+                **{key: row[key] for key in ("attribute", "group", "label")},
+                **dict.fromkeys(groups, score),
+            }
+            for row in arm["subgroups"]["rows"]
+        ],
     }
 
 

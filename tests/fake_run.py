@@ -9,7 +9,7 @@ from PIL import Image
 from fedcxr.config import ExperimentConfig, to_yaml
 from fedcxr.data.labels import CHEXPERT_LABELS
 from fedcxr.data.origin import DrawnPart, TestSet
-from fedcxr.metrics.bootstrap import bootstrap_auroc
+from fedcxr.metrics.run_scores import score_run
 from fedcxr.runs.predictions import Predictions, write_predictions
 
 TESTED_PATIENTS = 160
@@ -241,7 +241,7 @@ def make_summary(rng, folder, labels, plan, undefined, intervals):
     images = np.array([f"{number:016x}" for number in range(len(patient))])
     found = Predictions(labels, probs, target, images, study_id=tokens, patient_id=tokens)
     write_predictions(folder / "predictions.npz", {"test": found, "val": found}, "image")
-    result = bootstrap_auroc(target, probs, labels, tokens, resamples=200, seed=0)
+    result = score_run(target, probs, labels, tokens)
     scores = {
         s.label: {
             "value": s.value,
@@ -256,6 +256,9 @@ def make_summary(rng, folder, labels, plan, undefined, intervals):
         "run": folder.name,
         "macro_auroc": result.macro,
         "macro_auroc_ci": result.macro_ci if intervals else None,
+        "macro_auroc_reason": result.macro_reason
+        if intervals
+        else "no interval: the test set is too small",
         "macro_labels": result.macro_labels,
         "auroc": scores,
         "few_positives": [s.label for s in result.scores if s.positives < 10],

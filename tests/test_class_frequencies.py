@@ -18,7 +18,6 @@ TINY = {
     "partition.scheme": "dirichlet",
     "partition.alpha": 0.3,
     "server.rounds": 1,
-    "server.bootstrap": 100,
     "explain.labels": 1,
     "explain.images_per_outcome": 0,
     "explain.max_boxes": 0,

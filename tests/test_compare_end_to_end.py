@@ -31,12 +31,10 @@ TINY = {
     "model.image_size": 32,
     "partition.clients": 2,
     "server.rounds": 2,
-    "server.bootstrap": 100,
     "explain.max_boxes": 0,
     "explain.images_per_outcome": 0,
     "engine.precision": "fp32",
     "compare.seeds": 2,
-    "compare.resamples": 100,
     "compare.at_once": 2,
 }
 NAMES = ["federated", "centralized", "local", "centralized-steps"]

@@ -28,7 +28,6 @@ TINY = {
     "model.image_size": 32,
     "partition.clients": 2,
     "server.rounds": 1,
-    "server.bootstrap": 100,
     "explain.max_boxes": 0,
     "explain.images_per_outcome": 0,
     "engine.precision": "fp32",
@@ -36,7 +35,6 @@ TINY = {
     "compare.partitions": 2,
     "compare.seeds": 1,
     "compare.min_positives": 3,
-    "compare.resamples": 100,
     "compare.at_once": 2,
 }
 RUNS = [

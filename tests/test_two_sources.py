@@ -27,7 +27,6 @@ COMMON = {
 TINY = {
     "model.image_size": 32,
     "server.rounds": 1,
-    "server.bootstrap": 100,
     "explain.labels": 1,
     "explain.images_per_outcome": 1,
     "engine.workers": 1,

@@ -26,12 +26,12 @@ ARMS = (*FEDCXR, *FLOWER, "nvflare", "pfl")
 LONGEST_S = 1800.0
 
 SETTINGS = (
-    *("train.lr_schedule=constant", "server.bootstrap=100"),
+    "train.lr_schedule=constant",
     *("explain.max_boxes=0", "explain.images_per_outcome=0"),
     *("train.augment.min_crop_area=1", "train.augment.max_aspect=1"),
     *("train.augment.flip=0", "train.augment.max_rotation_deg=0"),
 )
-"""No peer augments, explains or resamples patients."""
+"""No peer augments or explains."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ def print_comparison(folder: Path) -> None:
         reason, power = difference.verdict.reason, difference.power or ""
         if reason not in power:
             print(f"  {reason}")
+        if difference.worse_labels:
+            print(f"  Worse by their own intervals: {', '.join(difference.worse_labels)}")
         if power and place == 0:  # of the others the page tells
             print(f"  {power}")
     for elsewhere in found.external:

@@ -65,9 +65,11 @@ class _Shown:
     """A bar with the time left on a terminal; a line for each finished cell anywhere."""
 
     def __init__(self, studies: int, grid: "tuple[Cell, ...]") -> None:
+        from fedcxr.metrics.count_outcomes import families_of
+
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._work = studies * sum(_work(cell) for cell in grid)
+        self._work = studies * sum(_work(cell) * len(families_of(cell)) for cell in grid)
 
     def __enter__(self) -> "_Shown":
         if sys.stderr.isatty():

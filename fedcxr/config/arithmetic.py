@@ -22,7 +22,6 @@ OPERATING = (
     "server.quorum",
     "server.deadline_s",
     "server.join_timeout_s",
-    "server.bootstrap",
     "engine.kind",
     "engine.workers",
     "engine.device",

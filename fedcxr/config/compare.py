@@ -50,8 +50,6 @@ class CompareConfig(Section):
     min_positives: int = Field(default=10, ge=1, le=1_000_000)
     """Test patients with the finding, and likewise without it, that a label of the endpoint needs.
     10 is the smallest number at which `fedcxr selftest stats` found the interval to hold."""
-    resamples: int = Field(default=2000, ge=100, le=100_000)
-    """Patient resamples behind each 95 % interval."""
     prevalence: dict[str, Annotated[float, Field(gt=0.0, lt=1.0)]] = Field(default_factory=dict)
     """By label, the share of the ill for which a positive predictive value is given beside that of
     the test set."""

@@ -22,6 +22,10 @@ from fedcxr.home import expanded
 
 MAX_YAML_BYTES = 256 * 1024
 
+_NO_DRAWS = "intervals are computed without drawing patients anew. Leave it out"
+REMOVED = dict.fromkeys(("server.bootstrap", "compare.resamples"), _NO_DRAWS)
+"""Keys that there were, and why they are gone: what a finished run wrote is read without them."""
+
 
 def load_config(
     preset: str = "quickstart",
@@ -69,8 +73,13 @@ def by_key(config: ExperimentConfig) -> dict[str, object]:
 
 
 def read_config(path: Path) -> ExperimentConfig:
-    """Return the configuration that a run wrote as `config.yaml`."""
-    return check_config(parse_yaml(_read_text(path), str(path)))
+    """Return the configuration that a run wrote as `config.yaml`, also an older fedcxr's."""
+    tree = parse_yaml(_read_text(path), str(path))
+    for key in REMOVED:
+        section, _, name = key.partition(".")
+        if isinstance(tree.get(section), dict):
+            tree[section].pop(name, None)
+    return check_config(tree)
 
 
 def overlay_file(config: ExperimentConfig, path: Path) -> ExperimentConfig:
@@ -227,6 +236,8 @@ def _explain(problem: ErrorDetails) -> str:
         return f"{where}: {problem['msg'].removeprefix('Value error, ')}."
     if problem["type"] != "extra_forbidden":
         return f"{where} = {problem['input']!r}: {problem['msg']}."
+    if where in REMOVED:
+        return f"{where}: there is no such key any more: {REMOVED[where]}."
     known = _fields_at(problem["loc"][:-1])
     hint = _did_you_mean(str(problem["loc"][-1]), known)
     return f"{where}: there is no such key{hint}. Keys here: {', '.join(known)}."

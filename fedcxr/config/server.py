@@ -13,7 +13,7 @@ NormPolicy = Literal["refuse", "clip"]
 
 
 class ServerConfig(Section):
-    """Rounds, cohort, waits and intervals."""
+    """Rounds, cohort and waits."""
 
     rounds: Annotated[PositiveInt, Flag("Communication rounds.")] = 10
     stop_after: Annotated[
@@ -51,5 +51,3 @@ class ServerConfig(Section):
         default=0.05, gt=0.0, le=1.0
     )
     """Codec `topk`: share of the trainable numbers that is sent."""
-    bootstrap: int = Field(default=1000, ge=100, le=100_000)
-    """Patient resamples behind each 95 % interval."""

@@ -16,9 +16,8 @@ from fedcxr.errors import ConfigError, DataError, some
 from fedcxr.experiments.known_patients import known_patients
 from fedcxr.filenames import shortened
 from fedcxr.inference import Predictor
-from fedcxr.metrics.bootstrap import bootstrap_auroc
+from fedcxr.metrics.run_scores import score_run
 from fedcxr.runs.folder import RunFolder
-from fedcxr.seeding import derive_seed
 from partitions.plan import tokenise
 from server.evaluate import HeldOut, held_out, scored
 from server.finish import score_table
@@ -126,16 +125,8 @@ def _scores(
     model: Predictor, images: HeldOut, probs: NDArray[np.float32], labels: list[str]
 ) -> dict[str, Any]:
     target, scored_probs, patients = scored(model.config, images, probs)
-    result = bootstrap_auroc(
-        target,
-        scored_probs,
-        labels,
-        patients,
-        resamples=model.config.server.bootstrap,
-        seed=derive_seed(model.config.seed, "bootstrap"),
-    )
     return {
-        **score_table(result),
+        **score_table(score_run(target, scored_probs, labels, patients)),
         "score_by": model.config.data.score_by,
         "test_images": len(images.rows),
         "test_patients": len(set(images.patient_id.tolist())),

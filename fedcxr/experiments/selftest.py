@@ -26,10 +26,17 @@ from numpy.typing import NDArray
 import fedcxr
 from fedcxr.atomic import write_text_atomically
 from fedcxr.errors import ArtefactError
+from fedcxr.metrics.count_outcomes import (
+    FAMILIES,
+    INTERVALS,
+    Family,
+    count_outcomes,
+    families_of,
+)
 from fedcxr.metrics.regime import ONE_SIDED, Cell, Tally, read_cell
-from fedcxr.metrics.simulated_study import INTERVALS, OUTCOMES, Design, count_outcomes
+from fedcxr.metrics.simulated_study import Design
 
-FORMAT = 2
+FORMAT = 3
 _CHUNK = 50
 """Studies that a process takes at a time: about half a second."""
 CONFIRMED_BY = 3
@@ -102,7 +109,7 @@ def run_selftest(
     with _mapper(workers) as run:
         for cell in grid:
             if cell.name in done:
-                show(cell, studies, done[cell.name])
+                show(cell, studies * len(families_of(cell)), done[cell.name])
                 continue
             done[cell.name] = _cell(cell, design, studies, run, show)
             write_text_atomically(part, json.dumps({"head": head, "cells": done}))
@@ -146,48 +153,60 @@ def cell_in_words(stored: Mapping[str, Any]) -> str:
 
 
 def _cell(cell: Cell, design: Design, studies: int, run: Mapper, show: Show) -> dict[str, Any]:
-    """Return the stored form of a cell, once its studies are done.
-
-    Where an interval is rejected, three times as many further studies are done and all count: of
-    hundreds of tests some fail by chance, and one such cell would take the interval from everybody.
-    """
+    """Return the stored form of a cell, once its studies are done."""
     start = time.monotonic()
-    told = partial(show, cell)
-    counts, widths = _counted(cell, design, range(studies), run, told)
-    if any(_is_rejected(name, counts[place], design) for place, name in enumerate(INTERVALS)):
-        further = range(studies, (1 + CONFIRMED_BY) * studies)
-        more, wider = _counted(cell, design, further, run, lambda num, result: None)
-        counts, widths = counts + more, widths + wider
+    found: dict[str, dict[str, Any]] = {}
+    for family in families_of(cell):
+        found |= _intervals(cell, design, family, studies, run, partial(show, cell))
     stored = {
         **asdict(cell),
-        "studies": int(counts.sum(axis=1).max()),
         "seconds": round(time.monotonic() - start, 1),
-        "intervals": {
-            name: _stored(name, counts[place], widths[place], design.level)
-            for place, name in enumerate(INTERVALS)
-            if counts[place].any()
-        },
+        "intervals": {name: found[name] for name in INTERVALS if name in found},
     }
     show(cell, 0, stored)
     return stored
 
 
-def _counted(
+def _intervals(
     cell: Cell,
     design: Design,
+    family: Family,
+    studies: int,
+    run: Mapper,
+    show: Callable[[int, None], None],
+) -> dict[str, dict[str, Any]]:
+    """Return the stored form of the intervals of a family that a cell has.
+
+    Where one is rejected, three times as many further studies of the family are done and all count:
+    of hundreds of tests some fail by chance, and one such cell would take the interval from
+    everybody.
+    """
+    names = FAMILIES[family]
+    count = partial(count_outcomes, cell, design, family)
+    counts, widths = _counted(count, range(studies), run, show)
+    if any(_is_rejected(name, counts[place], design) for place, name in enumerate(names)):
+        further = range(studies, (1 + CONFIRMED_BY) * studies)
+        more, wider = _counted(count, further, run, lambda num, result: None)
+        counts, widths = counts + more, widths + wider
+    return {
+        name: _stored(name, counts[place], widths[place], design.level)
+        for place, name in enumerate(names)
+        if counts[place].any()
+    }
+
+
+def _counted(
+    count: Callable[[range], Counted],
     numbers: range,
     run: Mapper,
     show: Callable[[int, None], None],
 ) -> Counted:
-    """Return counts and widths over these studies of a cell."""
-    counts = np.zeros((len(INTERVALS), len(OUTCOMES)), np.int64)
-    widths = np.zeros(len(INTERVALS))
+    """Return counts and widths over these studies."""
     ranges = [numbers[n : n + _CHUNK] for n in range(0, len(numbers), _CHUNK)]
-    for some, (more, wider) in zip(
-        ranges, run(partial(count_outcomes, cell, design), ranges), strict=True
-    ):
-        counts += more
-        widths += wider
+    counts, widths = np.zeros(0, np.int64), np.zeros(0)
+    for some, (more, wider) in zip(ranges, run(count, ranges), strict=True):
+        counts = counts + more if len(counts) else more
+        widths = widths + wider if len(widths) else wider
         show(len(some), None)
     return counts, widths
 
@@ -206,7 +225,7 @@ def _stored(name: str, counts: NDArray[np.int64], width: float, level: float) ->
     coverage, coverage_ci = tally.coverage()
     type_1, type_1_ci = tally.type_1()
     return {
-        **{field: value for field, value in asdict(tally).items() if field != "studies"},
+        **asdict(tally),
         "coverage": coverage,
         "coverage_ci": [round(bound, 5) for bound in coverage_ci],
         "type_1": type_1,

@@ -1,12 +1,12 @@
 """`docs/statistics.md`: the tables of the self-test, below a head that is written by hand."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedcxr.atomic import write_text_atomically
+from fedcxr.metrics.count_outcomes import FAMILIES, INTERVALS
 from fedcxr.metrics.regime import ONE_SIDED, USUAL_SEEDS, Cell, read_cell, read_tallies, regime_of
-from fedcxr.metrics.simulated_study import INTERVALS
 
 MARK = "<!-- From here on written by `fedcxr selftest stats`; not edited by hand. -->"
 
@@ -21,23 +21,19 @@ def write_page(path: Path, result: Mapping[str, Any]) -> None:
 def tables(result: Mapping[str, Any]) -> str:
     """Return the tables of a result of `run_selftest` in Markdown."""
     heads = ["positives", *_COLUMNS]
-    return (
-        "\n\n".join(
-            [
-                "## What the self-test found",
-                _ran(result),
-                "### Coverage / share of intervals above the truth, %",
-                "For `methods` and `models` the latter is the type-I error of a verdict. Bold: "
-                "rejected.",
-                _table([*heads, *INTERVALS], _rates(result)),
-                "### Mean width",
-                _table([*heads, *INTERVALS], _widths(result)),
-                "### From how many positives on each is shown",
-                _reaches(result),
-            ]
-        )
-        + "\n"
-    )
+    parts = [
+        "## What the self-test found",
+        _ran(result),
+        "### Coverage / share of intervals above the truth, %",
+        "For `methods` and `models` the latter is the type-I error of a verdict. Bold: rejected.",
+        *(_table([*heads, *names], _rates(result, names)) for names in FAMILIES.values()),
+        "### Mean width",
+        *(_table([*heads, *names], _widths(result, names)) for names in FAMILIES.values()),
+        "### From how many patients on each is shown",
+        "With the finding, or whom else the interval rests on (`fedcxr/metrics/gate.py`).",
+        _reaches(result),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 _COLUMNS = ("images a patient", "correlation", "labels", "AUROC", "trainings", "their SD")
@@ -54,11 +50,18 @@ def _ran(result: Mapping[str, Any]) -> str:
     )
 
 
-def _rates(result: Mapping[str, Any]) -> list[list[str]]:
+def _with_any(result: Mapping[str, Any], names: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Return the cells that have one of these intervals."""
+    return [
+        stored for stored in result["cells"] if not stored["intervals"].keys().isdisjoint(names)
+    ]
+
+
+def _rates(result: Mapping[str, Any], names: Sequence[str]) -> list[list[str]]:
     rows = []
-    for stored in result["cells"]:
+    for stored in _with_any(result, names):
         row, tallies = _design(read_cell(stored)), read_tallies(stored)
-        for name in INTERVALS:
+        for name in names:
             tally = tallies.get(name)
             if tally is None:
                 row.append("")
@@ -70,7 +73,7 @@ def _rates(result: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _widths(result: Mapping[str, Any]) -> list[list[str]]:
+def _widths(result: Mapping[str, Any], names: Sequence[str]) -> list[list[str]]:
     return [
         [
             *_design(read_cell(stored)),
@@ -78,10 +81,10 @@ def _widths(result: Mapping[str, Any]) -> list[list[str]]:
                 f"{stored['intervals'][name]['mean_width']:.4f}"
                 if name in stored["intervals"]
                 else ""
-                for name in INTERVALS
+                for name in names
             ),
         ]
-        for stored in result["cells"]
+        for stored in _with_any(result, names)
     ]
 
 
@@ -93,7 +96,7 @@ def _reaches(result: Mapping[str, Any]) -> str:
     rows = []
     for name in INTERVALS:
         regime = regime_of(result, name)
-        seeds = USUAL_SEEDS if name == "methods" else None
+        seeds = USUAL_SEEDS if name in ("methods", "rate_methods") else None
         for auroc in aurocs:
             row = [f"`{name}`", f"up to {auroc:g}"]
             for size in sizes:

@@ -66,7 +66,7 @@ def auroc(target: ArrayLike, probs: ArrayLike, weights: ArrayLike | None = None)
 def score_labels(
     target: ArrayLike, probs: ArrayLike, labels: Sequence[str]
 ) -> tuple[LabelScore, ...]:
-    """Return the score of every label, in order; `ci` is None (see `bootstrap_auroc`).
+    """Return the score of every label, in order; `ci` is None (see `run_scores`).
 
     Args:
         target: (N, L) in {0, 1, nan}.

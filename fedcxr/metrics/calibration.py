@@ -1,17 +1,18 @@
 """Calibration: whether of the images given a probability of 0.3, three in ten are positive.
 
-Brier score, expected calibration error and the bins of a reliability diagram say how far off the
-probabilities are; slope and intercept say in which way (`calibration_line`), and how sure all of
-them are says `calibration_intervals`. A temperature, one number for all labels fitted on validation
-data, mends probabilities that are too extreme or too timid without changing the order of the
-images. Not for comparing models by themselves: a model that gives every image the prevalence is
-perfectly calibrated and finds nothing.
+Expected calibration error and the bins of a reliability diagram say how far off the probabilities
+are; slope and intercept say in which way (`calibration_line`). `scored_calibration` has these two
+and the Brier score of many models, with intervals. A temperature, one number for all labels fitted
+on validation data, mends probabilities that are too extreme or too timid without changing the order
+of the images. Not for comparing models by themselves: a model that gives every image the prevalence
+is perfectly calibrated and finds nothing.
 
-Sources: Brier 1950; Wilson 1927 (interval of a proportion); Guo et al. 2017, "On Calibration of
+Sources: Wilson 1927 (interval of a proportion); Guo et al. 2017, "On Calibration of
 Modern Neural Networks", §4.2 (temperature); Nixon et al. 2019, "Measuring Calibration in Deep
 Learning" (bins of equal mass).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 
 from fedcxr.metrics.auroc import FloatArray, Interval, check_scores
-from fedcxr.metrics.calibration_line import fit_intercept, fit_line, to_logit
+from fedcxr.metrics.calibration_line import to_logit
 
 NO_TEMPERATURE = (
     "no temperature: on the validation data no target is known, or the probabilities separate the "
@@ -39,28 +40,17 @@ _NAN = float("nan")
 class Bin:
     """One point of the reliability diagram."""
 
+    place: int  # among the bins that there could be, from 0
     predicted: float  # mean probability
     observed: float  # fraction of positives
     count: int
     ci: Interval  # Wilson's, of `observed`; takes images for independent, so a little narrow
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """How well the probabilities of one label can be taken at their word."""
-
-    brier: float  # mean squared error, 0 to 1, the lower the better
-    ece: float  # mean |observed - predicted| over the bins, by images; too high on few images
-    slope: float  # of the logit; 1 is right, below 1 the probabilities are too extreme
-    intercept: float  # with the slope held at 1: above 0 the probabilities are too low on average
-    bins: tuple[Bin, ...]  # lowest probabilities first
-    reason: str | None = None  # why numbers are nan
-
-
-def calibration(
+def reliability(
     target: ArrayLike, probs: ArrayLike, bins: int = BINS, *, level: float = 0.95
-) -> Calibration:
-    """Return the calibration of one label.
+) -> tuple[Bin, ...]:
+    """Return the bins of one label that hold an image, lowest probabilities first.
 
     Args:
         target: (N,) in {0, 1, nan}; nan is left out.
@@ -72,28 +62,40 @@ def calibration(
         RunError: a probability is not finite.
         ValueError: arrays that do not agree, or a number out of range.
 
-    >>> found = calibration([0, 1, 0, 1], [0.2, 0.4, 0.6, 0.8], bins=2)
-    >>> round(found.brier, 3), round(found.ece, 3), [one.observed for one in found.bins]
-    (0.2, 0.2, [0.5, 0.5])
+    >>> found = reliability([0, 1, 0, 1], [0.2, 0.4, 0.6, 0.8], bins=2)
+    >>> [one.observed for one in found], round(expected_error(found), 3)
+    ([0.5, 0.5], 0.2)
     """
     truth, chance = check_probs(target, probs)
     if truth.ndim != 1 or bins < 1 or not 0 < level < 1:
         raise ValueError(f"need (N,), bins >= 1, 0 < level < 1: {truth.shape}, {bins}, {level}")
     known = ~np.isnan(truth)
-    truth, chance = truth[known], chance[known]
-    if not len(truth):
-        return Calibration(_NAN, _NAN, _NAN, _NAN, (), "no known target")
-    found = _bins(truth, chance, bins, level)
-    logits = to_logit(chance)
-    line = fit_line(truth, logits)
-    return Calibration(
-        brier=float(np.mean((chance - truth) ** 2)),
-        ece=sum(one.count * abs(one.observed - one.predicted) for one in found) / len(truth),
-        slope=line.slope,
-        intercept=fit_intercept(truth, logits),
-        bins=found,
-        reason=line.reason,
-    )
+    return _bins(truth[known], chance[known], bins, level) if known.any() else ()
+
+
+def expected_error(bins: Sequence[Bin]) -> float:
+    """Return the ECE, the mean |observed - predicted| over the images; too high on few images."""
+    total = sum(one.count for one in bins)
+    return sum(one.count * abs(one.observed - one.predicted) for one in bins) / total
+
+
+def mean_bins(models: Sequence[Sequence[Bin]], level: float = 0.95) -> tuple[Bin, ...]:
+    """Return the bins of several models as one: means, place by place.
+
+    A place is left out of a model that has no image there, for its ties. The interval is that of
+    one model's number of images: the models are of the same patients, and no more of them.
+    """
+    found = []
+    for place in sorted({one.place for bins in models for one in bins}):
+        here = [one for bins in models for one in bins if one.place == place]
+        predicted, observed, count = (
+            float(np.mean([getattr(one, key) for one in here]))
+            for key in ("predicted", "observed", "count")
+        )
+        found.append(
+            Bin(place, predicted, observed, round(count), wilson(observed * count, count, level))
+        )
+    return tuple(found)
 
 
 def fit_temperature(target_val: ArrayLike, probs_val: ArrayLike) -> float:
@@ -151,7 +153,7 @@ def tempered(probs: ArrayLike, temperature: float) -> FloatArray:
     return result
 
 
-def wilson(hits: int, count: int, level: float) -> Interval:
+def wilson(hits: float, count: float, level: float) -> Interval:
     """Return Wilson's score interval of the proportion hits / count.
 
     >>> low, high = wilson(5, 10, 0.95)
@@ -197,6 +199,7 @@ def _bins(truth: FloatArray, chance: FloatArray, bins: int, level: float) -> tup
     total = np.bincount(place, weights=chance, minlength=bins)
     return tuple(
         Bin(
+            place=int(row),
             predicted=float(total[row] / count[row]),
             observed=float(hits[row] / count[row]),
             count=int(count[row]),

@@ -1,5 +1,8 @@
 """ROC and precision-recall curves small enough to draw, and the cross-entropy of probabilities."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -8,6 +11,8 @@ from fedcxr.metrics.thresholds import called_positive
 
 Counts = NDArray[np.int64]
 
+_RATES = np.linspace(0, 1, 101)
+_RECALLS = np.linspace(0.01, 1, 100)
 _FLOOR = 1e-7  # probabilities are kept this far from 0 and 1: float32 sigmoids do reach them
 
 
@@ -36,27 +41,79 @@ def roc_points(
     return _thin(fpr, tpr, max_points)
 
 
-def pr_points(
-    target: ArrayLike, probs: ArrayLike, max_points: int = 200
-) -> tuple[FloatArray, FloatArray]:
-    """Return recall and precision, both (K,), from the highest score to the last positive.
+@dataclass(frozen=True, slots=True)
+class MeanCurve:
+    """Curves of several models as one: means at the same places, and the models' range."""
 
-    The arguments are those of `roc_points`. Precision at a recall is drawn as a step that ends
-    there, as the average precision counts it: between two points there is no straight line.
+    x: FloatArray  # (G,)
+    mean: FloatArray  # (G,)
+    low: FloatArray  # (G,) the lowest model at each place; empty where there is one model
+    high: FloatArray  # (G,)
+
+
+def mean_roc(target: ArrayLike, models: ArrayLike) -> MeanCurve:
+    """Return the ROC curves averaged vertically, at each of 101 false positive rates.
+
+    It begins at (0, 0), and where a curve rises straight up it is taken at the top.
+
+    Args:
+        target: (N,) in {0, 1, nan}; nan is left out.
+        models: (K, N) scores.
 
     Returns:
-        Two empty arrays where no target is a known positive, or none a known negative.
+        Empty arrays where the known targets have one class only.
 
-    >>> pr_points([0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4])
-    (array([0.5, 1. ]), array([1.        , 0.66666667]))
+    Source: Fawcett 2006, "An introduction to ROC analysis", algorithm 3 (vertical averaging).
+
+    >>> found = mean_roc([0, 1, 0, 1], [[0.1, 0.2, 0.3, 0.4], [0.1, 0.3, 0.2, 0.4]])
+    >>> [float(found.mean[place]) for place in (0, 1, -1)]  # of 0.5 and 1 without an alarm
+    [0.0, 0.75, 1.0]
     """
-    hits, alarms = _counts(target, probs)
-    if not len(hits):
-        return np.empty(0), np.empty(0)
-    rises = np.flatnonzero(np.diff(hits, prepend=0))
-    if len(rises) > max_points:
-        rises = rises[np.unique(np.linspace(0, len(rises) - 1, max_points).astype(np.intp))]
-    return hits[rises] / hits[-1], hits[rises] / (hits[rises] + alarms[rises])
+
+    def heights(scores: FloatArray) -> FloatArray:
+        hits, alarms = _counts(target, scores)
+        fpr = np.append(0.0, alarms / alarms[-1])
+        tpr = np.append(0.0, hits / hits[-1])
+        last = np.append(np.diff(fpr) > 0, True)  # of the points at the same rate the highest
+        return np.append(0.0, np.asarray(np.interp(_RATES, fpr[last], tpr[last])))
+
+    return _mean_curve(target, models, np.append(0.0, _RATES), heights)
+
+
+def mean_pr(target: ArrayLike, models: ArrayLike) -> MeanCurve:
+    """Return the precision-recall curves averaged vertically, at each of 100 recalls.
+
+    The arguments are those of `mean_roc`. The precision at a recall is that of the highest
+    threshold which reaches it, as the average precision counts it: between two points of such a
+    curve there is no straight line.
+
+    Returns:
+        Empty arrays where no target is a known positive, or none a known negative.
+
+    >>> found = mean_pr([0, 1, 0, 1], [[0.1, 0.2, 0.3, 0.4]])
+    >>> [round(float(found.mean[place]), 3) for place in (0, 49, 50, 99)]
+    [1.0, 1.0, 0.667, 0.667]
+    """
+
+    def heights(scores: FloatArray) -> FloatArray:
+        hits, alarms = _counts(target, scores)
+        needed = np.ceil(_RECALLS * hits[-1] - 1e-9)
+        precision = np.asarray(hits / (hits + alarms), dtype=np.float64)
+        return np.asarray(precision[np.searchsorted(hits, needed)])
+
+    return _mean_curve(target, models, _RECALLS, heights)
+
+
+def _mean_curve(
+    target: ArrayLike, models: ArrayLike, x: FloatArray, heights: Callable[[FloatArray], FloatArray]
+) -> MeanCurve:
+    scores, truth, none = np.asarray(models, dtype=np.float64), np.asarray(target), np.empty(0)
+    if not (np.any(truth == 1) and np.any(truth == 0)):
+        return MeanCurve(none, none, none, none)
+    each = np.stack([heights(own) for own in scores])  # (K, G)
+    if len(each) == 1:
+        return MeanCurve(x, each[0], none, none)
+    return MeanCurve(x, each.mean(axis=0), each.min(axis=0), each.max(axis=0))
 
 
 def bce(target: ArrayLike, probs: ArrayLike) -> float:

@@ -76,10 +76,32 @@ def bounded(value: float, part: Part, level: float) -> Estimate:
     if not 0 < value < 1:
         return Estimate(value, None, f"no interval: it is {value:g} itself, whoever is left out")
     per_trial = half_width((part,), level) ** 2 / (value * (1 - value))  # t² / trials
-    middle = value + per_trial / 2
-    half = math.sqrt(per_trial * value * (1 - value) + per_trial**2 / 4)
-    low, high = ((middle + side * half) / (1 + per_trial) for side in (-1, 1))
-    return Estimate(value, (low, high), None, (part,))
+    return Estimate(value, _score_interval(value, per_trial), None, (part,))
+
+
+def bounded_share(value: float, part: Part, level: float, *, patients: float) -> Estimate:
+    """Return a share of images with its score interval, at 0 and 1 too.
+
+    As in `bounded_auroc` the jackknife's variance is averaged with another, which counts as much as
+    two patients: that of a share of so many independent patients. A share of 0 or 1, which no
+    patient moves, has the latter alone: as wide as if all images of a patient were one.
+
+    Args:
+        value: in [0, 1].
+        part: its variance over patients, 0 for a share of 0 or 1.
+        level: of the interval.
+        patients: that the share is of, as many as would tell as much had all as many images.
+
+    >>> found = bounded_share(1.0, Part(0.0, 11.0), 0.95, patients=12.0)  # 12 / (12 + 2.201²)
+    >>> [round(bound, 3) for bound in found.ci]
+    [0.712, 1.0]
+    """
+    is_inside = 0 < value < 1
+    few = patients if is_inside else 0.0
+    per_spread = part.variance / (value * (1 - value)) if is_inside else 0.0
+    spread = (few * per_spread + 2 / patients) / (few + 2)  # 1 / trials
+    per_trial = half_width((Part(1.0, part.df),), level) ** 2 * spread
+    return Estimate(value, _score_interval(value, per_trial), None, (part,))
 
 
 def bounded_auroc(
@@ -175,6 +197,14 @@ def p_value(value: float, parts: Sequence[Part]) -> float:
     if beyond(least) < 0:
         return 0.0
     return 2 * math.exp(optimize.brentq(beyond, least, most, xtol=1e-12))
+
+
+def _score_interval(value: float, per_trial: float) -> Interval:
+    """Return Wilson's interval, per_trial being the squared quantile over the trials."""
+    middle = value + per_trial / 2
+    half = math.sqrt(per_trial * value * (1 - value) + per_trial**2 / 4)
+    low, high = ((middle + side * half) / (1 + per_trial) for side in (-1, 1))
+    return low, high
 
 
 def _exponential_variance(auroc: float, positives: int, negatives: int) -> float:

@@ -12,11 +12,10 @@ average precision, sums along the curve as it is with so many positives and nega
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fedcxr.metrics.areas import Areas, Places, find_places, ratio
-from fedcxr.metrics.auroc import FloatArray, check_scores
-from fedcxr.metrics.resampling import group
+from fedcxr.metrics.auroc import FloatArray
 
 Counts = NDArray[np.int64]
 
@@ -34,51 +33,32 @@ class _Stops(NamedTuple):
     is_last: NDArray[np.bool_]  # (E,) the patient's last stop
 
 
-def jackknife_auroc(target: ArrayLike, probs: ArrayLike, patient: ArrayLike) -> FloatArray:
-    """Return (P,) the AUROC without each patient, nan where a class is gone.
-
-    Args:
-        target: (N,) in {0, 1, nan}.
-        probs: (N,) scores.
-        patient: (N,) whose image each row is; P patients, in the order of their names.
-
-    Raises:
-        RunError: a score is not finite.
-        ValueError: the arrays differ in length, or a target is out of range.
-
-    >>> jackknife_auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], ["a", "b", "c", "d"])
-    array([0.5, 1. , 1. , 0.5])
-    """
-    return jackknife(*check_scores(target, probs), group(patient)).auroc[1:]
-
-
-def jackknife_average_precision(
-    target: ArrayLike, probs: ArrayLike, patient: ArrayLike
-) -> FloatArray:
-    """Return (P,) the average precision without each patient, nan where no positive is left.
-
-    The arguments and errors are those of `jackknife_auroc`.
-
-    >>> jackknife_average_precision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], ["a", "b", "c", "d"])
-    array([0.83333333, 1.        , 1.        , 0.5       ])
-    """
-    return jackknife(*check_scores(target, probs), group(patient)).ap[1:]
-
-
-def jackknife(truth: FloatArray, scores: FloatArray, patient: NDArray[np.intp]) -> Areas:
-    """Return (1 + P,) both areas: with all patients, then without each.
+def jackknife(
+    truth: FloatArray, scores: FloatArray, patient: NDArray[np.intp], *, with_ap: bool = True
+) -> Areas:
+    """Return (1 + P,) both areas: with all patients, then without each; nan where not defined.
 
     Args:
         truth: (N,) in {0, 1, nan}.
         scores: (N,) finite.
-        patient: (N,) in 0 to P - 1, each of them met.
+        patient: (N,) in 0 to P - 1, the last of them met.
+        with_ap: else the average precision is nan, which saves half the time.
 
     Raises:
         ValueError: the patients are not as many as the rows.
+
+    >>> found = jackknife(np.array([0.0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]), np.arange(4))
+    >>> found.auroc
+    array([0.75, 0.5 , 1.  , 1.  , 0.5 ])
+    >>> found.ap.round(3)
+    array([0.833, 0.833, 1.   , 1.   , 0.5  ])
     """
     if truth.shape != patient.shape:
         raise ValueError(f"patient must be {truth.shape}, got {patient.shape}")
     num_patients = int(patient.max(initial=-1)) + 1
+    known = ~np.isnan(truth)
+    if not known.all():
+        truth, scores, patient = truth[known], scores[known], patient[known]
     places = find_places(truth, scores)
     hits = np.bincount(places.step[truth == 1], minlength=places.num_steps)  # (G,)
     alarms = np.bincount(places.step[truth == 0], minlength=places.num_steps + 1)  # (G + 1,)
@@ -89,18 +69,20 @@ def jackknife(truth: FloatArray, scores: FloatArray, patient: NDArray[np.intp]) 
     positives = hits.sum() - np.append(0.0, own_hits)  # (1 + P,) left
     negatives = alarms.sum() - np.append(0.0, own_alarms)
     wins = _wins(hits, alarms, tied, stops, own_alarms)
+    auroc = ratio(wins, positives * negatives)
+    if not with_ap:
+        return Areas(auroc, np.full(1 + num_patients, np.nan))
     total = _precision_sums(hits, alarms, stops, num_patients)
-    return Areas(ratio(wins, positives * negatives), ratio(total, positives))
+    return Areas(auroc, ratio(total, positives))
 
 
 def _stops(truth: FloatArray, places: Places, patient: NDArray[np.intp]) -> _Stops:
-    """Return where each patient's rows of known target come in."""
+    """Return where each patient's rows come in; all of known target."""
     width = places.num_steps + 1
-    known = ~np.isnan(truth)
-    code, stop = np.unique(patient[known] * width + places.step[known], return_inverse=True)
+    code, stop = np.unique(patient * width + places.step, return_inverse=True)
 
     def count(rows: NDArray[np.bool_]) -> Counts:
-        return np.bincount(stop[rows[known]], minlength=len(code))
+        return np.bincount(stop[rows], minlength=len(code))
 
     whose = code // width
     is_last = np.append(whose[1:] != whose[:-1], True)[: len(code)]

@@ -2,8 +2,9 @@
 
 That no difference was found does not show that there is none. Non-inferiority is shown by an
 interval of the difference that lies wholly above minus the margin; an interval across it decides
-nothing, and `power_note` says how many patients would. No verdict at all is given where the
-interval itself is not to be trusted (see `regime`).
+nothing, and `power_note` says how many patients would. One wholly above 0 shows that the first is
+better; one above minus the margin and wholly below 0 that it is worse, and not by much. No verdict
+at all is given where the interval itself is not to be trusted (see `regime`).
 
 Source: Piaggio et al. 2012, "Reporting of Noninferiority and Equivalence Randomized Trials", JAMA
 308, 2594-2604, figure 1; Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
@@ -19,7 +20,9 @@ from scipy import optimize, special
 from fedcxr.metrics.auroc import Interval
 from fedcxr.metrics.estimate import Estimate, Part, half_width
 
-Decided = Literal["non-inferior", "inferior", "inconclusive"]
+Decided = Literal["better", "non-inferior", "non-inferior, and worse", "inferior", "inconclusive"]
+NON_INFERIOR = ("better", "non-inferior", "non-inferior, and worse")
+"""The words that say so."""
 Word = Literal[Decided, "withheld"]
 
 
@@ -47,13 +50,16 @@ def verdict(difference: Estimate, margin: float) -> Verdict:
     if difference.ci is None:
         return Verdict("withheld", difference.reason or "the difference has no interval")
     word = decide(difference.ci, margin)
+    bound = f"{-margin:+.4f}"
     where = {
-        "non-inferior": "lies wholly above",
-        "inferior": "lies wholly below",
-        "inconclusive": "holds",
+        "better": "lies wholly above 0",
+        "non-inferior": f"lies wholly above {bound}",
+        "non-inferior, and worse": f"lies wholly above {bound} and wholly below 0",
+        "inferior": f"lies wholly below {bound}",
+        "inconclusive": f"holds {bound}",
     }[word]
     low, high = difference.ci
-    return Verdict(word, f"the interval, {low:+.4f} to {high:+.4f}, {where} {-margin:+.4f}")
+    return Verdict(word, f"the interval, {low:+.4f} to {high:+.4f}, {where}")
 
 
 def decide(ci: Interval, margin: float) -> Decided:
@@ -61,10 +67,14 @@ def decide(ci: Interval, margin: float) -> Decided:
 
     >>> [decide(ci, 0.01) for ci in ((-0.005, 0.02), (-0.05, -0.02), (-0.02, 0.01))]
     ['non-inferior', 'inferior', 'inconclusive']
+    >>> [decide(ci, 0.01) for ci in ((0.001, 0.02), (-0.009, -0.001))]
+    ['better', 'non-inferior, and worse']
     """
     low, high = ci
+    if low > 0:
+        return "better"
     if low > -margin:
-        return "non-inferior"
+        return "non-inferior, and worse" if high < 0 else "non-inferior"
     return "inferior" if high < -margin else "inconclusive"
 
 

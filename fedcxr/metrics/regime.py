@@ -28,8 +28,13 @@ TEST_LEVEL = 0.998
 a hundred of them; at 2.5 % some cells would be rejected by chance alone."""
 USUAL_SEEDS = 3
 """Trainings of each arm in most cells."""
+USUAL_SD = 0.01
+"""Of an arm's AUROC over trainings in most cells."""
 ONE_SIDED = ("methods", "models")
 """The intervals that a verdict is given by: for these the error above counts by itself."""
+OF_HALVES = ("rate_gap", "gap_difference", "auroc_gap")
+"""Intervals of a group against the rest: in the self-test each has half of a cell's patients, and
+what counts is how many the smaller of the two has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,8 @@ class Cell:
     correlation: float  # of the scores of two images of one patient, within a class
     labels: int  # in the macro mean
     auroc: float = 0.85  # of the better arm
-    seeds: int = 3  # trainings of each arm
-    training_sd: float = 0.01  # of an arm's AUROC over trainings
+    seeds: int = USUAL_SEEDS  # trainings of each arm
+    training_sd: float = USUAL_SD  # of an arm's AUROC over trainings
 
     @property
     def name(self) -> str:
@@ -74,9 +79,7 @@ class Tally:
 
     def rejected(self, level: float, *, one_sided: bool) -> bool:
         """Return whether coverage is below `level`, or the error above too large, by the test."""
-        _, (_, most) = self.coverage()
-        _, (least, _) = self.type_1()
-        return most < level or (one_sided and least > (1 - level) / 2)
+        return _is_rejected(self, level, one_sided)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,10 @@ class Regime:
     interval: str
     level: float
     cells: tuple[tuple[Cell, Tally], ...]
+
+    def behind(self, cell: Cell) -> int:
+        """Return how many patients with the finding the interval rests on in a cell."""
+        return cell.positives // 2 if self.interval in OF_HALVES else cell.positives
 
     def covered(
         self,
@@ -104,8 +111,8 @@ class Regime:
         set must not have fewer than were tried.
 
         Args:
-            positives: patients with the rarest finding of the macro mean; or, if fewer, patients
-                without the commonest.
+            positives: patients that it rests on: with the rarest finding of the macro mean, or, if
+                fewer, without the commonest; of a rate those that it is a share of.
             cluster: images a patient, on average.
             auroc: of the better model.
             seeds: trainings of each arm, where the interval is about trainings.
@@ -129,8 +136,8 @@ class Regime:
             near = [(c, t) for c, t in near if fewest <= c.seeds <= most_seeds]
         one_sided = self.interval in ONE_SIDED
         failed = [c for c, t in near if t.rejected(self.level, one_sided=one_sided)]
-        most = max((cell.positives for cell in failed), default=0)
-        passed = [cell.positives for cell, _ in near if cell.positives > most]
+        most = max((self.behind(cell) for cell in failed), default=0)
+        passed = [self.behind(cell) for cell, _ in near if self.behind(cell) > most]
         if not passed:
             return False, (
                 "the interval did not hold in the self-test of the statistics, at any number of "
@@ -200,11 +207,18 @@ def read_cell(stored: Mapping[str, Any]) -> Cell:
 
 def read_tallies(stored: Mapping[str, Any]) -> dict[str, Tally]:
     """Return what each interval did in a stored cell, by its name."""
-    counted = fields(Tally)[1:]
     return {
-        name: Tally(stored["studies"], **{field.name: counts[field.name] for field in counted})
+        name: Tally(**{field.name: counts[field.name] for field in fields(Tally)})
         for name, counts in stored["intervals"].items()
     }
+
+
+@cache
+def _is_rejected(tally: Tally, level: float, one_sided: bool) -> bool:
+    """Return what `Tally.rejected` does: thousands of intervals ask for the same."""
+    _, (_, most) = tally.coverage()
+    _, (least, _) = tally.type_1()
+    return most < level or (one_sided and least > (1 - level) / 2)
 
 
 def _reach(tried: Collection[float], wanted: float) -> float | None:

@@ -1,12 +1,14 @@
-"""Both areas of many models on the same test patients, and the interval of any mean or difference.
+"""One measure of many models on the same test patients, and the interval of any mean or difference.
 
-Each model, label by label, has its AUROC and its average precision, and how far each patient moves
-them: the value less what it is without the patient. Influences of several models or labels add up
-as their values do. So a mean over seeds, a difference of two arms and a macro mean over labels that
-share their patients all have the variance of the patient jackknife, with no draws and in closed
-form, and Student's t with as many degrees of freedom as there are patients who could have moved the
-value much. The intervals are for other patients and the same models; `estimate.with_trainings` adds
-what other trainings would move.
+Each model, label by label, has its value, and how far each patient moves it: the value less what it
+is without the patient. Influences of several models or labels add up as their values do. So a mean
+over seeds, a difference of two arms, a group of patients against the rest and a macro mean over
+labels that share their patients all have the variance of the patient jackknife, with no draws and
+in closed form, and Student's t with as many degrees of freedom as there are patients who could have
+moved the value much. The intervals are for other patients and the same models;
+`estimate.with_trainings` adds what other trainings would move.
+
+`scored_areas`, `scored_rates` and `scored_calibration` make them.
 
 Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", equation 11.5 (jackknife);
 Satterthwaite 1946, Biometrics Bulletin 2, 110-114, with the shares of Carter, Schnepel and
@@ -16,29 +18,28 @@ the labels' shares is our own.
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from fedcxr.cores import cores
-from fedcxr.metrics.areas import Areas, ratio
-from fedcxr.metrics.auroc import FloatArray, check_scores
+from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.estimate import (
     Estimate,
     Part,
     bounded,
     bounded_auroc,
+    bounded_share,
     symmetric,
     with_trainings,
 )
-from fedcxr.metrics.jackknife import jackknife
-from fedcxr.metrics.resampling import group
 
-Measure = Literal["auroc", "ap"]
-MEASURES: tuple[Measure, ...] = ("auroc", "ap")
+Bounds = Literal["auroc", "area", "share", "none"]
+"""What a mean's interval knows of the measure: that of one label is an AUROC's; it lies between 0
+and 1; it is a share of images; nothing."""
+Reasons = tuple[tuple[str | None, ...], ...]
+"""(K, L) why a model has no value for a label, or no interval; None where it has both."""
 
 _ROUNDING = 1e-12
 """Of areas, which lie between 0 and 1: a standard error below this is none."""
@@ -47,20 +48,22 @@ _ALIKE = "no interval: no patient moves it"
 
 @dataclass(frozen=True, slots=True)
 class ScoredModels:
-    """One measure of K models on the same N images of P patients, L labels."""
+    """One measure of K models on the same images of P patients, L labels."""
 
-    measure: Measure
+    measure: str
+    bounds: Bounds
     labels: tuple[str, ...]
     patients: NDArray[np.intp]  # (L, 2) with the finding on some image, and without it on some
     value: FloatArray  # (K, L), nan where not defined
     influence: FloatArray  # (K, L, P) the value minus what it is without the patient
-    share: FloatArray  # (L, P) the patient's share of the images of its class
-    is_positive: NDArray[np.bool_]  # (L, P) the patient has the finding on some image
-    reasons: tuple[str | None, ...]  # (L,) why there is no value, or no interval
+    kind: NDArray[np.int8]  # (L, P) patients of one kind move the value alike, image by image
+    images: FloatArray  # (L, P) of the patient, that the measure rests on; 0 = moves nothing
+    reasons: Reasons
 
-    def defined(self, columns: Sequence[int]) -> list[int]:
-        """Return those of these labels that have a value."""
-        return [column for column in columns if not np.isnan(self.value[:, column]).any()]
+    def defined(self, columns: Sequence[int], models: NDArray[np.intp] | None = None) -> list[int]:
+        """Return those of these labels that have a value, of all models or of these."""
+        value = self.value if models is None else self.value[models]
+        return [column for column in columns if not np.isnan(value[:, column]).any()]
 
     def macro(self, columns: Sequence[int]) -> FloatArray:
         """Return (K,) each model's mean over those of these labels that have a value."""
@@ -68,6 +71,58 @@ class ScoredModels:
         if not kept:
             return np.full(len(self.value), np.nan)
         return np.asarray(self.value[:, kept].mean(axis=1))
+
+    def combined(self, weights: FloatArray) -> "ScoredModels":
+        """Return means of models as models of their own: an arm's sites as one training.
+
+        Args:
+            weights: (T, K), not negative, each of sum 1.
+        """
+        used = [np.flatnonzero(each) for each in weights]
+        shares = [each[rows] for each, rows in zip(weights, used, strict=True)]
+
+        def mean(of: FloatArray) -> FloatArray:
+            means = np.empty((len(weights), *of.shape[1:]))
+            for place, rows in enumerate(used):
+                means[place] = shares[place][0] * of[rows[0]]
+                for share, row in zip(shares[place][1:], rows[1:], strict=True):
+                    means[place] += share * of[row]
+            return means
+
+        return replace(
+            self,
+            value=mean(self.value),
+            influence=mean(self.influence),
+            reasons=tuple(
+                tuple(self.reason(column, rows) for column in range(len(self.labels)))
+                for rows in used
+            ),
+        )
+
+    def minus(self, other: "ScoredModels", measure: str) -> "ScoredModels":
+        """Return how far these lie above others, of the same models and patients but other images.
+
+        A patient with images in both is of the kind that it has here.
+        """
+        kind = np.where(self.images > 0, self.kind, 2 + other.kind)
+        return replace(
+            self,
+            measure=measure,
+            bounds="none",
+            patients=np.minimum(self.patients, other.patients),
+            value=self.value - other.value,
+            influence=self.influence - other.influence,
+            kind=kind.astype(np.int8),
+            images=np.where(self.images > 0, self.images, other.images),
+            reasons=tuple(
+                tuple(one or two for one, two in zip(mine, theirs, strict=True))
+                for mine, theirs in zip(self.reasons, other.reasons, strict=True)
+            ),
+        )
+
+    def reason(self, column: int, models: Sequence[int] | NDArray[np.intp]) -> str | None:
+        """Return why one of these models lacks something for a label."""
+        return next((why for row in models if (why := self.reasons[row][column])), None)
 
     def mean(self, weights: FloatArray, columns: Sequence[int], level: float) -> Estimate:
         """Return the weighted mean of models, macro over labels, with its interval.
@@ -78,14 +133,12 @@ class ScoredModels:
             level: of the interval.
         """
         value, part, reason = self._moved(weights, columns)
-        if self.measure == "auroc" and len(columns) == 1 and (part or value == 1):
-            patients = self.patients[columns[0]]
-            part = part or Part(0.0, float(patients.min()))
-            return bounded_auroc(
-                value, part, level, positives=int(patients[0]), negatives=int(patients[1])
-            )
+        if len(columns) == 1 and self.bounds in ("auroc", "share"):
+            return self._bounded(value, part, reason, column=columns[0], level=level)
         if part is None:
             return Estimate(value, None, reason)
+        if self.bounds == "none":
+            return symmetric(value, (part,), level)
         return bounded(value, part, level)
 
     def difference(self, weights: FloatArray, columns: Sequence[int], level: float) -> Estimate:
@@ -118,156 +171,81 @@ class ScoredModels:
         value, part, reason = self._moved(weights.mean(axis=0), columns)
         if part is None:
             return Estimate(value, None, reason)
-        by_seed, seeds = weights @ self.macro(columns), len(weights)
-        own = [moved[1].variance for each in weights if (moved := self._moved(each, columns))[1]]
+        models, seeds = np.flatnonzero(weights.any(axis=0)), len(weights)
+        kept = self.defined(columns, models)
+        by_seed = weights[:, models] @ self.value[models][:, kept].mean(axis=1)
         if seeds > 1:
-            shared = (seeds * part.variance - sum(own) / seeds) / (seeds - 1)
-            part = Part(max(0.0, shared), part.df)
+            own = float(np.mean(_variance(self._influence(weights, models, kept).mean(axis=1))))
+            part = Part(max(0.0, (seeds * part.variance - own) / (seeds - 1)), part.df)
         return with_trainings(symmetric(value, (part,), level), by_seed, level)
+
+    def _bounded(
+        self, value: float, part: Part | None, reason: str | None, *, column: int, level: float
+    ) -> Estimate:
+        """Return one label's AUROC or share, which has an interval at its very bounds too."""
+        patients = self.patients[column]
+        if part is None and (reason != _ALIKE or value not in (0, 1)):
+            return Estimate(value, None, reason)
+        if self.bounds == "share":
+            images = self.images[column]
+            behind = float(images.sum() ** 2 / np.sum(images**2))  # patients, were all alike
+            part = part or Part(0.0, max(1.0, behind - 1))
+            return bounded_share(value, part, level, patients=behind)
+        if value == 0:
+            return Estimate(value, None, reason)
+        part = part or Part(0.0, float(patients.min()))
+        return bounded_auroc(
+            value, part, level, positives=int(patients[0]), negatives=int(patients[1])
+        )
 
     def _moved(
         self, weights: FloatArray, columns: Sequence[int]
     ) -> tuple[float, Part | None, str | None]:
         """Return the value, its variance over patients, and the reason where there is none."""
-        kept = self.defined(columns)
+        models = np.flatnonzero(weights)
+        kept = self.defined(columns, models)
         if not kept:
-            named = [reason for column in columns if (reason := self.reasons[column])]
+            named = [reason for column in columns if (reason := self.reason(column, models))]
             return math.nan, None, named[0] if named else "no label"
-        value = float(np.mean(weights @ self.value[:, kept]))
-        lacking = [column for column in kept if self.reasons[column]]
+        value = float(np.mean(weights[models] @ self.value[models][:, kept]))
+        lacking = [column for column in kept if self.reason(column, models)]
         if lacking:
             where = f"{self.labels[lacking[0]]}, " if len(columns) > 1 else ""
-            return value, None, f"{where}{self.reasons[lacking[0]]}"
-        each = np.einsum("k,klp->lp", weights, self.influence[:, kept])  # (L', P)
-        influence = each.mean(axis=0)
-        patients = len(influence)
-        variance = (patients - 1) / patients * float(np.sum((influence - influence.mean()) ** 2))
+            return value, None, f"{where}{self.reason(lacking[0], models)}"
+        each = self._influence(weights[None], models, kept)[0]  # (L', P)
+        variance = float(_variance(each.mean(axis=0)))
         if not math.sqrt(variance) > _ROUNDING:
             return value, None, _ALIKE
-        # each class of each label shares its sum of squares out among its patients by their images
-        squares = (
-            np.where(self.is_positive[kept], each, 0.0),
-            np.where(self.is_positive[kept], 0.0, each),
-        )
-        of_class = [np.sum(part**2, axis=1, keepdims=True) for part in squares]  # (L', 1)
-        shares = np.where(self.is_positive[kept], *of_class) * self.share[kept]
-        by_patient = shares.sum(axis=0)
-        df = max(1.0, float(by_patient.sum() ** 2 / np.sum(by_patient**2)) - 1)
-        return value, Part(variance, df), None
+        return value, Part(variance, self._freedom(each, kept)), None
+
+    def _influence(
+        self, weights: FloatArray, models: NDArray[np.intp], kept: Sequence[int]
+    ) -> FloatArray:
+        """Return (S, L', P) the influences on S weighted sums (S, K) of these models."""
+        found = np.empty((len(weights), len(kept), self.influence.shape[-1]))
+        for place, column in enumerate(kept):
+            found[:, place] = weights[:, models] @ self.influence[models, column]
+        return found
+
+    def _freedom(self, each: FloatArray, kept: Sequence[int]) -> float:
+        """Return the degrees of freedom of the variance of these influences, (L', P).
+
+        Each kind of patient of each label shares its sum of squares out by the patients' images.
+        """
+        by_patient = np.zeros(each.shape[1])
+        for moved, column in zip(each, kept, strict=True):
+            kind, images = self.kind[column], self.images[column]
+            squares = np.bincount(kind, weights=moved**2)
+            of_kind = np.bincount(kind, weights=images)
+            by_image = np.divide(squares, of_kind, out=np.zeros(len(squares)), where=of_kind > 0)
+            by_patient += by_image[kind] * images
+        if not by_patient.any():  # moved by false alarms alone, which an F1 does not rest on
+            by_patient = np.sum(each**2, axis=0)
+        return max(1.0, float(by_patient.sum() ** 2 / np.sum(by_patient**2)) - 1)
 
 
-def score_models(
-    target: ArrayLike,
-    models: ArrayLike,
-    patient_id: ArrayLike,
-    labels: Sequence[str],
-    *,
-    threads: int | None = None,
-) -> dict[Measure, ScoredModels]:
-    """Return both measures of K models.
-
-    A label without both classes has neither: the average precision of positives alone would be 1
-    whatever the model. One whose positives, or negatives, are all of one patient has no interval.
-
-    Args:
-        target: (N, L) in {0, 1, nan}; nan is left out.
-        models: (K, N, L) scores.
-        patient_id: (N,) whose image each row is.
-        labels: the L names.
-        threads: at most so many, the cores there are if not given; the result is the same.
-
-    Raises:
-        RunError: a score is not finite.
-        ValueError: the shapes do not agree.
-    """
-    truth, scores, patient = _checked(target, models, patient_id, labels)
-    classes = [_Class.of(column, patient) for column in truth.T]
-    columns = [np.ascontiguousarray(column) for column in truth.T]
-    places = [(model, label) for model in range(len(scores)) for label in range(len(labels))]
-
-    def found(place: tuple[int, int]) -> Areas:
-        model, label = place
-        return jackknife(columns[label], np.ascontiguousarray(scores[model, :, label]), patient)
-
-    num_threads = threads or cores()
-    if num_threads == 1:
-        each = list(map(found, places))
-    else:
-        with ThreadPoolExecutor(num_threads) as pool:
-            each = list(pool.map(found, places))
-    table = np.array(each).reshape(*scores.shape[::2], 2, -1)
-    table[:, [bool(c.reason) and c.lacks_a_class for c in classes]] = np.nan
-    return {
-        measure: ScoredModels(
-            measure=measure,
-            labels=tuple(labels),
-            patients=np.array([c.patients for c in classes]).reshape(-1, 2),
-            value=table[:, :, place, 0],
-            influence=table[:, :, place, :1] - table[:, :, place, 1:],
-            share=np.stack([c.share for c in classes]),
-            is_positive=np.stack([c.is_positive for c in classes]),
-            reasons=tuple(c.reason for c in classes),
-        )
-        for place, measure in enumerate(MEASURES)
-    }
-
-
-def score_one(target: ArrayLike, probs: ArrayLike, patient_id: ArrayLike, level: float) -> Estimate:
-    """Return the AUROC of one model for one label, (N,) each, with its interval.
-
-    >>> target, probs = [0, 0, 0, 1, 1, 1], [0.1, 0.4, 0.5, 0.35, 0.8, 0.9]
-    >>> found = score_one(target, probs, list("abcdef"), 0.95)
-    >>> round(found.value, 4), round(found.se, 4)  # 7 of 9 pairs
-    (0.7778, 0.2778)
-    """
-    truth, scores = np.asarray(target)[:, None], np.asarray(probs)[None, :, None]
-    found = score_models(truth, scores, patient_id, [""], threads=1)["auroc"]
-    return found.mean(np.ones(1), [0], level)
-
-
-def _checked(
-    target: ArrayLike, models: ArrayLike, patient_id: ArrayLike, labels: Sequence[str]
-) -> tuple[FloatArray, FloatArray, NDArray[np.intp]]:
-    """Return target (N, L), scores (K, N, L) and patients (N,) from 0, once they agree."""
-    truth, scores = np.asarray(target, dtype=np.float64), np.asarray(models, dtype=np.float64)
-    if truth.ndim != 2 or scores.ndim != 3 or scores.shape[1:] != truth.shape:
-        need = "need target (N, L) and models (K, N, L)"
-        raise ValueError(f"{need}, got {truth.shape} and {scores.shape}")
-    if truth.shape[1] != len(labels):
-        raise ValueError(f"need {truth.shape[1]} labels, got {len(labels)}")
-    for model in scores:
-        check_scores(truth, model)
-    patient = group(patient_id)
-    if patient.shape != truth.shape[:1] or not len(patient):
-        raise ValueError(f"patient_id must be {truth.shape[:1]} and not empty: {patient.shape}")
-    return truth, scores, patient
-
-
-@dataclass(frozen=True, slots=True)
-class _Class:
-    """Whose images a label's classes are."""
-
-    is_positive: NDArray[np.bool_]  # (P,)
-    share: FloatArray  # (P,)
-    patients: tuple[int, int]  # with the finding on some image, and without it on some
-    lacks_a_class: bool
-    reason: str | None
-
-    @classmethod
-    def of(cls, truth: FloatArray, patient: NDArray[np.intp]) -> "_Class":
-        """Return it from target (N,) and patients (N,)."""
-        num = int(patient.max()) + 1
-        with_finding = np.bincount(patient, truth == 1, minlength=num) > 0
-        known = np.bincount(patient, ~np.isnan(truth), minlength=num)
-        of_class = np.where(with_finding, known[with_finding].sum(), known[~with_finding].sum())
-        owners = {"positive": patient[truth == 1], "negative": patient[truth == 0]}
-        missing = [state for state, whose in owners.items() if not len(whose)]
-        if len(missing) == 2:
-            reason: str | None = "no known target"
-        elif missing:
-            reason = f"no known {missing[0]}"
-        else:
-            alone = [state for state, whose in owners.items() if whose.min() == whose.max()]
-            reason = f"no interval: all {alone[0]}s are of one patient" if alone else None
-        patients = len(np.unique(owners["positive"])), len(np.unique(owners["negative"]))
-        return cls(with_finding, ratio(known, of_class), patients, bool(missing), reason)
+def _variance(influence: FloatArray) -> FloatArray:
+    """Return the jackknife's variance over the patients, the last axis."""
+    patients = influence.shape[-1]
+    spread = influence - influence.mean(axis=-1, keepdims=True)
+    return np.asarray((patients - 1) / patients * np.sum(spread**2, axis=-1))

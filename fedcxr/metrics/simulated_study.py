@@ -1,4 +1,4 @@
-"""One simulated study: two arms of known AUROC, trained several times, and every interval of it.
+"""One simulated study: two arms of known AUROC, trained several times, and the areas of it.
 
 The scores are binormal. An image of a patient with the finding scores higher by a shift that gives
 the model its AUROC exactly; the rest is noise of variance 1, a share of which, the correlation, is
@@ -19,18 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from fedcxr.metrics.auroc import FloatArray, Interval
+from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.regime import Cell
-from fedcxr.metrics.scored_models import score_models
-from fedcxr.seeding import derive_rng
+from fedcxr.metrics.scored_areas import score_models
 
-INTERVALS = ("methods", "models", "auroc", "ap", "ap_difference")
-"""What is tried: the difference of two ways of training, for other patients and trainings; that of
-the trained models, for other patients; one arm's AUROC and average precision, and the difference of
-the latter, likewise."""
-OUTCOMES = ("covered", "above", "below", "undefined")
-"""The interval holds the truth, lies wholly above it, wholly below, or there is none."""
+AREA_INTERVALS = ("methods", "models", "auroc", "ap", "ap_difference")
 
 BoolArray = NDArray[np.bool_]
 
@@ -63,27 +57,6 @@ class Found(NamedTuple):
     truth: float
 
 
-def count_outcomes(
-    cell: Cell, design: Design, studies: range
-) -> tuple[NDArray[np.int64], FloatArray]:
-    """Return (intervals, outcomes) counts over these studies of a cell, and (intervals,) widths.
-
-    A study is a function of the seed, the cell and its number, however they are shared out.
-    """
-    counts = np.zeros((len(INTERVALS), len(OUTCOMES)), np.int64)
-    widths = np.zeros(len(INTERVALS))  # sums over the studies that have the interval
-    for number in studies:
-        rng = derive_rng(design.seed, "selftest", cell.name, number)
-        found = intervals_of(simulate_study(cell, design, rng), cell, design)
-        for place, name in enumerate(INTERVALS):
-            if name not in found:
-                continue
-            ci, truth = found[name].estimate.ci, found[name].truth
-            counts[place, OUTCOMES.index(_outcome(ci, truth))] += 1
-            widths[place] += ci[1] - ci[0] if ci else 0.0
-    return counts, widths
-
-
 def simulate_study(cell: Cell, design: Design, rng: np.random.Generator) -> Study:
     """Return a study; the labels of a macro mean are independent of one another."""
     num = cell.positives + cell.negatives
@@ -99,8 +72,14 @@ def simulate_study(cell: Cell, design: Design, rng: np.random.Generator) -> Stud
     return Study(patient, positive, noise + shift[:, :, None, None] * positive[:, patient].T, shift)
 
 
-def intervals_of(study: Study, cell: Cell, design: Design) -> dict[str, Found]:
-    """Return every interval of the first arm minus the second, and of the second, by name.
+def areas_of(study: Study, cell: Cell, design: Design) -> dict[str, Found]:
+    """Return the intervals of both areas by name, what there is of the study.
+
+    - `methods`: the difference of two ways of training, first arm minus second, for other patients
+      and trainings.
+    - `models`: that of the trained models, for other patients.
+    - `auroc`, `ap`, `ap_difference`: the second arm's AUROC and average precision, and the
+      difference of the latter, likewise.
 
     What holds the models fixed is held against the areas that these very models have.
     """
@@ -150,7 +129,15 @@ def _nodes() -> tuple[FloatArray, FloatArray]:
 
 
 def _shifts(cell: Cell, design: Design, rng: np.random.Generator) -> FloatArray:
-    """Return (2, S) the shift of each training.
+    """Return (2, S) the shift of each training."""
+    mean, spread = shift_law(cell, design)
+    return np.asarray(
+        mean[:, None] + spread[:, None] * rng.standard_normal((2, cell.seeds)), dtype=np.float64
+    )
+
+
+def shift_law(cell: Cell, design: Design) -> tuple[FloatArray, FloatArray]:
+    """Return the mean and standard deviation of each arm's shift over trainings, (2,) each.
 
     With a shift of mean m and variance d², the mean AUROC is Φ(m / √(2 + d²)), exactly; d is what
     gives the AUROC its standard deviation, to first order.
@@ -158,10 +145,7 @@ def _shifts(cell: Cell, design: Design, rng: np.random.Generator) -> FloatArray:
     aurocs = np.array([cell.auroc - design.margin, cell.auroc])
     usual = special.ndtri(aurocs)
     spread = cell.training_sd * math.sqrt(2) * math.sqrt(2 * math.pi) * np.exp(usual**2 / 2)
-    mean = usual * np.sqrt(2 + spread**2)
-    return np.asarray(
-        mean[:, None] + spread[:, None] * rng.standard_normal((2, cell.seeds)), dtype=np.float64
-    )
+    return usual * np.sqrt(2 + spread**2), spread
 
 
 def _noise(rng: np.random.Generator, cell: Cell, design: Design, size: int) -> FloatArray:
@@ -176,11 +160,3 @@ def _noise(rng: np.random.Generator, cell: Cell, design: Design, size: int) -> F
         + np.sqrt(within - among) * of_arm
         + np.sqrt(1 - within) * of_training
     )
-
-
-def _outcome(ci: Interval | None, truth: float) -> str:
-    if ci is None:
-        return "undefined"
-    if ci[0] > truth:
-        return "above"
-    return "below" if ci[1] < truth else "covered"

@@ -89,7 +89,19 @@ def notices(result: Comparison) -> list[str]:
         return []
     power, verdict = primary.power or "", primary.verdict
     told = [verdict.reason] if verdict.word == "withheld" and verdict.reason not in power else []
-    return [as_sentence(text) for text in (*told, power) if text]
+    return [as_sentence(text) for text in (*told, *_lost_labels(primary), power) if text]
+
+
+def _lost_labels(primary: Difference) -> list[str]:
+    """Return the labels that are worse by their own intervals, which a macro mean may hide."""
+    if not primary.worse_labels:
+        return []
+    beyond = primary.inferior_labels
+    more = f", of them beyond the margin {joined(beyond)}" if beyond else ""
+    return [
+        f"worse by their own intervals, not adjusted for their number: "
+        f"{joined(primary.worse_labels)}{more}"
+    ]
 
 
 def unfinished(result: Comparison) -> str | None:

@@ -3,7 +3,7 @@
 from fedcxr.report.answer_words import images_listed, tested_on
 from fedcxr.report.fairness_words import optimizer_words
 from fedcxr.report.protocol_words import endpoint_sentences, fixed_sentence
-from fedcxr.report.wording import count, counted, level_words, signed_interval
+from fedcxr.report.wording import counted, level_words, signed_interval
 from fedcxr.results.comparison import Comparison
 
 _FEW_PATIENTS = 30
@@ -18,8 +18,9 @@ def basis(result: Comparison) -> list[str]:
             f"The model was scored on {tested}, who took part in no training; which round's model "
             "it is was chosen on validation patients.",
             *_about_rows(result),
-            f"Intervals are {level} percentile intervals over {count(result.statistics.resamples)} "
-            "draws of the test patients.",
+            f"Intervals cover {level}: Student's t by leaving out each test patient in turn. One "
+            "that did not hold in the self-test of the statistics for such a test set is not "
+            "shown.",
             *_about_few(result),
             "Intervals are conditional on the trained model: they say how far a number would move "
             "with other patients, not with another training.",
@@ -31,10 +32,8 @@ def basis(result: Comparison) -> list[str]:
         f"All arms were scored on the same {tested}, who took part in no training; each interval "
         f"covers {level}.",
         fixed_sentence(result),
-        "Intervals of AUROC, average precision and their differences are Student's t by leaving "
-        "out each patient in turn; those of rates and of gaps between groups come from "
-        f"{count(result.statistics.resamples)} draws of patients. One that did not hold in the "
-        "self-test of the statistics for such a test set is not shown.",
+        "Intervals are Student's t by leaving out each patient in turn. One that did not hold in "
+        "the self-test of the statistics for such a test set is not shown.",
         *_about_rows(result),
         "An arm's intervals are conditional on its trained models: they say how far a number would "
         "move with other patients, not with other trainings.",
@@ -45,9 +44,8 @@ def basis(result: Comparison) -> list[str]:
         *endpoint_sentences(result),
         *_about_p(result),
         *optimizer_words(result),
-        "AUROC and average precision of an arm are means over its models, not the score of an "
-        "ensemble. Curves, operating points, calibration and subgroups are of one model an arm: "
-        "the first seed's, and of an arm with a model a site the first site's.",
+        "All numbers of an arm are means over its models, each at its own thresholds and "
+        "temperature, and not those of an ensemble.",
     ]
 
 
@@ -111,5 +109,6 @@ def _about_p(result: Comparison) -> list[str]:
         return []
     return [
         "The p values by label are of the same test as their intervals, adjusted by Holm over the "
-        "labels; the verdict is about the macro mean alone."
+        "labels. The verdict is about the macro mean; only after a verdict of non-inferiority has "
+        "each label of the endpoint a lower bound of its own, all of which hold together."
     ]

@@ -142,7 +142,7 @@ def measures(result: Comparison) -> str:
     if result.run is not None:
         found = ["AUROC, by label and macro"]
     if arm.operating_points:
-        found.append("sensitivity, specificity and predictive values at fixed thresholds")
+        found.append("sensitivity, specificity, PPV, NPV and F1 at fixed thresholds, net benefit")
     if arm.calibration.by_label:
         found.append("Brier, ECE, calibration slope and calibration-in-the-large")
     return f"{joined(found)}."
@@ -150,14 +150,14 @@ def measures(result: Comparison) -> str:
 
 def uncertainty(result: Comparison) -> str:
     """Return how intervals and the verdict were made."""
-    draws, level = count(result.statistics.resamples), level_words(result.statistics.level)
+    level = level_words(result.statistics.level)
     if result.run is not None:
-        return f"{level} percentile intervals over {draws} draws of patients."
+        return f"{level} intervals: Student's t over patients."
     trainings = any(each.is_of_methods for each in result.differences)
     chance = "patients and trainings" if trainings else "patients"
     return (
-        f"{level} intervals: Student's t over {chance} for areas and their differences, {draws} "
-        "draws of patients for rates; Holm over labels."
+        f"{level} intervals: Student's t over {chance} for differences, over patients for what "
+        "is of one arm; Holm over labels."
     )
 
 

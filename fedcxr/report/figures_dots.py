@@ -78,21 +78,25 @@ def draw_scores(result: Comparison) -> Picture | None:
 
 
 @styled
-def draw_gaps(result: Comparison, attribute: str) -> Picture | None:
-    """Return every arm's largest gap in true positive rate by label, None if there is none."""
+def draw_gaps(result: Comparison, attribute: str, group: str) -> Picture | None:
+    """Return every arm's gap in true positive rate of one group by label, None without any."""
     series = [
         Series(
             arm.title,
             style,
-            {gap.label: gap.tpr_gap for gap in arm.subgroups.gaps if gap.attribute == attribute},
+            {
+                row.label: row.tpr_gap
+                for row in arm.subgroups.rows
+                if (row.attribute, row.group) == (attribute, group) and row.tpr_gap is not None
+            },
         )
         for arm, style in styled_arms(result)
     ]
     return _draw_series(
-        f"tpr-gap-{file_stem(attribute)}",
+        f"tpr-gap-{file_stem(attribute)}-{file_stem(group)}",
         series,
-        across=f"largest gap in true positive rate by {attribute}",
-        description=f"Largest gap in true positive rate between the groups of {attribute}.",
+        across=f"true positive rate of {attribute} {group}, minus all others",
+        description=f"True positive rate of {attribute} {group} minus that of all others.",
         chance=0.0,
     )
 

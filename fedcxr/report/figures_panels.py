@@ -54,7 +54,7 @@ class Panels:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class PanelPlan:
     """What is drawn in each panel."""
 
     name: str
@@ -65,8 +65,12 @@ class _Plan:
     chance: Callable[[str, float], Points]
     """The dotted line, from the label and where the axes end."""
     number: Callable[[ArmResult, str], float | None]
+    band: Callable[[ArmResult, str], tuple[Sequence[float], ...]] | None = None
+    """Where the lowest and the highest model of the main arm run: across, low, high."""
     is_binned: bool = False
     """Points are bins with intervals, and the axes end where they do."""
+    frame: Callable[[Axes, str], None] | None = None
+    """Sets the limits and ticks of the panel of a label; else both axes go from 0 to the end."""
 
 
 @styled
@@ -77,9 +81,9 @@ def draw_rocs(result: Comparison) -> Panels | None:
         curve = arm.curves.get(label)
         return list(zip(curve.fpr, curve.tpr, strict=True)) if curve else []
 
-    return _draw_all(
+    return draw_panels(
         result,
-        _Plan(
+        PanelPlan(
             name="roc",
             title="ROC curve",
             across="false positive rate",
@@ -87,6 +91,11 @@ def draw_rocs(result: Comparison) -> Panels | None:
             points=points,
             chance=lambda label, top: [(0, 0), (top, top)],
             number=lambda arm, label: arm.by_label[label].auroc.value,
+            band=lambda arm, label: (
+                (curve.fpr, curve.tpr_low, curve.tpr_high)
+                if (curve := arm.curves.get(label)) and curve.tpr_low
+                else ()
+            ),
         ),
     )
 
@@ -104,9 +113,9 @@ def draw_precision_recalls(result: Comparison) -> Panels | None:
         share = told.positives / max(1, told.positives + told.negatives)
         return [(0, share), (top, share)]
 
-    return _draw_all(
+    return draw_panels(
         result,
-        _Plan(
+        PanelPlan(
             name="precision-recall",
             title="Precision-recall curve",
             across="recall",
@@ -114,6 +123,11 @@ def draw_precision_recalls(result: Comparison) -> Panels | None:
             points=points,
             chance=chance,
             number=lambda arm, label: arm.by_label[label].ap.value,
+            band=lambda arm, label: (
+                (curve.recall, curve.precision_low, curve.precision_high)
+                if (curve := arm.curves.get(label)) and curve.precision_low
+                else ()
+            ),
         ),
     )
 
@@ -126,9 +140,9 @@ def draw_reliability(result: Comparison) -> Panels | None:
         found = arm.calibration.by_label.get(label)
         return found.ece.value if found else None
 
-    return _draw_all(
+    return draw_panels(
         result,
-        _Plan(
+        PanelPlan(
             name="reliability",
             title="Reliability diagram",
             across="mean predicted probability",
@@ -141,7 +155,8 @@ def draw_reliability(result: Comparison) -> Panels | None:
     )
 
 
-def _draw_all(result: Comparison, plan: _Plan) -> Panels | None:
+def draw_panels(result: Comparison, plan: PanelPlan) -> Panels | None:
+    """Return a panel for each label that any arm has points of, None where none has."""
     labels = [
         label for label in result.data.labels if any(plan.points(arm, label) for arm in result.arms)
     ]
@@ -160,7 +175,7 @@ def _draw_all(result: Comparison, plan: _Plan) -> Panels | None:
     return Panels(tuple(panels), partial(_draw_sheet, result, plan, labels))
 
 
-def _fill(axes: Axes, result: Comparison, plan: _Plan, label: str) -> None:
+def _fill(axes: Axes, result: Comparison, plan: PanelPlan, label: str) -> None:
     """Draw the panel of one label."""
     lines = [(style, plan.points(arm, label)) for arm, style in styled_arms(result)]
     top = _top([x for _, points in lines for point in points for x in point])
@@ -171,15 +186,21 @@ def _fill(axes: Axes, result: Comparison, plan: _Plan, label: str) -> None:
             # of one arm: those of all hide the points
             bars = [(each.predicted, *each.ci) for each in _bins(arm, label)]
             axes.vlines(*zip(*bars, strict=True), color=style.colour, linewidth=0.8, alpha=0.45)
+        if plan.band and arm is result.main_arm and (band := plan.band(arm, label)):
+            across, low, high = band
+            axes.fill_between(across, low, high, color=style.colour, alpha=0.14, linewidth=0)
         if points:
             marker = style.marker if plan.is_binned else ""
             line = style.line(linewidth=1.5, markersize=2.6, marker=marker)
             axes.plot(*zip(*points, strict=True), **line)
-    _frame(axes, top)
+    if plan.frame:
+        plan.frame(axes, label)
+    else:
+        _frame(axes, top)
 
 
 @styled
-def _draw_sheet(result: Comparison, plan: _Plan, labels: Sequence[str]) -> Picture:
+def _draw_sheet(result: Comparison, plan: PanelPlan, labels: Sequence[str]) -> Picture:
     """Return all panels as one figure with the arms' legend."""
     columns = min(_SHEET_COLUMNS, len(labels))
     down = math.ceil(len(labels) / columns)

@@ -67,7 +67,7 @@ def fixed_sentence(comparison: Comparison) -> str:
     but = "; what is otherwise now stands at the top" if comparison.deviations else ""
     return (
         "Margin, endpoint and its labels, seeds, partition, arms and the order of their pairs, the "
-        "correction over labels, level and resamples were fixed before the first training, on "
+        "correction over labels and the level were fixed before the first training, on "
         f"{protocol.created} (protocol.json, digest {protocol.digest[:_DIGEST]}){but}."
     )
 

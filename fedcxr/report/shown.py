@@ -10,6 +10,7 @@ from fedcxr.report.pictures import Picture, Pictures
 from fedcxr.report.wording import level_words
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import Comparison
+from fedcxr.results.tables.score_tables import pair_title
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +79,15 @@ def cut_by_arm(view: View, name: str, attribute: str | None = None) -> list[OfAr
             values = own.values(attribute)
             parts = [(str(value).capitalize(), own.only(attribute, value)) for value in values]
         found.append(OfArm(arm, tuple(parts)))
+    return found
+
+
+def pairs_of(view: View, name: str) -> list[tuple[str, PageTable]]:
+    """Return the rows of a table of differences pair by pair, each with its heading."""
+    found = []
+    for each in view.result.differences:
+        own = view.tables[name].only("arm", each.arm).only("against", each.against)
+        if own.rows:
+            title = pair_title(view.result, each)
+            found.append((f"{title}, about these {each.about}", own.only("about", each.about)))
     return found

@@ -1,6 +1,6 @@
 """One arm of a comparison, or the one of a run: its scores, learning curves and costs."""
 
-from fedcxr.results.details import ModelDetails
+from fedcxr.results.details import ArmDetails
 from fedcxr.results.score import Score
 from fedcxr.section import Section
 
@@ -30,7 +30,7 @@ class LearningCurve(Section):
     val_accuracy: tuple[float | None, ...]
 
 
-class ArmResult(ModelDetails):
+class ArmResult(ArmDetails):
     """One way of training, scored on the held-out patients that all arms share."""
 
     name: str

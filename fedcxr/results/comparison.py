@@ -23,7 +23,7 @@ from fedcxr.runs.folder import RunFolder
 from fedcxr.section import Section
 
 FILE = "comparison.json"
-FORMAT: Literal[3] = 3
+FORMAT: Literal[4] = 4
 
 Unit = Literal["image", "study"]
 MAIN_QUESTION = ("federated", "centralized")
@@ -92,7 +92,6 @@ class TrainingSettings(Section):
 class Statistics(Section):
     """How it was judged."""
 
-    resamples: int
     level: float
     margin: float | None
     """In macro AUROC; None for a run, which gets no verdict."""
@@ -109,7 +108,7 @@ class LabelFrequency(Section):
 class Comparison(Section):
     """All of `comparison.json`, or a run as a comparison of one arm."""
 
-    format: Literal[3] = FORMAT
+    format: Literal[4] = FORMAT
     name: str
     created: str
     fedcxr: str

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat
 
+from fedcxr.metrics.non_inferiority import Decided, Word
+from fedcxr.results.details import DifferenceDetails
 from fedcxr.results.score import Score
 from fedcxr.section import Section
 
@@ -20,7 +22,7 @@ there are several."""
 class Verdict(Section):
     """The word of a non-inferiority test, and what it rests on."""
 
-    word: str
+    word: Word
     reason: str
 
 
@@ -30,6 +32,11 @@ class LabelDifference(Score):
     p: float | None
     p_holm: float | None
     """Adjusted over the labels."""
+    word: Decided | None
+    """By the label's own interval; None without one."""
+    lower_bound: float | None
+    """Holds together with those of the other labels of the endpoint (see `metrics.label_bounds`);
+    None where the verdict is not one of non-inferiority, for labels are tested after it alone."""
 
 
 class Variance(Section):
@@ -63,6 +70,11 @@ class Difference(Section):
     by_label: dict[str, LabelDifference]
     variance: Variance
     verdict: Verdict
+    worse_labels: tuple[str, ...]
+    """Labels whose own interval lies wholly below 0, not adjusted for their number, lest a loss be
+    hidden: one that the macro mean does not show."""
+    inferior_labels: tuple[str, ...]
+    """Those of them whose interval lies wholly below minus the margin."""
     power: str | None
     """What the test set is too small for; None if it is large enough."""
     by_seed: tuple[float | None, ...]
@@ -72,6 +84,8 @@ class Difference(Section):
     replicates: int = 1
     by_partition: tuple[float | None, ...] = ()
     """Means over the trainings on each; none where there is one partition."""
+    details: DifferenceDetails | None = None
+    """Beside the areas; None on data from elsewhere."""
 
     @property
     def is_of_methods(self) -> bool:

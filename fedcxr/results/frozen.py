@@ -105,7 +105,8 @@ class Protocol(Section):
     """Of the p values by label."""
     level: float
     """Of all intervals."""
-    resamples: int
+    resamples: int | None = None
+    """Patients drawn anew behind an interval, by a fedcxr that did so; None = none are."""
 
     @property
     def digest(self) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.metrics.curves import pr_points, roc_points
+from fedcxr.metrics.curves import mean_pr, mean_roc
 from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
 from fedcxr.results.at_sites import SiteMatrix
 from fedcxr.results.comparison import (
@@ -24,7 +24,6 @@ ARM = "federated"
 LEVEL = 0.95
 """Of a run's intervals."""
 
-_POINTS_DRAWN = 120
 _MEASURES = ("round", "train_loss", "val_loss", "val_macro_auroc", "val_accuracy")
 
 
@@ -43,7 +42,7 @@ def as_comparison(facts: RunFacts, test: Predictions | None, val: Predictions | 
         fedcxr=manifest.fedcxr,
         data=_data(facts, test),
         training=_training(config, manifest),
-        statistics=Statistics(resamples=config.server.bootstrap, level=LEVEL, margin=None),
+        statistics=Statistics(level=LEVEL, margin=None),
         protocol=None,
         deviations=(),
         endpoint=None,
@@ -121,8 +120,9 @@ def _arm(facts: RunFacts, test: Predictions | None) -> ArmResult:
         differs={},
         curves=_curves(test) if test else {},
         operating_points=(),
-        calibration=Calibration(temperature=None, reason=None, by_label={}),
-        subgroups=Subgroups(rule="", rows=(), gaps=()),
+        calibration=Calibration(temperature=None, temperature_range=None, reason=None, by_label={}),
+        decision_curves={},
+        subgroups=Subgroups(rule="", rows=()),
     )
 
 
@@ -137,11 +137,9 @@ def _steps(site: SiteCounts, config: ExperimentConfig) -> int:
 def _macro(summary: RunSummary | None) -> Score:
     if summary is None:
         return Score(value=None, reason="no test result yet")
-    why = None
+    why = summary.macro_auroc_reason
     if summary.macro_auroc is None:
         why = "not defined: no label has both classes in the test set"
-    elif summary.macro_auroc_ci is None:
-        why = "no interval was computed"
     return Score(value=summary.macro_auroc, ci=summary.macro_auroc_ci, reason=why)
 
 
@@ -188,15 +186,18 @@ def _curves(test: Predictions) -> dict[str, Curves]:
     """Return the curves of every label that has both classes."""
     found = {}
     for column, label in enumerate(test.labels):
-        target, probs = test.target[:, column], test.probs[:, column]
-        fpr, tpr = roc_points(target, probs, _POINTS_DRAWN)
-        recall, precision = pr_points(target, probs, _POINTS_DRAWN)
-        if len(fpr):
+        target, probs = test.target[:, column], test.probs[None, :, column]
+        roc, pr = mean_roc(target, probs), mean_pr(target, probs)
+        if len(roc.x):
             found[label] = Curves(
-                fpr=tuple(fpr.tolist()),
-                tpr=tuple(tpr.tolist()),
-                recall=tuple(recall.tolist()),
-                precision=tuple(precision.tolist()),
+                fpr=tuple(roc.x.tolist()),
+                tpr=tuple(roc.mean.tolist()),
+                tpr_low=(),
+                tpr_high=(),
+                recall=tuple(pr.x.tolist()),
+                precision=tuple(pr.mean.tolist()),
+                precision_low=(),
+                precision_high=(),
             )
     return found
 

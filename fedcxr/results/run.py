@@ -215,6 +215,8 @@ class RunSummary(_Part):
 
     macro_auroc: float | None
     macro_auroc_ci: tuple[float, float] | None
+    macro_auroc_reason: str | None
+    """Why there is no macro AUROC or no interval."""
     macro_labels: int
     auroc: dict[str, LabelAuroc]
     num_rounds: int

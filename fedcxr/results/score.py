@@ -27,6 +27,10 @@ class Score(Section):
         value = found.value if math.isfinite(found.value) else None
         return cls(value=value, ci=found.ci, reason=found.reason)
 
+    def is_below(self, bound: float) -> bool:
+        """Return whether the whole interval lies below."""
+        return self.ci is not None and self.ci[1] < bound
+
 
 UNDEFINED = Score(value=None)
 """Nothing is known of it."""

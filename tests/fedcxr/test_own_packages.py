@@ -13,7 +13,7 @@ USERS = ("clients.py", "server.py", "random.py", "queue.py", "numpy.py", "fedcxr
 TINY = [
     *("--clients", "2", "--rounds", "1", "--image-size", "32", "--quiet", "--workers", "2"),
     *("--set", "data.synthetic.patients=60", "--set", "data.synthetic.size_px=48"),
-    *("--set", "server.bootstrap=100", "--set", "explain.max_boxes=0"),
+    *("--set", "explain.max_boxes=0"),
 ]
 
 

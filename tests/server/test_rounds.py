@@ -108,7 +108,6 @@ def test_what_decides_the_weights_decides_the_digest_and_nothing_else():
         "engine.kind=ray",
         "server.quorum=0.1",
         "server.deadline_s=5",
-        "server.bootstrap=200",
         "explain.labels=2",
     ]
     other = ["seed=1", "train.learning_rate=1e-5", "server.rounds=3"]

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.experiments.compare.arms import Arm, Training, steps_by_site
 from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.experiments.compare.secondary import model_details
-from fedcxr.metrics.scored_models import Measure
+from fedcxr.metrics.scored_areas import Measure
 from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
+from fedcxr.results.details import ArmDetails
 from fedcxr.results.score import Score
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions
@@ -26,8 +25,7 @@ def arm_result(
     test: Predictions,
     arms: ScoredArms,
     *,
-    one: tuple[Predictions, Predictions],
-    config: ExperimentConfig,
+    details: ArmDetails,
     endpoint_columns: Sequence[int],
     competition_columns: Sequence[int],
     differs: Mapping[str, str],
@@ -39,8 +37,7 @@ def arm_result(
         trainings: of it, seed by seed.
         test: the truth of the test patients.
         arms: the scored models of all.
-        one: test and val predictions of its first model, for what needs thresholds.
-        config: of the comparison.
+        details: what its models say at thresholds, of calibration and by group.
         endpoint_columns: columns of the labels that macro means are over.
         competition_columns: columns of the competition labels, or none.
         differs: what was set otherwise for it, by key.
@@ -70,7 +67,7 @@ def arm_result(
         by_label=_by_label(arms, arm.name, test),
         learning=tuple(_learning(training) for training in trainings),
         differs=dict(differs),
-        **dict(model_details(*one, config)),
+        **dict(details),
     )
 
 
@@ -95,7 +92,7 @@ def undefined_among(arms: ScoredArms, labels: Sequence[str], columns: Sequence[i
     """Return which of these labels have no AUROC, and why; None if all have one."""
     scores = arms.scored["auroc"]
     lacking = sorted(set(columns) - set(scores.defined(columns)))
-    named = ", ".join(f"{labels[column]} ({scores.reasons[column]})" for column in lacking)
+    named = ", ".join(f"{labels[column]} ({scores.reasons[0][column]})" for column in lacking)
     return f"not defined for all {len(columns)} labels: {named}" if lacking else None
 
 

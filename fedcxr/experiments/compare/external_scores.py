@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import some
+from fedcxr.experiments.compare.all_models import LEVEL
 from fedcxr.experiments.compare.arm_scores import known
 from fedcxr.experiments.compare.arms import Training
 from fedcxr.experiments.compare.at_external import external_file
 from fedcxr.experiments.compare.kept_predictions import read_scored, same_patients
 from fedcxr.experiments.compare.primary import differences_of
 from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.experiments.compare.secondary import LEVEL, unit_of
+from fedcxr.experiments.compare.secondary import unit_of
 from fedcxr.results.differences import Difference, Verdict
 from fedcxr.results.external import ExternalArm, ExternalResult
 from fedcxr.results.frozen import ExternalEndpoint, Protocol

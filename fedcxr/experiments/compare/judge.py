@@ -5,7 +5,6 @@ mean over its models: over the seeds, and in the local arm over the sites of eac
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from fedcxr import __version__
 from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import by_key, read_config
-from fedcxr.cores import cores
+from fedcxr.experiments.compare.all_models import LEVEL, AllModels
 from fedcxr.experiments.compare.arm_scores import arm_result
 from fedcxr.experiments.compare.arms import Arm, Training, names_of
 from fedcxr.experiments.compare.draws import all_seeds, read_draws, seeds_of
@@ -26,8 +25,7 @@ from fedcxr.experiments.compare.kept_predictions import read_scored, same_patien
 from fedcxr.experiments.compare.predictions_file import write_predictions_file
 from fedcxr.experiments.compare.primary import competition_columns, differences_of
 from fedcxr.experiments.compare.protocol import deviations, plan_protocol, read_protocol
-from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.experiments.compare.secondary import LEVEL, unit_of
+from fedcxr.experiments.compare.secondary import Secondary, secondary_results, unit_of
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
 from fedcxr.results.arms import ArmResult
@@ -68,24 +66,32 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
     on_first = {name: [t for t in own if not t.partition] for name, own in by_arm.items()}
     scored = {t.name: read_scored(t.folder / PREDICTIONS) for t in trainings}
     test = same_patients(scored)
-    scored_arms = ScoredArms.of(test, [(t, scored[t.name].probs) for t in trainings], LEVEL)
-
-    arm_results = _arm_results(config, arms, by_arm, scored, scored_arms, protocol)
+    models = AllModels.of(
+        trainings,
+        list(scored.values()),
+        [read_scored(t.folder / PREDICTIONS, "val") for t in trainings],
+        pairs=protocol.pairs,
+        unit=unit_of(config),
+    )
+    details = secondary_results(models, config)
     found = Comparison(
         name=folder.name,
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         fedcxr=__version__,
         data=_data(folder, config, plans, test),
         training=_training(config, trainings[0]),
-        statistics=Statistics(
-            resamples=protocol.resamples, level=protocol.level, margin=protocol.margin
-        ),
+        statistics=Statistics(level=protocol.level, margin=protocol.margin),
         protocol=frozen,
         deviations=tuple(deviations(frozen, protocol)) if frozen else (),
         endpoint=protocol.endpoint,
-        arms=arm_results,
+        arms=_arm_results(config, arms, by_arm, models, details, protocol),
         differences=differences_of(
-            protocol, scored_arms, test, endpoint=protocol.endpoint, unit=unit_of(config)
+            protocol,
+            models.scored,
+            test,
+            endpoint=protocol.endpoint,
+            unit=models.unit,
+            details=details.pairs,
         ),
         site_matrix=site_matrix(plan, on_first, config.data.score_by),
         site_differences=site_differences(plan, on_first, config, LEVEL),
@@ -105,27 +111,24 @@ def _arm_results(
     config: ExperimentConfig,
     arms: Sequence[Arm],
     by_arm: Mapping[str, Sequence[Training]],
-    scored: Mapping[str, Predictions],
-    scored_arms: ScoredArms,
+    models: AllModels,
+    details: Secondary,
     protocol: Protocol,
 ) -> tuple[ArmResult, ...]:
-    def result_of(arm: Arm) -> ArmResult:
-        first = by_arm[arm.name][0]
-        test = scored[first.name]
-        return arm_result(
+    labels = models.test.labels
+    return tuple(
+        arm_result(
             arm,
             by_arm[arm.name],
-            test,
-            scored_arms,
-            one=(test, read_scored(first.folder / PREDICTIONS, "val")),
-            config=config,
-            endpoint_columns=protocol.endpoint.columns(test.labels),
-            competition_columns=competition_columns(test.labels),
+            models.test,
+            models.scored,
+            details=details.arms[arm.name],
+            endpoint_columns=protocol.endpoint.columns(labels),
+            competition_columns=competition_columns(labels),
             differs=_differs(config, arm),
         )
-
-    with ThreadPoolExecutor(cores()) as pool:
-        return tuple(pool.map(result_of, arms))
+        for arm in arms
+    )
 
 
 def _data(
@@ -249,9 +252,8 @@ def _notes(folder: Path, by_arm: Mapping[str, Sequence[Training]]) -> list[str]:
         "A hospital on its own would have only its own patients to choose it by."
     )
     notes.append(
-        "Curves, operating points, calibration and subgroups are of one model an arm: the first "
-        "seed's, in the local arm the first site's. Thresholds and temperature come from "
-        "validation patients."
+        "Curves, operating points, calibration and subgroups are means over all models of an arm, "
+        "each at its own thresholds and temperature, which come from validation patients."
     )
     partitions = {training.partition for own in by_arm.values() for training in own}
     if len(partitions) > 1:

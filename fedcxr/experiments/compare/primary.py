@@ -6,20 +6,22 @@ With one training there is a word about the trained models alone.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.data.labels import COMPETITION_LABELS
+from fedcxr.experiments.compare.all_models import Pair, in_unit
 from fedcxr.experiments.compare.arm_scores import known, undefined_among
 from fedcxr.experiments.compare.endpoint import count_patients
 from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.experiments.compare.secondary import in_unit
-from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
-from fedcxr.metrics.non_inferiority import holm, power_note, verdict
-from fedcxr.metrics.scored_models import Measure
+from fedcxr.metrics.estimate import Estimate
+from fedcxr.metrics.label_bounds import holm_lower_bounds
+from fedcxr.metrics.non_inferiority import NON_INFERIOR, decide, holm, power_note, verdict
+from fedcxr.metrics.scored_areas import Measure
 from fedcxr.report.protocol_words import none_eligible
+from fedcxr.results.details import DifferenceDetails
 from fedcxr.results.differences import (
     Difference,
     LabelDifference,
@@ -36,7 +38,13 @@ Tested = Callable[[Measure, tuple[str, str], Sequence[int]], Estimate]
 
 
 def differences_of(
-    protocol: Protocol, arms: ScoredArms, test: Predictions, *, endpoint: Endpoint, unit: str
+    protocol: Protocol,
+    arms: ScoredArms,
+    test: Predictions,
+    *,
+    endpoint: Endpoint,
+    unit: str,
+    details: Mapping[Pair, DifferenceDetails] | None = None,
 ) -> tuple[Difference, ...]:
     """Return every arm minus the one that it is held against.
 
@@ -46,6 +54,7 @@ def differences_of(
         test: the truth of the test patients.
         endpoint: the labels that the verdicts are about.
         unit: what the rows of `test` are: images, or studies.
+        details: how far each pair is apart beside the areas.
     """
     return tuple(
         difference_of(
@@ -56,6 +65,7 @@ def differences_of(
             endpoint=endpoint,
             competition_columns=competition_columns(test.labels),
             unit=unit,
+            details=details[pair] if details else None,
         )
         for pair in protocol.pairs
     )
@@ -77,6 +87,7 @@ def difference_of(
     endpoint: Endpoint,
     competition_columns: Sequence[int],
     unit: str = "images",
+    details: DifferenceDetails | None = None,
 ) -> Difference:
     """Return one arm minus another.
 
@@ -88,33 +99,37 @@ def difference_of(
         endpoint: the labels that the verdict is about.
         competition_columns: columns of the competition labels, or none.
         unit: what the rows of `test` are: images, or studies.
+        details: how far the two are apart beside the areas.
     """
     columns = endpoint.columns(test.labels)
     name, against = pair
-    replicates = len(arms.units(name))
-    is_of_methods = replicates >= MIN_SEEDS
-    tested = arms.of_methods if is_of_methods else arms.of_models
+    tested = arms.difference
     whole, models = tested("auroc", pair, columns), arms.of_models("auroc", pair, columns)
     first, second = (arms.by_unit("auroc", arm, columns) for arm in pair)
     by_unit = first - second
+    word = _verdict(whole, margin, endpoint, unit)
+    by_label = _by_label(pair, test.labels, arms, word, margin=margin, endpoint=endpoint)
     # Where more patients would give no interval either, the verdict's reason says what is amiss.
     may_tell = whole.ci is not None or arms.lacks_patients_alone(pair, columns)
     return Difference(
         arm=name,
         against=against,
-        about="methods" if is_of_methods else "models",
+        about="methods" if arms.is_of_methods(pair) else "models",
         macro_auroc=Score.of(whole),
         macro_auroc_models=Score.of(models),
         macro_ap=Score.of(tested("ap", pair, columns)),
         five_auroc=_competition_auroc(arms, pair, test.labels, competition_columns, tested),
-        by_label=_by_label(pair, test.labels, tested),
+        by_label=by_label,
         variance=_variance(arms.wherever("auroc", pair, columns), by_unit, arms.is_nested),
-        verdict=_verdict(whole, margin, endpoint, unit),
+        verdict=word,
+        worse_labels=tuple(name for name, each in by_label.items() if each.is_below(0.0)),
+        inferior_labels=tuple(name for name, each in by_label.items() if each.is_below(-margin)),
         power=_power(whole, margin, test, columns, arms, unit) if may_tell else None,
         by_seed=tuple(known(by_unit.ravel().tolist())),
         replicated=_replicated(arms),
-        replicates=replicates,
+        replicates=len(arms.units(name)),
         by_partition=tuple(known(by_unit.mean(axis=1).tolist())) if arms.is_nested else (),
+        details=details,
     )
 
 
@@ -149,14 +164,34 @@ def _variance(found: Estimate, by_unit: NDArray[np.float64], is_nested: bool) ->
 
 
 def _by_label(
-    pair: tuple[str, str], labels: Sequence[str], tested: Tested
+    pair: Pair,
+    labels: Sequence[str],
+    arms: ScoredArms,
+    word: Verdict,
+    *,
+    margin: float,
+    endpoint: Endpoint,
 ) -> dict[str, LabelDifference]:
-    """Return the difference of every label, with its p adjusted by Holm's rule."""
-    found = [tested("auroc", pair, [column]) for column in range(len(labels))]
+    """Return the difference of every label, its p adjusted by Holm's rule, and its bound.
+
+    Bounds are of the endpoint's labels, and there after a verdict of non-inferiority alone.
+    """
+    found = [arms.difference("auroc", pair, [column]) for column in range(len(labels))]
     adjusted = known(holm([each.p for each in found]))
     p_values = known([each.p for each in found])
+    bounds: dict[str, float | None] = {}
+    if word.word in NON_INFERIOR:
+        own = [found[labels.index(label)] for label in endpoint.labels]
+        of_label = known(holm_lower_bounds(own, margin, arms.level))
+        bounds = dict(zip(endpoint.labels, of_label, strict=True))
     return {
-        label: LabelDifference(**dict(Score.of(each)), p=p, p_holm=p_holm)
+        label: LabelDifference(
+            **dict(Score.of(each)),
+            p=p,
+            p_holm=p_holm,
+            word=decide(each.ci, margin) if each.ci else None,
+            lower_bound=bounds.get(label),
+        )
         for label, each, p, p_holm in zip(labels, found, p_values, adjusted, strict=True)
     }
 

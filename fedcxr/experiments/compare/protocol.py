@@ -16,11 +16,11 @@ from typing import Any
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import ArtefactError
+from fedcxr.experiments.compare.all_models import LEVEL
 from fedcxr.experiments.compare.draws import all_seeds, read_draws
 from fedcxr.experiments.compare.endpoint import endpoint_of, endpoint_on
 from fedcxr.experiments.compare.external_sets import IMAGES_CSV, KeptSet, kept_externals
 from fedcxr.experiments.compare.pairs import pairs_of
-from fedcxr.experiments.compare.secondary import LEVEL
 from fedcxr.results.frozen import PROTOCOL_FORMAT, Deviation, ExternalEndpoint, Protocol
 from fedcxr.runs.folder import RunFolder
 from partitions.table import read_table
@@ -34,7 +34,6 @@ MAY_CHANGE = (
     "compare.margin",
     "compare.primary_labels",
     "compare.min_positives",
-    "compare.resamples",
     "compare.prevalence",
     "compare.at_once",
 )
@@ -69,7 +68,6 @@ def plan_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str]) -
         arms=tuple(arms),
         pairs=tuple(pairs_of(arms)),
         level=LEVEL,
-        resamples=config.compare.resamples,
     )
 
 

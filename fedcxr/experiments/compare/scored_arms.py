@@ -4,13 +4,13 @@ An arm's value is the mean over its models: over the seeds, and in the local arm
 each seed. What is repeated to learn how far ways of training vary is a training, or, with several
 partitions, a partition with all its trainings: these are nested in it and have it in common, so
 that the partitions' means are the values that vary. Every interval that leaves here held in the
-self-test of the statistics for such a test set (see `metrics.regime`); one that did not is left
-out, with the reason.
+self-test of the statistics for such a test set (see `metrics.gate`); one that did not is left out,
+with the reason.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,21 +18,26 @@ from numpy.typing import ArrayLike, NDArray
 from fedcxr.experiments.compare.arms import Training
 from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
+from fedcxr.metrics.gate import TRIED, gated
 from fedcxr.metrics.regime import load_regime
-from fedcxr.metrics.scored_models import Measure, ScoredModels, score_models
-from fedcxr.report.protocol_words import patients_words
+from fedcxr.metrics.scored_areas import Measure, score_models
+from fedcxr.metrics.scored_models import ScoredModels
 from fedcxr.runs.predictions import Predictions
+
+Scored = Measure | ScoredModels
+"""One of the areas, or any measure of the same trainings (`ScoredArms.by_training`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredArms:
-    """K models, whose arm and seed each is, and the size of the test set."""
+    """T trainings, an arm and a seed each, and the size of the test set."""
 
-    scored: Mapping[Measure, ScoredModels]
-    arm: NDArray[np.str_]  # (K,)
-    seed: NDArray[np.int64]  # (K,)
-    unit: NDArray[np.int64]  # (K,) the partition if there are several, else the seed
+    scored: Mapping[Measure, ScoredModels]  # of the trainings
+    arm: NDArray[np.str_]  # (T,)
+    seed: NDArray[np.int64]  # (T,)
+    unit: NDArray[np.int64]  # (T,) the partition if there are several, else the seed
     is_nested: bool  # trainings in several partitions
+    models: FloatArray  # (T, K) what each of the K models counts in a training
     cluster: float  # images, or studies, a patient on average
     level: float
 
@@ -44,15 +49,25 @@ class ScoredArms:
         models = np.array([found for _, found in probs], dtype=np.float64)
         everyone = len(set(test.patient_id.tolist()))
         is_nested = len({training.partition for training, _ in probs}) > 1
+        names = [(t.arm, t.seed, t.partition if is_nested else t.seed) for t, _ in probs]
+        trainings = sorted(set(names), key=names.index)
+        own = np.array([[name == each for name in names] for each in trainings], dtype=np.float64)
+        weights = own / own.sum(axis=1, keepdims=True)
+        areas = score_models(test.target, models, test.patient_id, test.labels)
         return cls(
-            scored=score_models(test.target, models, test.patient_id, test.labels),
-            arm=np.array([training.arm for training, _ in probs]),
-            seed=np.array([training.seed for training, _ in probs]),
-            unit=np.array([t.partition if is_nested else t.seed for t, _ in probs]),
+            scored={measure: found.combined(weights) for measure, found in areas.items()},
+            arm=np.array([arm for arm, _, _ in trainings]),
+            seed=np.array([seed for _, seed, _ in trainings]),
+            unit=np.array([unit for _, _, unit in trainings]),
             is_nested=is_nested,
+            models=weights,
             cluster=len(test.patient_id) / max(1, everyone),
             level=level,
         )
+
+    def by_training(self, models: ScoredModels) -> ScoredModels:
+        """Return a measure of the trainings from that of all models."""
+        return models.combined(self.models)
 
     def seeds(self, arm: str) -> list[int]:
         """Return the seeds of an arm, rising."""
@@ -78,35 +93,41 @@ class ScoredArms:
         ]
         return np.array(found, dtype=np.float64)
 
-    def mean(self, measure: Measure, arm: str, columns: Sequence[int]) -> Estimate:
+    def mean(self, scored: Scored, arm: str, columns: Sequence[int]) -> Estimate:
         """Return an arm's mean over these labels, or one label, for other patients."""
-        found = self.scored[measure].mean(self._weights(arm), columns, self.level)
-        return self._if_held(measure, found, columns, self._auroc([arm], columns))
+        models = self._models(scored)
+        found = models.mean(self._weights(arm), columns, self.level)
+        return self._gated(found, models, columns, [arm], TRIED[models.measure].mean)
 
-    def of_models(
-        self, measure: Measure, pair: tuple[str, str], columns: Sequence[int]
-    ) -> Estimate:
+    def difference(self, scored: Scored, pair: tuple[str, str], columns: Sequence[int]) -> Estimate:
+        """Return how far apart two arms are: their methods, or with one training their models."""
+        tested = self.of_methods if self.is_of_methods(pair) else self.of_models
+        return tested(scored, pair, columns)
+
+    def is_of_methods(self, pair: tuple[str, str]) -> bool:
+        """Return whether there are trainings enough for a word about ways of training."""
+        return len(self.units(pair[0])) >= MIN_SEEDS
+
+    def of_models(self, scored: Scored, pair: tuple[str, str], columns: Sequence[int]) -> Estimate:
         """Return how far apart these very models are: for other patients."""
+        models = self._models(scored)
         contrast = self._weights(pair[0]) - self._weights(pair[1])
-        found = self.scored[measure].difference(contrast, columns, self.level)
-        name = "models" if measure == "auroc" else "ap_difference"
-        return self._if_held(name, found, columns, self._auroc(pair, columns))
+        found = models.difference(contrast, columns, self.level)
+        return self._gated(found, models, columns, pair, TRIED[models.measure].models)
 
-    def of_methods(
-        self, measure: Measure, pair: tuple[str, str], columns: Sequence[int]
-    ) -> Estimate:
+    def of_methods(self, scored: Scored, pair: tuple[str, str], columns: Sequence[int]) -> Estimate:
         """Return how far apart two ways of training are: for other patients and trainings."""
-        found = self.wherever(measure, pair, columns)
-        auroc = self._auroc(pair, columns)
-        if measure == "ap":
-            return self._if_held("ap_difference", found, columns, auroc)
-        return self._if_held("methods", found, columns, auroc, seeds=len(self.units(pair[0])))
+        models = self._models(scored)
+        found = self.wherever(models, pair, columns)
+        tried = TRIED[models.measure]
+        seeds = len(self.units(pair[0])) if tried.methods != tried.models else None
+        return self._gated(found, models, columns, pair, tried.methods, seeds)
 
-    def wherever(self, measure: Measure, pair: tuple[str, str], columns: Sequence[int]) -> Estimate:
+    def wherever(self, scored: Scored, pair: tuple[str, str], columns: Sequence[int]) -> Estimate:
         """Return what `of_methods` does, shown to hold or not: a pilot is to tell its variances."""
         units = self.units(pair[0])
         pairs = [self._weights(pair[0], unit) - self._weights(pair[1], unit) for unit in units]
-        return self.scored[measure].method_difference(np.array(pairs), columns, self.level)
+        return self._models(scored).method_difference(np.array(pairs), columns, self.level)
 
     def lacks_patients_alone(self, pair: tuple[str, str], columns: Sequence[int]) -> bool:
         """Return whether more patients of this kind would give the verdict its interval."""
@@ -114,6 +135,9 @@ class ScoredArms:
         auroc = self._auroc(pair, columns)
         name, trainings = ("methods", units) if units >= MIN_SEEDS else ("models", None)
         return load_regime(name).covered(sys.maxsize, self.cluster, auroc, trainings)[0]
+
+    def _models(self, scored: Scored) -> ScoredModels:
+        return scored if isinstance(scored, ScoredModels) else self.scored[scored]
 
     def _weights(self, arm: str, unit: int | None = None) -> FloatArray:
         own = self.arm == arm
@@ -123,30 +147,25 @@ class ScoredArms:
 
     def _auroc(self, arms: Sequence[str], columns: Sequence[int]) -> float:
         """Return the best arm's mean AUROC, nan where no label has one."""
-        return max(float(np.mean(self.by_seed("auroc", arm, columns))) for arm in arms)
+        macro = self.scored["auroc"].macro(columns)
+        return max(float(macro[self.arm == arm].mean()) for arm in arms)
 
-    def _if_held(
+    def _gated(
         self,
-        name: str,
         found: Estimate,
+        models: ScoredModels,
         columns: Sequence[int],
-        auroc: float,
+        arms: Sequence[str],
+        interval: str,
         seeds: int | None = None,
     ) -> Estimate:
         """Return it without its interval where such an interval was not shown to hold."""
-        if np.isnan(found.value):
-            return found
-        scored = self.scored["auroc"]
-        few, kind, column = min(
-            (int(scored.patients[column][kind]), kind, column)
-            for column in columns
-            for kind in (0, 1)
+        return gated(
+            found,
+            models,
+            columns,
+            interval=interval,
+            cluster=self.cluster,
+            auroc=self._auroc(arms, columns),
+            seeds=seeds,
         )
-        is_held, why = load_regime(name).covered(
-            few,
-            self.cluster,
-            auroc,
-            seeds,
-            rarest=patients_words(few, scored.labels[column], with_it=kind == 0),
-        )
-        return found if is_held else replace(found, ci=None, parts=(), reason=why)

@@ -12,7 +12,6 @@ from fedcxr.experiments.compare.arms import CENTRALIZED, FEDERATED, LOCAL, Train
 from fedcxr.experiments.compare.at_sites import read_site_predictions
 from fedcxr.experiments.compare.endpoint import count_patients
 from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.metrics.estimate import MIN_SEEDS
 from fedcxr.metrics.studies import as_scored
 from fedcxr.results.at_sites import SiteDifference
 from fedcxr.results.score import Score
@@ -85,15 +84,13 @@ def _difference(
         return _nothing(site, against, patients, reason)
     arms = ScoredArms.of(test, [(training, found.probs) for training, found in own], level)
     pair = (FEDERATED, against)
-    is_of_methods = len(arms.seeds(FEDERATED)) >= MIN_SEEDS
-    tested = arms.of_methods if is_of_methods else arms.of_models
     return SiteDifference(
         site_id=site,
         against=against,
         patients=patients,
         labels=tuple(test.labels[column] for column in columns),
-        about="methods" if is_of_methods else "models",
-        **dict(Score.of(tested("auroc", pair, columns))),
+        about="methods" if arms.is_of_methods(pair) else "models",
+        **dict(Score.of(arms.difference("auroc", pair, columns))),
     )
 
 

@@ -1,7 +1,7 @@
 """How well the probabilities are meant."""
 
 from fedcxr.report.figures_panels import draw_reliability
-from fedcxr.report.shown import Shown, View, cut_by_arm
+from fedcxr.report.shown import Shown, View, cut_by_arm, pairs_of
 from fedcxr.report.wording import fixed
 from fedcxr.results.arms import ArmResult
 
@@ -15,6 +15,7 @@ def show(view: View) -> Shown | None:
     values = {
         "by_arm": by_arm,
         "reliability": reliability,
+        "differences": pairs_of(view, "calibration_differences"),
         "temperatures": [_temperature(arm) for arm in view.result.arms],
     }
     return Shown(values, (reliability.sheet,) if reliability else ())
@@ -23,5 +24,8 @@ def show(view: View) -> Shown | None:
 def _temperature(arm: ArmResult) -> str:
     """Return an arm's temperature, or why it has none."""
     found = arm.calibration
-    why = "" if found.temperature is not None else f" ({found.reason or 'none was fitted'})"
-    return f"{arm.title} {fixed(found.temperature, 2)}{why}"
+    if found.temperature is None:
+        return f"{arm.title} none ({found.reason or 'none was fitted'})"
+    low, high = found.temperature_range or (found.temperature, found.temperature)
+    spread = f" ({fixed(low, 2)} to {fixed(high, 2)})" if low < high else ""
+    return f"{arm.title} {fixed(found.temperature, 2)}{spread}"

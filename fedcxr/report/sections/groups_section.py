@@ -1,7 +1,9 @@
 """Who was scored how: groups of patients, and the gaps between them."""
 
 from fedcxr.report.figures_dots import draw_gaps
-from fedcxr.report.shown import Shown, View, cut_by_arm, drawn
+from fedcxr.report.shown import Shown, View, cut_by_arm, drawn, pairs_of
+
+_OPPOSITE = 2
 
 
 def show(view: View) -> Shown | None:
@@ -10,12 +12,26 @@ def show(view: View) -> Shown | None:
     rules = [rule for rule in dict.fromkeys(each.rule for each in subgroups) if rule]
     if not rules:
         return None
-    attributes = dict.fromkeys(gap.attribute for each in subgroups for gap in each.gaps)
-    pictures = drawn(*(draw_gaps(view.result, attribute) for attribute in attributes))
+    pictures = drawn(*(draw_gaps(view.result, *group) for group in _groups(view)))
     values = {
         "rules": rules,
         "pictures": pictures,
         "groups": cut_by_arm(view, "subgroups", "attribute"),
         "gaps": cut_by_arm(view, "subgroup_gaps", "attribute"),
+        "differences": pairs_of(view, "subgroup_differences"),
     }
     return Shown(values, pictures)
+
+
+def _groups(view: View) -> list[tuple[str, str]]:
+    """Return each attribute with its groups that have a gap; of two the gaps are opposite."""
+    groups: dict[str, dict[str, None]] = {}
+    for arm in view.result.arms:
+        for row in arm.subgroups.rows:
+            if row.tpr_gap is not None and row.tpr_gap.value is not None:
+                groups.setdefault(row.attribute, {})[row.group] = None
+    found = []
+    for attribute, names in groups.items():
+        shown = list(names)[:1] if len(names) == _OPPOSITE else list(names)
+        found += [(attribute, group) for group in shown]
+    return found

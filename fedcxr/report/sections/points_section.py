@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fedcxr.report.figures_heat import draw_confusions
 from fedcxr.report.page_table import PageTable
-from fedcxr.report.shown import Shown, View, drawn
+from fedcxr.report.shown import Shown, View, drawn, pairs_of
 from fedcxr.report.wording import count
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.details import OperatingPoint
@@ -52,7 +52,8 @@ def show(view: View) -> Shown | None:
         return None
     first = next(iter(POINTS))
     confusions = (draw_confusions(arm, first, POINTS[first][0]) for arm in view.result.arms)
-    return Shown({"points": points}, drawn(*confusions))
+    differences = pairs_of(view, "operating_point_differences")
+    return Shown({"points": points, "differences": differences}, drawn(*confusions))
 
 
 def _points(view: View, arm: ArmResult) -> list[Point]:

@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.tables import design_tables, detail_tables, score_tables, site_tables
+from fedcxr.results.tables import (
+    design_tables,
+    detail_tables,
+    difference_tables,
+    score_tables,
+    site_tables,
+)
 from fedcxr.results.tables.table import Table
 
 
@@ -22,6 +28,11 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
         detail_tables.calibration_bins(comparison),
         detail_tables.subgroups(comparison),
         detail_tables.gaps(comparison),
+        detail_tables.decision_curves(comparison),
+        difference_tables.point_differences(comparison),
+        difference_tables.calibration_differences(comparison),
+        difference_tables.decision_differences(comparison),
+        difference_tables.subgroup_differences(comparison),
         site_tables.site_matrix(comparison),
         site_tables.site_differences(comparison),
         site_tables.label_frequencies(comparison),

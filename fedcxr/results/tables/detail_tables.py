@@ -5,15 +5,25 @@ from fedcxr.results.details import CalibrationNumbers
 from fedcxr.results.score import Score
 from fedcxr.results.tables.table import Cell, Column, Kind, Table
 
-_RATES = (
+RATES = (
     ("sensitivity", "Sensitivity (recall)"),
     ("specificity", "Specificity"),
     ("ppv", "PPV (precision)"),
     ("npv", "NPV"),
     ("ppv_at_prevalence", "PPV at the prevalence stated"),
-    ("accuracy", "Accuracy"),
     ("f1", "F1"),
 )
+GROUP_SCORES = (
+    ("auroc", "AUROC"),
+    ("tpr", "True positive rate"),
+    ("fpr", "False positive rate"),
+)
+GAPS = (
+    ("auroc_gap", "Gap in AUROC"),
+    ("tpr_gap", "Gap in true positive rate"),
+    ("fpr_gap", "Gap in false positive rate"),
+)
+"""A group minus all others of known group."""
 COUNTS = ("tp", "fn", "fp", "tn")
 """The cells of a confusion matrix: present, then absent; said present, then said absent."""
 
@@ -26,13 +36,15 @@ _CALIBRATION: dict[str, tuple[str, Kind]] = {
 
 
 def operating_points(comparison: Comparison) -> Table:
-    """Return what each threshold, fixed on validation, gives on the test set."""
+    """Return what the models' thresholds, fixed on validation, give on the test set."""
     columns = (
         Column("arm", "Arm"),
         Column("point", "Point"),
         Column("label", "Label", "head"),
         Column("threshold", "Threshold", "value"),
-        *(Column(key, heading, "estimate") for key, heading in _RATES),
+        Column("threshold_low", "", "hidden"),
+        Column("threshold_high", "", "hidden"),
+        *(Column(key, heading, "estimate") for key, heading in RATES),
         Column("prevalence", "Prevalence stated", "share"),
         *(Column(key, "", "hidden") for key in COUNTS),
         Column("reason", "", "reason"),
@@ -43,7 +55,8 @@ def operating_points(comparison: Comparison) -> Table:
             found.point,
             found.label,
             found.threshold,
-            *(getattr(found, key) for key, _ in _RATES),
+            *(found.threshold_range or (None, None)),
+            *(getattr(found, key) for key, _ in RATES),
             found.prevalence,
             *(getattr(found, key) for key in COUNTS),
             found.reason,
@@ -102,7 +115,7 @@ def calibration_bins(comparison: Comparison) -> Table:
 
 
 def subgroups(comparison: Comparison) -> Table:
-    """Return each group's scores, and the rates at the one threshold fixed on validation."""
+    """Return each group's scores, with rates at each model's threshold fixed on validation."""
     units = comparison.units[1]
     columns = (
         Column("arm", "Arm"),
@@ -112,9 +125,7 @@ def subgroups(comparison: Comparison) -> Table:
         Column(units, units.capitalize(), "count"),
         Column("patients", "Patients", "count"),
         Column("positives", "Positive", "count"),
-        Column("auroc", "AUROC", "estimate"),
-        Column("tpr", "True positive rate", "estimate"),
-        Column("fpr", "False positive rate", "estimate"),
+        *(Column(key, heading, "estimate") for key, heading in GROUP_SCORES),
         Column("reason", "", "reason"),
     )
     keys = (
@@ -130,20 +141,39 @@ def subgroups(comparison: Comparison) -> Table:
 
 
 def gaps(comparison: Comparison) -> Table:
-    """Return how far apart the groups of an attribute are."""
+    """Return how far each group lies from all the others."""
     columns = (
         Column("arm", "Arm"),
         Column("attribute", "Attribute"),
-        Column("label", "Label", "head"),
-        Column("tpr_gap", "Gap in true positive rate", "estimate"),
-        Column("fpr_gap", "Gap in false positive rate", "estimate"),
+        Column("group", "Group", "head"),
+        Column("label", "Label"),
+        *(Column(key, heading, "signed") for key, heading in GAPS),
     )
     rows = tuple(
-        (arm.name, gap.attribute, gap.label, gap.tpr_gap, gap.fpr_gap)
+        (arm.name, row.attribute, row.group, row.label, *(getattr(row, key) for key, _ in GAPS))
         for arm in comparison.arms
-        for gap in arm.subgroups.gaps
+        for row in arm.subgroups.rows
+        if row.auroc_gap is not None
     )
-    return Table("subgroup_gaps", columns, rows, "Gaps between groups of patients")
+    return Table("subgroup_gaps", columns, rows, "Each group of patients minus all others")
+
+
+def decision_curves(comparison: Comparison) -> Table:
+    """Return the net benefit of each arm beside treating all; treating none has 0."""
+    columns = (
+        Column("arm", "Arm"),
+        Column("label", "Label", "head"),
+        Column("at", "Treated from", "share"),
+        Column("net_benefit", "Net benefit", "signed"),
+        Column("treat_all", "Treating all", "value"),
+    )
+    rows = tuple(
+        (arm.name, label, *point)
+        for arm in comparison.arms
+        for label, curve in arm.decision_curves.items()
+        for point in zip(curve.at, curve.net_benefit, curve.treat_all, strict=True)
+    )
+    return Table("decision_curves", columns, rows, "Net benefit")
 
 
 def _numbers(found: CalibrationNumbers | None) -> list[Score | None]:

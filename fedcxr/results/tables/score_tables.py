@@ -64,6 +64,8 @@ def differences(comparison: Comparison) -> Table:
         Column("verdict", "Verdict", "verdict"),
         Column("verdict_reason", "", "remark"),
         Column("power", "", "hidden"),
+        Column("worse_labels", "", "hidden"),
+        Column("inferior_labels", "", "hidden"),
     )
     rows = tuple(
         (
@@ -79,6 +81,8 @@ def differences(comparison: Comparison) -> Table:
             each.verdict.word,
             each.verdict.reason,
             each.power,
+            ", ".join(each.worse_labels),
+            ", ".join(each.inferior_labels),
         )
         for each in comparison.differences
     )
@@ -124,9 +128,14 @@ def label_differences(comparison: Comparison) -> Table:
         Column("auroc_difference", "Difference in AUROC", "signed"),
         Column("p", "p", "p"),
         Column("p_holm", "p, Holm", "p"),
+        Column("lower_bound", "Lower bound, of all labels together", "value"),
+        Column("word", "By its own interval"),
     )
     rows = tuple(
-        (pair_title(comparison, each), label, found, found.p, found.p_holm)
+        (
+            *(pair_title(comparison, each), label, found),
+            *(found.p, found.p_holm, found.lower_bound, found.word),
+        )
         for each in comparison.differences
         for label, found in each.by_label.items()
     )
@@ -183,7 +192,7 @@ def _difference_heading(comparison: Comparison) -> str:
 
 def _arm_row(comparison: Comparison, arm: ArmResult) -> tuple[Cell, ...]:
     difference = reference_of(comparison, arm)
-    verdict = difference.verdict.word if difference else ""
+    verdict: str = difference.verdict.word if difference else ""
     if not difference and any(each.against == arm.name for each in comparison.differences):
         verdict = REFERENCE
     return (

@@ -19,7 +19,7 @@ ODD = 'two\nlines [bold]it\'s "q" $x$ <i>&'
 LONG = "ä" * 122 + "xxxxxx"  # 250 bytes
 NAMES = pytest.mark.parametrize("name", [LATIN, ODD, LONG], ids=["latin", "odd", "long"])
 SMALL = ["--clients", "2", "--rounds", "1", "--image-size", "32", "--precision", "fp32"]
-SMALL += ["--set", "server.bootstrap=100", "--set", "explain.labels=1"]
+SMALL += ["--set", "explain.labels=1"]
 
 
 def fedcxr(*arguments, cwd):

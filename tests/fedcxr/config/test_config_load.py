@@ -327,6 +327,18 @@ def test_what_was_written_is_read_back_the_same(name, tmp_path):
     assert read_config(tmp_path / "config.yaml") == config
 
 
+@pytest.mark.parametrize("key", ["server.bootstrap", "compare.resamples"])
+def test_a_key_that_is_gone_is_read_over_in_what_a_run_wrote_and_refused_from_a_user(key, tmp_path):
+    config = load_config()
+    section, name = key.split(".")
+    older = yaml.safe_load(to_yaml(config))
+    older[section][name] = 1000
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(older), "utf-8")
+    assert read_config(tmp_path / "config.yaml") == config
+    with pytest.raises(ConfigError, match=f"{key}: there is no such key any more: .* Leave it out"):
+        load_config(settings=[f"{key}=200"])
+
+
 def test_the_written_file_names_every_default():
     tree = yaml.safe_load(to_yaml(load_config()))
     assert tree["server"]["quorum"] == 0.5

@@ -285,7 +285,6 @@ TINY = {
     "model.image_size": 32,
     "partition.clients": 3,
     "server.rounds": 2,
-    "server.bootstrap": 100,
     "explain.labels": 1,
     "engine.precision": "fp32",
 }

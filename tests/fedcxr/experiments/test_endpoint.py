@@ -148,7 +148,7 @@ def official(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "made_up", made_up)
         folder = tmp_path_factory.mktemp("official") / "comparison"
-        config = judging.make_comparison(folder, 300, 200, resamples=100)
+        config = judging.make_comparison(folder, 300, 200)
     config = with_values(config, {"compare.arms": ["federated", "centralized"], "compare.seeds": 1})
     (folder / "config.yaml").write_text(to_yaml(config))
     return folder, config, *judging.fill(folder, config)

@@ -124,7 +124,7 @@ def test_what_is_asked_out_of_range_is_refused(pilot, asked, words):
 
 
 def test_a_pilot_without_a_margin_needs_one(tmp_path):
-    statistics = {"resamples": 2000, "level": 0.95, "margin": None}
+    statistics = {"level": 0.95, "margin": None}
     folder = put(tmp_path / "p", make_tree() | {"statistics": statistics})
     with pytest.raises(ConfigError, match=r"--margin: the pilot a-pilot has none"):
         plan_study(folder)

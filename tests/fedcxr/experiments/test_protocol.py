@@ -63,7 +63,7 @@ def test_all_that_decides_the_verdict_is_written_with_a_digest(folder):
     assert tree["digest"] == digest_of(tree)
     assert RunFolder(folder).read_json("manifest.json")["protocol"] == tree["digest"]
     assert tree["format"] == 1
-    assert (tree["margin"], tree["level"], tree["resamples"]) == (0.02, 0.95, 2000)
+    assert (tree["margin"], tree["level"], tree["resamples"]) == (0.02, 0.95, None)
     assert (tree["seeds"], tree["arms"]) == ([0, 1, 2], list(ARMS))
     assert tree["partition"] == read_plan(folder / "partition").digest
     assert tree["correction"] == "holm"
@@ -128,7 +128,6 @@ def test_a_comparison_begun_without_one_stays_without(folder):
         ({"compare__at_once": 2, "compare__prevalence": {"Edema": 0.1}}, []),
         ({"compare__seeds": 4}, [Deviation(key="seeds", planned=[0, 1, 2], now=[0, 1, 2, 3])]),
         ({"seed": 5}, [Deviation(key="seeds", planned=[0, 1, 2], now=[5, 6, 7])]),
-        ({"compare__resamples": 500}, [Deviation(key="resamples", planned=2000, now=500)]),
         (
             {"compare__learning_rates": [0.01]},
             [Deviation(key="learning_rates", planned=[], now=[0.01])],
@@ -138,6 +137,16 @@ def test_a_comparison_begun_without_one_stays_without(folder):
 def test_what_is_otherwise_is_told_with_before_and_after(folder, settings, expected):
     then = settle(folder)
     assert deviations(then, settle(folder, **settings)) == expected
+
+
+def test_a_protocol_of_a_fedcxr_that_drew_patients_is_read_and_the_change_is_told(folder):
+    now = settle(folder)
+    older = now.model_copy(update={"resamples": 2000})
+    RunFolder(folder).write_json("protocol.json", older.to_json())
+    RunFolder(folder).update_manifest(protocol=older.digest)
+    then = read_protocol(folder)
+    assert then == older
+    assert deviations(then, now) == [Deviation(key="resamples", planned=2000, now=None)]
 
 
 def test_other_labels_are_told_with_the_key_that_chose_them(folder):

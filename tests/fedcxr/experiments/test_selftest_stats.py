@@ -16,19 +16,14 @@ from fedcxr.errors import ArtefactError
 from fedcxr.experiments.selftest import GRID, read_result, run_selftest
 from fedcxr.experiments.selftest_page import MARK, tables, write_page
 from fedcxr.metrics import regime, simulated_study
+from fedcxr.metrics.count_outcomes import FAMILIES, INTERVALS, count_outcomes, families_of
 from fedcxr.metrics.regime import Cell, read_cell, read_tallies
-from fedcxr.metrics.scored_models import score_models
-from fedcxr.metrics.simulated_study import (
-    INTERVALS,
-    Design,
-    count_outcomes,
-    intervals_of,
-    simulate_study,
-)
+from fedcxr.metrics.scored_areas import score_models
+from fedcxr.metrics.simulated_study import AREA_INTERVALS, Design, areas_of, simulate_study
 
 STORED = Path(regime.__file__).parent / regime.STORED
 SMALL = Design()
-CELL = Cell(12, 30, 3.0, True, 0.5, 1, seeds=2)
+CELL = Cell(12, 30, 3.0, True, 0.5, 1)
 PAIR = (CELL, Cell(10, 20, 1.0, False, 0.0, 2, seeds=1))
 
 
@@ -49,8 +44,8 @@ def test_the_intervals_of_a_study_are_those_of_the_product():
     ]
     models = scored.difference(np.array([0.5, 0.5, -0.5, -0.5]), [0, 1], 0.95)
     pairs = np.array([[1.0, 0, -1, 0], [0, 1, 0, -1]])
-    found = intervals_of(study, cell, SMALL)
-    assert set(found) == set(INTERVALS)
+    found = areas_of(study, cell, SMALL)
+    assert set(found) == set(AREA_INTERVALS)
     assert found["models"].estimate == models
     assert found["methods"].estimate == scored.method_difference(pairs, [0, 1], 0.95)
     assert found["methods"].truth == -0.01
@@ -63,7 +58,7 @@ def test_the_intervals_of_a_study_are_those_of_the_product():
 def test_one_training_says_nothing_of_methods():
     cell = replace(CELL, seeds=1)
     study = simulate_study(cell, SMALL, np.random.default_rng(5))
-    assert "methods" not in intervals_of(study, cell, SMALL)
+    assert "methods" not in areas_of(study, cell, SMALL)
 
 
 def test_trainings_lie_around_the_arm_as_the_cell_says():
@@ -114,17 +109,19 @@ def test_uneven_patients_have_as_many_images_on_average():
     assert sizes.var() == pytest.approx(6, abs=0.5)  # geometric: (1 - 1/3) / (1/3)^2
 
 
-def test_a_cell_counts_every_study_once_however_they_are_shared_out():
-    whole = count_outcomes(CELL, SMALL, range(30))
-    parts = [count_outcomes(CELL, SMALL, some) for some in (range(11), range(11, 30))]
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_cell_counts_every_study_once_however_they_are_shared_out(family):
+    whole = count_outcomes(CELL, SMALL, family, range(30))
+    parts = [count_outcomes(CELL, SMALL, family, some) for some in (range(11), range(11, 30))]
     assert np.array_equal(whole[0], parts[0][0] + parts[1][0])
     assert whole[1] == pytest.approx(parts[0][1] + parts[1][1], rel=1e-12)
     assert np.all(whole[0].sum(axis=1) == 30)
 
 
-def test_a_true_margin_is_covered_about_as_often_as_the_interval_says():
-    counts, _ = count_outcomes(Cell(40, 200, 1.0, False, 0.0, 1), Design(), range(200))
-    covered = dict(zip(INTERVALS, counts[:, 0] / 200, strict=True))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_truth_is_covered_about_as_often_as_the_interval_says(family):
+    counts, _ = count_outcomes(Cell(40, 200, 1.0, False, 0.0, 1), Design(), family, range(200))
+    covered = dict(zip(FAMILIES[family], counts[:, 0] / 200, strict=True))
     # 200 studies of 95 %: 99.9 % of counts lie above 88 %
     assert all(share > 0.88 for share in covered.values())
 
@@ -132,10 +129,12 @@ def test_a_true_margin_is_covered_about_as_often_as_the_interval_says():
 @pytest.mark.alone
 def test_a_study_of_40_positives_and_200_negatives_takes_a_few_milliseconds():
     cell = Cell(40, 200, 1.0, False, 0.0, 1)
-    count_outcomes(cell, Design(), range(2))
+    for family in FAMILIES:
+        count_outcomes(cell, Design(), family, range(2))
     start = time.process_time()
-    count_outcomes(cell, Design(), range(2, 22))
-    assert time.process_time() - start < 20 * 0.04
+    for family in FAMILIES:
+        count_outcomes(cell, Design(), family, range(2, 22))
+    assert time.process_time() - start < 20 * 0.06
 
 
 def test_the_grid_is_that_of_the_page():
@@ -160,10 +159,11 @@ def test_a_run_stores_counts_and_what_follows_from_them(tmp_path):
     )
     assert json.loads((tmp_path / "result.json").read_text()) == result
     assert [read_cell(cell) for cell in result["cells"]] == list(PAIR)
-    assert sum(more for _, more, _ in told) == 120
+    assert sum(more for _, more, _ in told) == 60 * (len(FAMILIES) + 1)
     assert [name for name, _, is_done in told if is_done] == [cell.name for cell in PAIR]
     assert list(result["cells"][0]["intervals"]) == list(INTERVALS)
-    assert list(result["cells"][1]["intervals"]) == list(INTERVALS[1:])  # one training
+    # one training, and two labels: only the areas are tried
+    assert list(result["cells"][1]["intervals"]) == list(AREA_INTERVALS[1:])
     for cell in result["cells"]:
         for name, tally in read_tallies(cell).items():
             counts = cell["intervals"][name]
@@ -174,22 +174,23 @@ def test_a_run_stores_counts_and_what_follows_from_them(tmp_path):
 
 
 def test_a_rejected_cell_is_judged_by_three_times_as_many_further_studies(tmp_path, monkeypatch):
-    ranges = []
+    ranges = {family: [] for family in FAMILIES}
 
-    def bad_at_first(cell, design, studies):
-        """Return no interval that holds in the first 100 studies, all that hold after them."""
-        ranges.extend(studies)
-        counts = np.zeros((len(INTERVALS), 4), np.int64)
-        counts[:, 1 if studies.start < 100 else 0] = len(studies)
-        return counts, np.zeros(len(INTERVALS))
+    def bad_at_first(cell, design, family, studies):
+        """Return no area's interval that holds in the first 100 studies, all that hold later."""
+        ranges[family].extend(studies)
+        counts = np.zeros((len(FAMILIES[family]), 4), np.int64)
+        counts[:, 1 if family == "areas" and studies.start < 100 else 0] = len(studies)
+        return counts, np.zeros(len(counts))
 
     monkeypatch.setattr(selftest, "count_outcomes", bad_at_first)
     result = run_selftest(100, tmp_path / "r.json", workers=1, design=SMALL, grid=PAIR[:1])
-    assert sorted(ranges) == list(range(400))
-    found = result["cells"][0]
-    assert found["studies"] == 400
-    assert found["intervals"]["models"]["coverage"] == 0.75
-    assert found["intervals"]["models"]["rejected"]
+    assert sorted(ranges["areas"]) == list(range(400))
+    assert sorted(ranges["rates"]) == list(range(100))  # nothing of these was rejected
+    found = result["cells"][0]["intervals"]
+    assert (found["models"]["studies"], found["rate"]["studies"]) == (400, 100)
+    assert found["models"]["coverage"] == 0.75
+    assert found["models"]["rejected"]
 
 
 def test_the_number_of_processes_changes_no_count(tmp_path):
@@ -213,9 +214,9 @@ def test_a_stopped_run_goes_on_after_its_last_finished_cell(tmp_path, monkeypatc
     assert not out.exists()
     simulated = []
 
-    def watched(cell, design, studies):
+    def watched(cell, design, family, studies):
         simulated.append(cell)
-        return count_outcomes(cell, design, studies)
+        return count_outcomes(cell, design, family, studies)
 
     monkeypatch.setattr(selftest, "count_outcomes", watched)
     result = run_selftest(20, out, workers=1, design=SMALL, grid=PAIR)
@@ -240,7 +241,7 @@ def test_the_page_keeps_its_head_and_has_every_cell(tmp_path):
     assert text.startswith("# By hand\n\nKept.\n")
     assert "old tables" not in text
     assert "10 studies in each of 2 cells, seed 1988" in text
-    assert "| 12 | 3, uneven | 0.5 | 1 | 0.85 | 2 | 0.01 |" in text
+    assert "| 12 | 3, uneven | 0.5 | 1 | 0.85 | 3 | 0.01 |" in text
     write_page(page, result)
     assert page.read_text() == text
 
@@ -280,14 +281,16 @@ def test_the_stored_result_is_of_this_grid_and_its_judgements_follow_from_its_co
     assert tuple(read_cell(cell) for cell in stored["cells"]) == GRID
     assert {field.name: stored[field.name] for field in fields(Design)} == asdict(Design())
     for cell in stored["cells"]:
-        assert cell["studies"] in (stored["studies"], 4 * stored["studies"])
-        assert list(cell["intervals"]) == list(INTERVALS)
+        families = families_of(read_cell(cell))
+        tried = [name for family in families for name in FAMILIES[family]]
+        assert list(cell["intervals"]) == tried
         for name, tally in read_tallies(cell).items():
             counts = cell["intervals"][name]
             one_sided = name in regime.ONE_SIDED
             assert counts["rejected"] == tally.rejected(stored["level"], one_sided=one_sided)
             total = tally.covered + tally.above + tally.below + tally.undefined
-            assert total == cell["studies"]
+            assert total == tally.studies
+            assert total in (stored["studies"], 4 * stored["studies"])
 
 
 def test_the_page_in_docs_is_that_of_the_stored_result():
@@ -296,10 +299,11 @@ def test_the_page_in_docs_is_that_of_the_stored_result():
     assert page.read_text("utf-8").partition(MARK)[2].strip() == tables(stored).strip()
 
 
-def test_the_first_stored_studies_are_those_that_are_simulated_now():
-    # 200 of the 10,000: the share of all lies in the exact 99.9 % interval of theirs
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_first_stored_studies_are_those_that_are_simulated_now(family):
+    # 200 of the 3,000: the share of all lies in the exact 99.9 % interval of theirs
     stored = json.loads(STORED.read_text("utf-8"))["cells"][0]
-    counts, _ = count_outcomes(read_cell(stored), Design(), range(200))
-    for place, name in enumerate(INTERVALS):
+    counts, _ = count_outcomes(read_cell(stored), Design(), family, range(200))
+    for place, name in enumerate(FAMILIES[family]):
         low, high = regime.clopper_pearson(int(counts[place, 0]), 200, 0.999)
         assert low <= stored["intervals"][name]["coverage"] <= high

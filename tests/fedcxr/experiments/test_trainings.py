@@ -31,13 +31,11 @@ TINY = {
     "model.image_size": 32,
     "partition.clients": 2,
     "server.rounds": ROUNDS,
-    "server.bootstrap": 100,
     "explain.max_boxes": 0,
     "explain.images_per_outcome": 0,
     "engine.precision": "fp32",
     "engine.workers": 1,
     "compare.seeds": 1,
-    "compare.resamples": 100,
 }
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from one_calibration import calibration
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit, logit
 from scipy.stats import binomtest
@@ -11,8 +12,10 @@ from fedcxr.errors import RunError
 from fedcxr.metrics.auroc import auroc
 from fedcxr.metrics.calibration import (
     NO_TEMPERATURE,
-    calibration,
+    Bin,
     fit_temperature,
+    mean_bins,
+    reliability,
     tempered,
     wilson,
 )
@@ -134,6 +137,21 @@ def test_every_bin_has_the_interval_of_its_own_counts():
     target, probs = make_case()
     for one in calibration(target, probs, level=0.9).bins:
         assert one.ci == wilson(round(one.observed * one.count), one.count, 0.9)
+
+
+def test_the_bins_of_models_are_averaged_place_by_place():
+    one = reliability([0, 1, 0, 1], [0.2, 0.4, 0.6, 0.8], bins=2)
+    other = reliability([0, 1, 0, 1], [0.1, 0.7, 0.3, 0.9], bins=2)
+    assert [each.place for each in one] == [0, 1]
+    low, high = mean_bins([one, other])
+    assert (low.predicted, low.observed, low.count) == (pytest.approx((0.3 + 0.2) / 2), 0.25, 2)
+    assert (high.predicted, high.observed) == (pytest.approx((0.7 + 0.8) / 2), 0.75)
+    assert low.ci == wilson(0.5, 2, 0.95)
+    # of a model whose images are all tied there is one bin: it is left out of the other place
+    tied = reliability([0, 1, 0, 1], [0.3] * 4, bins=2)
+    assert tied == (Bin(0, pytest.approx(0.3), 0.5, 4, wilson(2, 4, 0.95)),)
+    assert mean_bins([one, tied])[1] == one[1]
+    assert mean_bins([(), ()]) == ()
 
 
 def test_unknown_targets_are_left_out():

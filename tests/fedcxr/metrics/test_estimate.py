@@ -9,6 +9,7 @@ from fedcxr.metrics.estimate import (
     Part,
     bounded,
     bounded_auroc,
+    bounded_share,
     half_width,
     p_value,
     symmetric,
@@ -142,3 +143,26 @@ def test_numbers_out_of_range_are_refused():
         half_width([Part(1.0, 3.0)], 1.0)
     with pytest.raises(ValueError, match="variances"):
         half_width([Part(-1.0, 3.0)], 0.95)
+
+
+def test_a_share_whose_variance_is_that_of_its_patients_has_wilsons_interval():
+    # 30 of 40: 0.75 · 0.25 / 40, whatever counts how much; t(39) = 2.0227
+    found = bounded_share(0.75, Part(0.75 * 0.25 / 40, 39.0), 0.95, patients=40.0)
+    t = stats.t.ppf(0.975, 39)
+    for end in found.ci:
+        assert abs(0.75 - end) == pytest.approx(t * math.sqrt(end * (1 - end) / 40))
+
+
+def test_the_variance_of_few_patients_counts_less():
+    narrow = Part(0.0001, 9.0)
+    few, many = (bounded_share(0.9, narrow, 0.95, patients=n) for n in (10.0, 1000.0))
+    assert few.ci[1] - few.ci[0] > 2 * (many.ci[1] - many.ci[0])
+    assert many.ci == pytest.approx(bounded(0.9, narrow, 0.95).ci, abs=0.002)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_share_of_none_or_all_has_the_interval_of_so_many_patients(value):
+    found = bounded_share(value, Part(0.0, 11.0), 0.95, patients=12.0)
+    t = stats.t.ppf(0.975, 11)
+    far = t**2 / (12 + t**2)
+    assert found.ci == pytest.approx((0.0, far) if value == 0 else (1 - far, 1.0))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from fedcxr.errors import RunError
 from fedcxr.metrics.areas import find_steps, weighted_areas
-from fedcxr.metrics.jackknife import jackknife, jackknife_auroc, jackknife_average_precision
+from fedcxr.metrics.jackknife import jackknife
+from fedcxr.metrics.patient_images import group
 
 
 def random_case(seed, *, num=150, num_patients=40, decimals=None, prevalence=0.3):
@@ -16,6 +16,12 @@ def random_case(seed, *, num=150, num_patients=40, decimals=None, prevalence=0.3
     probs = rng.normal(0.8 * target + rng.normal(0, 0.5, num_patients)[patient])
     target[::9] = np.nan
     return target, probs if decimals is None else probs.round(decimals), patient
+
+
+def without(target, probs, patient):
+    """Return both areas (P,) without each patient."""
+    found = jackknife(np.array(target, dtype=float), np.array(probs), group(patient))
+    return found.auroc[1:], found.ap[1:]
 
 
 def one_by_one(score, target, probs, patient):
@@ -31,7 +37,7 @@ def one_by_one(score, target, probs, patient):
 def test_a_hand_computed_jackknife():
     # positives 0.35 and 0.8, negatives 0.1 and 0.4, each a patient: without 0.1 one pair of two
     # is in order, without 0.4 or 0.35 all are, without 0.8 one of two
-    found = jackknife_auroc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], [0, 1, 2, 3])
+    found, _ = without([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], [0, 1, 2, 3])
     assert found.tolist() == [0.5, 1.0, 1.0, 0.5]
 
 
@@ -42,8 +48,8 @@ def test_equals_leaving_each_patient_out(seed, decimals, num_patients):
     case = random_case(seed, decimals=decimals, num_patients=num_patients)
     roc = one_by_one(roc_auc_score, *case)
     ap = one_by_one(average_precision_score, *case)
-    np.testing.assert_allclose(jackknife_auroc(*case), roc, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(jackknife_average_precision(*case), ap, rtol=0, atol=1e-12)
+    for found, expected in zip(without(*case), (roc, ap), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("prevalence", [0.03, 0.9])
@@ -51,8 +57,8 @@ def test_equals_leaving_each_patient_out_where_one_class_is_rare(prevalence):
     case = random_case(7, prevalence=prevalence, num_patients=30)
     roc = one_by_one(roc_auc_score, *case)
     ap = one_by_one(average_precision_score, *case)
-    np.testing.assert_allclose(jackknife_auroc(*case), roc, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(jackknife_average_precision(*case), ap, rtol=0, atol=1e-12)
+    for found, expected in zip(without(*case), (roc, ap), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_one_patient_of_many_images_among_patients_of_one():
@@ -75,7 +81,7 @@ def test_equals_weights_of_zero_for_the_patient():
 
 
 def test_a_patient_who_has_all_of_a_class_leaves_nothing():
-    found = jackknife_auroc([1, 1, 0, 0], [0.9, 0.2, 0.5, 0.1], ["a", "a", "b", "c"])
+    found, _ = without([1, 1, 0, 0], [0.9, 0.2, 0.5, 0.1], ["a", "a", "b", "c"])
     # without b: 0.9 > 0.1, 0.2 > 0.1; without c: 0.9 > 0.5 alone
     np.testing.assert_array_equal(found, [np.nan, 1.0, 0.5])
 
@@ -89,14 +95,20 @@ def test_a_patient_without_a_known_target_changes_nothing():
 
 @pytest.mark.parametrize("target", [[1, 1], [0, 0], [np.nan, np.nan]])
 def test_one_class_has_no_jackknife(target):
-    assert np.isnan(jackknife_auroc(target, [0.1, 0.2], [0, 1])).all()
+    assert np.isnan(without(target, [0.1, 0.2], [0, 1])[0]).all()
+
+
+def test_without_the_average_precision_the_auroc_is_the_same():
+    target, probs, patient = random_case(5)
+    both = jackknife(target, probs, patient)
+    alone = jackknife(target, probs, patient, with_ap=False)
+    assert np.array_equal(alone.auroc, both.auroc)
+    assert np.isnan(alone.ap).all()
 
 
 def test_what_does_not_agree_is_refused():
     with pytest.raises(ValueError, match="patient must be"):
-        jackknife_auroc([0, 1], [0.1, 0.2], [0])
-    with pytest.raises(RunError, match="not finite"):
-        jackknife_average_precision([0, 1], [0.1, np.nan], [0, 1])
+        jackknife(np.array([0.0, 1]), np.array([0.1, 0.2]), np.array([0]))
 
 
 @pytest.mark.alone

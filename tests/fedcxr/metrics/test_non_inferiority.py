@@ -39,7 +39,10 @@ def judge(ci, margin=0.01):
     ("ci", "word"),
     [
         ((-0.009, 0.03), "non-inferior"),
-        ((0.002, 0.03), "non-inferior"),
+        ((0.002, 0.03), "better"),
+        ((0.0, 0.03), "non-inferior"),
+        ((-0.009, -0.001), "non-inferior, and worse"),
+        ((-0.009, 0.0), "non-inferior"),
         ((-0.01, 0.03), "inconclusive"),
         ((-0.03, 0.03), "inconclusive"),
         ((-0.03, -0.01), "inconclusive"),
@@ -50,7 +53,8 @@ def test_the_verdict_is_by_the_whole_interval_against_minus_the_margin(ci, word)
     found = judge(ci)
     assert found.word == word
     assert f"{ci[0]:+.4f} to {ci[1]:+.4f}" in found.reason
-    assert "-0.0100" in found.reason
+    assert ("above 0" if word == "better" else "-0.0100") in found.reason
+    assert ("wholly below 0" in found.reason) == (word == "non-inferior, and worse")
 
 
 def test_without_an_interval_the_verdict_is_withheld_with_the_reason():

@@ -47,13 +47,13 @@ def test_it_says_what_the_result_knows_and_leaves_the_rest_open():
     )
     assert rows["21"][2] == "partly"
     assert "About 1,500 such patients" in rows["21"][3]
-    assert "2,000 draws of patients" in rows["29"][3]
+    assert "Student's t over patients and trainings" in rows["29"][3]
     assert rows["44"][2:] == ("open", "", "")
 
 
 def test_a_run_answers_what_its_files_tell_and_promises_no_more(tmp_path):
     rows = rows_of(read_result(write_run(tmp_path / "run", labels=["Edema"], num_sites=2)))
-    assert rows["29"][3] == "95 % percentile intervals over 1,000 draws of patients."
+    assert rows["29"][3] == "95 % intervals: Student's t over patients."
     assert rows["28"][3] == "AUROC, by label and macro."
     for item in ("4", "6", "30", "39"):
         assert rows[item][2] == "open", item

@@ -58,11 +58,12 @@ def test_every_section_is_there_in_its_order(page):
             "The arms Means over",
             "Spread over the seeds",
             "Difference in AUROC of each label. Left",
-            "Curves Of the first",
+            "Curves Means over",
             "Learning Thick",
-            "Operating points One model",
-            "Calibration One model",
-            "Subgroups One model",
+            "Operating points Means over",
+            "Calibration Means over",
+            "Net benefit Net benefit is",
+            "Subgroups Means over",
             "Sites Macro",
             "Label frequencies Positive",
             "Scored by image Model",
@@ -125,7 +126,7 @@ def test_every_figure_is_written_as_svg_and_png(folder):
         "learning-val-accuracy",
         "confusion-federated-youden",
         "reliability",
-        "tpr-gap-sex",
+        "tpr-gap-sex-female",
         "site-matrix",
         "label-frequencies",
     } <= found["svg"]
@@ -230,7 +231,19 @@ def test_an_arm_without_a_temperature_says_why():
     tree = make_comparison(**FEW)
     tree["arms"][1]["calibration"] |= {"temperature": None, "reason": "no temperature: too few"}
     text = text_of(tree)
-    assert "Temperatures: Federated (FedAvg) 1.21; Centralized – (no temperature: too few)." in text
+    told = "Federated (FedAvg) 1.21 (1.15 to 1.30); Centralized none (no temperature: too few)."
+    assert f"Temperatures: {told}" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_labels_that_lose_stand_beside_the_answer():
+    tree = make_comparison(**FEW)
+    tree["differences"][0] |= {"worse_labels": ["Edema", "Fracture"], "inferior_labels": ["Edema"]}
+    told = (
+        "Worse by their own intervals, not adjusted for their number: Edema and Fracture, of them "
+        "beyond the margin Edema."
+    )
+    assert told in text_of(tree)
 
 
 def test_names_from_the_file_are_escaped_everywhere(tmp_path):

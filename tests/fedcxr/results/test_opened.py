@@ -16,7 +16,7 @@ from fedcxr.results.tables import all_tables
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("opened") / "comparison"
-    config = make_comparison(folder, 400, 150, resamples=100)
+    config = make_comparison(folder, 400, 150)
     judge(folder, *fill(folder, config))
     return fedcxr.results.open(folder)
 

@@ -165,7 +165,7 @@ def test_the_page_is_about_federated_against_centralized_wherever_it_stands():
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
-        (("format",), 1, "format 1, this fedcxr reads format 3"),
+        (("format",), 1, "format 1, this fedcxr reads format 4"),
         (("arms",), [], "no arm was judged yet"),
         (("arms",), {}, r"arms is \{\}"),
         (("arms", 0, "macro_auroc"), "0.8", r"arms\[0\].macro_auroc is '0.8'"),

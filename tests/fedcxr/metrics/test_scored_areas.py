@@ -5,7 +5,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fedcxr.errors import RunError
 from fedcxr.metrics.estimate import Part, bounded, bounded_auroc
-from fedcxr.metrics.scored_models import score_models, score_one
+from fedcxr.metrics.scored_areas import score_models, score_one
 
 LABELS = ("a", "b", "c")
 ORACLES = {"auroc": roc_auc_score, "ap": average_precision_score}
@@ -142,7 +142,7 @@ def test_a_label_without_both_classes_has_no_value_and_is_left_out_of_the_macro_
     target[:, 2] = np.nan
     for found in score_models(target, models, patient, LABELS).values():
         assert found.defined(range(3)) == [0]
-        assert found.reasons[1:] == ("no known positive", "no known target")
+        assert found.reasons == ((None, "no known positive", "no known target"),) * 4
         assert found.macro(range(3)) == pytest.approx(found.value[:, 0])
         alone = found.difference(CONTRAST, [1], 0.95)
         assert np.isnan(alone.value)

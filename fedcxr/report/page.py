@@ -70,7 +70,7 @@ def write_report(folder: Path, *, with_figures: bool = True) -> Path:
 
     Args:
         folder: of a run, or of a comparison that was judged.
-        with_figures: also write figures/, every figure as SVG and PNG.
+        with_figures: also write figures/, every figure as SVG, PDF and PNG.
 
     Raises:
         ArtefactError: neither run nor comparison, or a file in it is damaged.

@@ -62,6 +62,7 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
         "num-steps": result.num_steps,
         "images-seen": result.images_seen,
         "seconds": result.seconds,
+        **result.vae_numbers,
     }
     place = SiteSide(result.given, memory)
     sent = Outgoing(schema.chain.apply(result.vectors, schema.shared.spec, place), schema.reply)

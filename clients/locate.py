@@ -10,8 +10,9 @@ from flwr.app import Context
 from clients.site import SiteLocation, own_folder, simulated
 from fedcxr.config.flower import config_from_run, config_key
 from fedcxr.config.load import check_config
-from fedcxr.errors import ConfigError
-from fedcxr.home import home_folder
+from fedcxr.config.vae import VAE_NUMBERS
+from fedcxr.errors import ConfigError, some
+from fedcxr.home import home_folder, site_state
 from fedcxr.runs.folder import RunFolder
 from partitions.prepare import Prepared, prepare
 
@@ -32,7 +33,7 @@ def locate_from_context(context: Context) -> SiteLocation:
     """
     folder = context.node_config.get("site-dir")
     if isinstance(folder, str) and folder:
-        return own_folder(Path(folder))
+        return own_folder(Path(folder), _vae_numbers(context))
     if not _is_simulated():
         raise ConfigError(NO_SITE_DIR)
     index = _partition_id(context)
@@ -46,7 +47,11 @@ def locate_in_run(run_path: Path, context: Context) -> SiteLocation:
     """Return the site of a node of a simulation whose server writes into `run_path`."""
     cache = home_folder() / "cache" / _cache_digest(run_path)
     return simulated(
-        run_path / "partition", _partition_id(context), cache=cache, state=run_path / "site-state"
+        run_path / "partition",
+        _partition_id(context),
+        cache=cache,
+        state=run_path / "site-state",
+        own_images=site_state(run_path),
     )
 
 
@@ -68,6 +73,21 @@ def _is_simulated() -> bool:
     """
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
+
+
+def _vae_numbers(context: Context) -> tuple[str, ...]:
+    """Return the numbers of its VAE that a real site's owner lets out: `vae-numbers`, or none."""
+    text = context.node_config.get("vae-numbers", "none")
+    if text in ("all", "none"):
+        return VAE_NUMBERS if text == "all" else ()
+    names = [name.strip() for name in str(text).split(",")]
+    unknown = [name for name in names if name not in VAE_NUMBERS]
+    if unknown:
+        raise ConfigError(
+            f"vae-numbers in the node config: {some(unknown)} is no number of a VAE. Name any of "
+            f"{', '.join(VAE_NUMBERS)}, or say all or none."
+        )
+    return tuple(names)
 
 
 def _partition_id(context: Context) -> int:

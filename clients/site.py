@@ -7,7 +7,7 @@ elsewhere.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,6 +34,11 @@ class SiteLocation:
     """A cache made before (simulation), or None: the site builds its own beside its CSV."""
     state: Path
     """Folder for what the site keeps between rounds."""
+    own_images: Path | None = None
+    """Folder for what shows patients' pixels, or could: a VAE, its samples, a sheet of them. Never
+    in the server's run folder; none = `state`."""
+    vae_numbers: tuple[str, ...] | None = None
+    """The numbers of its VAE that the site's owner lets out; none = those that the run asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class SiteSplit:
     """(N,) rows of the cache."""
     target: NDArray[np.float32]
     """(N, L): of train what is trained on, of val the truth in {0, 1, nan}; nan = not known."""
+    patient: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """(N,) a number for each patient of the site, the same in train and val."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,12 @@ class Site:
     unfilled: Unfilled
 
 
-def own_folder(folder: Path) -> SiteLocation:
+def own_folder(folder: Path, vae_numbers: tuple[str, ...] = ()) -> SiteLocation:
     """Return the location of a hospital's own folder: `site.csv`, and its images beside it.
+
+    Args:
+        folder: the hospital's.
+        vae_numbers: what its owner lets out of a VAE.
 
     Raises:
         ConfigError: there is no such file.
@@ -84,10 +95,13 @@ def own_folder(folder: Path) -> SiteLocation:
         raise ConfigError(
             f"{table}: missing. Set site-dir in the node config to the site's folder."
         )
-    return SiteLocation(folder.resolve().name, table, None, folder / "state")
+    name = folder.resolve().name
+    return SiteLocation(name, table, None, folder / "state", vae_numbers=vae_numbers)
 
 
-def simulated(partition: Path, index: int, *, cache: Path, state: Path) -> SiteLocation:
+def simulated(
+    partition: Path, index: int, *, cache: Path, state: Path, own_images: Path | None = None
+) -> SiteLocation:
     """Return the location of simulated site number `index` in a partition folder."""
     tables = _tables(partition)
     if index >= len(tables):
@@ -96,7 +110,8 @@ def simulated(partition: Path, index: int, *, cache: Path, state: Path) -> SiteL
             "Give Flower as many SuperNodes as the partition has sites."
         )
     table = tables[index]
-    return SiteLocation(table.stem, table, cache, state / table.stem)
+    shown = own_images and own_images / table.stem
+    return SiteLocation(table.stem, table, cache, state / table.stem, shown)
 
 
 @lru_cache(maxsize=8)
@@ -128,13 +143,14 @@ def _open_site(location: SiteLocation, task_text: str) -> Site:
         states[train], task.labels, task.policy, image_id=train_ids, seed=task.seed
     )
     truth = score_targets(states[val], task.labels, task.policy)
+    patient = np.unique(np.array(table.patient_id), return_inverse=True)[1]
     return Site(
         site_id=location.site_id,
         labels=table.labels,
         num_patients=len({p for p, ok in zip(table.patient_id, usable, strict=True) if ok}),
         images=cache.images,
-        train=SiteSplit(cache.rows(train_ids), target),
-        val=SiteSplit(cache.rows([table.image_id[i] for i in val]), truth),
+        train=SiteSplit(cache.rows(train_ids), target, patient[train]),
+        val=SiteSplit(cache.rows([table.image_id[i] for i in val]), truth, patient[val]),
         unfilled=_unfilled(states[train], train_ids, task),
     )
 

@@ -1,8 +1,8 @@
 """One order at one site: the server's vectors in, local training, the site's own out."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clients.augmentation import train_config, training_images
 from clients.memory import ALGORITHM, PRIVATE, memory_of
 from clients.moments import read_moments, write_moments
 from clients.resident_model import Worker
@@ -25,7 +26,6 @@ from fedcxr.schema import COUNTERS, KNOWN, VECTOR, WireSchema, model_vectors
 from fedcxr.seeding import derive_seed
 from fedcxr.training.loop import TrainResult, train_site
 from fedcxr.training.optimizers import optimizer_state
-from fedcxr.training.pool import ImagePool
 from fedcxr.training.transforms import Normalization
 from fedcxr.vectors import Vectors
 from fedcxr.wire import Order
@@ -48,6 +48,8 @@ class Trained:
     """As the schema's `made` declares; empty where nothing was trained."""
     given: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), repr=False)
     """(P,) the shared values that the server sent."""
+    vae_numbers: Mapping[str, float] = field(default_factory=dict)
+    """What the site says of its VAE, by wire key; empty but in the round that made it."""
 
 
 def train_order(
@@ -75,13 +77,14 @@ def train_order(
     given = sent_parameters(vectors)
     load_into(worker.model, spec, start_from(memory, schema, order, given))
     target = filled_target(location, site, task, order, worker)
+    images = training_images(location, site, task, order, target=target, given=given, worker=worker)
     own = _algorithm_vectors(memory, schema, vectors)
     train = task.train
     keeps = train.moments == "keep"
     result = train_site(
         worker.model,
-        ImagePool.of(site.images, site.train.rows, target),
-        config=train,
+        images.pool,
+        config=train_config(task, images.pool),
         learning_rate=order.learning_rate,
         normalization=Normalization(train.normalization, train.mean, train.std),
         precision=worker.precision,
@@ -100,13 +103,14 @@ def train_order(
     made = _made(memory, schema, given, extract(worker.model, spec))
     if schema.rules.finish is not None:
         update = made[UPDATE][: schema.size]
-        done = LocalResult(update, order.learning_rate, result.num_steps, own)
-        sent, kept = schema.rules.finish(schema.parameters, done)
+        local = LocalResult(update, order.learning_rate, result.num_steps, own)
+        sent, kept = schema.rules.finish(schema.parameters, local)
         memory.write(ALGORITHM, kept)
         made |= sent
     if schema.num_known:
         made[KNOWN] = (~np.isnan(target)).sum(axis=0, dtype=np.int64)
-    return _trained(result, start, made, schema.shared.take(given).vector)
+    done = _trained(result, start, made, schema.shared.take(given).vector)
+    return replace(done, vae_numbers=images.numbers)
 
 
 def _made(

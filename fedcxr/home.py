@@ -3,6 +3,7 @@
 Not under `~/.cache`, which people empty: without the patient key no partition can be used again.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -16,6 +17,15 @@ def home_folder() -> Path:
         ConfigError: neither `FEDCXR_HOME` nor the user's home directory is known.
     """
     return expanded(os.environ.get("FEDCXR_HOME") or "~/.fedcxr")
+
+
+def site_state(run_path: Path) -> Path:
+    """Return where a run's simulated sites keep what shows pixels: not in the server's run folder.
+
+    A run folder is passed on and shown; a patient's image must not go with it.
+    """
+    place = hashlib.sha256(os.fsencode(run_path.absolute())).hexdigest()[:16]
+    return home_folder() / "site-state" / f"{run_path.name}-{place}"
 
 
 def is_in_home(path: Path) -> bool:

@@ -22,7 +22,7 @@ from typing import Any
 from fedcxr.data.cache.writer import FORMAT as CACHE_FORMAT
 from fedcxr.data.cache.writer import HEAD
 from fedcxr.data.images.decode import DECODER
-from fedcxr.home import home_folder
+from fedcxr.home import home_folder, site_state
 from fedcxr.locks import is_locked, take_lock
 from fedcxr.runs.folder import LOCK_FILE
 from fedcxr.runs.known_runs import KnownRun, known_runs
@@ -159,10 +159,15 @@ def _judge(path: Path, runs: Sequence[_Run], now: float, older_than_days: float)
         made = head.get("format", PLAN_FORMAT)
         return Reason.OTHER_VERSION if made != PLAN_FORMAT else None
     if path.parent.name == "site-state":
-        its = [run for run in runs if run.known.flower_run_id == path.name]
+        its = [run for run in runs if path.name in _state_names(run)]
     else:
         its = [run for run in runs if f"{run.known.path.name}.log" == path.name]
     return Reason.RUNS_GONE if its and all(run.is_gone for run in its) else None
+
+
+def _state_names(run: _Run) -> tuple[str | None, str]:
+    """Return the names of what a run's sites keep: under Flower's simulation, and of their VAEs."""
+    return run.known.flower_run_id, site_state(run.known.path).name
 
 
 def _judge_cache(

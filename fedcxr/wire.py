@@ -12,6 +12,7 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
+from fedcxr.config.vae import VAE_NUMBERS
 from fedcxr.errors import RunError
 from fedcxr.packing import pack_array, unpack_array
 from fedcxr.vectors import Declared, Vectors
@@ -48,6 +49,7 @@ RESULT_KEYS = frozenset(
         "pixel-count",
         "pixel-sum",
         "pixel-sum-of-squares",
+        *VAE_NUMBERS,
     }
 )
 """Every number that may leave a site."""

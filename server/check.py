@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from fedcxr.chain import UPDATE
 from fedcxr.codecs import Floats
+from fedcxr.config.vae import VAE_NUMBERS
 from fedcxr.errors import RunError
 from fedcxr.parameters import Parameters, ParameterSpec
+from fedcxr.results.vae_numbers import VaeNumbers
 from fedcxr.schema import COUNTERS, KNOWN, WireSchema
 from fedcxr.vectors import Vectors, problem_of
 from fedcxr.wire import (
@@ -48,6 +50,8 @@ class SiteUpdate:
     """What the algorithm has a site send besides, (T,) each."""
     known: NDArray[np.int64] | None = field(default=None, repr=False)
     """(L,) training targets that are known, where sites count them."""
+    vae: VaeNumbers | None = None
+    """What the site says of its VAE, in the round that made it."""
 
 
 class TooLongError(RunError):
@@ -121,8 +125,6 @@ def check_update(
     check_receipt(message, site_id, order)
     result = unpack_result(message.content)
     weight = _weight(result, most_examples)
-    if "train-loss" not in result:
-        raise RunError("the reply holds no 'train-loss'")
     record, spec = arrays_in(message.content), schema.shared.spec
     vectors = schema.chain.invert(unpack_vectors(record, schema.reply), spec, decoded)
     norms = check_vectors(vectors, schema, given)
@@ -150,7 +152,17 @@ def check_update(
         is_long,
         besides,
         known,
+        _vae_numbers(result),
     )
+
+
+def _vae_numbers(result: Mapping[str, float]) -> VaeNumbers | None:
+    if not any(key in VAE_NUMBERS for key in result):
+        return None
+    try:
+        return VaeNumbers.from_wire(result)
+    except ValueError as err:
+        raise RunError("a number that the site tells of its VAE is out of its range") from err
 
 
 def _weight(result: Mapping[str, float], most_examples: int) -> int:
@@ -160,6 +172,8 @@ def _weight(result: Mapping[str, float], most_examples: int) -> int:
             f"weight {weight} is not a whole number from 1 to {most_examples}, "
             "the training images that the plan gives the site"
         )
+    if "train-loss" not in result:
+        raise RunError("the reply holds no 'train-loss'")
     return int(weight)
 
 

@@ -7,6 +7,7 @@ from fedcxr.explain.methods import check_methods
 from fedcxr.models.architectures import check_model
 from fedcxr.training.choices import check_algorithm, check_stop, check_training
 from server.aggregate.known_aggregators import aggregator_registry
+from server.vae_check import check_vae
 
 
 def check_choices(config: ExperimentConfig) -> None:
@@ -17,6 +18,7 @@ def check_choices(config: ExperimentConfig) -> None:
     check_training(config.train)
     check_stop(config.server)
     check_algorithm(config.algorithm, config.train)
+    check_vae(config)
     _check_aggregator(config)
     if config.train.positive_share:
         raise ConfigError(

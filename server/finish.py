@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fedcxr.inference import Predictor
 from fedcxr.metrics.run_scores import RunScores, score_run
 from fedcxr.report.page import write_report
+from fedcxr.results.vae_numbers import SiteVae, VaeNumbers, site_vaes
 from server.evaluate import HeldOut, scored
 from server.explain import Gallery, explain
 from server.job import Job
@@ -83,6 +84,19 @@ def run_explain(
 def site_rows(job: Job) -> list[dict[str, Any]]:
     """Return the sites as they stand in summary.json."""
     return [asdict(site) for site in job.prepared.plan.sites]
+
+
+def vae_summary(job: Job, rounds: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """Return what sites said of their VAEs, and put it on their cards; None for a run without."""
+    if not job.config.vae.enabled:
+        return None
+    found = site_vaes(rounds)
+    cards = job.run.read_json("cards.json")
+    said = {vae.site_id: vae.numbers.model_dump(exclude_none=True) for vae in found}
+    told = {site_id: {"vae": said.get(site_id, {})} for site_id in cards}
+    job.run.write_json("cards.json", {s: {**card, **told[s]} for s, card in cards.items()})
+    silent = [SiteVae(site_id=s, made_in=0, numbers=VaeNumbers()) for s in cards if s not in said]
+    return [vae.model_dump() for vae in sorted([*found, *silent], key=lambda vae: vae.site_id)]
 
 
 def times(

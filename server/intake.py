@@ -170,6 +170,7 @@ class Intake:
                 "seconds": round(update.seconds, 4),
                 **_as_row(update.norms),
                 **({"clipped": True} if update.is_clipped else {}),
+                **({"vae": update.vae.model_dump()} if update.vae else {}),
             }
         )
         self.log.norms.append(update.norms)

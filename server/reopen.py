@@ -11,6 +11,7 @@ from fedcxr.config.arithmetic import OPERATING, only_operates
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import by_key, parse_settings, read_config, to_yaml, with_values
 from fedcxr.errors import ArtefactError, ConfigError, some
+from fedcxr.home import site_state
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.versions import code_digest, machine, versions
 from fedcxr.training.device import resolve_device
@@ -48,6 +49,8 @@ def reopen_job(path: Path, prepared: Prepared, stopped: StoppedRun, compute: Com
     if "engine.device" in stopped.changes:
         device = resolve_device(config.engine.device)
     other = _what_differs(manifest, device)
+    if config.vae.features == "classifier" and not site_state(path).is_dir():
+        other.append("VAEs: the sites' own are gone, as where the folder was moved")
     if other:
         log.warning("%s: not the same bits as without the stop: other %s", path, ", ".join(other))
     again = {"at": now(), "other": other, "changed": stopped.changes}

@@ -35,6 +35,7 @@ from server.finish import (
     score_test_set,
     site_rows,
     times,
+    vae_summary,
 )
 from server.intake import Intake
 from server.job import Job
@@ -280,6 +281,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         "disjoint": job.run.read_json("manifest.json")["disjoint"],
         **times(rounds, job.run.read_json("manifest.json"), spent),
         "heat_maps": gallery.summary(),
+        "vae": vae_summary(job, rounds),
         "parameters_sha256": state.parameters.sha256(),
     }
     finish_report(job, summary)

@@ -17,6 +17,7 @@ from fedcxr.config.load import to_yaml, with_values
 from fedcxr.cores import cores
 from fedcxr.data.policies import columns_with, policy_of
 from fedcxr.errors import ConfigError, some
+from fedcxr.home import home_folder
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.versions import code_digest, machine, versions
 from fedcxr.training.choices import check_training
@@ -32,6 +33,7 @@ from server.cohort import cohort_size
 from server.disjointness import disjointness
 from server.job import ComputePlan, Job
 from server.label_counts import label_counts
+from server.vae_check import check_vae_data
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +73,13 @@ def start_job(
     Raises:
         ConfigError: a policy names a label that is not trained, or has no round left to act in;
             a loss, optimiser or schedule that there is not; a key that what was chosen ignores.
+        DataError: no site can have the VAE that is asked for.
         ArtefactError: the run folder cannot be written.
     """
     check_choices(config)
-    _check_policies(config, config.data.labels or prepared.plan.labels)
+    labels = config.data.labels or prepared.plan.labels
+    _check_policies(config, labels)
+    check_vae_data(config, prepared.plan, labels, place=home_folder())
     device = resolve_device(config.engine.device)
     precision = resolve_precision(
         config.engine.precision,

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from fedcxr.runs.folder import RunFolder
 if TYPE_CHECKING:
     from fedcxr.results.heat_maps import HeatMaps
     from fedcxr.results.run import RunSummary
+    from fedcxr.results.vae_numbers import SiteVae
 
 
 @contextlib.contextmanager
@@ -98,6 +99,7 @@ def _warnings(summary: "RunSummary") -> list[str]:
     if summary.refused_rounds:
         rounds = some([str(number) for number in summary.refused_rounds])
         lines.append(f"Rounds whose new model was not taken: {rounds} (see rounds.jsonl)")
+    lines += _vae_lines(summary.vae or ())
     parts = summary.participation.items()
     absent = {site: found for site, found in parts if found.missing or found.refused}
     for site, found in list(absent.items())[:10]:
@@ -111,6 +113,20 @@ def _warnings(summary: "RunSummary") -> list[str]:
         )
     if len(absent) > 10:
         lines.append(f"and {len(absent) - 10} more sites were missing from rounds")
+    return lines
+
+
+def _vae_lines(sites: "Sequence[SiteVae]") -> list[str]:
+    """Return which sites went without samples, and whose samples copy training images."""
+    lines = [
+        f"{site.site_id} {site.numbers.status_words()}" for site in sites if site.numbers.status
+    ]
+    copying = [site.site_id for site in sites if site.numbers.is_copying]
+    if copying:
+        lines.append(
+            f"The samples of {some(copying)} copy training images: a smaller "
+            "vae.latent or a larger vae.beta make that less likely, --vae-refuse-copies drops them"
+        )
     return lines
 
 

@@ -30,6 +30,7 @@ OPERATING = (
     "engine.cpus_per_client",
     "engine.gpus_per_client",
     "explain",
+    "vae.share",
 )
 """Keys and sections that a run which goes on may change."""
 

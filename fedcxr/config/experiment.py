@@ -15,6 +15,7 @@ from fedcxr.config.partition import PartitionConfig
 from fedcxr.config.paths import PathText
 from fedcxr.config.server import ServerConfig
 from fedcxr.config.train import TrainConfig
+from fedcxr.config.vae import VaeConfig
 from fedcxr.section import Section
 
 
@@ -30,6 +31,7 @@ class ExperimentConfig(Section):
     partition: PartitionConfig = PartitionConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+    vae: VaeConfig = VaeConfig()
     algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig)
     server: ServerConfig = ServerConfig()
     engine: EngineConfig = EngineConfig()

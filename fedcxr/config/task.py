@@ -15,6 +15,7 @@ from fedcxr.config.engine import Dtype
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.server import BatchNorm, CodecName
 from fedcxr.config.train import TrainConfig
+from fedcxr.config.vae import VaeConfig
 from fedcxr.errors import ConfigError
 from fedcxr.section import Section
 
@@ -40,6 +41,7 @@ class SiteTask(Section):
     policy: PolicyConfig
     model: ModelConfig
     train: TrainConfig
+    vae: VaeConfig = VaeConfig()
     algorithm: AlgorithmConfig
     counts_known: bool
     """Whether a site counts the known training targets of each label, and sends the counts."""

@@ -30,6 +30,7 @@ from fedcxr.report.sections import (
     record_section,
     settings_section,
     sites_section,
+    vae_section,
 )
 from fedcxr.report.shown import Show, View
 from fedcxr.report.table_files import write_table_files
@@ -49,6 +50,7 @@ SECTIONS: tuple[tuple[str, str, Show], ...] = (
     ("groups", "Subgroups", groups_section.show),
     ("external", "Data from elsewhere", external_section.show),
     ("sites", "Sites", sites_section.show),
+    ("vae", "The sites' own VAEs", vae_section.show),
     ("heat-maps", "Where the model looks", heat_maps_section.show),
     ("data", "Label frequencies", data_section.show),
     ("settings", "How it was trained", settings_section.show),
@@ -68,7 +70,7 @@ def write_report(folder: Path, *, with_figures: bool = True) -> Path:
 
     Args:
         folder: of a run, or of a comparison that was judged.
-        with_figures: also write figures/, every figure as SVG and PNG.
+        with_figures: also write figures/, every figure as SVG, PDF and PNG.
 
     Raises:
         ArtefactError: neither run nor comparison, or a file in it is damaged.

@@ -1,4 +1,4 @@
-"""A figure in its three forms: inside the page, and as an SVG and a PNG file for a paper.
+"""A figure inside the page, and as SVG, PDF and PNG files for a paper.
 
 The page's SVG takes its colours from the page and has no text style of its own; the file's must do
 without a page, on white.
@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 from fedcxr.atomic import write_bytes_atomically, write_text_atomically
 from fedcxr.report.figures_svg import VARIABLES, Drawing, draw, styled
 
-_DPI = 200
+_DPI = 300
+_NO_METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
+"""Nothing that says when: the same figure gives the same bytes."""
 _COLOURS = {variable: colour for colour, variable in VARIABLES.items()} | {
     "var(--paper)": "#ffffff"
 }
@@ -60,7 +62,7 @@ def picture(figure: Figure, name: str, description: str) -> Picture:
 
 @styled
 def write_pictures(pictures: Pictures, folder: Path) -> list[Path]:
-    """Write each picture as `<name>.svg` and `<name>.png` and return the paths.
+    """Write each picture as `<name>.svg`, `.pdf` and `.png`, of 300 dpi; return the paths.
 
     Raises:
         OSError: the folder cannot be written.
@@ -69,8 +71,9 @@ def write_pictures(pictures: Pictures, folder: Path) -> list[Path]:
     for one in pictures:
         each = one() if callable(one) else one
         write_text_atomically(folder / f"{each.name}.svg", file_svg(each.drawing))
-        write_bytes_atomically(folder / f"{each.name}.png", _png(each.figure))
-        paths += [folder / f"{each.name}.{kind}" for kind in ("svg", "png")]
+        for kind in _NO_METADATA:
+            write_bytes_atomically(folder / f"{each.name}.{kind}", _saved(each.figure, kind))
+        paths += [folder / f"{each.name}.{kind}" for kind in ("svg", *_NO_METADATA)]
     return paths
 
 
@@ -84,16 +87,15 @@ def file_svg(drawing: Drawing) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{head}>\n{_PAPER_AND_STYLE}{rest}\n'
 
 
-def _png(figure: Figure) -> bytes:
+def _saved(figure: Figure, kind: str) -> bytes:
     figure.set_layout_engine("none")  # it is laid out: a second time would only cost time
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The name of a label or site may have letters that the font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
-        figure.savefig(
-            buffer, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None}
-        )
+        metadata = _NO_METADATA[kind]
+        figure.savefig(buffer, format=kind, dpi=_DPI, facecolor="white", metadata=metadata)
     return buffer.getvalue()
 
 

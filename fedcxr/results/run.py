@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.results.heat_maps import HeatMaps
 from fedcxr.results.stored_test_set import StoredTestSet
+from fedcxr.results.vae_numbers import SiteVae
 from fedcxr.section import Section
 
 StateCounts = dict[str, dict[str, int]]
@@ -235,6 +236,8 @@ class RunSummary(_Part):
     seconds: float
     train_images_per_second: float | None
     heat_maps: HeatMaps
+    vae: tuple[SiteVae, ...] | None = None
+    """What each site said of its VAE; None for a run without."""
     parameters_sha256: str
 
 

@@ -39,6 +39,9 @@ class ImagePool:
     """
 
     sources: tuple[ImageSource, ...]
+    idle: int = 0
+    """Real images of the site that are not among the sources and count all the same, as where a
+    round trains on samples alone."""
 
     def __post_init__(self) -> None:
         shapes = {(s.images.shape[1:], s.target.shape[1]) for s in self.sources}
@@ -61,7 +64,7 @@ class ImagePool:
     @property
     def num_real(self) -> int:
         """Number of real images, the weight in the mean over the sites."""
-        return sum(len(source.rows) for source in self.sources if source.is_real)
+        return self.idle + sum(len(source.rows) for source in self.sources if source.is_real)
 
     @cached_property
     def target(self) -> NDArray[np.float32]:

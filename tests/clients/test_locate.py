@@ -5,6 +5,7 @@ import pytest
 from flwr.app import Context, RecordDict, UserConfig
 
 from clients.locate import locate_from_context, locate_in_run
+from fedcxr.config.vae import VAE_NUMBERS
 from fedcxr.errors import ArtefactError, ConfigError
 from fedcxr.runs.folder import RunFolder
 
@@ -48,8 +49,23 @@ def test_a_node_of_our_own_engine_finds_its_site_in_the_run(tmp_path, fedcxr_hom
     assert location.site_id == "site-01"
     assert location.cache == fedcxr_home / "cache" / "abc"
     assert location.state == run.path / "site-state" / "site-01"
+    assert location.own_images.is_relative_to(fedcxr_home / "site-state")
+    assert location.vae_numbers is None
 
 
 def test_a_run_without_a_manifest_is_an_artefact_error(tmp_path):
     with pytest.raises(ArtefactError, match="not a run folder"):
         locate_in_run(tmp_path, context_of(**{"partition-id": 0}))
+
+
+def test_a_real_sites_owner_says_which_numbers_of_its_vae_leave(tmp_path):
+    (tmp_path / "site.csv").write_text("")
+
+    def allowed(**config):
+        return locate_from_context(context_of(**{"site-dir": str(tmp_path), **config})).vae_numbers
+
+    assert allowed() == allowed(**{"vae-numbers": "none"}) == ()
+    assert allowed(**{"vae-numbers": "vae-kl, vae-status"}) == ("vae-kl", "vae-status")
+    assert allowed(**{"vae-numbers": "all"}) == VAE_NUMBERS
+    with pytest.raises(ConfigError, match=r"vae-numbers in the node config: vae-pixels is no"):
+        allowed(**{"vae-numbers": "vae-kl,vae-pixels"})

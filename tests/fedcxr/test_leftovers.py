@@ -13,6 +13,7 @@ from fedcxr import leftovers
 from fedcxr.cli.main import cli
 from fedcxr.data.cache.writer import FORMAT as CACHE_FORMAT
 from fedcxr.data.images.decode import DECODER
+from fedcxr.home import site_state
 from fedcxr.leftovers import Reason, disk_bytes, find_leftovers, linked_shelves, remove
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.known_runs import register_run
@@ -170,6 +171,15 @@ def test_logs_and_states_of_sites_go_with_their_run(home, run):
     other.write_json("manifest.json", {"cache_digest": "c", "partition_digest": "p"})
     register_run(other)
     assert named(find_leftovers()) == {"11": Reason.RUNS_GONE}
+
+
+def test_the_vaes_of_a_runs_sites_go_with_the_run(home, run):
+    gone, there = run("one", "a"), run("two", "b")
+    for made in (gone, there):
+        (site_state(made.path) / "site-00").mkdir(parents=True)
+    assert find_leftovers() == []
+    shutil.rmtree(gone.path)
+    assert named(find_leftovers()) == {site_state(gone.path).name: Reason.RUNS_GONE}
 
 
 @pytest.mark.parametrize("status", ["finished", "running", "interrupted", "failed"])

@@ -91,13 +91,21 @@ def check_arms(config: ExperimentConfig) -> None:
     """Refuse an arm that would be no other than another one.
 
     Raises:
-        ConfigError: an optimiser is to start anew as the sites' does, which goes on.
+        ConfigError: an optimiser is to start anew as the sites' does, which goes on; or how long
+            sites train is not known beforehand.
     """
     if RESTARTS in config.compare.arms and config.train.moments == "keep":
         raise ConfigError(
             f"compare.arms: {RESTARTS} is centralized training whose optimiser starts anew as "
             f"often as at the sites, and under train.moments=keep it never does there. Leave "
             f"{RESTARTS} out, or set train.moments=restart."
+        )
+    central = [arm for arm in config.compare.arms if arm not in (FEDERATED, LOCAL)]
+    if central and config.vae.enabled and not config.vae.same_steps:
+        raise ConfigError(
+            f"compare.arms: {', '.join(central)} sees as many images or takes as many steps as the "
+            "sites do, and with vae.same_steps=false nobody knows beforehand how many that is. "
+            "Leave vae.same_steps on, or those arms out."
         )
 
 

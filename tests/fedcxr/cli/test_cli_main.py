@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from fake_run import change, write_run
 
 import fedcxr
 from fedcxr import errors
@@ -38,14 +39,16 @@ SUMMARY = {
     "macro_auroc": 0.8123,
     "macro_auroc_ci": [0.7, 0.9],
     "macro_labels": 12,
-    "auroc": {f"label {n}": {} for n in range(14)},
     "test_images": 100,
     "test_patients": 50,
     "heat_maps": {
-        "methods": {"gradcam": {"title": "Grad-CAM"}},
+        "methods": {"gradcam": {"title": "Grad-CAM", "cells": None}},
         "hit_rate": {"gradcam": 0.5},
         "center_hit_rate": 0.25,
         "num_findings": 40,
+        "files": [],
+        "by_label": {},
+        "left_out": {},
     },
     "seconds": 12.1,
     "collapsed_labels": [],
@@ -87,7 +90,9 @@ def simulation(monkeypatch, tmp_path):
                 on_start(run)
             if err is not None:
                 raise err
-            return FinishedRun(tmp_path / "a-run", {**SUMMARY, **summary})
+            folder = write_run(tmp_path / "a-run", gradcam=False)
+            change(folder / "summary.json", **{**SUMMARY, **summary})
+            return FinishedRun(folder, {})
 
         # by name, since the package re-exports the function under the module's name
         module = importlib.import_module("fedcxr.experiments.simulate")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from fake_run import write_run
 from typer.testing import CliRunner
 
 from fedcxr.cli.flags import FLAGS, RUN_FLAGS, config_from_flags
@@ -134,20 +135,11 @@ def test_a_flag_out_of_range_is_named_by_its_key():
 
 def test_the_command_line_is_what_the_run_gets(monkeypatch, tmp_path, capsys):
     taken = []
-    summary = {
-        "macro_auroc": None,
-        "macro_auroc_ci": None,
-        "auroc": {},
-        "heat_maps": {"num_findings": 0},
-        "seconds": 1.0,
-        "collapsed_labels": [],
-        "refused_rounds": [],
-        "participation": {},
-    }
+    run = write_run(tmp_path / "run", labels=("Edema",), undefined=("Edema",), gradcam=False)
 
     def record(config, on_start=None):
         taken.append(config)
-        return FinishedRun(tmp_path, summary)
+        return FinishedRun(run, {})
 
     # by name, since the package re-exports the function under the module's name
     module = importlib.import_module("fedcxr.experiments.simulate")

@@ -271,6 +271,22 @@ def test_the_outcome_names_figure_interval_and_page(tmp_path, capsys):
     ]
 
 
+def test_the_outcome_names_sites_without_samples_and_copying_ones(tmp_path, capsys):
+    def row(site_id, **numbers):
+        return {"site_id": site_id, "made_in": 1, "numbers": numbers}
+
+    run = write_run(tmp_path / "run", labels=("Edema", "Mass"), num_sites=1)
+    made = [row("site-00", status=4), row("site-01", status=0, copy_p_pixel=0.002), row("site-02")]
+    change(run / "summary.json", vae=made)
+    print_outcome(run)
+    said = capsys.readouterr().out.splitlines()
+    assert "site-00 trained without samples: its VAE diverged; lower vae.learning_rate" in said
+    assert (
+        "The samples of site-01 copy training images: a smaller vae.latent or a larger vae.beta "
+        "make that less likely, --vae-refuse-copies drops them"
+    ) in said
+
+
 def test_a_table_of_scores_says_why_one_is_not_defined(capsys):
     auroc = {
         "Edema": {"value": 0.75, "ci": [0.5, 0.9], "positives": 4, "negatives": 6, "reason": None},

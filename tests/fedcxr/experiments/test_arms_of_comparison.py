@@ -5,8 +5,12 @@ import pytest
 from fedcxr.config.load import load_config, with_values
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.tokens import SYNTHETIC_KEY
+from fedcxr.errors import ConfigError
 from fedcxr.experiments.compare.arms import (
+    FEDERATED,
+    LOCAL,
     arms_of,
+    check_arms,
     presentations,
     steps_by_site,
     trainings_of,
@@ -132,3 +136,12 @@ def test_keys_are_changed_by_their_dotted_names():
     changed = with_values(configured(), {"train.learning_rate": 0.25, "seed": 9})
     assert (changed.train.learning_rate, changed.seed) == (0.25, 9)
     assert changed.train.batch_size == 4
+
+
+def test_arms_that_count_steps_need_them_known_beforehand():
+    vae = {"vae.enabled": True}
+    check_arms(load_config(overrides=vae))
+    with pytest.raises(ConfigError, match=r"centralized, .* Leave vae\.same_steps on"):
+        check_arms(load_config(overrides={**vae, "vae.same_steps": False}))
+    alone = {"compare.arms": [FEDERATED, LOCAL]}
+    check_arms(load_config(overrides={**vae, **alone, "vae.same_steps": False}))

@@ -109,12 +109,12 @@ def test_every_table_is_written(folder):
     assert names == set(view_of(read_result(folder)).tables)
 
 
-def test_every_figure_is_written_as_svg_and_png(folder):
+def test_every_figure_is_written_as_svg_pdf_and_png(folder):
     found = {
         kind: {path.stem for path in (folder / "figures").glob(f"*.{kind}")}
-        for kind in ("svg", "png")
+        for kind in ("svg", "pdf", "png")
     }
-    assert found["svg"] == found["png"]
+    assert found["svg"] == found["pdf"] == found["png"]
     assert {
         "forest-federated-centralized",
         "forest-local-centralized",

@@ -60,3 +60,11 @@ def test_no_source_makes_no_pool_and_rows_have_one_target_each():
     only = source(3, 0)
     with pytest.raises(ValueError, match="2 rows have 3 targets"):
         ImagePool.of(only.images, only.rows[:2], only.target)
+
+
+def test_real_images_that_sit_a_round_out_count_all_the_same():
+    made = ImageSource(
+        np.zeros((3, 4, 4), np.uint8), np.arange(3), np.zeros((3, 1), np.float32), is_real=False
+    )
+    pool = ImagePool((made,), idle=7)
+    assert (len(pool), pool.num_real) == (3, 7)

@@ -1,0 +1,53 @@
+"""What of a VAE's settings cannot be, told from the plan alone."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from fedcxr.config import load_config
+from fedcxr.errors import DataError
+from server.vae_check import check_vae, check_vae_data
+
+LABELS = ("Edema", "Mass")
+
+
+def plan_of(*sites):
+    """A plan's sites, by training images and positives of the labels."""
+    return SimpleNamespace(
+        sites=[
+            SimpleNamespace(
+                train_images=images,
+                label_counts={
+                    label: {"positive": number}
+                    for label, number in zip(LABELS, positives, strict=True)
+                },
+            )
+            for images, positives in sites
+        ]
+    )
+
+
+def config(**changes):
+    keys = {f"vae.{key}": value for key, value in changes.items()}
+    return load_config(overrides={"vae.enabled": True, **keys})
+
+
+def test_one_site_large_enough_will_do(tmp_path):
+    check_vae(config())
+    check_vae_data(config(), plan_of((200, (3, 0)), (5, (0, 0))), LABELS, place=tmp_path)
+
+
+def test_sites_that_are_all_too_small_are_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="the largest site has 99 training images"):
+        check_vae_data(config(), plan_of((99, (3, 0)), (5, (0, 0))), LABELS, place=tmp_path)
+
+
+def test_a_label_without_a_positive_anywhere_has_nothing_to_sample(tmp_path):
+    plan = plan_of((200, (3, 0)), (200, (0, 0)))
+    check_vae_data(config(labels=["Edema"]), plan, LABELS, place=tmp_path)
+    with pytest.raises(DataError, match=r"no site has a positive of Mass.*Leave it out"):
+        check_vae_data(config(labels=["Edema", "Mass"]), plan, LABELS, place=tmp_path)
+
+
+def test_without_vaes_nothing_is_asked(tmp_path):
+    check_vae_data(load_config(), plan_of((5, (0, 0))), LABELS, place=tmp_path)

@@ -29,7 +29,6 @@ TINY = {
     "model.image_size": 32,
     "partition.clients": 3,
     "server.rounds": 2,
-    "server.bootstrap": 100,
     "explain.labels": 1,
     "explain.max_boxes": 0,
     "explain.images_per_outcome": 0,

@@ -35,8 +35,16 @@ _CALIBRATION: dict[str, tuple[str, Kind]] = {
 }
 
 
+def rates_of(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the rates that have numbers: that at a stated prevalence only where one is stated."""
+    points = (point for arm in comparison.arms for point in arm.operating_points)
+    is_stated = any(point.prevalence is not None for point in points)
+    return [rate for rate in RATES if is_stated or rate[0] != "ppv_at_prevalence"]
+
+
 def operating_points(comparison: Comparison) -> Table:
     """Return what the models' thresholds, fixed on validation, give on the test set."""
+    rates = rates_of(comparison)
     columns = (
         Column("arm", "Arm"),
         Column("point", "Point"),
@@ -44,7 +52,7 @@ def operating_points(comparison: Comparison) -> Table:
         Column("threshold", "Threshold", "value"),
         Column("threshold_low", "", "hidden"),
         Column("threshold_high", "", "hidden"),
-        *(Column(key, heading, "estimate") for key, heading in RATES),
+        *(Column(key, heading, "estimate") for key, heading in rates),
         Column("prevalence", "Prevalence stated", "share"),
         *(Column(key, "", "hidden") for key in COUNTS),
         Column("reason", "", "reason"),
@@ -56,7 +64,7 @@ def operating_points(comparison: Comparison) -> Table:
             found.label,
             found.threshold,
             *(found.threshold_range or (None, None)),
-            *(getattr(found, key) for key, _ in RATES),
+            *(getattr(found, key) for key, _ in rates),
             found.prevalence,
             *(getattr(found, key) for key in COUNTS),
             found.reason,

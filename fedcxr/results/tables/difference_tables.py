@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.details import CalibrationDifference, DifferenceDetails
-from fedcxr.results.tables.detail_tables import GAPS, GROUP_SCORES, RATES
+from fedcxr.results.tables.detail_tables import GAPS, GROUP_SCORES, rates_of
 from fedcxr.results.tables.table import Cell, Column, Table
 
 _PAIR = (Column("arm", "Arm"), Column("against", "Against"), Column("about", "About"))
@@ -13,14 +13,15 @@ _CALIBRATION = (("brier", "Brier"), ("slope", "Slope"), ("intercept", "Intercept
 
 def point_differences(comparison: Comparison) -> Table:
     """Return how far two arms are apart at each operating point."""
+    rates = rates_of(comparison)
     columns = (
         *_PAIR,
         Column("point", "Point"),
         Column("label", "Label", "head"),
-        *(Column(key, heading, "signed") for key, heading in RATES),
+        *(Column(key, heading, "signed") for key, heading in rates),
     )
     rows = tuple(
-        (*pair, found.point, found.label, *(getattr(found, key) for key, _ in RATES))
+        (*pair, found.point, found.label, *(getattr(found, key) for key, _ in rates))
         for each, pair in _pairs(comparison)
         for found in each.operating_points
     )

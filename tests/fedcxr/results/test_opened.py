@@ -10,7 +10,7 @@ import fedcxr.results
 from benchmarks.judging import fill, make_comparison
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.judge import judge
-from fedcxr.results.tables import all_tables
+from fedcxr.results.tables import all_tables, detail_tables
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +76,14 @@ def test_without_the_file_of_predictions_it_is_said_how_to_have_it(result, tmp_p
     bare = fedcxr.results.OpenedResult(tmp_path, result.comparison)
     with pytest.raises(ArtefactError, match=r"Install `fedcxr\[parquet\]`"):
         bare.predictions  # noqa: B018  # asked for to be refused
+
+
+def test_a_rate_at_a_prevalence_is_there_where_one_is_stated(result):
+    keys = [column.key for column in all_tables(result.comparison)["operating_points"].columns]
+    assert "ppv_at_prevalence" not in keys
+    arm = result.comparison.arms[0]
+    point = arm.operating_points[0].model_copy(update={"prevalence": 0.1})
+    stated = arm.model_copy(update={"operating_points": (point,)})
+    changed = result.comparison.model_copy(update={"arms": (stated,)})
+    keys = [column.key for column in detail_tables.operating_points(changed).columns]
+    assert "ppv_at_prevalence" in keys

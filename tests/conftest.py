@@ -234,3 +234,11 @@ def no_page():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("server.finish.write_report", lambda path, **options: None)
         yield
+
+
+@pytest.fixture(scope="module")
+def no_pictures():
+    """The files of a comparison's figures take longer than its page, which is still written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fedcxr.report.page.write_pictures", lambda pictures, folder: [])
+        yield

@@ -20,7 +20,7 @@ from fedcxr.experiments.simulate import simulate
 from fedcxr.metrics.auroc import auroc
 from partitions.plan import read_plan
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 TINY = {
     "data.synthetic.patients": 120,

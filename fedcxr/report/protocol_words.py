@@ -123,16 +123,6 @@ def none_eligible(endpoint: Endpoint) -> str:
     return f"no label has patients enough in the test set: {_all_left_out(endpoint)}"
 
 
-def patients_words(patients: int, label: str, *, with_it: bool) -> str:
-    """Return how many patients have a finding, or lack it.
-
-    >>> patients_words(1, "Edema", with_it=True), patients_words(3, "Edema", with_it=False)
-    ('1 patient has Edema', '3 patients lack Edema')
-    """
-    one, many = ("has", "have") if with_it else ("lacks", "lack")
-    return _patients(patients, f"{one} {label}", f"{many} {label}")
-
-
 def _all_left_out(endpoint: Endpoint) -> str:
     return ". ".join(left_out_words(each, endpoint.min_positives) for each in endpoint.left_out)
 

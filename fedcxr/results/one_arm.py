@@ -1,7 +1,5 @@
 """A run as a comparison of one arm."""
 
-import numpy as np
-
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.metrics.curves import mean_pr, mean_roc
 from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
@@ -214,12 +212,7 @@ def _frequencies(
         positive, negative = after[label]["positive"], after[label]["negative"]
         found[label] = LabelFrequency(
             train=(positive, positive + negative),
-            val=_positive_and_known(val, column),
-            test=_positive_and_known(test, column),
+            val=val.positive_and_known(column),
+            test=test.positive_and_known(column),
         )
     return found
-
-
-def _positive_and_known(split: Predictions, column: int) -> tuple[int, int]:
-    target = split.target[:, column]
-    return int((target == 1).sum()), int((~np.isnan(target)).sum())

@@ -38,6 +38,11 @@ class Predictions:
     attributes: Mapping[str, NDArray[np.generic]] = field(default_factory=dict, repr=False)
     """(N,) each, by the names of `ATTRIBUTES`."""
 
+    def positive_and_known(self, column: int) -> tuple[int, int]:
+        """Return how many images have a label, and of how many it is known."""
+        target = self.target[:, column]
+        return int((target == 1).sum()), int((~np.isnan(target)).sum())
+
 
 def write_predictions(path: Path, sets: Mapping[str, Predictions], score_by: str) -> None:
     """Write test images under the plain names, and other sets under `<set>_<name>`.

@@ -9,8 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fedcxr import __version__
 from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
@@ -228,15 +226,10 @@ def _frequencies(trainings: Sequence[Training], test: Predictions) -> dict[str, 
         )
         found[label] = LabelFrequency(
             train=(positive, positive + negative),
-            val=_positive_and_known(val, column),
-            test=_positive_and_known(test, column),
+            val=val.positive_and_known(column),
+            test=test.positive_and_known(column),
         )
     return found
-
-
-def _positive_and_known(split: Predictions, column: int) -> tuple[int, int]:
-    target = split.target[:, column]
-    return int((target == 1).sum()), int((~np.isnan(target)).sum())
 
 
 def _notes(folder: Path, by_arm: Mapping[str, Sequence[Training]]) -> list[str]:

@@ -144,6 +144,7 @@ def test_only_the_command_line_prints():
         ("yaml", ("fedcxr/config",)),
         ("matplotlib", ("fedcxr/report", "fedcxr/explain/overlay.py")),
         ("typer", ("fedcxr/cli",)),
+        ("cryptography", ("fedcxr/deploy",)),
         (
             "flwr",
             (
@@ -151,6 +152,7 @@ def test_only_the_command_line_prints():
                 "server",
                 "fedcxr/packing.py",
                 "fedcxr/wire.py",
+                "fedcxr/deploy",
                 "fedcxr/engines",
                 "fedcxr/experiments",
             ),

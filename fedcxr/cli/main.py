@@ -16,11 +16,13 @@ from fedcxr.cli.check_data import check_data
 from fedcxr.cli.clean import clean
 from fedcxr.cli.compare import compare
 from fedcxr.cli.evaluate import evaluate
+from fedcxr.cli.kit import kit
 from fedcxr.cli.output import secure_output
 from fedcxr.cli.partition import partition
 from fedcxr.cli.plan_study import plan_study
 from fedcxr.cli.predict import predict
 from fedcxr.cli.prepare import prepare
+from fedcxr.cli.provision import provision
 from fedcxr.cli.report import report
 from fedcxr.cli.resume import resume
 from fedcxr.cli.selftest import selftest
@@ -53,8 +55,10 @@ for verb in (
     partition,
     synth,
     clean,
+    provision,
 ):
     cli.command()(verb)
+cli.add_typer(kit, name="kit")
 cli.add_typer(selftest, name="selftest")
 
 

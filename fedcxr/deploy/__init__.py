@@ -1,0 +1,1 @@
+"""A federation of real machines: its kits, and the processes that are started from them."""

@@ -25,15 +25,19 @@ NO_SITE_DIR = (
 def locate_from_context(context: Context) -> SiteLocation:
     """Return the site of this node.
 
-    In deployment the node config has `site-dir="/path"`. In a simulation Flower gives a
-    `partition-id`, and the data are those of the run config, made ready once by the server.
+    In deployment the node config has `site-dir="/path"`, and `site-id` where a kit names the
+    site. In a simulation Flower gives a `partition-id`, and the data are those of the run config,
+    made ready once by the server.
 
     Raises:
         ConfigError: the node config has neither.
     """
     folder = context.node_config.get("site-dir")
     if isinstance(folder, str) and folder:
-        return own_folder(Path(folder), _vae_numbers(context))
+        site_id = context.node_config.get("site-id")
+        return own_folder(
+            Path(folder), _vae_numbers(context), site_id if isinstance(site_id, str) else None
+        )
     if not _is_simulated():
         raise ConfigError(NO_SITE_DIR)
     index = _partition_id(context)

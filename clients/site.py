@@ -80,12 +80,15 @@ class Site:
     unfilled: Unfilled
 
 
-def own_folder(folder: Path, vae_numbers: tuple[str, ...] = ()) -> SiteLocation:
+def own_folder(
+    folder: Path, vae_numbers: tuple[str, ...] = (), site_id: str | None = None
+) -> SiteLocation:
     """Return the location of a hospital's own folder: `site.csv`, and its images beside it.
 
     Args:
         folder: the hospital's.
         vae_numbers: what its owner lets out of a VAE.
+        site_id: its name in the plan; none = the folder's.
 
     Raises:
         ConfigError: there is no such file.
@@ -95,7 +98,7 @@ def own_folder(folder: Path, vae_numbers: tuple[str, ...] = ()) -> SiteLocation:
         raise ConfigError(
             f"{table}: missing. Set site-dir in the node config to the site's folder."
         )
-    name = folder.resolve().name
+    name = site_id or folder.resolve().name
     return SiteLocation(name, table, None, folder / "state", vae_numbers=vae_numbers)
 
 

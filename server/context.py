@@ -1,6 +1,7 @@
 """From Flower's run config to a job: a simulation of `flwr run`, or a server among real sites."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from flwr.app import Context
@@ -24,7 +25,8 @@ def job_from_context(grid: Grid, context: Context) -> Job:
     """Return the job that the run config describes.
 
     `global-dir` names the server's own folder (plan, global val and test with their images); the
-    sites then bring their own data. Without it the server prepares a simulation with as many sites
+    sites then bring their own data, and `site-keys` names the folder of their public keys where
+    kits bind a site to its key. Without it the server prepares a simulation with as many sites
     as Flower simulates nodes.
 
     Raises:
@@ -46,7 +48,15 @@ def job_from_context(grid: Grid, context: Context) -> Job:
     run = RunFolder.create(Path(config.runs_dir), config.name)
     job = start_job(config, run, ready, compute, prepare_seconds=time.perf_counter() - begun)
     register_run(run, flower_run_id=str(context.run_id))
-    return job
+    return replace(job, site_keys=_site_keys(context))
+
+
+def _site_keys(context: Context) -> dict[str, bytes] | None:
+    """Return the public key of each site, from a folder with a file NAME.pem for each."""
+    folder = context.run_config.get("site-keys")
+    if not isinstance(folder, str) or not folder:
+        return None
+    return {file.stem: file.read_bytes() for file in Path(folder).glob("*.pem")}
 
 
 def _count_nodes(grid: Grid, config: ExperimentConfig) -> int:

@@ -1,5 +1,6 @@
 """Everything a server needs for one run, as one value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedcxr.config.arithmetic import Arithmetic, arithmetic_of
@@ -48,6 +49,8 @@ class Job:
     resume: bool = False
     server_threads: int = field(default_factory=cores)
     """Of the server's own evaluation."""
+    site_keys: Mapping[str, bytes] | None = None
+    """The public key of each site's node, where kits bind them; none = no binding."""
 
     @property
     def limits(self) -> ExchangeLimits:

@@ -4,7 +4,8 @@ Flower's node ids change from run to run, and a hospital whose client starts aga
 a new one. So each node is asked for its site's card, and from then on only sites are spoken of. All
 sites of the plan must be there before round 1; whoever comes later is asked before the next round.
 A node that says it is a site which another node answers for is refused, and takes over when that
-one is gone or has missed a round.
+one is gone or has missed a round. Where the deployment's kits bind each site to a public key, a
+node that Flower knows by another key is refused whatever it says.
 """
 
 import logging
@@ -84,6 +85,7 @@ class Roster:
         order: Order,
         on_change: OnChange = lambda site_id, what: None,
         declared: Declared | None = None,
+        site_keys: Mapping[str, bytes] | None = None,
     ) -> None:
         """Take the plan's sites.
 
@@ -93,12 +95,15 @@ class Roster:
             order: run, task and spec of the query; its nonce is replaced.
             on_change: told when a site comes back at another node, or a node is refused.
             declared: the vectors of a card; none = it has none.
+            site_keys: by site, the public key (PEM) of the only node that may answer for it; none =
+                nodes have no keys.
         """
         self._grid = grid
         self._images = train_images
         self._order = order
         self._on_change = on_change
         self._declared = declared or {}
+        self._site_keys = site_keys
         self._asked: set[int] = set()
         self._queries: dict[str, _Query] = {}
         self._reasons: dict[int, str] = {}
@@ -211,6 +216,7 @@ class Roster:
             raise RunError(f"{site_id} builds another model; it must run the same fedcxr version")
         if site_id not in self._images and site_id:
             raise RunError(f"{site_id[:64]!r} is not a site of the plan")
+        self._check_key(site_id, query.node_id)
         check_receipt(message, site_id, query.order)
         numbers = unpack_result(message.content)
         texts = unpack_card_texts(message.content)
@@ -230,6 +236,17 @@ class Roster:
         ):
             raise RunError(f"{site_id} counts more targets than it has training images")
         return Card(site_id, query.node_id, numbers, texts, vectors)
+
+    def _check_key(self, site_id: str, node_id: int) -> None:
+        """Raise `RunError` where a node is not the one that the site's key belongs to."""
+        if self._site_keys is None:
+            return
+        key_by_node = {node.node_id: node.public_key for node in self._grid.get_nodes()}
+        if not site_id or key_by_node.get(node_id) != self._site_keys.get(site_id):
+            what = "a node with another key than this site's said that it is this site"
+            if site_id in self._images:
+                self._on_change(site_id, what)
+            raise RunError(f"{site_id[:64]!r}: {what}")
 
     def _not_there(self, answer_s: float | None) -> RunError:
         reasons = list(self._reasons.values())

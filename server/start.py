@@ -157,7 +157,7 @@ def _manifest(job: Job) -> dict[str, Any]:
         "run": job.run.name,
         "status": "running",
         "created": now(),
-        "command": ["fedcxr", *sys.argv[1:]],
+        "command": _command(),
         "versions": versions(),
         "machine": machine(),
         "code_digest": code_digest(),
@@ -202,6 +202,13 @@ def _manifest(job: Job) -> dict[str, Any]:
             "png_bits": prepared.png_bits,
         },
     }
+
+
+def _command() -> list[str]:
+    program = Path(sys.argv[0]).name
+    if program.startswith("flwr"):
+        return [program]  # Flower's own process: its arguments hold a secret of the run
+    return ["fedcxr", *sys.argv[1:]]
 
 
 def now() -> str:

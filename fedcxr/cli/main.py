@@ -14,6 +14,7 @@ import typer
 from fedcxr import __version__
 from fedcxr.cli.check_data import check_data
 from fedcxr.cli.clean import clean
+from fedcxr.cli.client import client
 from fedcxr.cli.compare import compare
 from fedcxr.cli.evaluate import evaluate
 from fedcxr.cli.kit import kit
@@ -25,7 +26,9 @@ from fedcxr.cli.prepare import prepare
 from fedcxr.cli.provision import provision
 from fedcxr.cli.report import report
 from fedcxr.cli.resume import resume
+from fedcxr.cli.run import run
 from fedcxr.cli.selftest import selftest
+from fedcxr.cli.server import server
 from fedcxr.cli.simulate import simulate
 from fedcxr.cli.synth import synth
 from fedcxr.engines.fork_server import end_fork_server
@@ -56,9 +59,12 @@ for verb in (
     synth,
     clean,
     provision,
+    run,
 ):
     cli.command()(verb)
 cli.add_typer(kit, name="kit")
+cli.add_typer(server, name="server")
+cli.add_typer(client, name="client")
 cli.add_typer(selftest, name="selftest")
 
 

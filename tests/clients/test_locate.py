@@ -20,6 +20,13 @@ def test_the_node_config_names_the_sites_folder(tmp_path):
     assert location.table == tmp_path / "site.csv"
 
 
+def test_a_kit_names_the_site_whatever_its_folder_is_called(tmp_path):
+    (tmp_path / "site.csv").write_text("")
+    node = {"site-dir": str(tmp_path), "site-id": "charite"}
+    assert locate_from_context(context_of(**node)).site_id == "charite"
+    assert locate_from_context(context_of(**{"site-dir": str(tmp_path)})).site_id == tmp_path.name
+
+
 def test_a_node_without_a_site_dir_is_told_how_to_start(monkeypatch):
     monkeypatch.delitem(sys.modules, "ray", raising=False)
     with pytest.raises(ConfigError, match=r"no site-dir\. Start the SuperNode with --node-config"):

@@ -1,6 +1,7 @@
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -290,3 +291,41 @@ def test_a_card_with_other_vectors_is_refused(monkeypatch, sent, words):
     monkeypatch.setattr(Nodes, "vectors", sent)
     with pytest.raises(RunError, match=words):
         gathered(COUNTS)
+
+
+class KeyedNodes(Nodes):
+    """Nodes that Flower knows by a key each: their number, written out."""
+
+    def get_nodes(self):
+        return [SimpleNamespace(node_id=node, public_key=b"key %d" % node) for node in self.answers]
+
+
+def test_a_node_with_another_key_cannot_claim_a_site_nor_keep_it_out():
+    # The impostor, node 1, is asked first, and answers as the site would.
+    grid = KeyedNodes({2: ("site-00", "ok", ""), 1: ("site-00", "ok", "")})
+    told = []
+    keys = {"site-00": b"key 2"}
+    roster = Roster(
+        grid, {"site-00": 1000}, ORDER, lambda *change: told.append(change), site_keys=keys
+    )
+    cards = roster.gather(JoinLimits(0.1, 0.05, may_grow=True))
+    assert cards["site-00"].node_id == 2
+    assert told == [
+        ("site-00", "a node with another key than this site's said that it is this site")
+    ]
+
+
+def test_only_an_impostor_is_as_good_as_nobody():
+    grid = KeyedNodes({1: ("site-00", "ok", "")})
+    roster = Roster(
+        grid, {"site-00": 1000}, ORDER, lambda *change: None, site_keys={"site-00": b"key 2"}
+    )
+    with pytest.raises(RunError, match=r"not there: site-00 \('site-00': a node with another key"):
+        roster.gather(JoinLimits(0.05, 0.05, may_grow=True))
+
+
+def test_a_site_without_a_kit_is_not_taken():
+    grid = KeyedNodes({1: ("site-00", "ok", "")})
+    roster = Roster(grid, {"site-00": 1000}, ORDER, lambda *change: None, site_keys={})
+    with pytest.raises(RunError, match="another key than this site's"):
+        roster.gather(JoinLimits(0.05, 0.05, may_grow=True))

@@ -1,0 +1,179 @@
+"""The client of a site: Flower's SuperNode, started from the site's kit with the site's own data.
+
+Where the data are, which GPU is used and what leaves the site is said here and in the kit, and
+nothing that the server sends can say otherwise.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedcxr.config.kit import SiteKitConfig
+from fedcxr.data.records import RecordTable
+from fedcxr.deploy import kit_files as k
+from fedcxr.deploy.child import Child, direct_loopback, flower_environment, running
+from fedcxr.deploy.kit_check import CheckedKit, site_kit
+from fedcxr.deploy.knock import knock
+from fedcxr.errors import ConfigError, NetworkError
+from fedcxr.home import home_folder
+from fedcxr.interrupts import raise_if_interrupted
+from partitions.table import read_table
+
+LOST_S = 300
+"""How long the node itself asks a server that is gone, before it ends."""
+RETURN_S = 600.0
+"""Longest wait after that, for the server to come back; then the client ends with code 5."""
+POLL_S = 1.0
+KNOCK_S = 3.0
+"""Between two tries to reach the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """The client is about to connect."""
+
+    kit: CheckedKit
+    table: RecordTable
+    log: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The server takes the site; its node is under way."""
+
+    site: str
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The server does not take the site, or does no longer; it is asked again."""
+
+    why: str
+    most_s: float
+
+
+OnEvent = Callable[[Joining | Connected | Waiting], None]
+
+
+def join(
+    folder: Path, data: Path, on_event: OnEvent, *, gpu: int | None = None, wait_s: float = 0.0
+) -> None:
+    """Take part with a site's kit until interrupted; it leaves no process behind.
+
+    Args:
+        folder: the site's kit.
+        data: its data: `site.csv`, and the images beside it.
+        on_event: told how it goes.
+        gpu: the number of the GPU to train on; none = what the run says.
+        wait_s: how long a server that is not there, or does not take the site, is asked again.
+
+    Raises:
+        ConfigError: no kit of a site, or no data folder, or no such GPU.
+        DataError: the site's table is wrong.
+        NetworkError: the kit has a fault, or the server is not there or does not take the site.
+    """
+    kit, config = site_kit(folder)
+    table = _table(data)
+    variables = {} if gpu is None else _on_gpu(gpu)
+    os.environ.update(direct_loopback(os.environ))
+    log = home_folder().absolute() / "logs" / f"client-{config.site}.log"
+    on_event(Joining(kit, table, log))
+    arguments = supernode_arguments(folder.absolute(), config, data.absolute())
+    environment = flower_environment(config.site, **variables)
+    while True:
+        _wait_for_server(folder, config, on_event, wait_s)
+        # The node's own door to its processes: any free port of this machine.
+        ports = ["--port", str(_free_port())]
+        with running(
+            "pinned_supernode", [*arguments, *ports], log=log, environment=environment
+        ) as child:
+            on_event(Connected(config.site, config.server))
+            _watch(child)
+        on_event(Waiting(_last_words(child), RETURN_S))
+        wait_s = RETURN_S
+
+
+def supernode_arguments(folder: Path, config: SiteKitConfig, data: Path) -> list[str]:
+    """Return the command line of the SuperNode, without its port: TLS and the key, always.
+
+    Raises:
+        ConfigError: the data folder's name has a sign that Flower's node config cannot hold.
+    """
+    if any(sign in str(data) for sign in "\"'\\\n"):
+        raise ConfigError(
+            f"{data}: Flower's node config holds no path with quotation marks or backslashes. "
+            "Give the folder another name, or a link to it."
+        )
+    facts = {"site-dir": str(data), "site-id": config.site, "vae-numbers": config.vae_numbers}
+    return [
+        *("--root-certificates", str(folder / k.CA_CRT)),
+        *("--superlink", config.server),
+        *("--auth-supernode-private-key", str(folder / k.NODE_KEY)),
+        *("--max-wait-time", str(LOST_S)),
+        *("--node-config", " ".join(f'{key}="{value}"' for key, value in facts.items())),
+    ]
+
+
+def _table(data: Path) -> RecordTable:
+    """Return the site's own table, read once so that a wrong one is told before anything starts."""
+    file = data / "site.csv"
+    if not file.is_file():
+        raise ConfigError(
+            f"{file}: missing. --data is the site's folder, with site.csv and the images beside "
+            "it (docs/data-formats.md, a hospital's folder)."
+        )
+    table = read_table(file)
+    if table.path is None:
+        raise ConfigError(f"{file}: no column 'path', so the images cannot be found. Add it.")
+    return table
+
+
+def _on_gpu(gpu: int) -> dict[str, str]:
+    """Return what has the site's processes train on one GPU."""
+    from fedcxr.training.device import WORKER_DEVICE, resolve_device  # torch: seconds, for --gpu
+
+    try:
+        return {WORKER_DEVICE: resolve_device(f"cuda:{gpu}")}
+    except ConfigError as err:
+        raise ConfigError(f"--gpu {gpu}: this machine has no such GPU ({err})") from err
+
+
+def _wait_for_server(folder: Path, config: SiteKitConfig, on_event: OnEvent, wait_s: float) -> None:
+    """Knock until the server takes the site, `wait_s` seconds at most."""
+    end = time.monotonic() + wait_s
+    last = ""
+    while True:
+        try:
+            knock(folder, config)
+        except NetworkError as err:
+            if time.monotonic() + KNOCK_S > end:
+                raise
+            if str(err) != last:
+                last = str(err)
+                on_event(Waiting(last, wait_s))
+        else:
+            return
+        raise_if_interrupted()
+        time.sleep(KNOCK_S)
+
+
+def _watch(child: Child) -> None:
+    """Return when the node has ended."""
+    while child.exit_code is None:
+        raise_if_interrupted()
+        time.sleep(POLL_S)
+
+
+def _last_words(child: Child) -> str:
+    lines = child.last_lines(1)
+    return f"the connection ended (code {child.exit_code}): {lines}. The log: {child.log}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

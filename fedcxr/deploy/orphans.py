@@ -1,0 +1,37 @@
+"""A process that ends with the one that started it, however that one ended."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+GRACE_S = 10.0
+"""For Flower to say goodbye to the other side, before its whole process group is killed."""
+
+
+def end_with_parent() -> None:
+    """From now on end this process, and its group, when its standard input ends.
+
+    The parent holds the other end of that pipe and never writes; the system closes it when the
+    parent is gone, even by SIGKILL.
+    """
+    threading.Thread(target=_watch, daemon=True, name="end-with-parent").start()
+
+
+def log_to_stderr() -> None:
+    """Have our own loggers print; Flower's have handlers of their own."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    ours = logging.getLogger("fedcxr")
+    ours.addHandler(handler)
+    ours.propagate = False
+
+
+def _watch() -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
+    os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -1,0 +1,65 @@
+"""`flower-supernode` that runs the site's own installed code and no other.
+
+Flower's SuperNode installs and imports whatever bundle the server's run comes with. Here a run with
+another bundle than fedcxr's own (`bundle.py`: no code in it) is left alone before a byte of it is
+stored: the site does not answer it, and its log says why.
+
+Run as a program, by `fedcxr client start`: it takes `flower-supernode`'s own arguments, and ends
+with the process that started it.
+"""
+
+import hashlib
+import logging
+import sys
+from collections.abc import Callable
+
+from flwr.proto.fab_pb2 import GetFabRequest, GetFabResponse
+from flwr.supercore.run import RunNotRunningException
+from flwr.supernode.fleet_http_client import FleetHttpClient
+
+from fedcxr.deploy.bundle import bundle_digest
+from fedcxr.deploy.orphans import end_with_parent, log_to_stderr
+
+_log = logging.getLogger("fedcxr.site")
+
+GetFab = Callable[[FleetHttpClient, GetFabRequest], GetFabResponse]
+
+
+def pinned(get_fab: GetFab, digest: str) -> GetFab:
+    """Return a `GetFab` that gives the bundle of one digest and leaves runs with others alone.
+
+    Args:
+        get_fab: Flower's own.
+        digest: SHA-256 of the bundle that may be run.
+    """
+
+    def get_pinned(client: FleetHttpClient, request: GetFabRequest) -> GetFabResponse:
+        response = get_fab(client, request)
+        found = hashlib.sha256(response.fab.content).hexdigest()
+        if found != digest:
+            _log.error(
+                "the server's run %d comes with code of its own (bundle %s); this site runs "
+                "its installed fedcxr only, and does not answer it",
+                request.run_id,
+                found[:16],
+            )
+            raise RunNotRunningException  # which the SuperNode takes for a run that has ended
+        return response
+
+    return get_pinned
+
+
+def main() -> None:
+    """Run the SuperNode."""
+    end_with_parent()
+    log_to_stderr()
+    sys.argv[0] = "flower-supernode"
+    # The only door through which a bundle comes.
+    setattr(FleetHttpClient, "GetFab", pinned(FleetHttpClient.GetFab, bundle_digest()))  # noqa: B010  # mypy holds a method for fixed
+    from flwr.supernode.cli import flower_supernode
+
+    flower_supernode()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""What `client start` and `run` check and pass on before any process or message is made."""
+
+import os
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from flwr.common.config import parse_config_args
+
+from fedcxr.config.load import load_config, read_config
+from fedcxr.deploy import child, join, submit
+from fedcxr.deploy import kit_files as k
+from fedcxr.deploy.control import RunState
+from fedcxr.deploy.provision import new_deployment
+from fedcxr.errors import ConfigError, NetworkError, RunError
+from fedcxr.runs.folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made") / "deploy"
+    return new_deployment(folder, "127.0.0.1:1", ["site-00", "site-01"])
+
+
+def state(*, has_begun=True, is_over=False, is_good=False, why=""):
+    return RunState(has_begun, is_over, is_good, why)
+
+
+class FakeControl:
+    """A SuperLink whose run goes through `states`."""
+
+    def __init__(self, states):
+        self.states, self.given, self.stopped = iter(states), None, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        pass
+
+    def start_run(self, run_config):
+        self.given = {**run_config, "text": read_config_of(run_config)}
+        return 7
+
+    def run_state(self, run_id):
+        found = next(self.states)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def stop_run(self, run_id):
+        self.stopped.append(run_id)
+
+
+def read_config_of(run_config):
+    from pathlib import Path
+
+    return read_config(Path(run_config["config"]))
+
+
+@pytest.fixture
+def submitted(made, tmp_path, monkeypatch):
+    """Start a run at a SuperLink that says these states."""
+
+    def start(*states, folder=None, sites=("site-00",)):
+        control = FakeControl(states)
+        monkeypatch.setattr(submit, "POLL_S", 0.0)
+        monkeypatch.setattr(submit, "BEGIN_S", 0.0)
+        monkeypatch.setattr(submit.Control, "of_kit", lambda folder, config: control)
+        plan = SimpleNamespace(sites=[SimpleNamespace(site_id=name) for name in sites])
+        monkeypatch.setattr(submit, "read_plan", lambda data: plan)
+        known = [SimpleNamespace(flower_run_id="7", path=folder)] if folder else []
+        monkeypatch.setattr(submit, "known_runs", lambda: known)
+        config = load_config("chexpert", overrides={"server.rounds": 3, "runs_dir": "runs"})
+        seen = []
+        try:
+            run = submit.run_deployed(
+                made.server, tmp_path, config, preset="chexpert", on_start=seen.append
+            )
+        finally:
+            start.control, start.seen = control, seen
+        return run
+
+    return start
+
+
+def test_a_run_is_started_with_the_whole_configuration_and_the_sites_keys(
+    submitted, made, tmp_path, fedcxr_home
+):
+    run = submitted(state(), state(is_over=True, is_good=True), folder=tmp_path / "a-run")
+    assert run == RunFolder(tmp_path / "a-run")
+    assert submitted.seen == [run]
+    given = submitted.control.given
+    assert given["text"].server.rounds == 3
+    assert given["text"].runs_dir == str(tmp_path.cwd() / "runs")
+    assert given["preset"] == "chexpert"
+    assert given["site-keys"] == str(made.server / k.SITES)
+    assert given["global-dir"] == str(tmp_path)
+    assert list((fedcxr_home / "submitted").iterdir()) == []
+
+
+def test_a_run_that_failed_says_why(submitted, tmp_path):
+    failed = state(is_over=True, why="site-01 builds another model")
+    with pytest.raises(RunError, match=r"end: site-01 builds another model Its folder: .*a-run"):
+        submitted(state(), failed, folder=tmp_path / "a-run")
+
+
+def test_a_busy_superlink_is_asked_again(submitted, tmp_path):
+    busy = NetworkError("busy")
+    submitted(busy, busy, state(is_over=True, is_good=True), folder=tmp_path / "a-run")
+
+
+def test_a_run_that_is_not_begun_is_stopped(submitted):
+    with pytest.raises(NetworkError, match="has not begun with the run within"):
+        submitted(state(has_begun=False), state(has_begun=False))
+    assert submitted.control.stopped == [7]
+
+
+def test_ctrl_c_stops_the_run(submitted, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submit, "raise_if_interrupted", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        submitted(state())
+    assert submitted.control.stopped == [7]
+
+
+def test_a_site_of_the_plan_without_a_kit_is_named_before_anything_is_sent(submitted):
+    with pytest.raises(
+        ConfigError, match=r"no kit at .*: site-07\. It knows site-00, site-01\. Ma"
+    ):
+        submitted(sites=["site-00", "site-07"])
+    assert submitted.control.given is None
+
+
+def test_flower_reads_the_node_config_as_it_was_meant(made, tmp_path):
+    folder = tmp_path / "my data, 2026 = new"
+    config = join.SiteKitConfig(site="site-00", server="127.0.0.1:1", vae_numbers="vae-kl")
+    words = join.supernode_arguments(made.folder / "site-00", config, folder)
+    assert "--insecure" not in words
+    given = parse_config_args([words[words.index("--node-config") + 1]])
+    assert given == {"site-dir": str(folder), "site-id": "site-00", "vae-numbers": "vae-kl"}
+    with pytest.raises(ConfigError, match="holds no path with quotation marks"):
+        join.supernode_arguments(made.folder, config, tmp_path / 'a "b')
+
+
+def test_wrong_data_is_told_before_the_server_is_asked(made, tmp_path):
+    kit = made.folder / "site-00"
+    with pytest.raises(ConfigError, match=r"site\.csv: missing\. --data is the site's folder"):
+        join.join(kit, tmp_path, lambda event: None)
+
+
+def test_a_client_gives_up_on_a_server_that_does_not_come(made, monkeypatch):
+    monkeypatch.setattr(join, "_table", lambda data: None)
+    monkeypatch.setattr(join, "KNOCK_S", 0.01)
+
+    def nobody(folder, config):
+        raise NetworkError("no connection")
+
+    monkeypatch.setattr(join, "knock", nobody)
+    events = []
+    with pytest.raises(NetworkError, match="no connection"):
+        join.join(made.folder / "site-00", made.folder, events.append, wait_s=0.2)
+    assert [type(event) for event in events] == [join.Joining, join.Waiting]
+
+
+def test_flowers_programs_get_none_of_the_users_settings(monkeypatch, fedcxr_home):
+    monkeypatch.setenv("FLWR_INTERNAL_GRPC_CONTROL_API", "1")
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    monkeypatch.setenv("no_proxy", "intranet")
+    given = child.flower_environment("site-00", ONE="1")
+    assert "FLWR_INTERNAL_GRPC_CONTROL_API" not in given
+    assert "FORWARDED_ALLOW_IPS" not in given
+    assert given["no_proxy"] == "intranet,127.0.0.1,localhost,::1"
+    assert given["FLWR_HOME"] == str(fedcxr_home / "flower" / "site-00")
+    assert given["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == given["ONE"] == "1"
+
+
+CHILD = """
+import time
+from fedcxr.deploy.orphans import end_with_parent
+end_with_parent()
+print("here", flush=True)
+time.sleep(60)
+"""
+PARENT = """
+import subprocess, sys
+command = [sys.executable, "-c", sys.argv[1]]
+child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_program_ends_when_its_parent_is_killed():
+    command = [sys.executable, "-c", PARENT, CHILD]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    pid = int(parent.stdout.readline())
+    assert parent.stdout.readline() == "here\n"
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    end = time.monotonic() + 10
+    while is_there(pid):
+        assert time.monotonic() < end, "it is still there"
+        time.sleep(0.02)
+
+
+def is_there(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().split()[2] != "Z"

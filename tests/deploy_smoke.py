@@ -1,8 +1,10 @@
-"""Two rounds over one SuperLink and three SuperNodes as real processes on loopback.
+"""Two rounds over a server and three sites as real processes on loopback, from start-up kits.
 
-Run with `make deploy-smoke`. Each site has a folder of its own and nothing else; the server has
-its plan, val and test. Ends with an error unless the run folder is whole. Everything lies in a
-temporary folder, and every process is ended, whatever happens.
+Run with `make deploy-smoke`. TLS and the nodes' keys are on, as always. Each site has a folder of
+its own and nothing else; the server has its plan, val and test. A fourth node with a key of its own
+says that it is site-00, and a fifth has been revoked. Ends with an error unless the run folder is
+whole, both are refused, and no process is left. Everything lies in a temporary folder, and every
+process is ended, whatever happens.
 """
 
 import contextlib
@@ -26,10 +28,12 @@ from fedcxr.data.tokens import load_key
 from partitions.export import export_global, export_site
 from partitions.prepare import prepare
 
-SITES = 3
+SITES = ("site-00", "site-01", "site-02")
+IMPOSTOR, REVOKED = "impostor", "revoked"
 ROUNDS = 2
 LIMIT_S = 600
-PROJECT = Path(__file__).resolve().parent.parent
+END_S = 30
+FEDCXR = (sys.executable, "-m", "fedcxr")
 FILES = (
     "manifest.json",
     "config.yaml",
@@ -44,23 +48,19 @@ FILES = (
 def main() -> None:
     """Run it and print what came of it."""
     folder = Path(tempfile.mkdtemp(prefix="fedcxr-deploy-"))
-    environment = {
-        **os.environ,
-        "FEDCXR_HOME": str(folder / "home"),
-        "FLWR_HOME": str(folder / "flwr"),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    os.environ.update(environment)
+    os.environ["FEDCXR_HOME"] = str(folder / "home")
+    os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     start = time.monotonic()
     try:
         make_folders(folder)
-        with processes(folder, environment) as port:
-            run_app(folder, environment, port)
+        make_kits(folder)
+        with processes(folder):
+            check_refused(folder)
+            run_app(folder)
+        check_gone(folder)
         check(folder, time.monotonic() - start)
     except (subprocess.SubprocessError, AssertionError, OSError):
-        for log in sorted(folder.glob("*.log")):
+        for log in [*sorted(folder.glob("*.log")), *sorted(folder.glob("home/logs/*.log"))]:
             print(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
         raise
     finally:
@@ -70,95 +70,105 @@ def main() -> None:
 def make_folders(folder: Path) -> None:
     """Make a data set, partition it, and give every machine its own folder."""
     root = write_synthetic(folder / "source", patients=120, size_px=64)
-    config = load_config(overrides={"data.root": str(root), "partition.clients": SITES})
+    config = load_config(overrides={"data.root": str(root), "partition.clients": len(SITES)})
     ready = prepare(config)
     dataset, key = read_dataset(root, views="frontal"), load_key()
     for site in ready.plan.sites:
         export_site(ready.plan, site.site_id, dataset, key, folder / "sites" / site.site_id)
-    export_global(ready.plan, dataset, key, folder / "server")
+    export_global(ready.plan, dataset, key, folder / "global")
     shutil.rmtree(folder / "source")  # from here on nobody can look at another's data
 
 
+def make_kits(folder: Path) -> None:
+    """Make the kits of all sites and of two that do not belong."""
+    kits = folder / "kits"
+    names = ",".join((*SITES, IMPOSTOR, REVOKED))
+    fedcxr("provision", "--sites", names, "--server", f"127.0.0.1:{free_port()}", "--out", kits)
+    fedcxr("provision", "--revoke", REVOKED, "--out", kits)
+    said = kits / IMPOSTOR / "kit.yaml"
+    said.write_text(said.read_text().replace(f"site: {IMPOSTOR}", f"site: {SITES[0]}"))
+    shutil.copytree(folder / "sites" / SITES[0], folder / "sites" / IMPOSTOR)
+    for name in ("server", *SITES):
+        fedcxr("kit", "check", kits / name)
+
+
 @contextlib.contextmanager
-def processes(folder: Path, environment: dict[str, str]) -> Iterator[int]:
-    """Start the SuperLink and the SuperNodes; end them, with their children, at the end."""
-    started: list[subprocess.Popen[bytes]] = []
+def processes(folder: Path) -> Iterator[None]:
+    """Start the server and the clients; end them at the end and see how they end."""
+    started: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(name: str, *command: str) -> None:
+    def start(name: str, *words: object) -> None:
         with (folder / f"{name}.log").open("wb") as log:
-            started.append(
-                subprocess.Popen(
-                    command,
-                    env=environment,
-                    cwd=folder,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+            started[name] = subprocess.Popen(
+                [*FEDCXR, *map(str, words)], cwd=folder, stdout=log, stderr=subprocess.STDOUT
             )
 
-    port = free_port()
     try:
-        start(
-            "superlink",
-            "flower-superlink",
-            "--insecure",
-            "--port",
-            str(port),
-            "--disable-runtime-dependency-installation",
-        )
-        wait_for_port(port)
-        for site in sorted((folder / "sites").iterdir()):
-            start(
-                site.name,
-                "flower-supernode",
-                "--insecure",
-                "--superlink",
-                f"127.0.0.1:{port}",
-                "--port",
-                str(free_port()),
-                "--node-config",
-                f'site-dir="{site}"',
-            )
-        yield port
+        start("server", "server", "start", "--kit", folder / "kits" / "server")
+        for name in (*SITES, IMPOSTOR):
+            kit, data = folder / "kits" / name, folder / "sites" / name
+            start(name, "client", "start", "--kit", kit, "--data", data, "--wait", 90)
+        for name in (*SITES, IMPOSTOR):
+            wait_for_line(folder / "server.log", f"{name}: connected")
+        yield
+        codes = ended(started)
+        assert set(codes.values()) == {130}, codes
     finally:
-        for process in started:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-        for process in started:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+        for process in started.values():
+            process.kill()
 
 
-def run_app(folder: Path, environment: dict[str, str], port: int) -> None:
-    """Submit the app to the SuperLink and wait for its end."""
-    home = folder / "flwr"
-    home.mkdir(exist_ok=True)
-    (home / "config.toml").write_text(
-        f'[superlink]\ndefault = "smoke"\n[superlink.smoke]\naddress = "127.0.0.1:{port}"\n'
-        "insecure = true\n"
+def ended(started: dict[str, "subprocess.Popen[bytes]"]) -> dict[str, int]:
+    """Ask all to end, clients first, and return how they did."""
+    for process in reversed(started.values()):
+        process.send_signal(signal.SIGTERM)
+    return {name: process.wait(END_S) for name, process in started.items()}
+
+
+def check_refused(folder: Path) -> None:
+    """Raise AssertionError unless a revoked kit, and whoever speaks no TLS, is refused."""
+    words = ["client", "start", "--kit", folder / "kits" / REVOKED, "--data"]
+    done = subprocess.run(
+        [*FEDCXR, *map(str, [*words, folder / "sites" / SITES[0]])],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
-    settings = f"server.rounds={ROUNDS} runs_dir={folder / 'runs'} name=deployed"
-    command = [
-        "flwr",
-        "run",
-        str(PROJECT),
-        "smoke",
-        "--stream",
-        "--run-config",
-        f'set="{settings}" global-dir="{folder / "server"}"',
-    ]
-    with (folder / "run.log").open("wb") as log:
-        subprocess.run(
-            command,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=True,
-            timeout=LIMIT_S,
-        )
+    assert done.returncode == 5, done
+    assert "was revoked" in done.stderr, done
+    address = (folder / "kits" / "server" / "kit.yaml").read_text().split("address: ")[1].strip()
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), 5) as plain:
+        plain.sendall(b"GET / HTTP/1.1\r\nhost: server\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert not plain.recv(100).startswith(b"HTTP"), "the server answers without TLS"
+
+
+def run_app(folder: Path) -> None:
+    """Start a run at the server and wait for its end."""
+    done = fedcxr(
+        *("run", "--kit", folder / "kits" / "server", "--data", folder / "global"),
+        *("--rounds", ROUNDS, "--name", "deployed", "--runs-dir", folder / "runs"),
+    )
+    assert "Global macro AUROC" in done, done
+
+
+def check_gone(folder: Path) -> None:
+    """Raise AssertionError unless every process that was started here is gone."""
+    end = time.monotonic() + END_S
+    while left := [line for line in command_lines() if str(folder) in line]:
+        assert time.monotonic() < end, f"these processes are left: {left}"
+        time.sleep(0.5)
+
+
+def command_lines() -> list[str]:
+    """Return the command lines of all processes but this one."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.name != str(os.getpid()):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
 
 
 def check(folder: Path, seconds: float) -> None:
@@ -167,18 +177,32 @@ def check(folder: Path, seconds: float) -> None:
     assert len(runs) == 1, f"expected one run folder, found {runs}"
     missing = [name for name in FILES if not (runs[0] / name).is_file()]
     assert not missing, f"the run folder lacks {missing}"
-    manifest = json.loads((runs[0] / "manifest.json").read_text())
+    text = (runs[0] / "manifest.json").read_text()
+    manifest = json.loads(text)
     assert manifest["status"] == "finished", manifest
+    assert "--token" not in text, "a secret of the run is in its manifest"
+    changes = [change["what"] for change in manifest.get("site_changes", [])]
+    assert any("another key" in what for what in changes), changes
     lines = [json.loads(line) for line in (runs[0] / "rounds.jsonl").read_text().splitlines()]
     for line in lines[1:]:
-        assert len(line["sites"]) == SITES, line
+        assert len(line["sites"]) == len(SITES), line
     summary = json.loads((runs[0] / "summary.json").read_text())
     told = (runs[0] / "report.html").read_text() + json.dumps(lines) + json.dumps(summary)
     assert not re.search(r"patient[0-9]", told), "a patient's number is in the run folder"
     print(
-        f"{SITES} SuperNodes, {len(lines) - 1} rounds, macro AUROC {summary['macro_auroc']:.3f}, "
-        f"{seconds:.0f} s; run folder whole, no process left"
+        f"{len(SITES)} sites over TLS with keys, {len(lines) - 1} rounds, macro AUROC "
+        f"{summary['macro_auroc']:.3f}, {seconds:.0f} s; an impostor, a revoked key and a caller "
+        "without TLS refused; run folder whole, no process left"
     )
+
+
+def fedcxr(*words: object) -> str:
+    """Run a verb of the command line and return what it printed."""
+    done = subprocess.run(
+        [*FEDCXR, *map(str, words)], capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert done.returncode == 0, (words, done.stdout, done.stderr)
+    return done.stdout
 
 
 def free_port() -> int:
@@ -188,14 +212,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for_port(port: int, limit_s: float = 60.0) -> None:
-    """Wait until something listens on the port."""
+def wait_for_line(log: Path, line: str, limit_s: float = 120.0) -> None:
+    """Wait until a process has printed a line."""
     end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-            return
+    while line not in log.read_text():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{log.name} has no line {line!r} after {limit_s:g} s")
         time.sleep(0.2)
-    raise TimeoutError(f"nothing listens on port {port} after {limit_s:g} s")
 
 
 if __name__ == "__main__":

@@ -109,6 +109,7 @@ def _open(
     check_algorithm(task.algorithm, task.train)
     check_training(task.train, [task.labels[column] for column in three_way])
     location = locate(context)
+    location.limits.check(task)
     return order, task, location, open_site(location, task)
 
 

@@ -22,6 +22,7 @@ from fedcxr.errors import (
     DataError,
     DivergedError,
     FedCxrError,
+    LimitError,
     RunError,
 )
 from fedcxr.training import loop as training
@@ -47,6 +48,7 @@ from fedcxr.wire import (
 log = logging.getLogger(__name__)
 
 REASONS: Mapping[type[Exception], str] = {
+    LimitError: "the site's owner does not allow what the run asks for; its log says what",
     ConfigError: "the site's own configuration is wrong; its log says where",
     DataError: "the site's data cannot be used; its log names the file",
     ArtefactError: "a file that the site keeps is damaged; its log names it",

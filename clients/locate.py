@@ -9,6 +9,7 @@ from flwr.app import Context
 
 from clients.site import SiteLocation, own_folder, simulated
 from fedcxr.config.flower import config_from_run, config_key
+from fedcxr.config.kit import SiteKitConfig, read_kit_yaml
 from fedcxr.config.load import check_config
 from fedcxr.config.vae import VAE_NUMBERS
 from fedcxr.errors import ConfigError, some
@@ -25,19 +26,19 @@ NO_SITE_DIR = (
 def locate_from_context(context: Context) -> SiteLocation:
     """Return the site of this node.
 
-    In deployment the node config has `site-dir="/path"`, and `site-id` where a kit names the
-    site. In a simulation Flower gives a `partition-id`, and the data are those of the run config,
-    made ready once by the server.
+    In deployment the node config has `site-dir="/path"`, and `kit` where a start-up kit says who
+    the site is and what its owner allows. In a simulation Flower gives a `partition-id`, and the
+    data are those of the run config, made ready once by the server.
 
     Raises:
-        ConfigError: the node config has neither.
+        ConfigError: the node config has neither, or the kit is wrong.
     """
     folder = context.node_config.get("site-dir")
     if isinstance(folder, str) and folder:
-        site_id = context.node_config.get("site-id")
-        return own_folder(
-            Path(folder), _vae_numbers(context), site_id if isinstance(site_id, str) else None
-        )
+        kit = context.node_config.get("kit")
+        if isinstance(kit, str) and kit:
+            return _located_by_kit(Path(folder), Path(kit))
+        return own_folder(Path(folder), _vae_numbers(context.node_config.get("vae-numbers")))
     if not _is_simulated():
         raise ConfigError(NO_SITE_DIR)
     index = _partition_id(context)
@@ -79,12 +80,20 @@ def _is_simulated() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
-def _vae_numbers(context: Context) -> tuple[str, ...]:
+def _located_by_kit(folder: Path, kit: Path) -> SiteLocation:
+    """Return the site of a kit, with its data in `folder`; read anew for every order."""
+    config = read_kit_yaml(kit)
+    if not isinstance(config, SiteKitConfig):
+        raise ConfigError(f"{kit}: the kit of the server. Give that of a site.")
+    return own_folder(folder, _vae_numbers(config.vae_numbers), config.site, config.limits)
+
+
+def _vae_numbers(said: object) -> tuple[str, ...]:
     """Return the numbers of its VAE that a real site's owner lets out: `vae-numbers`, or none."""
-    text = context.node_config.get("vae-numbers", "none")
+    text = "none" if said is None else str(said)
     if text in ("all", "none"):
         return VAE_NUMBERS if text == "all" else ()
-    names = [name.strip() for name in str(text).split(",")]
+    names = [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in VAE_NUMBERS]
     if unknown:
         raise ConfigError(

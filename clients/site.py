@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.config.kit import SiteLimits
 from fedcxr.config.task import SiteTask, parse_task
 from fedcxr.cores import cores
 from fedcxr.data.cache.store import Cache, build_cache, open_cache
@@ -21,6 +22,8 @@ from fedcxr.data.policies import score_targets, to_predict, train_targets
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import ConfigError, DataError, some
 from partitions.table import read_table
+
+NO_LIMITS = SiteLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class SiteLocation:
     in the server's run folder; none = `state`."""
     vae_numbers: tuple[str, ...] | None = None
     """The numbers of its VAE that the site's owner lets out; none = those that the run asks for."""
+    limits: SiteLimits = NO_LIMITS
+    """The most that the site's owner lets a run ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,10 @@ class Site:
 
 
 def own_folder(
-    folder: Path, vae_numbers: tuple[str, ...] = (), site_id: str | None = None
+    folder: Path,
+    vae_numbers: tuple[str, ...] = (),
+    site_id: str | None = None,
+    limits: SiteLimits = NO_LIMITS,
 ) -> SiteLocation:
     """Return the location of a hospital's own folder: `site.csv`, and its images beside it.
 
@@ -89,6 +97,7 @@ def own_folder(
         folder: the hospital's.
         vae_numbers: what its owner lets out of a VAE.
         site_id: its name in the plan; none = the folder's.
+        limits: the most that its owner lets a run ask for.
 
     Raises:
         ConfigError: there is no such file.
@@ -99,7 +108,8 @@ def own_folder(
             f"{table}: missing. Set site-dir in the node config to the site's folder."
         )
     name = site_id or folder.resolve().name
-    return SiteLocation(name, table, None, folder / "state", vae_numbers=vae_numbers)
+    state = folder / "state"
+    return SiteLocation(name, table, None, state, vae_numbers=vae_numbers, limits=limits)
 
 
 def simulated(

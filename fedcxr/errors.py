@@ -3,6 +3,7 @@
 ```
 FedCxrError                     6
 ├── ConfigError                 2   a file, key, flag or value of the configuration
+│   └── LimitError              2   more than a site's owner allows
 ├── DataError                   3   what the user's data set holds
 │   ├── RecordError             3   a row of a table
 │   ├── ImageError              3   an image file
@@ -29,6 +30,10 @@ class ConfigError(FedCxrError):
     """The configuration is wrong."""
 
     exit_code = 2
+
+
+class LimitError(ConfigError):
+    """A run asks a site for more than its owner allows."""
 
 
 class DataError(FedCxrError):

@@ -30,6 +30,7 @@ from fedcxr.cli.run import run
 from fedcxr.cli.selftest import selftest
 from fedcxr.cli.server import server
 from fedcxr.cli.simulate import simulate
+from fedcxr.cli.status import status, stop
 from fedcxr.cli.synth import synth
 from fedcxr.engines.fork_server import end_fork_server
 from fedcxr.errors import FedCxrError
@@ -60,6 +61,8 @@ for verb in (
     clean,
     provision,
     run,
+    status,
+    stop,
 ):
     cli.command()(verb)
 cli.add_typer(kit, name="kit")

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, PositiveInt, ValidationError
 
 from fedcxr.config.load import parse_yaml
+from fedcxr.config.task import SiteTask
 from fedcxr.config.vae import VAE_NUMBERS
-from fedcxr.errors import ConfigError
+from fedcxr.errors import ConfigError, LimitError
 from fedcxr.section import Section
 
 KIT_YAML = "kit.yaml"
@@ -70,6 +71,42 @@ class ServerKitConfig(Section):
     """Where the sites reach the server."""
 
 
+class SiteLimits(Section):
+    """The most that a site's owner lets a run ask for; none = no limit."""
+
+    local_epochs: PositiveInt | None = None
+    """Most epochs a round."""
+    image_size: PositiveInt | None = None
+    """Longest side, pixels."""
+    models: tuple[str, ...] | None = None
+    """The networks that may be trained."""
+    algorithms: tuple[str, ...] | None = None
+    """The algorithms that may be followed."""
+    vae: bool = True
+    """Whether a VAE of the site's images may be made, for the site's own use."""
+    label_counts: bool = True
+    """Whether it may be told how many of the training targets of each label are known and positive.
+    """
+
+    def check(self, task: SiteTask) -> None:
+        """Raise `LimitError` where a run asks for more; it names every limit."""
+        asked = []
+        if self.local_epochs is not None and task.train.local_epochs > self.local_epochs:
+            asked.append(f"local_epochs: {task.train.local_epochs} of {self.local_epochs}")
+        if self.image_size is not None and task.model.image_size > self.image_size:
+            asked.append(f"image_size: {task.model.image_size} of {self.image_size}")
+        if self.models is not None and task.model.name not in self.models:
+            asked.append(f"models: {task.model.name} is none of {', '.join(self.models)}")
+        if self.algorithms is not None and task.algorithm.name not in self.algorithms:
+            asked.append(f"algorithms: {task.algorithm.name} is none of {self.algorithms}")
+        if task.vae.enabled and not self.vae:
+            asked.append("vae: none is to be made")
+        if _tells_counts(task) and not self.label_counts:
+            asked.append("label_counts: none are to leave")
+        if asked:
+            raise LimitError(f"kit.yaml, limits: the run asks for more: {'; '.join(asked)}.")
+
+
 class SiteKitConfig(Section):
     """A site's `kit.yaml`; its owner may change all but the first three."""
 
@@ -79,6 +116,7 @@ class SiteKitConfig(Section):
     server: Address
     vae_numbers: Annotated[str, AfterValidator(_check_vae_numbers)] = "none"
     """Which numbers of its own VAE the site lets out: all, none, or names with commas between."""
+    limits: SiteLimits = SiteLimits()
 
 
 KitConfig = ServerKitConfig | SiteKitConfig
@@ -116,6 +154,11 @@ def read_kit_yaml(folder: Path) -> KitConfig:
     except ValidationError as err:
         lines = [_explained(problem["loc"], problem["msg"]) for problem in err.errors()]
         raise ConfigError(f"{file} is wrong:\n  " + "\n  ".join(lines)) from err
+
+
+def _tells_counts(task: SiteTask) -> bool:
+    """Return whether a run has sites send counts of each label."""
+    return task.counts_known or task.train.class_frequencies == "shared"
 
 
 def _explained(place: tuple[str | int, ...], message: str) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from fedcxr.storage import writing
 END_S = 12.0
 """Longest wait for a child to say goodbye to the other side and end."""
 _TAIL_BYTES = 4096
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 _SETTINGS = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -45,7 +47,7 @@ class Child:
         with self.log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(self._begin, end - _TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
+            text = _COLOUR.sub("", file.read().decode("utf-8", "replace"))
         return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
 
 

@@ -17,6 +17,7 @@ from flwr.proto.control_pb2 import (
     StopRunRequest,
     UnregisterNodeRequest,
 )
+from flwr.proto.run_pb2 import Run
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.error import FlowerError
 from flwr.supercore.fab import Fab
@@ -40,6 +41,16 @@ class Node:
     node_id: int
     public_key: bytes
     is_online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun:
+    """A run that the SuperLink knows."""
+
+    run_id: int
+    state: "RunState"
+    begun: str
+    """ISO 8601; empty while it waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +150,14 @@ class Control:
         """Return how a run is."""
         with self._asking():
             runs = self._client.ListRuns(ListRunsRequest(run_id=run_id)).run_dict
-        status = runs[run_id].status
-        return RunState(
-            has_begun=status.status not in ("", Status.PENDING),
-            is_over=status.status == Status.FINISHED,
-            is_good=status.sub_status == SubStatus.COMPLETED,
-            why=status.details.removeprefix(_FAILED) or status.sub_status,
-        )
+        return _state_of(runs[run_id])
+
+    def runs(self) -> list[ListedRun]:
+        """Return the runs since the SuperLink was started, the oldest first."""
+        with self._asking():
+            found = self._client.ListRuns(ListRunsRequest()).run_dict
+        oldest_first = sorted(found.items(), key=lambda item: item[1].pending_at)
+        return [ListedRun(run_id, _state_of(run), run.running_at) for run_id, run in oldest_first]
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
@@ -164,6 +176,16 @@ class Control:
                 f"{self._address}: no answer from a SuperLink of this kit ({err}). Start it with "
                 "`fedcxr server start`, on this machine."
             ) from err
+
+
+def _state_of(run: Run) -> RunState:
+    status = run.status
+    return RunState(
+        has_begun=status.status not in ("", Status.PENDING),
+        is_over=status.status == Status.FINISHED,
+        is_good=status.sub_status == SubStatus.COMPLETED,
+        why=status.details.removeprefix(_FAILED) or status.sub_status,
+    )
 
 
 def loopback_address(address: str) -> str:

@@ -101,14 +101,15 @@ def supernode_arguments(folder: Path, config: SiteKitConfig, data: Path) -> list
     """Return the command line of the SuperNode, without its port: TLS and the key, always.
 
     Raises:
-        ConfigError: the data folder's name has a sign that Flower's node config cannot hold.
+        ConfigError: a folder's name has a sign that Flower's node config cannot hold.
     """
-    if any(sign in str(data) for sign in "\"'\\\n"):
-        raise ConfigError(
-            f"{data}: Flower's node config holds no path with quotation marks or backslashes. "
-            "Give the folder another name, or a link to it."
-        )
-    facts = {"site-dir": str(data), "site-id": config.site, "vae-numbers": config.vae_numbers}
+    for path in (data, folder):
+        if any(sign in str(path) for sign in "\"'\\\n"):
+            raise ConfigError(
+                f"{path}: Flower's node config holds no path with quotation marks or backslashes. "
+                "Give the folder another name, or a link to it."
+            )
+    facts = {"site-dir": str(data), "kit": str(folder)}
     return [
         *("--root-certificates", str(folder / k.CA_CRT)),
         *("--superlink", config.server),

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 
@@ -30,7 +29,8 @@ def log_to_stderr() -> None:
 
 
 def _watch() -> None:
-    while sys.stdin.buffer.read(4096):
+    # Not sys.stdin: Python aborts where a thread holds its lock while the process ends.
+    while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_S)

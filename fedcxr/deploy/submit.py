@@ -7,7 +7,8 @@ data, and that each site of the plan has a kit.
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedcxr.atomic import write_text_atomically
@@ -15,7 +16,7 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import to_yaml, with_values
 from fedcxr.deploy import kit_files as k
 from fedcxr.deploy.child import direct_loopback
-from fedcxr.deploy.control import Control, RunState
+from fedcxr.deploy.control import Control, ListedRun, RunState
 from fedcxr.deploy.kit_check import server_kit
 from fedcxr.errors import ConfigError, NetworkError, RunError, some
 from fedcxr.home import home_folder
@@ -77,6 +78,38 @@ def run_deployed(
                 raise
     finally:
         file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentStatus:
+    """How a deployment's server is now."""
+
+    is_online: Mapping[str, bool]
+    """By site of the kit: whether its client is connected."""
+    runs: tuple[ListedRun, ...]
+
+
+def status_of(folder: Path) -> DeploymentStatus:
+    """Return how the server of a kit is; `NetworkError` if it is not up."""
+    _, config = server_kit(folder)
+    os.environ.update(direct_loopback(os.environ))
+    with Control.of_kit(folder, config) as control:
+        online = {node.public_key for node in control.nodes() if node.is_online}
+        keys = k.known_keys(folder)
+        return DeploymentStatus(
+            {site: key in online for site, key in keys.items()}, tuple(control.runs())
+        )
+
+
+def stop_runs(folder: Path) -> int:
+    """Stop every run of a server that is not over, and return how many there were."""
+    _, config = server_kit(folder)
+    os.environ.update(direct_loopback(os.environ))
+    with Control.of_kit(folder, config) as control:
+        under_way = [run.run_id for run in control.runs() if not run.state.is_over]
+        for run_id in under_way:
+            control.stop_run(run_id)
+    return len(under_way)
 
 
 def _check_sites(data: Path, known: tuple[str, ...], folder: Path) -> None:

@@ -14,8 +14,9 @@ from clients.resident_model import worker_for
 from clients.site import open_site, simulated
 from clients.train import train_order
 from fedcxr.chain import LOST, UPDATE
+from fedcxr.config.kit import SiteLimits
 from fedcxr.engines.local_worker import simulated_context
-from fedcxr.errors import RunError
+from fedcxr.errors import LimitError, RunError
 from fedcxr.parameters import extract
 from fedcxr.schema import COUNTERS, KNOWN, VECTOR
 from fedcxr.training.loop import TrainResult
@@ -212,3 +213,12 @@ def test_an_order_of_other_vectors_than_declared_is_not_begun(
     content = answer(at, task, change(start), make_order(task, worker_for(task, 1).spec))
     assert unpack_receipt(content).code == "failed"
     assert unpack_receipt(content).reason == REASONS[RunError]
+
+
+def test_an_order_beyond_the_owners_limits_is_not_begun(at, make_task, make_order, start):
+    task = make_task(train={"local_epochs": 3})
+    order = make_order(task, worker_for(task, 1).spec)
+    limited = replace(at, limits=SiteLimits(local_epochs=2))
+    assert unpack_receipt(answer(limited, task, start, order)).reason == REASONS[LimitError]
+    allowed = replace(at, limits=SiteLimits(local_epochs=3))
+    assert unpack_receipt(answer(allowed, task, start, order)).code == "ok"

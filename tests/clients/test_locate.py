@@ -5,6 +5,7 @@ import pytest
 from flwr.app import Context, RecordDict, UserConfig
 
 from clients.locate import locate_from_context, locate_in_run
+from fedcxr.config.kit import ServerKitConfig, SiteKitConfig, SiteLimits, kit_yaml
 from fedcxr.config.vae import VAE_NUMBERS
 from fedcxr.errors import ArtefactError, ConfigError
 from fedcxr.runs.folder import RunFolder
@@ -22,9 +23,19 @@ def test_the_node_config_names_the_sites_folder(tmp_path):
 
 def test_a_kit_names_the_site_whatever_its_folder_is_called(tmp_path):
     (tmp_path / "site.csv").write_text("")
-    node = {"site-dir": str(tmp_path), "site-id": "charite"}
-    assert locate_from_context(context_of(**node)).site_id == "charite"
+    limits = SiteLimits(local_epochs=2)
+    said = SiteKitConfig(site="charite", server="a:1", vae_numbers="vae-kl", limits=limits)
+    (tmp_path / "kit.yaml").write_text(kit_yaml(said))
+    found = locate_from_context(context_of(**{"site-dir": str(tmp_path), "kit": str(tmp_path)}))
+    assert (found.site_id, found.vae_numbers, found.limits) == ("charite", ("vae-kl",), limits)
     assert locate_from_context(context_of(**{"site-dir": str(tmp_path)})).site_id == tmp_path.name
+
+
+def test_a_servers_kit_is_none_of_a_site(tmp_path):
+    (tmp_path / "site.csv").write_text("")
+    (tmp_path / "kit.yaml").write_text(kit_yaml(ServerKitConfig(address="a:1")))
+    with pytest.raises(ConfigError, match=r"the kit of the server\. Give that of a site"):
+        locate_from_context(context_of(**{"site-dir": str(tmp_path), "kit": str(tmp_path)}))
 
 
 def test_a_node_without_a_site_dir_is_told_how_to_start(monkeypatch):

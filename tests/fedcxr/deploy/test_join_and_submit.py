@@ -138,11 +138,11 @@ def test_a_site_of_the_plan_without_a_kit_is_named_before_anything_is_sent(submi
 
 def test_flower_reads_the_node_config_as_it_was_meant(made, tmp_path):
     folder = tmp_path / "my data, 2026 = new"
-    config = join.SiteKitConfig(site="site-00", server="127.0.0.1:1", vae_numbers="vae-kl")
+    config = join.SiteKitConfig(site="site-00", server="127.0.0.1:1")
     words = join.supernode_arguments(made.folder / "site-00", config, folder)
     assert "--insecure" not in words
     given = parse_config_args([words[words.index("--node-config") + 1]])
-    assert given == {"site-dir": str(folder), "site-id": "site-00", "vae-numbers": "vae-kl"}
+    assert given == {"site-dir": str(folder), "kit": str(made.folder / "site-00")}
     with pytest.raises(ConfigError, match="holds no path with quotation marks"):
         join.supernode_arguments(made.folder, config, tmp_path / 'a "b')
 
@@ -207,6 +207,19 @@ def test_a_program_ends_when_its_parent_is_killed():
     while is_there(pid):
         assert time.monotonic() < end, "it is still there"
         time.sleep(0.02)
+
+
+def test_a_program_that_ends_by_itself_ends_well():
+    # Python aborts (-6) where a thread holds the lock of sys.stdin at the end.
+    command = [sys.executable, "-c", CHILD.replace("sleep(60)", "sleep(0.1)")]
+    ended = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert ended.wait(30) == 0
+    ended.stdin.close()
+
+
+def test_the_last_words_of_a_program_are_told_without_colours(tmp_path):
+    (tmp_path / "log").write_text("before\n\x1b[91mERROR \x1b[0m: one\n\ntwo\n")
+    assert child.Child(None, tmp_path / "log", 7).last_lines(2) == "ERROR : one\ntwo"
 
 
 def is_there(pid):

@@ -22,6 +22,7 @@ from fedcxr.deploy.node_keys import fingerprint, new_node_key
 from fedcxr.deploy.pinned_supernode import pinned
 from fedcxr.deploy.provision import add_site, new_deployment, revoke_site
 from fedcxr.deploy.serve import Roll, SiteChange, bind_host, check_guard, refuse_taken_port
+from fedcxr.deploy.submit import status_of, stop_runs
 from fedcxr.errors import NetworkError
 
 
@@ -166,6 +167,27 @@ def test_a_run_is_started_and_stopped(superlink):
     superlink.control.stop_run(run_id)
     state = superlink.control.run_state(run_id)
     assert (state.is_over, state.is_good, state.why) == (True, False, "stopped")
+
+
+def test_the_status_says_who_is_there_and_what_runs(superlink, roll):
+    from typer.testing import CliRunner
+
+    from fedcxr.cli.main import cli
+
+    server = superlink.deployment.server
+    run_id = superlink.control.start_run({})
+    found = status_of(server)
+    assert found.is_online == {"site-00": False, "site-01": False}
+    assert found.runs[-1].run_id == run_id
+    shown = CliRunner().invoke(cli, ["status", "--kit", str(server)]).output
+    assert "site-00: not connected\n" in shown
+    assert f"Run {run_id}: waiting\n" in shown
+    stopped = CliRunner().invoke(cli, ["stop", "--kit", str(server)]).output
+    assert stopped == "Stopped: 1 run.\n"
+    assert stop_runs(server) == 0
+    assert (
+        f"Run {run_id}: stopped" in CliRunner().invoke(cli, ["status", "--kit", str(server)]).output
+    )
 
 
 def test_a_run_with_a_key_that_the_app_does_not_know_is_refused(superlink):

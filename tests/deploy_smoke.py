@@ -52,6 +52,8 @@ def main() -> None:
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     start = time.monotonic()
     try:
+        tried = fedcxr("deploy", "selftest")
+        assert "✗" not in tried, tried
         make_folders(folder)
         make_kits(folder)
         with processes(folder):

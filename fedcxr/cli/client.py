@@ -10,7 +10,7 @@ from fedcxr.errors import StoppedError
 from fedcxr.home import expanded
 
 if TYPE_CHECKING:  # flwr: too heavy for `fedcxr --help`
-    from fedcxr.deploy.join import Connected, Joining, Waiting
+    from fedcxr.deploy.join import Admitted, Joining, Waiting
 
 client = typer.Typer(no_args_is_help=True, help="The client of a hospital in a deployment.")
 
@@ -53,13 +53,13 @@ def start(
         raise typer.Exit(StoppedError.exit_code) from err
 
 
-def _show(event: "Joining | Connected | Waiting") -> None:
-    from fedcxr.deploy.join import Connected, Joining
+def _show(event: "Joining | Admitted | Waiting") -> None:
+    from fedcxr.deploy.join import Admitted, Joining
 
     if isinstance(event, Joining):
         images, patients = len(event.table.image_id), len(set(event.table.patient_id))
         print(f"{images:,} images of {patients:,} patients. Log: {event.log}", flush=True)
-    elif isinstance(event, Connected):
-        print(f"{event.site} takes part at {event.server}. Ctrl-C ends it.", flush=True)
+    elif isinstance(event, Admitted):
+        print(f"{event.site} joins {event.server}. Ctrl-C ends it.", flush=True)
     else:
         print(f"Waiting up to {event.most_s:g} s: {event.why}", flush=True)

@@ -16,6 +16,7 @@ from fedcxr.cli.check_data import check_data
 from fedcxr.cli.clean import clean
 from fedcxr.cli.client import client
 from fedcxr.cli.compare import compare
+from fedcxr.cli.deploy import deploy
 from fedcxr.cli.evaluate import evaluate
 from fedcxr.cli.kit import kit
 from fedcxr.cli.output import secure_output
@@ -68,6 +69,7 @@ for verb in (
 cli.add_typer(kit, name="kit")
 cli.add_typer(server, name="server")
 cli.add_typer(client, name="client")
+cli.add_typer(deploy, name="deploy")
 cli.add_typer(selftest, name="selftest")
 
 

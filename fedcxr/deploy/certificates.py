@@ -59,7 +59,12 @@ def make_authority(now: datetime, days: int = AUTHORITY_DAYS) -> Certified:
 
 
 def certify_server(
-    authority: Certified, host: str, now: datetime, days: int = SERVER_DAYS
+    authority: Certified,
+    host: str,
+    now: datetime,
+    *,
+    days: int = SERVER_DAYS,
+    also: tuple[str, ...] = LOOPBACK,
 ) -> Certified:
     """Return a certificate for `host` and the loopback names, with a new key.
 
@@ -68,12 +73,13 @@ def certify_server(
         host: a DNS name or an IP address, as the sites write it.
         now: it is valid from here on.
         days: for how long.
+        also: further names.
     """
     key = ec.generate_private_key(ec.SECP384R1())
     end = min(now + timedelta(days=days), authority.certificate.not_valid_after_utc)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fedcxr server")])
     builder = _begun(subject, authority.certificate.subject, key.public_key(), now, end)
-    names = [_general_name(name) for name in dict.fromkeys((host, *LOOPBACK))]
+    names = [_general_name(name) for name in dict.fromkeys((host, *also))]
     authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

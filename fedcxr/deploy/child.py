@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -109,6 +110,13 @@ def flower_environment(home: str, **variables: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(own_search_path()),
         **variables,
     }
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def direct_loopback(environment: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ nothing that the server sends can say otherwise.
 """
 
 import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,13 @@ from pathlib import Path
 from fedcxr.config.kit import SiteKitConfig
 from fedcxr.data.records import RecordTable
 from fedcxr.deploy import kit_files as k
-from fedcxr.deploy.child import Child, direct_loopback, flower_environment, running
+from fedcxr.deploy.child import (
+    Child,
+    direct_loopback,
+    flower_environment,
+    free_port,
+    running,
+)
 from fedcxr.deploy.kit_check import CheckedKit, site_kit
 from fedcxr.deploy.knock import knock
 from fedcxr.errors import ConfigError, NetworkError
@@ -41,8 +46,8 @@ class Joining:
 
 
 @dataclass(frozen=True, slots=True)
-class Connected:
-    """The server takes the site; its node is under way."""
+class Admitted:
+    """The server takes the site; its node is being started."""
 
     site: str
     server: str
@@ -56,7 +61,7 @@ class Waiting:
     most_s: float
 
 
-OnEvent = Callable[[Joining | Connected | Waiting], None]
+OnEvent = Callable[[Joining | Admitted | Waiting], None]
 
 
 def join(
@@ -87,11 +92,11 @@ def join(
     while True:
         _wait_for_server(folder, config, on_event, wait_s)
         # The node's own door to its processes: any free port of this machine.
-        ports = ["--port", str(_free_port())]
+        ports = ["--port", str(free_port())]
         with running(
             "pinned_supernode", [*arguments, *ports], log=log, environment=environment
         ) as child:
-            on_event(Connected(config.site, config.server))
+            on_event(Admitted(config.site, config.server))
             _watch(child)
         on_event(Waiting(_last_words(child), RETURN_S))
         wait_s = RETURN_S
@@ -172,9 +177,3 @@ def _watch(child: Child) -> None:
 def _last_words(child: Child) -> str:
     lines = child.last_lines(1)
     return f"the connection ended (code {child.exit_code}): {lines}. The log: {child.log}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

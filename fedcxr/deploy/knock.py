@@ -5,8 +5,10 @@ will use. What is wrong with the connection or the server's certificate is told 
 is never left out.
 """
 
+import contextlib
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -32,7 +34,18 @@ CONNECT_S = 4.0
 
 
 def knock(folder: Path, config: SiteKitConfig) -> None:
-    """Return if the server of a site's kit takes the site now.
+    """Return if the server of a site's kit takes the site now; `NetworkError` says why not."""
+    with connected(folder, config):
+        pass
+
+
+@contextlib.contextmanager
+def connected(folder: Path, config: SiteKitConfig) -> Iterator[None]:
+    """Have a site's node connected inside; it does nothing.
+
+    Args:
+        folder: the site's kit.
+        config: its `kit.yaml`.
 
     Raises:
         NetworkError: nothing answers, it is not the kit's server, or it does not take this key.
@@ -50,14 +63,18 @@ def knock(folder: Path, config: SiteKitConfig) -> None:
         timeout=CONNECT_S,
     )
     request = ActivateNodeRequest(public_key=public, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
-    try:
-        with client:
+    with client:
+        try:
             node = client.ActivateNode(request)
-            client.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
-    except httpx.HTTPStatusError as err:
-        raise NetworkError(_refusal(config, public, err.response)) from err
-    except httpx.HTTPError as err:
-        raise NetworkError(_failure(folder, config, err)) from err
+        except httpx.HTTPStatusError as err:
+            raise NetworkError(_refusal(config, public, err.response)) from err
+        except httpx.HTTPError as err:
+            raise NetworkError(_failure(folder, config, err)) from err
+        try:
+            yield
+        finally:
+            with contextlib.suppress(httpx.HTTPError):  # it counts for a minute then
+                client.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))
 
 
 def _trusting(folder: Path) -> ssl.SSLContext:

@@ -180,7 +180,7 @@ def renew_server(deployment: Deployment, now: datetime | None = None) -> Certifi
         NetworkError: the authority itself has expired.
     """
     moment = now or utc_now()
-    authority = _read_authority(deployment.folder / k.AUTHORITY)
+    authority = open_authority(deployment)
     faults = faults_in_time(authority.certificate, moment)
     if faults:
         raise NetworkError(
@@ -203,7 +203,14 @@ def _checked(site: str) -> None:
         raise ConfigError(f"{err}.") from err
 
 
-def _read_authority(folder: Path) -> Certified:
+def open_authority(deployment: Deployment) -> Certified:
+    """Return a deployment's authority.
+
+    Raises:
+        ConfigError: it is not here.
+        NetworkError: its files are damaged.
+    """
+    folder = deployment.folder / k.AUTHORITY
     try:
         return read_certified((folder / k.CA_CRT).read_bytes(), (folder / k.CA_KEY).read_bytes())
     except OSError as err:

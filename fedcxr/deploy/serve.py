@@ -9,7 +9,7 @@ import ipaddress
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,18 +66,9 @@ def serve(folder: Path, on_event: OnEvent) -> None:
         NetworkError: the kit has a fault, the port is taken, or the SuperLink ended.
     """
     kit, config = server_kit(folder)
-    bind, port = bind_host(config.address), parse_address(config.address)[1]
-    refuse_taken_port(bind, port)
+    port = parse_address(config.address)[1]
     log = home_folder().absolute() / "logs" / f"superlink-{port}.log"
-    arguments = superlink_arguments(folder.absolute(), bind, port)
-    environment = flower_environment(k.SERVER, FLWR_LOG_LEVEL="WARNING")
-    with (
-        running("guarded_superlink", arguments, log=log, environment=environment) as child,
-        _control(folder, config) as control,
-    ):
-        _wait_until_up(child, control)
-        check_guard(config, folder)
-        roll = Roll(control, folder)
+    with started_server(folder, config, log) as (child, roll):
         changes = roll.update()
         on_event(ServerUp(kit, config.address, log))
         heard = time.monotonic()
@@ -94,6 +85,28 @@ def serve(folder: Path, on_event: OnEvent) -> None:
                 changes = []
                 if time.monotonic() - heard > SILENT_S:
                     raise
+
+
+@contextlib.contextmanager
+def started_server(
+    folder: Path, config: ServerKitConfig, log: Path
+) -> Iterator[tuple[Child, "Roll"]]:
+    """Have the SuperLink of a kit answer inside, guarded; no site is let in yet.
+
+    Raises:
+        NetworkError: the port is taken, the SuperLink ended or has no guard.
+    """
+    bind, port = bind_host(config.address), parse_address(config.address)[1]
+    refuse_taken_port(bind, port)
+    arguments = superlink_arguments(folder.absolute(), bind, port)
+    environment = flower_environment(k.SERVER, FLWR_LOG_LEVEL="WARNING")
+    with (
+        running("guarded_superlink", arguments, log=log, environment=environment) as child,
+        _control(folder, config) as control,
+    ):
+        _wait_until_up(child, control)
+        check_guard(config, folder)
+        yield child, Roll(control, folder)
 
 
 def superlink_arguments(folder: Path, bind: str, port: int) -> list[str]:

@@ -8,12 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 from flwr.common.config import parse_config_args
+from typer.testing import CliRunner
 
+from fedcxr.cli.main import cli
 from fedcxr.config.load import load_config, read_config
 from fedcxr.deploy import child, join, submit
 from fedcxr.deploy import kit_files as k
 from fedcxr.deploy.control import RunState
 from fedcxr.deploy.provision import new_deployment
+from fedcxr.deploy.refusal_trial import Trial
 from fedcxr.errors import ConfigError, NetworkError, RunError
 from fedcxr.runs.folder import RunFolder
 
@@ -177,6 +180,17 @@ def test_flowers_programs_get_none_of_the_users_settings(monkeypatch, fedcxr_hom
     assert given["no_proxy"] == "intranet,127.0.0.1,localhost,::1"
     assert given["FLWR_HOME"] == str(fedcxr_home / "flower" / "site-00")
     assert given["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == given["ONE"] == "1"
+
+
+def test_a_trial_in_which_somebody_got_in_ends_with_code_5(monkeypatch):
+    def run_trial(on_trial):
+        on_trial(Trial("a key that was revoked", is_right=False, said=""))
+        return False
+
+    monkeypatch.setattr("fedcxr.deploy.refusal_trial.run_trial", run_trial)
+    done = CliRunner().invoke(cli, ["deploy", "selftest"])
+    assert done.output == "✗ a key that was revoked: let in\n"
+    assert done.exception.exit_code == 5
 
 
 CHILD = """

@@ -17,7 +17,7 @@ from fedcxr.deploy import serve
 from fedcxr.deploy.bundle import bundle, bundle_digest
 from fedcxr.deploy.control import Control
 from fedcxr.deploy.guarded_superlink import Guard, put_guard
-from fedcxr.deploy.knock import knock
+from fedcxr.deploy.knock import connected, knock
 from fedcxr.deploy.node_keys import fingerprint, new_node_key
 from fedcxr.deploy.pinned_supernode import pinned
 from fedcxr.deploy.provision import add_site, new_deployment, revoke_site
@@ -114,17 +114,11 @@ def test_a_site_that_is_added_comes_in_and_one_that_is_revoked_is_put_out(superl
     knocks(deployment.folder / "site-01")
 
 
-def test_a_second_client_with_one_kit_is_refused(superlink, roll, flower_app):
-    from flwr.supernode.fleet_http_client import FleetHttpClient
-
+def test_a_second_client_with_one_kit_is_refused(superlink, roll):
     kit = superlink.deployment.folder / "site-00"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FleetHttpClient, "DeactivateNode", lambda client, request: None)
-        knocks(kit)  # comes and stays
-    assert roll.update() == [SiteChange("site-00", "connected")]
-    refused(kit, "in use by another client that has started with this kit")
-    (node,) = [node for node in superlink.control.nodes() if node.is_online]
-    flower_app.app.state.linkstate_factory.state().deactivate_node(node.node_id)
+    with connected(kit, read_kit_yaml(kit)):
+        assert roll.update() == [SiteChange("site-00", "connected")]
+        refused(kit, "in use by another client that has started with this kit")
     assert roll.update() == [SiteChange("site-00", "gone")]
     knocks(kit)
 
@@ -369,13 +363,12 @@ class TestCertificates:
         showing(certify_server(authority, "127.0.0.1", long_ago, days=10), tmp_path)
         refused(kit, r"its certificate is not taken: expired on 20.*provision --renew")
 
-    def test_one_for_another_name(self, superlink, roll, kit, showing, tmp_path, monkeypatch):
+    def test_one_for_another_name(self, superlink, roll, kit, showing, tmp_path):
         from fedcxr.deploy import certificates
 
-        monkeypatch.setattr(certificates, "LOOPBACK", ("localhost",))
         authority, now = self.authority_of(superlink), certificates.utc_now()
-        showing(certificates.certify_server(authority, "fl.example.org", now), tmp_path)
-        refused(kit, r"made for fl\.example\.org, localhost, not for 127\.0\.0\.1")
+        showing(certificates.certify_server(authority, "fl.example.org", now, also=()), tmp_path)
+        refused(kit, r"made for fl\.example\.org, not for 127\.0\.0\.1")
 
     def test_one_of_another_authority(self, superlink, roll, kit, showing, tmp_path):
         from fedcxr.deploy.certificates import certify_server, make_authority, utc_now

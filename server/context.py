@@ -1,6 +1,7 @@
 """From Flower's run config to a job: a simulation of `flwr run`, or a server among real sites."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,12 +49,12 @@ def job_from_context(grid: Grid, context: Context) -> Job:
     run = RunFolder.create(Path(config.runs_dir), config.name)
     job = start_job(config, run, ready, compute, prepare_seconds=time.perf_counter() - begun)
     register_run(run, flower_run_id=str(context.run_id))
-    return replace(job, site_keys=_site_keys(context))
+    return replace(job, site_keys=site_keys(context.run_config))
 
 
-def _site_keys(context: Context) -> dict[str, bytes] | None:
+def site_keys(run_config: Mapping[str, object]) -> dict[str, bytes] | None:
     """Return the public key of each site, from a folder with a file NAME.pem for each."""
-    folder = context.run_config.get("site-keys")
+    folder = run_config.get("site-keys")
     if not isinstance(folder, str) or not folder:
         return None
     return {file.stem: file.read_bytes() for file in Path(folder).glob("*.pem")}

@@ -157,7 +157,7 @@ def _manifest(job: Job) -> dict[str, Any]:
         "run": job.run.name,
         "status": "running",
         "created": now(),
-        "command": _command(),
+        "command": run_command(),
         "versions": versions(),
         "machine": machine(),
         "code_digest": code_digest(),
@@ -204,7 +204,8 @@ def _manifest(job: Job) -> dict[str, Any]:
     }
 
 
-def _command() -> list[str]:
+def run_command() -> list[str]:
+    """Return the command that started this run, as far as it may be written down."""
     program = Path(sys.argv[0]).name
     if program.startswith("flwr"):
         return [program]  # Flower's own process: its arguments hold a secret of the run

@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def make_folders(folder: Path) -> None:
-    """Make a data set, partition it, and give every machine its own folder."""
+    """Make a data set, simulate over its partition, and give every machine its own folder."""
     root = write_synthetic(folder / "source", patients=120, size_px=64)
     config = load_config(overrides={"data.root": str(root), "partition.clients": len(SITES)})
     ready = prepare(config)
@@ -78,6 +78,10 @@ def make_folders(folder: Path) -> None:
     for site in ready.plan.sites:
         export_site(ready.plan, site.site_id, dataset, key, folder / "sites" / site.site_id)
     export_global(ready.plan, dataset, key, folder / "global")
+    fedcxr(
+        *("simulate", "--data", root, "--partition", ready.plan.folder, "--rounds", ROUNDS),
+        *("--threads-per-client", 1, "--name", "simulated", "--runs-dir", folder / "runs"),
+    )
     shutil.rmtree(folder / "source")  # from here on nobody can look at another's data
 
 
@@ -175,7 +179,8 @@ def command_lines() -> list[str]:
 
 def check(folder: Path, seconds: float) -> None:
     """Raise AssertionError unless the run folder is that of a whole run over all sites."""
-    runs = list((folder / "runs").iterdir())
+    simulated = list((folder / "runs").glob("*-simulated"))
+    runs = list((folder / "runs").glob("*-deployed"))
     assert len(runs) == 1, f"expected one run folder, found {runs}"
     missing = [name for name in FILES if not (runs[0] / name).is_file()]
     assert not missing, f"the run folder lacks {missing}"
@@ -189,12 +194,15 @@ def check(folder: Path, seconds: float) -> None:
     for line in lines[1:]:
         assert len(line["sites"]) == len(SITES), line
     summary = json.loads((runs[0] / "summary.json").read_text())
+    expected = json.loads((simulated[0] / "summary.json").read_text())["parameters_sha256"]
+    assert summary["parameters_sha256"] == expected, "other weights than those of the simulation"
     told = (runs[0] / "report.html").read_text() + json.dumps(lines) + json.dumps(summary)
     assert not re.search(r"patient[0-9]", told), "a patient's number is in the run folder"
     print(
         f"{len(SITES)} sites over TLS with keys, {len(lines) - 1} rounds, macro AUROC "
         f"{summary['macro_auroc']:.3f}, {seconds:.0f} s; an impostor, a revoked key and a caller "
-        "without TLS refused; run folder whole, no process left"
+        "without TLS refused; weights as in a simulation to the bit; run folder whole, no process "
+        "left"
     )
 
 

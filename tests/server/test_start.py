@@ -6,8 +6,9 @@ import pytest
 
 from fedcxr.config import load_config
 from fedcxr.errors import ConfigError
+from server.context import site_keys
 from server.job import ComputePlan
-from server.start import start_job
+from server.start import run_command, start_job
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,18 @@ def test_a_choice_that_cannot_be_trained_with_stops_a_run_before_it_starts(keys,
     with pytest.raises(ConfigError, match=words):
         start_job(config, SimpleNamespace(path=tmp_path), prepared, ComputePlan("local", 1, 2))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_manifest_has_the_users_command_and_no_secret_of_flowers(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/bin/fedcxr", "simulate", "--rounds", "2"])
+    assert run_command() == ["fedcxr", "simulate", "--rounds", "2"]
+    monkeypatch.setattr("sys.argv", ["/bin/flwr-serverapp", "--token", "a-secret"])
+    assert run_command() == ["flwr-serverapp"]
+
+
+def test_the_run_config_names_the_folder_of_the_sites_keys(tmp_path):
+    (tmp_path / "site-00.pem").write_bytes(b"a key")
+    (tmp_path / ".writing-1").write_bytes(b"half")
+    assert site_keys({"site-keys": str(tmp_path)}) == {"site-00": b"a key"}
+    assert site_keys({"site-keys": ""}) is None
+    assert site_keys({}) is None

@@ -24,6 +24,7 @@ OURS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
 CODES = {
     "FedCxrError": 6,
     "ConfigError": 2,
+    "LimitError": 2,
     "DataError": 3,
     "RecordError": 3,
     "ImageError": 3,

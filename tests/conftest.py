@@ -1,3 +1,4 @@
+import io
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,8 @@ def undrawn(monkeypatch):
     """Pages get empty figures: drawing them is most of the work."""
 
     def savefig(figure, file, **how):
-        file.write('<svg viewBox="0 0 1 1"></svg>')
+        empty = '<svg viewBox="0 0 1 1"></svg>'
+        file.write(empty if isinstance(file, io.TextIOBase) else empty.encode())
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
 

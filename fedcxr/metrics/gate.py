@@ -14,6 +14,7 @@ import numpy as np
 from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.regime import load_regime
 from fedcxr.metrics.scored_models import ScoredModels
+from fedcxr.metrics.studies import IMAGES, Units
 
 _BOTH = (0, 1)
 _WITH, _WITHOUT = (0,), (1,)
@@ -62,6 +63,7 @@ def gated(
     cluster: float,
     auroc: float,
     seeds: int | None = None,
+    units: Units = IMAGES,
 ) -> Estimate:
     """Return an estimate without its interval where such an interval was not shown to hold.
 
@@ -73,6 +75,7 @@ def gated(
         cluster: images a patient, on average.
         auroc: of the better model, over these labels; nan where there is none.
         seeds: trainings of each arm, where the interval is about trainings.
+        units: what is scored.
     """
     if np.isnan(found.value):
         return found
@@ -84,7 +87,9 @@ def gated(
         for kind in TRIED[scored.measure].classes
     )
     who = _in_words(few, scored.labels[column], has_it=kind == 0)
-    is_held, why = load_regime(interval).covered(few, cluster, auroc, seeds, rarest=who)
+    is_held, why = load_regime(interval).covered(
+        few, cluster, auroc, seeds, rarest=who, units=units
+    )
     return found if is_held else _withheld(found, why)
 
 

@@ -11,14 +11,14 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from benchmarks.judging import fill, guess, make_comparison
 from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.compare.at_sites import SITES_FILE
 from fedcxr.experiments.compare.judge import judge
+from fedcxr.experiments.compare.predict_held_out import SITES_FILE
 from fedcxr.experiments.compare.primary import difference_of
-from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.metrics.studies import as_scored
 from fedcxr.results.details import DifferenceDetails
 from fedcxr.results.frozen import Endpoint
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import (
     read_prediction_sets,

@@ -2,6 +2,6 @@
 
 What the verdict is about is frozen before training: `protocol.py`, and `endpoint.py` for its
 labels. The verdict comes from `primary.py`; what else the page shows of an arm from
-`arm_scores.py`, `secondary.py` (thresholds, calibration, subgroups) and `sites.py`. `judge.py`
-joins them.
+`arm_scores.py`, `fedcxr.results.judging` (thresholds, calibration, subgroups) and `sites.py`.
+`judge.py` joins them.
 """

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.experiments.compare.arms import Arm, Training, steps_by_site
-from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.scored_areas import Measure
 from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
 from fedcxr.results.details import ArmDetails
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.results.score import Score
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.data.labels import COMPETITION_LABELS
-from fedcxr.experiments.compare.all_models import Pair, in_unit
 from fedcxr.experiments.compare.arm_scores import known, undefined_among
 from fedcxr.experiments.compare.endpoint import count_patients
-from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.label_bounds import holm_lower_bounds
 from fedcxr.metrics.non_inferiority import NON_INFERIOR, decide, holm, power_note, verdict
@@ -30,6 +28,8 @@ from fedcxr.results.differences import (
     Verdict,
 )
 from fedcxr.results.frozen import Endpoint, Protocol
+from fedcxr.results.judging.all_models import Pair
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.results.score import Score
 from fedcxr.runs.predictions import Predictions
 
@@ -107,7 +107,7 @@ def difference_of(
     whole, models = tested("auroc", pair, columns), arms.of_models("auroc", pair, columns)
     first, second = (arms.by_unit("auroc", arm, columns) for arm in pair)
     by_unit = first - second
-    word = _verdict(whole, margin, endpoint, unit)
+    word = _verdict(whole, margin, endpoint)
     by_label = _by_label(pair, test.labels, arms, word, margin=margin, endpoint=endpoint)
     # Where more patients would give no interval either, the verdict's reason says what is amiss.
     may_tell = whole.ci is not None or arms.lacks_patients_alone(pair, columns)
@@ -242,9 +242,9 @@ def _power(
     )
 
 
-def _verdict(whole: Estimate, margin: float, endpoint: Endpoint, unit: str) -> Verdict:
+def _verdict(whole: Estimate, margin: float, endpoint: Endpoint) -> Verdict:
     """Return the word and its reason; without a label in the endpoint there is nothing to judge."""
     if not endpoint.labels:
         return Verdict(word="withheld", reason=none_eligible(endpoint))
     found = verdict(whole, margin)
-    return Verdict(word=found.word, reason=str(in_unit(found.reason, unit)))
+    return Verdict(word=found.word, reason=found.reason)

@@ -9,10 +9,10 @@ from scipy import stats
 from fedcxr.config.load import load_config
 from fedcxr.experiments.compare.arms import Training
 from fedcxr.experiments.compare.primary import difference_of
-from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.auroc import auroc
 from fedcxr.metrics.estimate import Part, symmetric, with_trainings
 from fedcxr.results.frozen import Endpoint
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.runs.predictions import Predictions
 
 PAIR = ("federated", "centralized")

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.scored_arms import ScoredArms
+from fedcxr.errors import ArtefactError
 from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.patient_images import check_patients
 from fedcxr.metrics.scored_models import ScoredModels
+from fedcxr.metrics.studies import Units
+from fedcxr.results.judging.scored_arms import ScoredArms, Trained
 from fedcxr.results.score import Score
 from fedcxr.runs.predictions import Predictions
 
@@ -41,17 +42,16 @@ class AllModels:
     patient: NDArray[np.intp]  # (N,)
     scored: ScoredArms
     pairs: tuple[Pair, ...]
-    unit: str  # what a row is called, in the plural
 
     @classmethod
     def of(
         cls,
-        trainings: Sequence[Training],
+        trainings: Sequence[Trained],
         test: Sequence[Predictions],
         val: Sequence[Predictions],
         *,
         pairs: Sequence[Pair],
-        unit: str,
+        units: Units,
     ) -> "AllModels":
         """Return them from each training's predictions, as they are scored."""
         probs = np.array([found.probs for found in test], dtype=np.float64)
@@ -62,10 +62,14 @@ class AllModels:
             val=tuple(val),
             arm=np.array([training.arm for training in trainings]),
             patient=check_patients(test[0].patient_id, len(test[0].patient_id)),
-            scored=ScoredArms.of(test[0], pairs_of, LEVEL),
+            scored=ScoredArms.of(test[0], pairs_of, LEVEL, units),
             pairs=tuple(pairs),
-            unit=unit,
         )
+
+    @property
+    def units(self) -> Units:
+        """Return what a row is called."""
+        return self.scored.unit_names
 
     @property
     def names(self) -> list[str]:
@@ -86,7 +90,7 @@ class AllModels:
             ci = found.ci
             if ci and is_share:  # no difference of shares is larger; few trainings give wide ends
                 ci = max(-1.0, ci[0]), min(1.0, ci[1])
-            return Score.of(replace(found, ci=ci, reason=in_unit(found.reason, self.unit)))
+            return Score.of(replace(found, ci=ci))
 
         return ScoreTable(
             arms={
@@ -102,12 +106,25 @@ class AllModels:
         )
 
 
-def in_unit(text: str | None, unit: str) -> str | None:
-    """Return what the metrics say, with the rows called by their unit: they call each an image.
+def same_patients(scored: Mapping[str, Predictions]) -> Predictions:
+    """Return the first training's test set once all others are seen to have the same.
 
-    >>> in_unit("no image called positive of 2 images", "studies")
-    'no study called positive of 2 studies'
+    Args:
+        scored: by training.
+
+    Raises:
+        ArtefactError: one has other images or labels.
     """
-    if text is None or unit == "images":
-        return text
-    return text.replace("images", "studies").replace("image", "study")
+    (first_name, first), *others = scored.items()
+    for name, found in others:
+        same = (
+            found.labels == first.labels
+            and np.array_equal(found.image_id, first.image_id)
+            and np.array_equal(found.target, first.target, equal_nan=True)
+        )
+        if not same:
+            raise ArtefactError(
+                f"{name} was judged on other images or labels than {first_name}. "
+                "A file was changed after the run; compare anew."
+            )
+    return first

@@ -11,21 +11,38 @@ with the reason.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedcxr.experiments.compare.arms import Training
 from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
 from fedcxr.metrics.gate import TRIED, gated
 from fedcxr.metrics.regime import load_regime
 from fedcxr.metrics.scored_areas import Measure, score_models
 from fedcxr.metrics.scored_models import ScoredModels
+from fedcxr.metrics.studies import IMAGES, Units
 from fedcxr.runs.predictions import Predictions
 
 Scored = Measure | ScoredModels
 """One of the areas, or any measure of the same trainings (`ScoredArms.by_training`)."""
+
+
+class Trained(Protocol):
+    """What must be known of a training to join its models."""
+
+    @property
+    def arm(self) -> str:
+        """Return whose model it is."""
+
+    @property
+    def seed(self) -> int:
+        """Return what no other training of the arm has, unless of another site."""
+
+    @property
+    def partition(self) -> int:
+        """Return which of the draws of patients to sites it is trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +57,24 @@ class ScoredArms:
     models: FloatArray  # (T, K) what each of the K models counts in a training
     cluster: float  # images, or studies, a patient on average
     level: float
+    unit_names: Units  # of a row
 
     @classmethod
     def of(
-        cls, test: Predictions, probs: Sequence[tuple[Training, ArrayLike]], level: float
+        cls,
+        test: Predictions,
+        probs: Sequence[tuple[Trained, ArrayLike]],
+        level: float,
+        units: Units = IMAGES,
     ) -> "ScoredArms":
-        """Return the (N, L) probabilities of each training's model, scored."""
+        """Return the (N, L) probabilities of each training's model, scored.
+
+        Args:
+            test: the truth of the N rows.
+            probs: by training.
+            level: of the intervals.
+            units: what a row is called.
+        """
         models = np.array([found for _, found in probs], dtype=np.float64)
         everyone = len(set(test.patient_id.tolist()))
         is_nested = len({training.partition for training, _ in probs}) > 1
@@ -63,6 +92,7 @@ class ScoredArms:
             models=weights,
             cluster=len(test.patient_id) / max(1, everyone),
             level=level,
+            unit_names=units,
         )
 
     def by_training(self, models: ScoredModels) -> ScoredModels:
@@ -168,4 +198,5 @@ class ScoredArms:
             cluster=self.cluster,
             auroc=self._auroc(arms, columns),
             seeds=seeds,
+            units=self.unit_names,
         )

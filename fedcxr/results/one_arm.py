@@ -7,7 +7,6 @@ comparison's is.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.metrics.studies import units_of
 from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
 from fedcxr.results.at_sites import SiteMatrix
@@ -23,7 +22,7 @@ from fedcxr.results.comparison import (
 from fedcxr.results.details import NO_DETAILS, ArmDetails
 from fedcxr.results.judging.all_details import all_details
 from fedcxr.results.judging.all_models import LEVEL, AllModels
-from fedcxr.results.run import Manifest, RunFacts, RunSummary, SiteCounts
+from fedcxr.results.run import Manifest, RunFacts, RunSummary
 from fedcxr.results.score import UNDEFINED, Score
 from fedcxr.runs.predictions import Predictions
 
@@ -33,8 +32,6 @@ NO_PREDICTIONS = (
     "The run folder has no predictions.npz: curves, average precision, operating points, "
     "calibration, net benefit and subgroups cannot be computed."
 )
-
-_MEASURES = ("round", "train_loss", "val_loss", "val_macro_auroc", "val_accuracy")
 
 
 def as_comparison(facts: RunFacts, test: Predictions | None, val: Predictions | None) -> Comparison:
@@ -145,7 +142,8 @@ def _arm(facts: RunFacts, judged: _Judged) -> ArmResult:
         budget=f"rounds: {last}, local epochs: {config.train.local_epochs}",
         models=1,
         images_seen=sum(line.images for line in facts.rounds),
-        steps=last * max((_steps(site, config) for site in facts.plan.sites), default=0),
+        steps=last
+        * max((config.train.steps(each.train_images) for each in facts.plan.sites), default=0),
         seconds=sum(line.seconds_train or 0.0 for line in facts.rounds),
         bytes_up=sum(line.bytes_up for line in facts.rounds),
         bytes_down=sum(line.bytes_down for line in facts.rounds),
@@ -161,14 +159,6 @@ def _arm(facts: RunFacts, judged: _Judged) -> ArmResult:
         differs={},
         **dict(judged.details),
     )
-
-
-def _steps(site: SiteCounts, config: ExperimentConfig) -> int:
-    """Return a site's steps of a round; a last batch of one image is dropped."""
-    size, most = config.train.batch_size, config.train.max_steps
-    whole, left = divmod(site.train_images, size)
-    steps = max(1, config.train.local_epochs * (whole + (left > 1)))
-    return min(most, steps) if most else steps
 
 
 def _macro(summary: RunSummary | None) -> Score:
@@ -196,9 +186,8 @@ def _learning(facts: RunFacts) -> tuple[LearningCurve, ...]:
     """Return the curve of the global model, and the training loss of each site."""
     if not facts.rounds:
         return ()
-    numbers = tuple(line.round for line in facts.rounds)
-    whole = {key: tuple(getattr(line, key) for line in facts.rounds) for key in _MEASURES}
-    curves = [LearningCurve.model_validate({"seed": facts.config.seed, "site": None, **whole})]
+    curves = [LearningCurve.of(facts.rounds, seed=facts.config.seed)]
+    numbers = curves[0].round
     losses: dict[str, dict[int, float | None]] = {}
     for line in facts.rounds:
         for site in line.sites:

@@ -65,7 +65,15 @@ def arm_result(
         partition_sd=_spread(by_partition[None]),
         macro_by_partition=tuple(known(by_partition.tolist())),
         by_label=_by_label(arms, arm.name, test),
-        learning=tuple(_learning(training) for training in trainings),
+        learning=tuple(
+            LearningCurve.of(
+                read_rounds(each.folder),
+                seed=each.seed,
+                site=each.site or None,
+                partition=each.partition,
+            )
+            for each in trainings
+        ),
         differs=dict(differs),
         **dict(details),
     )
@@ -115,20 +123,6 @@ def _competition_auroc(
     if reason := undefined_among(arms, labels, columns):
         return Score(value=None, reason=reason)
     return Score.of(arms.mean("auroc", arm, columns))
-
-
-def _learning(training: Training) -> LearningCurve:
-    rounds = read_rounds(training.folder)
-    return LearningCurve(
-        seed=training.seed,
-        partition=training.partition,
-        site=training.site or None,
-        round=tuple(line.round for line in rounds),
-        train_loss=tuple(line.train_loss for line in rounds),
-        val_loss=tuple(line.val_loss for line in rounds),
-        val_macro_auroc=tuple(line.val_macro_auroc for line in rounds),
-        val_accuracy=tuple(line.val_accuracy for line in rounds),
-    )
 
 
 def _costs(arm: Arm, trainings: Sequence[Training]) -> dict[str, Any]:

@@ -101,5 +101,6 @@ def pairs_of(view: View, name: str) -> list[tuple[str, PageTable]]:
         own = view.tables[name].only("arm", each.arm).only("against", each.against)
         if own.rows:
             title = pair_title(view.result, each)
-            found.append((f"{title}, about these {each.about}", own.only("about", each.about)))
+            about = each.details_about
+            found.append((f"{title}, about these {about}", own.only("about", about)))
     return found

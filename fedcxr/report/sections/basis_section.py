@@ -22,14 +22,12 @@ def show(view: View) -> Shown | None:
 def basis(result: Comparison) -> list[str]:
     """Return a sentence or two for each thing that the numbers rest on."""
     is_run, level = result.run is not None, level_words(result.statistics.level)
-    scored = "The model was scored on" if is_run else "All arms were scored on the same"
     conditional = "Intervals are conditional on the trained model"
     if not is_run:
         conditional = "An arm's intervals are conditional on its trained models"
     has_several = any(arm.models > 1 for arm in result.arms)
     return [
-        f"{scored} {tested_on(result)}, who took part in no training; which round's model it is "
-        "was chosen on validation patients.",
+        f"{_who_was_scored(result)}; which round's model it is was chosen on validation patients.",
         *([] if is_run else [fixed_sentence(result)]),
         f"Intervals cover {level}: Student's t by leaving out each test patient in turn. One that "
         "did not hold in the self-test of the statistics for such a test set is not shown.",
@@ -46,6 +44,18 @@ def basis(result: Comparison) -> list[str]:
         *optimizer_words(result),
         *([_MEANS] if has_several else []),
     ]
+
+
+def _who_was_scored(result: Comparison) -> str:
+    tested, folds = tested_on(result), result.data.partition.folds
+    if folds:
+        return (
+            f"Each of {tested} was scored once by every arm, in {folds} folds of a "
+            "cross-validation, by models that never saw the patient; areas are computed within "
+            "each fold and averaged, never over the scores of several folds together"
+        )
+    start = "The model was scored on" if result.run else "All arms were scored on the same"
+    return f"{start} {tested}, who took part in no training"
 
 
 def _about_undefined(result: Comparison) -> str:
@@ -103,6 +113,13 @@ def _about_seeds(result: Comparison) -> list[str]:
     models = primary.macro_auroc_models
     apart = f": {signed_interval(models.ci)} for the first difference" if models.ci else ""
     whom, of, partitions = "other patients and other trainings", "", len(primary.by_partition)
+    if primary.replicated == "folds":
+        return [
+            "The intervals and p values of differences in AUROC are about the ways of training: "
+            f"for {whom}, from how far {partitions} folds of a cross-validation lie apart, widened "
+            "because their training patients are mostly the same (Nadeau and Bengio 2003). Those "
+            f"of these very models, for other patients alone, stand beside them{apart}."
+        ]
     if partitions:
         whom = "other patients, other trainings and other partitions"
         of = f"{partitions} partitions and "

@@ -43,8 +43,10 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def _of_design(comparison: Comparison) -> Iterator[Table]:
-    """Yield the tables of partitions and external sets, where there are several, or any."""
-    if len(comparison.data.partition.draws) > 1:
+    """Yield the tables of folds or partitions and of external sets, where there are any."""
+    if comparison.data.partition.folds:
+        yield design_tables.folds(comparison)
+    elif len(comparison.data.partition.draws) > 1:
         yield design_tables.partitions(comparison)
     if comparison.external:
         yield design_tables.external_sets(comparison)

@@ -30,7 +30,12 @@ from fedcxr.experiments.compare.primary import competition_columns, differences_
 from fedcxr.experiments.compare.protocol import deviations, plan_protocol, read_protocol
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
-from fedcxr.experiments.compare.tested_folds import all_tested, by_test_set, score_folds
+from fedcxr.experiments.compare.tested_folds import (
+    TestedTogether,
+    all_tested,
+    by_test_set,
+    score_folds,
+)
 from fedcxr.metrics.studies import read_scored, units_of
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import (
@@ -72,17 +77,8 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
     arms = [arm for arm in arms if not arm.partition]  # what is told of an arm is of the first
     by_arm = {arm.name: [t for t in trainings if t.arm == arm.name] for arm in arms}
     on_first = {name: [t for t in own if not t.partition] for name, own in by_arm.items()}
-    scored = {t.name: read_scored(t.folder / PREDICTIONS, ["test", "val"]) for t in trainings}
-    on_test = {name: sets["test"] for name, sets in scored.items()}
-    folds = by_test_set(on_test, trainings, folds_of(config))
-    test, units = all_tested(folds), units_of(config.data.score_by)
-    models = AllModels.of(
-        folds[0].trainings,
-        folds[0].scored,
-        [scored[t.name]["val"] for t in folds[0].trainings],
-        pairs=protocol.pairs,
-        units=units,
-    )
+    folds, models = _read_models(config, trainings, protocol)
+    test, units = all_tested(folds), models.units
     scores = models.scored if len(folds) == 1 else score_folds(folds, plans, LEVEL, units)
     details = all_details(models, config.compare.prevalence)
     found = Comparison(
@@ -118,6 +114,22 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
     write_comparison_result(folder, found)
     write_predictions_file(folder, trainings)
     return found
+
+
+def _read_models(
+    config: ExperimentConfig, trainings: Sequence[Training], protocol: Protocol
+) -> tuple[list[TestedTogether], AllModels]:
+    """Return who was tested together, and the models of those that are tested first."""
+    scored = {t.name: read_scored(t.folder / PREDICTIONS, ["test", "val"]) for t in trainings}
+    on_test = {name: sets["test"] for name, sets in scored.items()}
+    folds = by_test_set(on_test, trainings, folds_of(config))
+    return folds, AllModels.of(
+        folds[0].trainings,
+        folds[0].scored,
+        [scored[t.name]["val"] for t in folds[0].trainings],
+        pairs=protocol.pairs,
+        units=units_of(config.data.score_by),
+    )
 
 
 def _arm_results(

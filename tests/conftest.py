@@ -16,7 +16,7 @@ from fedcxr.schema import WireSchema, schema_of
 from fedcxr.shared_part import SharedPart
 from fedcxr.wire import Order
 from partitions.table import write_table
-from server.aggregate.protocol import AggregatorPlace
+from server.aggregate.aggregator import AggregatorPlace
 from server.bounds import Norms
 from server.check import SiteUpdate
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from fedcxr.results.details import ArmDetails
-from fedcxr.results.run import Round
+from fedcxr.results.run_files import Round
 from fedcxr.results.score import Score
 from fedcxr.section import Section
 

@@ -18,7 +18,7 @@ from fedcxr.results.at_sites import SiteDifference, SiteMatrix
 from fedcxr.results.differences import Difference
 from fedcxr.results.external import ExternalResult
 from fedcxr.results.frozen import Deviation, Endpoint, Protocol
-from fedcxr.results.run import RunFacts, StateCounts
+from fedcxr.results.run_files import RunFacts, StateCounts
 from fedcxr.results.stored_test_set import StoredTestSet
 from fedcxr.results.undertrained import FairnessWarning
 from fedcxr.results.validation import what_misfits

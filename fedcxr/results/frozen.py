@@ -1,6 +1,6 @@
 """What a comparison is judged by: the endpoint and the protocol, fixed before its first training.
 
-How they are settled and frozen: `fedcxr/experiments/compare/protocol.py` and `endpoint.py`; how a
+How they are settled and frozen: `fedcxr/experiments/compare/freezing.py` and `endpoint.py`; how a
 data set from elsewhere is read and kept: `external_data.py` and `external_sets.py` there.
 """
 

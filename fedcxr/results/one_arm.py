@@ -22,7 +22,7 @@ from fedcxr.results.comparison import (
 from fedcxr.results.details import NO_DETAILS, ArmDetails
 from fedcxr.results.judging.all_details import all_details
 from fedcxr.results.judging.all_models import LEVEL, AllModels
-from fedcxr.results.run import Manifest, RunFacts, RunSummary
+from fedcxr.results.run_files import Manifest, RunFacts, RunSummary
 from fedcxr.results.score import UNDEFINED, Score
 from fedcxr.runs.predictions import Predictions
 

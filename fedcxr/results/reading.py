@@ -12,7 +12,7 @@ from fedcxr.errors import ArtefactError, some
 from fedcxr.metrics.studies import read_scored
 from fedcxr.results.comparison import FILE, Comparison, read_comparison
 from fedcxr.results.one_arm import as_comparison
-from fedcxr.results.run import Manifest, Round, RunFacts, RunPlan, RunSummary
+from fedcxr.results.run_files import Manifest, Round, RunFacts, RunPlan, RunSummary
 from fedcxr.results.validation import what_misfits
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions

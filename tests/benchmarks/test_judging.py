@@ -13,8 +13,8 @@ from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.judge import judge
 from fedcxr.experiments.compare.predict_held_out import SITES_FILE
-from fedcxr.experiments.compare.primary import difference_of
 from fedcxr.experiments.compare.site_differences import site_differences
+from fedcxr.experiments.compare.verdicts import difference_of
 from fedcxr.metrics.studies import as_scored
 from fedcxr.results.details import DifferenceDetails
 from fedcxr.results.frozen import Endpoint

@@ -11,7 +11,7 @@ from fedcxr.errors import some
 from fedcxr.experiments.compare.arm_scores import known
 from fedcxr.experiments.compare.arms import Training
 from fedcxr.experiments.compare.predict_held_out import external_file
-from fedcxr.experiments.compare.primary import differences_of
+from fedcxr.experiments.compare.verdicts import differences_of
 from fedcxr.metrics.studies import read_scored, units_of
 from fedcxr.results.differences import Difference, Verdict
 from fedcxr.results.external import ExternalArm, ExternalResult

@@ -25,9 +25,8 @@ from fedcxr.experiments.compare.draws import (
 )
 from fedcxr.experiments.compare.external_scores import external_result
 from fedcxr.experiments.compare.fairness import warnings_of
+from fedcxr.experiments.compare.freezing import deviations, plan_protocol, read_protocol
 from fedcxr.experiments.compare.predictions_file import write_predictions_file
-from fedcxr.experiments.compare.primary import competition_columns, differences_of
-from fedcxr.experiments.compare.protocol import deviations, plan_protocol, read_protocol
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
 from fedcxr.experiments.compare.tested_folds import (
@@ -36,6 +35,7 @@ from fedcxr.experiments.compare.tested_folds import (
     by_test_set,
     score_folds,
 )
+from fedcxr.experiments.compare.verdicts import competition_columns, differences_of
 from fedcxr.metrics.studies import read_scored, units_of
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import (

@@ -11,7 +11,7 @@ from fedcxr.report.shown import Shown, View
 from fedcxr.report.site_rows import SiteRow, server_rows, site_rows
 from fedcxr.report.wording import count, fixed
 from fedcxr.results.at_sites import SiteMatrix
-from fedcxr.results.run import RunFacts
+from fedcxr.results.run_files import RunFacts
 
 _MOST_SITES_IN_TABLE = 12  # more than this and a figure shows what a table no longer can
 _STATES = ("positive", "negative", "uncertain", "blank")

@@ -8,7 +8,7 @@ from scipy import stats
 
 from fedcxr.config.load import load_config
 from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.primary import difference_of
+from fedcxr.experiments.compare.verdicts import difference_of
 from fedcxr.metrics.auroc import auroc
 from fedcxr.metrics.estimate import Part, symmetric, with_trainings
 from fedcxr.results.frozen import Endpoint

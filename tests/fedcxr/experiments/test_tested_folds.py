@@ -9,8 +9,8 @@ import pytest
 from fedcxr.config.load import load_config
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.primary import difference_of
 from fedcxr.experiments.compare.tested_folds import all_tested, by_test_set
+from fedcxr.experiments.compare.verdicts import difference_of
 from fedcxr.metrics.auroc import auroc
 from fedcxr.results.frozen import Endpoint
 from fedcxr.results.judging.scored_arms import ScoredArms

@@ -6,6 +6,7 @@ comparison's is.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from fedcxr.metrics.studies import units_of
 from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
@@ -21,7 +22,7 @@ from fedcxr.results.comparison import (
 )
 from fedcxr.results.details import NO_DETAILS, ArmDetails
 from fedcxr.results.judging.all_details import all_details
-from fedcxr.results.judging.all_models import LEVEL, AllModels
+from fedcxr.results.judging.all_models import LEVEL, AllModels, over_competition
 from fedcxr.results.run_files import Manifest, RunFacts, RunSummary
 from fedcxr.results.score import UNDEFINED, Score
 from fedcxr.runs.predictions import Predictions
@@ -109,6 +110,7 @@ class _Judged:
     scored: int = 0
     """Images, or studies."""
     macro_ap: Score = UNDEFINED
+    five_auroc: Score | None = None
     ap: Mapping[str, Score] = field(default_factory=dict)
     """By label."""
     details: ArmDetails = NO_DETAILS
@@ -127,6 +129,7 @@ def _judge(facts: RunFacts, test: Predictions, val: Predictions) -> _Judged:
     return _Judged(
         scored=len(test.target),
         macro_ap=ap(columns) if columns else UNDEFINED,
+        five_auroc=over_competition(arms, test.labels, partial(arms.mean, "auroc", ARM)),
         ap={label: ap([column]) for column, label in enumerate(test.labels)},
         details=all_details(models, config.compare.prevalence).arms[ARM],
     )
@@ -151,7 +154,7 @@ def _arm(facts: RunFacts, judged: _Judged) -> ArmResult:
         macro_labels=summary.macro_labels if summary else 0,
         macro_auroc=_macro(summary),
         macro_ap=judged.macro_ap,
-        five_auroc=None,
+        five_auroc=judged.five_auroc,
         seed_sd=None,
         macro_by_seed=(summary.macro_auroc if summary else None,),
         by_label=_by_label(summary, judged.ap) if summary else {},

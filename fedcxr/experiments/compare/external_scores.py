@@ -44,7 +44,7 @@ def external_result(
     test, units = same_patients(scored), units_of(config.data.score_by)
     arms = ScoredArms.of(test, [(t, scored[t.name].probs) for t in trainings], LEVEL, units)
     columns = endpoint.columns(test.labels)
-    differences = differences_of(protocol, arms, test, endpoint=endpoint, unit=units[1])
+    differences = differences_of(protocol, arms, test, endpoint=endpoint)
     if not endpoint.patients:
         differences = tuple(_withheld(each, planned) for each in differences)
     return ExternalResult(

@@ -35,7 +35,7 @@ from fedcxr.experiments.compare.tested_folds import (
     by_test_set,
     score_folds,
 )
-from fedcxr.experiments.compare.verdicts import competition_columns, differences_of
+from fedcxr.experiments.compare.verdicts import differences_of
 from fedcxr.metrics.studies import read_scored, units_of
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import (
@@ -99,7 +99,6 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
             scores,
             test,
             endpoint=protocol.endpoint,
-            unit=units[1],
             details=details.pairs,
         ),
         site_matrix=site_matrix(plan, on_first, config.data.score_by),
@@ -151,7 +150,6 @@ def _arm_results(
             scores,
             details=details.arms[arm.name],
             endpoint_columns=protocol.endpoint.columns(labels),
-            competition_columns=competition_columns(labels),
             differs=_differs(config, arm),
         )
         for arm in arms

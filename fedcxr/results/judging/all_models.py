@@ -3,12 +3,13 @@
 A measure is computed for all models at once and given back arm by arm and pair by pair.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.data.labels import COMPETITION_LABELS
 from fedcxr.errors import ArtefactError
 from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.estimate import Estimate
@@ -104,6 +105,29 @@ class AllModels:
                 for pair in self.pairs
             },
         )
+
+
+def over_competition(
+    arms: ScoredArms, labels: Sequence[str], tested: Callable[[Sequence[int]], Estimate]
+) -> Score | None:
+    """Return an AUROC, or a difference, over CheXpert's competition labels.
+
+    It is of all of them; None where the data lack one, and without a value where one has none.
+
+    Args:
+        arms: the scored models.
+        labels: their labels.
+        tested: makes it from the columns of the labels.
+    """
+    if not set(COMPETITION_LABELS) <= set(labels):
+        return None
+    columns, scores = [labels.index(label) for label in COMPETITION_LABELS], arms.scored["auroc"]
+    lacking = sorted(set(columns) - set(scores.defined(columns)))
+    if lacking:
+        named = ", ".join(f"{labels[column]} ({scores.reasons[0][column]})" for column in lacking)
+        reason = f"not defined for all {len(columns)} labels: {named}"
+        return Score(value=None, reason=reason)
+    return Score.of(tested(columns))
 
 
 def same_patients(scored: Mapping[str, Predictions]) -> Predictions:

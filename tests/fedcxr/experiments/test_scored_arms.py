@@ -121,7 +121,7 @@ def test_with_one_partition_it_is_the_trainings_that_vary():
 
 def difference(arms, test):
     endpoint = Endpoint(primary_labels=(), min_positives=10, patients=(), labels=test.labels)
-    return difference_of(PAIR, arms, test, margin=0.01, endpoint=endpoint, competition_columns=())
+    return difference_of(PAIR, arms, test, margin=0.01, endpoint=endpoint)
 
 
 def test_a_pilots_variance_is_parted_into_within_partitions_and_beyond():

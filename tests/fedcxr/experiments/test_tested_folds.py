@@ -74,7 +74,7 @@ def test_a_difference_over_folds_has_the_corrected_variance_of_the_folds_means()
     endpoint = Endpoint(
         primary_labels=(), min_positives=10, patients=(), labels=test.labels, folds=FOLDS
     )
-    gap = difference_of(PAIR, arms, test, margin=0.01, endpoint=endpoint, competition_columns=())
+    gap = difference_of(PAIR, arms, test, margin=0.01, endpoint=endpoint)
     assert (gap.about, gap.replicated, gap.replicates) == ("methods", "folds", FOLDS)
     assert gap.by_partition == pytest.approx(means)
     assert gap.by_seed == pytest.approx(apart.ravel())

@@ -44,7 +44,7 @@ def compare(
     resolved = config_from_flags(flags, preset=preset, file=config, settings=settings or [])
     fork_server(_TRAININGS, "clients.app")  # imports for the trainings while this process does
     with quick_imports():
-        from fedcxr.experiments.compare.run import compare as run_comparison
+        from fedcxr.experiments.compare.comparing import compare as run_comparison
 
     with showing_progress(quiet) as (on_start, on_progress):
         folder = run_comparison(

@@ -153,7 +153,8 @@ def power_note(
     if factor is None:
         return (
             f"The {replicated} are too few to decide: {wide}, and no number of test patients would "
-            f"do, so far do the {replicated} lie apart. `fedcxr plan-study` tells how many would."
+            f"do, so far do the {replicated} lie apart. To see how many would: "
+            "fedcxr plan-study."
         )
     return (
         f"{stands}, {wide}. About {_two_digits(patients * factor):,} such patients would be needed "

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.tables import (
+    added_tables,
     design_tables,
     detail_tables,
     difference_tables,
@@ -43,9 +44,11 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def _of_design(comparison: Comparison) -> Iterator[Table]:
-    """Yield the tables of partitions and external sets, where there are several, or any."""
+    """Yield the tables of partitions, external sets and added images, where there are any."""
     if len(comparison.data.partition.draws) > 1:
         yield design_tables.partitions(comparison)
+    if any(arm.added for arm in comparison.arms):
+        yield added_tables.added_images(comparison)
     if comparison.external:
         yield design_tables.external_sets(comparison)
         yield design_tables.external_arms(comparison)

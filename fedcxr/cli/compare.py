@@ -68,6 +68,7 @@ def run(config: "ExperimentConfig", arms: list[str] | None, quiet: bool) -> None
 
 def print_comparison(folder: Path) -> None:
     """Print each arm's macro AUROC, the differences, what the verdict is about, and the page."""
+    from fedcxr.report.added_words import added_notices, vae_notices
     from fedcxr.report.answer_words import sentence as answer
     from fedcxr.report.fairness_words import fairness_notices
     from fedcxr.report.protocol_words import endpoint_sentences, protocol_sentences
@@ -99,7 +100,7 @@ def print_comparison(folder: Path) -> None:
             print(f"  {difference.verdict.reason}")
     for sentence in (*endpoint_sentences(found), *protocol_sentences(found)):
         print(sentence)
-    for notice in fairness_notices(found):
+    for notice in (*added_notices(found), *vae_notices(found), *fairness_notices(found)):
         print(f"Warning: {notice}")
     if not (folder / PREDICTIONS).is_file():
         print(f"{PREDICTIONS} is not written: it takes `pip install 'fedcxr[parquet]'`.")

@@ -1,34 +1,30 @@
-"""What each arm of a study of augmentation added, and whether all added as many images."""
+"""What was added to the real images: by each arm of a study, or in a run that adds real ones."""
 
+from fedcxr.report.added_words import added_notices
 from fedcxr.report.shown import Shown, View
-from fedcxr.report.wording import count, counted
-from fedcxr.results.added_images import AddedImages
+from fedcxr.report.wording import MISSING, count, counted
+from fedcxr.results.run import RunFacts
 
 
 def show(view: View) -> Shown | None:
-    """Return the numbers by label, and what is not as planned; None where it is no such study."""
+    """Return the numbers, and what is not as planned; None of any other result."""
     result = view.result
-    if result.run is not None or result.statistics.question != "superiority":
+    if result.run is not None:
+        return _of_run(result.run)
+    if result.statistics.question != "superiority":
         return None
-    arms = [(arm, arm.added) for arm in result.arms if arm.added is not None]
-    notices = [f"{arm.title}: {_unlike(added)}." for arm, added in arms if _unlike(added)]
-    seeds = len(result.training.seeds)
-    return Shown({"notices": notices, "seeds": counted(seeds, "training", "trainings")})
+    trainings = counted(len(result.training.seeds), "training", "trainings")
+    return Shown({"notices": added_notices(result), "trainings": trainings, "sites": None})
 
 
-def _unlike(added: AddedImages) -> str:
-    """Return what is otherwise than planned; empty where nothing is."""
-    if added.images is None:
-        return "not every site let out how many images it added"
-    if added.images == added.planned:
-        return ""
-    told = [
-        f"{count(added.images)} images were added a training, and {count(added.planned)} were "
-        "planned, as in every arm that adds any"
+def _of_run(run: RunFacts) -> Shown | None:
+    sites = run.summary.vae if run.summary else None
+    if not sites or run.config.vae.added == "vae":
+        return None
+    numbers = [(site.site_id, site.numbers) for site in sites]
+    cells = [
+        (name, *(MISSING if n is None else count(n) for n in (found.images, found.samples)))
+        for name, found in numbers
     ]
-    without = len(added.without)
-    if without:
-        told.append(f"a site went without {counted(without, 'time', 'times')}")
-    if added.refused:
-        told.append(f"{count(added.refused)} samples were dropped as copies over all trainings")
-    return "; ".join([*told, "so this arm is held to less than the others"])
+    notices = [f"{name} {found.status_words()}." for name, found in numbers if found.status]
+    return Shown({"notices": notices, "sites": cells, "kind": run.config.vae.added})

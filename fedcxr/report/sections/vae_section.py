@@ -1,10 +1,9 @@
 """What sites said of their own VAEs and samples, as far as their owners let it out."""
 
-from collections import Counter
-
+from fedcxr.report.added_words import site_name, vae_arms, vae_notices
 from fedcxr.report.shown import Shown, View
-from fedcxr.report.wording import MISSING, count, counted, fixed, p_value
-from fedcxr.results.arms import ArmResult
+from fedcxr.report.wording import MISSING, count, fixed, p_value
+from fedcxr.results.comparison import Comparison
 from fedcxr.results.vae_numbers import SiteVae
 
 _HEADINGS = (
@@ -26,10 +25,10 @@ _HEADINGS = (
 def show(view: View) -> Shown | None:
     """Return a row a VAE, and the sites that went without or copy; None where there are none."""
     if view.result.run is None:
-        return _of_arms([arm for arm in view.result.arms if arm.added and arm.added.kind == "vae"])
+        return _of_arms(view.result)
     run = view.result.run
     sites = run.summary.vae if run.summary else None
-    if not sites:
+    if not sites or run.config.vae.added != "vae":
         return None
     notices = [
         f"{site.site_id} {site.numbers.status_words()}."
@@ -45,33 +44,17 @@ def show(view: View) -> Shown | None:
     return Shown({"headings": _HEADINGS, "rows": rows, "notices": notices})
 
 
-def _of_arms(arms: list[ArmResult]) -> Shown | None:
+def _of_arms(result: Comparison) -> Shown | None:
     """Return the VAEs of a comparison's arms, training by training."""
-    rows, made, copying = [], Counter[str](), Counter[str]()
-    without = Counter[tuple[str, str]]()
-    for arm in arms:
-        for one in arm.added.sites if arm.added else ():
-            where = f"{arm.setting}: " if arm.setting else ""
-            site, numbers = f"{where}{one.told.site_id}", one.told.numbers
-            made[site] += 1
-            copying[site] += numbers.is_copying
-            if numbers.status == 0:
-                rows.append((f"{site}, seed {one.seed}", _cells(one.told)))
-            else:
-                without[site, numbers.status_words()] += 1
-    if not made:
+    found = [
+        (f"{site_name(arm, one.told.site_id)}, seed {one.seed}", one.told)
+        for arm in vae_arms(result)
+        for one in (arm.added.sites if arm.added else ())
+    ]
+    if not found:
         return None
-    notices = [
-        f"{site} {words} (in {times} of {counted(made[site], 'training', 'trainings')})."
-        for (site, words), times in without.items()
-    ]
-    notices += [
-        f"The samples of {site} copy training images, by its own test (in {times} of "
-        f"{counted(made[site], 'training', 'trainings')})."
-        for site, times in copying.items()
-        if times
-    ]
-    return Shown({"headings": _HEADINGS, "rows": rows, "notices": notices})
+    rows = [(name, _cells(told)) for name, told in found if told.numbers.status == 0]
+    return Shown({"headings": _HEADINGS, "rows": rows, "notices": vae_notices(result)})
 
 
 def _cells(site: SiteVae) -> list[str]:

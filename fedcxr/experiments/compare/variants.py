@@ -66,6 +66,11 @@ def variants_of(config: ExperimentConfig) -> list[Variant]:
     return [Variant(augmentation) for augmentation in config.compare.augmentations]
 
 
+def study_names(config: ExperimentConfig) -> list[str]:
+    """Return what the arms of a study are called; none where nothing is asked of augmentation."""
+    return [each.name(arm) for arm in config.compare.arms for each in variants_of(config)]
+
+
 def with_variant(
     config: ExperimentConfig, variant: Variant, *, pooled_sites: int = 1
 ) -> ExperimentConfig:
@@ -96,15 +101,14 @@ def study_pairs(config: ExperimentConfig, names: Sequence[str]) -> list[tuple[st
         config: of the comparison.
         names: of all arms.
     """
-    variants = variants_of(config)
-    by_kind = {variant.augmentation: variant for variant in variants}
+    by_kind = {variant.augmentation: variant for variant in variants_of(config)}
     pairs = [
         (by_kind[one].name(arm), by_kind[other].name(arm))
         for one, other in _QUESTIONS
         if one in by_kind and other in by_kind
         for arm in config.compare.arms
     ]
-    within = {variant.name(arm) for variant in variants for arm in config.compare.arms}
+    within = study_names(config)
     return [*pairs, *((name, pairs[0][0]) for name in names if name not in within)]
 
 

@@ -58,8 +58,8 @@ def scheme_parameters(config: PartitionConfig) -> dict[str, Any]:
     for flagged in flagged_keys(PartitionConfig):
         if flagged.chooses == ("scheme", config.scheme) and not flagged.is_path:
             names.append(flagged.key)
-    names += [] if config.folds is None else ["folds", "fold"]
-    return {name: getattr(config, name) for name in names}
+    folds = {} if config.folds is None else {"folds": config.folds, "fold": config.test_fold}
+    return {**{name: getattr(config, name) for name in names}, **folds}
 
 
 def _check_filled(assignment: Assignment, config: PartitionConfig) -> None:

@@ -1,4 +1,4 @@
-"""Where a partition took its test patients from: official sets, draws, or a fold.
+"""Where a partition took its test patients from: official sets, draws, a fold or all folds.
 
 Facts and no sentences: the partition records them in plan.json, a run in its manifest, and whoever
 shows them words them (`fedcxr/report/origin_words.py`).
@@ -51,12 +51,23 @@ class FoldPart:
     source: ClassVar[str] = ""
 
 
-TestPart: TypeAlias = OfficialPart | DrawnPart | FoldPart
+@dataclass(frozen=True, slots=True)
+class FoldsPart:
+    """Test patients of a whole cross-validation: each is tested once, in one of the equal parts."""
+
+    folds: int
+    patients: int
+    origin: Literal["folds"] = "folds"
+    source: ClassVar[str] = ""
+
+
+TestPart: TypeAlias = OfficialPart | DrawnPart | FoldPart | FoldsPart
 
 _PARTS: dict[str, type[TestPart]] = {
     "official": OfficialPart,
     "drawn": DrawnPart,
     "fold": FoldPart,
+    "folds": FoldsPart,
 }
 
 
@@ -95,7 +106,7 @@ class TestSet:
         sources = {part.source for part in found.parts}
         # What is written is what was read: no key too many, no text in place of a list.
         is_whole = bool(sources) and found.to_json() == tree and all(map(_can_be, found.parts))
-        is_fold = any(isinstance(part, FoldPart) for part in found.parts)
+        is_fold = any(isinstance(part, FoldPart | FoldsPart) for part in found.parts)
         if not is_whole or len(sources) < len(found.parts) or (is_fold and len(sources) > 1):
             raise ValueError("the test set")
         return found
@@ -128,6 +139,8 @@ def _can_be(part: TestPart) -> bool:
         case FoldPart(fold, folds, patients, of_patients):
             is_one = _are_counts(fold, folds, patients, of_patients) and fold < folds
             return is_one and 0 < patients <= of_patients
+        case FoldsPart(folds, patients):
+            return _are_counts(folds, patients) and 1 < folds <= patients
 
 
 def _are_counts(*numbers: object) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fedcxr.data.origin import DrawnPart, FoldPart, OfficialPart, TestSet
+from fedcxr.data.origin import DrawnPart, FoldPart, FoldsPart, OfficialPart, TestPart, TestSet
 from fedcxr.data.records import OfficialSet
 from fedcxr.report.wording import count
 
@@ -48,7 +48,7 @@ def split_words(test_set: TestSet | None) -> str:
     return "; ".join(dict.fromkeys(_few_words(part) for part in test_set.parts))
 
 
-def _few_words(part: OfficialPart | DrawnPart | FoldPart) -> str:
+def _few_words(part: TestPart) -> str:
     match part:
         case OfficialPart():
             return _name(part.official)
@@ -56,9 +56,11 @@ def _few_words(part: OfficialPart | DrawnPart | FoldPart) -> str:
             return OWN_SPLIT
         case FoldPart():
             return f"one of {part.folds} equal parts of the patients, drawn at random"
+        case FoldsPart():
+            return f"each of the {part.folds} folds of a cross-validation, drawn at random"
 
 
-def _sentence(part: OfficialPart | DrawnPart | FoldPart) -> str:
+def _sentence(part: TestPart) -> str:
     match part:
         case OfficialPart():
             return _tested(part.official)
@@ -68,6 +70,9 @@ def _sentence(part: OfficialPart | DrawnPart | FoldPart) -> str:
         case FoldPart():
             drawn = f"{count(part.patients)} of {count(part.of_patients)} patients"
             return f"The test set is fold {part.fold} of 0 to {part.folds - 1}: {drawn}."
+        case FoldsPart():
+            drawn = f"{count(part.patients)} patients"
+            return f"Tested are {part.folds} folds of a cross-validation in turn: {drawn}."
 
 
 def _tested(official: OfficialSet) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
 from fedcxr.errors import ConfigError
+from fedcxr.experiments.compare.draws import folds_of
 from fedcxr.experiments.compare.variants import Variant, check_study, variants_of, with_variant
 from partitions.plan import PartitionPlan
 from partitions.pooled import POOLED, pool_sites, single_site
@@ -205,6 +206,8 @@ def _run_name(arm: Arm, seed: int, site: str) -> str:
     No two are alike, whatever an arm is called: a seed is of one partition.
     """
     draw = [f"partition-{arm.partition}"] if arm.partition else []
+    if folds_of(arm.config) is not None:
+        draw = [f"fold-{arm.partition}"]
     return "-".join([arm.name, *draw, f"seed-{seed}", *([site] if site else [])])
 
 

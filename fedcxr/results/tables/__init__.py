@@ -44,8 +44,10 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def _of_design(comparison: Comparison) -> Iterator[Table]:
-    """Yield the tables of partitions, external sets and added images, where there are any."""
-    if len(comparison.data.partition.draws) > 1:
+    """Yield the tables of folds or partitions, added images and external sets, if there are any."""
+    if comparison.data.partition.folds:
+        yield design_tables.folds(comparison)
+    elif len(comparison.data.partition.draws) > 1:
         yield design_tables.partitions(comparison)
     if any(arm.added for arm in comparison.arms):
         yield added_tables.added_images(comparison)

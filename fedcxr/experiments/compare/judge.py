@@ -89,9 +89,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         fedcxr=__version__,
         data=_data(folder, config, plans, test),
         training=_training(config, trainings[0]),
-        statistics=Statistics(
-            level=protocol.level, margin=protocol.margin, question=protocol.question
-        ),
+        statistics=_statistics(protocol),
         protocol=frozen,
         deviations=tuple(deviations(frozen, protocol)) if frozen else (),
         endpoint=protocol.endpoint,
@@ -118,6 +116,10 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
     write_comparison_result(folder, found)
     write_predictions_file(folder, trainings)
     return found
+
+
+def _statistics(protocol: Protocol) -> Statistics:
+    return Statistics(level=protocol.level, margin=protocol.margin, question=protocol.question)
 
 
 def _arm_results(

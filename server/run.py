@@ -21,9 +21,9 @@ from fedcxr.runs.versions import code_digest
 from fedcxr.schema import KNOWN, POSITIVE, WireSchema, schema_of
 from fedcxr.wire import Order
 from partitions.table import read_table
+from server.aggregate.aggregator import AggregatorPlace
 from server.aggregate.head_rows import HeadRows, head_rows
 from server.aggregate.known_aggregators import aggregator_registry
-from server.aggregate.protocol import AggregatorPlace
 from server.checkpoint import Checkpoint, read_checkpoint
 from server.cohort import cohort_size
 from server.evaluate import HeldOut, held_out

@@ -26,13 +26,11 @@ _CONFUSION_COLUMNS = 4
 
 
 @styled
-def draw_site_matrix(result: Comparison) -> Picture | None:
-    """Return each model's macro AUROC on each site's patients, the worst framed; None if none."""
+def draw_site_matrix(result: Comparison) -> Picture:
+    """Return each model's macro AUROC on each site's patients, the worst framed."""
     matrix = result.site_matrix
     models, sites = matrix.models, [site.site_id for site in matrix.sites]
     values = np.array(matrix.macro_auroc, dtype=float).reshape(len(sites), len(models))
-    if not np.isfinite(values).any():
-        return None
     names = [shorten(model, 16) for model in models]
     turned = max(map(len, names)) > 7
     width = 1.9 + max(3.0, 0.5 * len(models))
@@ -56,17 +54,15 @@ def draw_site_matrix(result: Comparison) -> Picture | None:
 
 
 @styled
-def draw_confusions(arm: ArmResult, point: str, title: str) -> Picture | None:
-    """Return an arm's confusion matrices at one operating point, None if there is none.
+def draw_confusions(arm: ArmResult, point: str, title: str) -> Picture:
+    """Return an arm's confusion matrices at one operating point.
 
     Args:
-        arm: whose they are.
+        arm: whose they are; it has at least one.
         point: its name.
         title: what the point is called.
     """
     found = [row for row in arm.operating_points if row.point == point and row.tp is not None]
-    if not found:
-        return None
     columns = min(_CONFUSION_COLUMNS, len(found))
     down = math.ceil(len(found) / columns)
     width, height = max(4.6, 1.75 * columns + 0.75), 1.5 * down + 0.95

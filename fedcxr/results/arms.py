@@ -1,7 +1,11 @@
 """One arm of a comparison, or the one of a run: its scores, learning curves and costs."""
 
+from collections.abc import Sequence
+from typing import Self
+
 from fedcxr.results.added_images import AddedImages
 from fedcxr.results.details import ArmDetails
+from fedcxr.results.run_files import Round
 from fedcxr.results.score import Score
 from fedcxr.section import Section
 
@@ -29,6 +33,22 @@ class LearningCurve(Section):
     val_loss: tuple[float | None, ...]
     val_macro_auroc: tuple[float | None, ...]
     val_accuracy: tuple[float | None, ...]
+
+    @classmethod
+    def of(
+        cls, rounds: Sequence[Round], *, seed: int, site: str | None = None, partition: int = 0
+    ) -> Self:
+        """Return the curve of the model that these rounds made."""
+        return cls(
+            seed=seed,
+            partition=partition,
+            site=site,
+            round=tuple(line.round for line in rounds),
+            train_loss=tuple(line.train_loss for line in rounds),
+            val_loss=tuple(line.val_loss for line in rounds),
+            val_macro_auroc=tuple(line.val_macro_auroc for line in rounds),
+            val_accuracy=tuple(line.val_accuracy for line in rounds),
+        )
 
 
 class ArmResult(ArmDetails):

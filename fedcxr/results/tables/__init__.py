@@ -11,7 +11,7 @@ from fedcxr.results.tables import (
     score_tables,
     site_tables,
 )
-from fedcxr.results.tables.table import Table
+from fedcxr.results.tables.result_table import Table
 
 
 def all_tables(comparison: Comparison) -> dict[str, Table]:

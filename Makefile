@@ -8,7 +8,7 @@ export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env simulate test check format deploy-smoke check-wheel bench bench-peers bench-data verify-bench verify-stats verify-quickstart verify-data verify-algorithms verify-losses clean
+.PHONY: help env simulate test test-slow check format deploy-smoke check-wheel bench bench-peers bench-data verify-bench verify-stats verify-quickstart verify-data verify-algorithms verify-losses clean
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -24,9 +24,14 @@ simulate: env  ## Run a federation of 5 simulated hospitals on synthetic data
 	$(BIN)/fedcxr simulate --clients 5
 
 # A thread of PyTorch that waits for others sleeps: spinning takes the core of the tests beside it.
-test: export OMP_WAIT_POLICY := PASSIVE
-test: env  ## Run the tests, two files at a time, then those that measure
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
+test test-slow: export OMP_WAIT_POLICY := PASSIVE
+TWO_FILES_AT_A_TIME := -n 2 --dist loadfile --no-loadscope-reorder
+
+test: env  ## Run the tests that take moments
+	$(BIN)/python -m pytest -q $(TWO_FILES_AT_A_TIME) -m "not slow and not alone"
+
+test-slow: env  ## Run those that take longer: whole runs, killed and resumed; then those that measure
+	$(BIN)/python -m pytest -q $(TWO_FILES_AT_A_TIME) -m "slow and not alone"
 	$(BIN)/python -m pytest -q -m alone
 
 check: env  ## Lint, types, import contract

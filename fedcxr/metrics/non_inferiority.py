@@ -19,11 +19,15 @@ from scipy import optimize, special
 
 from fedcxr.metrics.auroc import Interval
 from fedcxr.metrics.estimate import Estimate, Part, half_width
+from fedcxr.metrics.superiority import DecidedGain, Question, decide_gain
 
 Decided = Literal["better", "non-inferior", "non-inferior, and worse", "inferior", "inconclusive"]
 NON_INFERIOR = ("better", "non-inferior", "non-inferior, and worse")
 """The words that say so."""
-Word = Literal[Decided, "withheld"]
+Word = Literal[Decided, DecidedGain, "withheld"]
+
+
+_MANY = {"non-inferiority": " To see how many would: fedcxr plan-study.", "superiority": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +38,15 @@ class Verdict:
     reason: str
 
 
-def verdict(difference: Estimate, margin: float) -> Verdict:
-    """Return whether the first arm is non-inferior to the second.
+def verdict(difference: Estimate, margin: float, question: Question = "non-inferiority") -> Verdict:
+    """Return whether the first arm is non-inferior, or superior, to the second.
 
     Args:
         difference: of the first arm's macro AUROC minus the second's; without an interval where
             none can be trusted.
-        margin: the largest loss that does not matter, positive, fixed before training.
+        margin: the largest loss that does not matter, positive, fixed before training; of
+            superiority the smallest gain that does.
+        question: which of the two is asked.
 
     Raises:
         ValueError: the margin is not a positive number.
@@ -49,17 +55,37 @@ def verdict(difference: Estimate, margin: float) -> Verdict:
         raise ValueError(f"the margin must be positive, got {margin}")
     if difference.ci is None:
         return Verdict("withheld", difference.reason or "the difference has no interval")
-    word = decide(difference.ci, margin)
+    low, high = difference.ci
+    word = decide_as(question, difference.ci, margin)
+    where = _where_gain(margin) if question == "superiority" else _where(margin)
+    return Verdict(word, f"the interval, {low:+.4f} to {high:+.4f}, {where[word]}")
+
+
+def decide_as(question: Question, ci: Interval, margin: float) -> Decided | DecidedGain:
+    """Return the word for an interval that is to be trusted, by what is asked."""
+    return decide_gain(ci, margin) if question == "superiority" else decide(ci, margin)
+
+
+def _where(margin: float) -> dict[str, str]:
+    """Return by its word where an interval lies."""
     bound = f"{-margin:+.4f}"
-    where = {
+    return {
         "better": "lies wholly above 0",
         "non-inferior": f"lies wholly above {bound}",
         "non-inferior, and worse": f"lies wholly above {bound} and wholly below 0",
         "inferior": f"lies wholly below {bound}",
         "inconclusive": f"holds {bound}",
-    }[word]
-    low, high = difference.ci
-    return Verdict(word, f"the interval, {low:+.4f} to {high:+.4f}, {where}")
+    }
+
+
+def _where_gain(margin: float) -> dict[str, str]:
+    """Return by its word of superiority where an interval lies."""
+    return {
+        "better": "lies wholly above 0",
+        "no better": f"holds 0 and lies wholly below {margin:+.4f}",
+        "worse": "lies wholly below 0",
+        "inconclusive": f"holds 0 and {margin:+.4f}",
+    }
 
 
 def decide(ci: Interval, margin: float) -> Decided:
@@ -114,12 +140,14 @@ def power_note(
     unit: str = "images",
     finding: str = "the rarest finding",
     replicated: str = "trainings",
+    question: Question = "non-inferiority",
 ) -> str | None:
     """Return that the study is too small to decide, and what size would do; None if it is not.
 
-    Too small: half the interval is wider than the margin, and the interval holds minus the margin.
-    The size is for arms that do not differ at all, whatever was found: power from the observed
-    difference would only say the p value again.
+    Too small: half the interval is wider than the margin, and the interval decides nothing. The
+    size is for arms that do not differ at all, whatever was found: power from the observed
+    difference would only say the p value again. So it is that of either question: their interval
+    lies below plus the margin as it lies above minus the margin.
 
     Args:
         difference: as in `verdict`.
@@ -131,7 +159,8 @@ def power_note(
         power: chance of showing non-inferiority of equal arms.
         unit: what positives and negatives are: images, or studies.
         finding: the name of the rarest one.
-        replicated: what was repeated beside the patients drawn: trainings, or partitions.
+        replicated: what was repeated beside patients: trainings, or partitions.
+        question: of the two.
 
     >>> from fedcxr.metrics.estimate import symmetric
     >>> found = symmetric(0.0, (Part(0.02**2, math.inf),), 0.95)
@@ -145,25 +174,29 @@ def power_note(
     )
     if difference.ci is None:
         return f"{stands}, the difference has no interval."
-    wide = _too_wide(difference.ci, margin, level)
+    wide = _too_wide(difference.ci, margin, level, question)
     if wide is None:
         return None
-    trainings = difference.parts[1:]
-    factor = _more_patients(difference.parts[0].variance, trainings, margin, level, power)
+    of_patients, *trainings = difference.parts
+    factor = _more_patients(of_patients.variance, trainings, margin, level, power)
     if factor is None:
         return (
             f"The {replicated} are too few to decide: {wide}, and no number of test patients would "
-            f"do, so far do the {replicated} lie apart. To see how many would: "
-            "fedcxr plan-study."
+            f"do, so far do the {replicated} lie apart.{_MANY[question]}"
         )
-    return (
-        f"{stands}, {wide}. About {_two_digits(patients * factor):,} such patients would be needed "
-        f"to show non-inferiority of arms that do not differ, at {100 * power:g} % power."
-    )
+    show = f"no gain of {margin:.3f} between" if question == "superiority" else f"{question} of"
+    need = f"About {_two_digits(patients * factor):,} such patients would be needed to show {show}"
+    return f"{stands}, {wide}. {need} arms that do not differ, at {100 * power:g} % power."
 
 
 def fold_power_note(
-    difference: Estimate, margin: float, *, patients: int, folds: int, level: float = 0.95
+    difference: Estimate,
+    margin: float,
+    *,
+    patients: int,
+    folds: int,
+    level: float = 0.95,
+    question: Question = "non-inferiority",
 ) -> str | None:
     """Return that a cross-validation is too small to decide; None if it is not.
 
@@ -175,19 +208,20 @@ def fold_power_note(
         patients: that are tested, in all folds.
         folds: how many there are.
         level: of the interval.
+        question: what is asked.
     """
     stands = f"The study is too small to decide: with {patients:,} patients in {folds} folds"
     if difference.ci is None:
         return f"{stands}, the difference has no interval."
-    wide = _too_wide(difference.ci, margin, level)
+    wide = _too_wide(difference.ci, margin, level, question)
     return f"{stands}, {wide}. How many patients would do, folds do not tell." if wide else None
 
 
-def _too_wide(ci: Interval, margin: float, level: float) -> str | None:
+def _too_wide(ci: Interval, margin: float, level: float, question: Question) -> str | None:
     """Return that an interval cannot decide, in words; None where it can, or is no wider."""
     low, high = ci
     half = (high - low) / 2
-    if half <= margin or decide(ci, margin) != "inconclusive":
+    if half <= margin or decide_as(question, ci, margin) != "inconclusive":
         return None
     return f"the {100 * level:g} % interval is ±{half:.3f}, wider than the margin of {margin:.3f}"
 

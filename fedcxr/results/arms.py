@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Self
 
+from fedcxr.results.added_images import AddedImages
 from fedcxr.results.details import ArmDetails
 from fedcxr.results.run_files import Round
 from fedcxr.results.score import Score
@@ -82,6 +83,11 @@ class ArmResult(ArmDetails):
     """Means over the trainings on each; none where there is one partition."""
     by_label: dict[str, LabelScores]
     learning: tuple[LearningCurve, ...]
+    setting: str = ""
+    """In a study of augmentation, how it is trained beside what it adds; empty where all arms are
+    trained alike."""
+    added: AddedImages | None = None
+    """To the real images; None for nothing."""
     differs: dict[str, str]
     """What was set otherwise than the settings say, by key."""
 

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import ArtefactError, some
 from fedcxr.metrics.studies import Units, units_of
+from fedcxr.metrics.superiority import Question
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.at_sites import SiteDifference, SiteMatrix
 from fedcxr.results.differences import Difference
@@ -129,6 +130,7 @@ class Statistics(Section):
     level: float
     margin: float | None
     """In macro AUROC; None for a run, which gets no verdict."""
+    question: Question = "non-inferiority"
 
 
 class LabelFrequency(Section):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.experiments.compare.arms import Arm, Training, steps_by_site
+from fedcxr.experiments.compare.planned_images import added_images
 from fedcxr.metrics.scored_areas import Measure
 from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
 from fedcxr.results.details import ArmDetails
@@ -74,6 +75,8 @@ def arm_result(
             )
             for each in trainings
         ),
+        setting=arm.setting,
+        added=added_images(arm, trainings, test.labels),
         differs=dict(differs),
         **dict(details),
     )

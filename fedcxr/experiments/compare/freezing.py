@@ -20,6 +20,7 @@ from fedcxr.experiments.compare.draws import all_seeds, folds_of, read_draws
 from fedcxr.experiments.compare.endpoint import endpoint_of_folds, endpoint_on
 from fedcxr.experiments.compare.external_sets import IMAGES_CSV, KeptSet, kept_externals
 from fedcxr.experiments.compare.pairs import pairs_of
+from fedcxr.experiments.compare.variants import study_pairs
 from fedcxr.results.frozen import PROTOCOL_FORMAT, Deviation, ExternalEndpoint, Protocol
 from fedcxr.results.judging.all_models import LEVEL
 from fedcxr.runs.folder import RunFolder
@@ -29,6 +30,7 @@ FILE = "protocol.json"
 
 MAY_CHANGE = (
     "compare.arms",
+    "compare.augmentations",
     "compare.seeds",
     "compare.external",
     "compare.margin",
@@ -58,9 +60,11 @@ def plan_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str]) -
     plan, *further = plans
     tested = plans[:1] if folds_of(config) is None else plans  # draws have the same test patients
     external = kept_externals(folder, config)
+    is_study = bool(config.compare.augmentations)
     return Protocol(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         margin=config.compare.margin,
+        question="superiority" if is_study else "non-inferiority",
         endpoint=endpoint_of_folds(config, tested),
         seeds=tuple(all_seeds(config)),
         learning_rates=config.compare.learning_rates,
@@ -68,7 +72,7 @@ def plan_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str]) -
         further_partitions=tuple(one.digest for one in further),
         external=tuple(_on_external(config, *one) for one in external.items()),
         arms=tuple(arms),
-        pairs=tuple(pairs_of(arms)),
+        pairs=tuple(study_pairs(config, arms) if is_study else pairs_of(arms)),
         level=LEVEL,
     )
 
@@ -154,6 +158,7 @@ def _terms(protocol: Protocol) -> dict[str, Any]:
     external = [(each.data, each.endpoint.labels) for each in protocol.external]
     return {
         "margin": tree["margin"],
+        "question": protocol.question,
         **endpoint,
         "folds": protocol.endpoint.folds,
         **tree,

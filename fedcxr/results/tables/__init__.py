@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.tables import (
+    added_tables,
     design_tables,
     detail_tables,
     difference_tables,
@@ -43,11 +44,13 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def _of_design(comparison: Comparison) -> Iterator[Table]:
-    """Yield the tables of folds or partitions and of external sets, where there are any."""
+    """Yield the tables of folds or partitions, added images and external sets, if there are any."""
     if comparison.data.partition.folds:
         yield design_tables.folds(comparison)
     elif len(comparison.data.partition.draws) > 1:
         yield design_tables.partitions(comparison)
+    if any(arm.added for arm in comparison.arms):
+        yield added_tables.added_images(comparison)
     if comparison.external:
         yield design_tables.external_sets(comparison)
         yield design_tables.external_arms(comparison)

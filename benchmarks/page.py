@@ -36,9 +36,9 @@ python -m benchmarks.NAME           # one of them; --short for its short form
 
 Long forms judge their goals; short ones judge only what they can. The numbers behind each table are
 in [`docs/benchmarks/`](benchmarks/), one JSON file a benchmark, with every repeat. Some things are
-checked by `make test-slow` instead, such as the server's memory: `tests/test_server_memory.py` has it
-grow by less than two parameter vectors from 5 to 50 clients, and catches a strategy that keeps all
-replies."""
+checked by `make test-slow` instead, such as the server's memory: `tests/test_server_memory.py` has
+it grow by less than two parameter vectors from 5 to 50 clients, and catches a strategy that keeps
+all replies."""
 
 BESIDE = "## The last short run beside the long forms"
 

@@ -59,7 +59,10 @@ def scheme_parameters(config: PartitionConfig) -> dict[str, Any]:
         if flagged.chooses == ("scheme", config.scheme) and not flagged.is_path:
             names.append(flagged.key)
     names += [] if config.folds is None else ["folds", "fold"]
-    return {name: getattr(config, name) for name in names}
+    if config.class_sizes is not None:
+        names = [name for name in names if name not in ("val_fraction", "test_fraction")]
+        names.append("class_sizes")
+    return {name: config.model_dump(mode="json")[name] for name in names}
 
 
 def _check_filled(assignment: Assignment, config: PartitionConfig) -> None:

@@ -6,8 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.config.partition import PartitionConfig
-from fedcxr.data.origin import DrawnPart, FoldPart, OfficialPart, TestSet
+from fedcxr.data.origin import (
+    DrawnPart,
+    FoldPart,
+    OfficialPart,
+    SamplePart,
+    SetSizes,
+    TestSet,
+)
 from fedcxr.data.records import OfficialSet
+from partitions.class_sample import ClassSample
 from partitions.scheme import Patients
 from partitions.splits import LEFT_OUT, TEST
 
@@ -40,6 +48,24 @@ def describe_test_set(
         else:
             parts.append(DrawnPart(source, config.test_fraction, _count(mine), len(mine)))
     return TestSet(tuple(parts), val)
+
+
+def describe_sample(
+    label: str, sample: ClassSample, official: Sequence[OfficialSet], config: PartitionConfig
+) -> TestSet:
+    """Return that the test patients are those of a sample by class; official sets are in no set.
+
+    Args:
+        label: whose classes they are.
+        sample: as it was drawn.
+        official: the sets of the data set.
+        config: the sizes that were asked for.
+    """
+    assert config.class_sizes is not None
+    wanted = SetSizes(**config.class_sizes.model_dump())
+    tested = sum(role == TEST for role in sample.role_of.values())
+    part = SamplePart(label, wanted, sample.drawn, tested, sample.of_patients)
+    return TestSet((part,), tuple(official))
 
 
 def _official_of(source: str, official: Sequence[OfficialSet]) -> OfficialSet:

@@ -28,6 +28,10 @@ class LearningCurve(Section):
     val_loss: tuple[float | None, ...]
     val_macro_auroc: tuple[float | None, ...]
     val_accuracy: tuple[float | None, ...]
+    test_loss: tuple[float | None, ...] = ()
+    """As `test_accuracy` for the record alone: nothing was chosen by it; none where it was not
+    recorded."""
+    test_accuracy: tuple[float | None, ...] = ()
 
 
 class ArmResult(ArmDetails):

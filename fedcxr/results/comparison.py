@@ -17,6 +17,7 @@ from fedcxr.results.external import ExternalResult
 from fedcxr.results.frozen import Deviation, Endpoint, Protocol
 from fedcxr.results.run import RunFacts
 from fedcxr.results.stored_test_set import StoredTestSet
+from fedcxr.results.task_scores import TaskScores
 from fedcxr.results.undertrained import FairnessWarning
 from fedcxr.results.validation import what_misfits
 from fedcxr.runs.folder import RunFolder
@@ -126,6 +127,8 @@ class Comparison(Section):
     site_differences: tuple[SiteDifference, ...]
     label_frequencies: dict[str, LabelFrequency]
     external: tuple[ExternalResult, ...] = ()
+    task: TaskScores | None = None
+    """None where the labels are not those of a binary task."""
     warnings: tuple[FairnessWarning, ...]
     notes: tuple[str, ...]
     run: RunFacts | None = Field(default=None, exclude=True)

@@ -23,6 +23,7 @@ LEVEL = 0.95
 """Of a run's intervals."""
 
 _MEASURES = ("round", "train_loss", "val_loss", "val_macro_auroc", "val_accuracy")
+_ON_TEST = ("test_loss", "test_accuracy")
 
 
 def as_comparison(facts: RunFacts, test: Predictions | None, val: Predictions | None) -> Comparison:
@@ -158,7 +159,8 @@ def _learning(facts: RunFacts) -> tuple[LearningCurve, ...]:
     if not facts.rounds:
         return ()
     numbers = tuple(line.round for line in facts.rounds)
-    whole = {key: tuple(getattr(line, key) for line in facts.rounds) for key in _MEASURES}
+    measures = (*_MEASURES, *_ON_TEST) if facts.config.server.test_curve else _MEASURES
+    whole = {key: tuple(getattr(line, key) for line in facts.rounds) for key in measures}
     curves = [LearningCurve.model_validate({"seed": facts.config.seed, "site": None, **whole})]
     losses: dict[str, dict[int, float | None]] = {}
     for line in facts.rounds:

@@ -26,6 +26,7 @@ from fedcxr.experiments.compare.protocol import deviations, plan_protocol, read_
 from fedcxr.experiments.compare.secondary import Secondary, secondary_results, unit_of
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
+from fedcxr.experiments.compare.task_judge import task_scores
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import (
     Comparison,
@@ -97,6 +98,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         external=tuple(
             external_result(each, trainings, protocol, config) for each in protocol.external
         ),
+        task=task_scores(folder, config, arms, on_first, models),
         warnings=tuple(warnings_of(config, arms, by_arm)),
         notes=tuple(_notes(folder, by_arm)),
     )

@@ -9,6 +9,7 @@ from fedcxr.results.tables import (
     difference_tables,
     score_tables,
     site_tables,
+    task_tables,
 )
 from fedcxr.results.tables.table import Table
 
@@ -43,7 +44,7 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def _of_design(comparison: Comparison) -> Iterator[Table]:
-    """Yield the tables of partitions and external sets, where there are several, or any."""
+    """Yield the tables of what not every comparison has: draws, external sets, a binary task."""
     if len(comparison.data.partition.draws) > 1:
         yield design_tables.partitions(comparison)
     if comparison.external:
@@ -51,3 +52,6 @@ def _of_design(comparison: Comparison) -> Iterator[Table]:
         yield design_tables.external_arms(comparison)
         yield design_tables.external_differences(comparison)
         yield design_tables.external_label_differences(comparison)
+    if comparison.task is not None:
+        yield task_tables.task_scores(comparison, comparison.task)
+        yield task_tables.task_differences(comparison, comparison.task)

@@ -18,7 +18,7 @@ PAGE = Path("docs/benchmarks.md")
 LONG = Path("docs/benchmarks")
 NAMES = (
     *("end_to_end", "overhead", "train_loop", "gpu", "scaling", "soak", "digests", "codecs"),
-    *("evaluation", "judging", "data", "quickstart"),
+    *("vae", "evaluation", "judging", "data", "quickstart"),
 )
 """In the order of the page."""
 

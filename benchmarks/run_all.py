@@ -25,12 +25,13 @@ from benchmarks.result import OUT, Result, Row, load, save
 SHORT_S = {
     "evaluation": 20,
     "judging": 30,
-    "digests": 60,
+    "digests": 54,
     "scaling": 45,
     "soak": 65,
+    "vae": 15,
     "codecs": 60,
     "train_loop": 75,
-    "overhead": 100,
+    "overhead": 95,
     "end_to_end": 130,
     "gpu": 10,
 }
@@ -38,6 +39,7 @@ SHORT_S = {
 LONG_S = {
     "evaluation": 300,
     "judging": 300,
+    "vae": 600,
     "digests": 1200,
     "scaling": 1200,
     "soak": 900,

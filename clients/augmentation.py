@@ -1,9 +1,9 @@
-"""What a site trains on in a round: its real images, its VAE's samples, or both.
+"""What a site trains on in a round: its real images, what is added to them, or both.
 
-The VAE is made at the site before its first round, or anew every so many rounds. A site that cannot
-have one trains without samples and says why, as a number (`vae-status`). What decides the bits is
-named by a key, so a VAE that is there already is taken: a run that goes on after a crash trains on
-the same samples.
+Added are the samples of a VAE, made at the site before its first round, or anew every so many
+rounds; or, as a control, real images again. A site that cannot have a VAE trains without, also
+where a control asks, and says why, as a number (`vae-status`). What decides the bits is named by a
+key, so what is there already is taken: a run that goes on after a crash trains on the same images.
 """
 
 import hashlib
@@ -11,8 +11,7 @@ import json
 import logging
 import math
 import shutil
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -20,40 +19,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.resident_model import Worker
-from clients.site import Site, SiteLocation, SiteSplit, open_site
-from clients.vae_files import SHEET, KeptVae, VaeFiles, VaeKey
-from clients.vae_sheet import sheet_rows
+from clients.site import Site, SiteLocation, open_site
+from clients.site_vae import make_vae
+from clients.vae_files import KeptVae, VaeFiles, VaeKey
 from fedcxr.config.task import SiteTask, parse_task
 from fedcxr.config.train import TrainConfig
 from fedcxr.config.vae import VAE_NUMBERS, VaeStatus
 from fedcxr.errors import DivergedError
-from fedcxr.models.base import CxrModel
-from fedcxr.models.vae import vae_size
 from fedcxr.parameters import Parameters
-from fedcxr.seeding import derive_seed
-from fedcxr.training.frozen_features import frozen_features
+from fedcxr.training.controls import real_again
 from fedcxr.training.pool import ImagePool, ImageSource
-from fedcxr.training.reconstruction_error import reconstruction_errors
-from fedcxr.training.sample_quality import RealImages, SampleQuality, judge_samples
-from fedcxr.training.sample_sheet import write_sheet
-from fedcxr.training.samples import SamplePlan, draw_samples, plan_samples
-from fedcxr.training.transforms import Normalization
-from fedcxr.training.vae import TrainedVae, VaeProgress, train_vae
+from fedcxr.training.samples import SamplePlan, plan_samples, plan_seed
 from fedcxr.wire import Order
-
-KEEP_EVERY_S = 30.0
-"""Between two checkpoints of a VAE's training; how many there are changes no bit."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingImages:
-    """What a site trains on in a round, and what it may say of its VAE."""
+    """What a site trains on in a round, and what it may say of what was added."""
 
     pool: ImagePool
     numbers: Mapping[str, float]
-    """By wire key: those that the site's owner lets out, in the round that made the VAE."""
+    """By wire key: those that the site's owner lets out, in the round that made it."""
 
 
 def training_images(
@@ -66,7 +54,7 @@ def training_images(
     given: Parameters,
     worker: Worker,
 ) -> TrainingImages:
-    """Return what the site trains on in this round; its VAE is made where one is due.
+    """Return what the site trains on in this round; what is added is made where it is due.
 
     Args:
         location: the site's folders.
@@ -129,10 +117,10 @@ def _kept_or_made(
     given: Parameters,
     worker: Worker,
 ) -> KeptVae:
-    """Return the site's VAE and samples of this round."""
+    """Return what is added in this round, with the VAE where it is one's samples."""
     every, round_num = task.vae.every, order.round_num
     since = 1 if every is None else 1 + every * ((round_num - 1) // every)
-    seed = derive_seed(task.seed, "vae", site.site_id, since)
+    seed = plan_seed(task.seed, site.site_id, since)
     looks = task.vae.features == "classifier"
     digest = hashlib.sha256(f"{_data_digest(location, task.to_text())}{seed}".encode()).hexdigest()
     key = VaeKey(task.labels, digest, given.sha256() if looks else "")
@@ -147,20 +135,34 @@ def _kept_or_made(
 def _make(
     files: VaeFiles, site: Site, task: SiteTask, key: VaeKey, seed: int, worker: Worker
 ) -> KeptVae:
-    """Return a VAE and its samples, or what the site has instead."""
+    """Return what is added to the site's real images; nothing where it cannot have a VAE."""
     plan = plan_samples(site.train.target, task.vae, task.labels, seed=seed)
     status = _why_none(files, site, task, plan)
     if status is VaeStatus.MADE:
+        if task.vae.added != "vae":
+            rows = site.train.rows[plan.row]
+            views = task.train.augment if task.vae.added == "classical" else None
+            return _told(status, site, key, plan, real_again(site.images, rows, views, seed=seed))
         try:
-            return _trained(files, site, task, key, seed, worker, plan)
+            return make_vae(files, site, task, key, plan=plan, seed=seed, worker=worker)
         except DivergedError:
-            log.exception("%s trains without samples", site.site_id)
+            log.exception("%s trains on real images alone", site.site_id)
             status = VaeStatus.DIVERGED
-    log.warning("%s trains without samples: %s", site.site_id, status.name)
-    numbers = {"vae-status": float(status), "vae-images": float(len(site.train.rows))}
-    numbers["vae-samples"] = 0.0
+    log.warning("%s trains on real images alone: %s", site.site_id, status.name)
     nothing = np.empty((0, *site.images.shape[1:]), np.uint8)
-    return KeptVae(0, key, numbers, nothing, plan.target[:0], {})
+    return _told(status, site, key, plan.keep(np.zeros(len(plan), bool)), nothing)
+
+
+def _told(
+    status: VaeStatus, site: Site, key: VaeKey, plan: SamplePlan, images: NDArray[np.uint8]
+) -> KeptVae:
+    """Return images without a VAE behind them, and what is said of them."""
+    numbers = {
+        "vae-status": float(status),
+        "vae-images": float(len(site.train.rows)),
+        "vae-samples": float(len(images)),
+    }
+    return KeptVae(0, key, numbers, images, plan.target, {})
 
 
 def _why_none(files: VaeFiles, site: Site, task: SiteTask, plan: SamplePlan) -> VaeStatus:
@@ -173,113 +175,9 @@ def _why_none(files: VaeFiles, site: Site, task: SiteTask, plan: SamplePlan) -> 
     return VaeStatus.NO_ROOM if shutil.disk_usage(files.folder).free < needed else VaeStatus.MADE
 
 
-def _trained(
-    files: VaeFiles,
-    site: Site,
-    task: SiteTask,
-    key: VaeKey,
-    seed: int,
-    worker: Worker,
-    plan: SamplePlan,
-) -> KeptVae:
-    size, device = vae_size(task.vae, task.model.image_size), worker.device
-    train = task.train
-    features = None
-    if task.vae.features == "classifier":
-        assert isinstance(worker.model, CxrModel)
-        look = Normalization(train.normalization, train.mean, train.std)
-        features = frozen_features(worker.model, look, task.model.image_size)
-    vae = train_vae(
-        _pool(site, site.train),
-        _pool(site, site.val),
-        task.vae,
-        size_px=size,
-        device=device,
-        seed=seed,
-        features=features,
-        progress=files.read_progress(key),
-        on_epoch=_keeper(files, key),
-    )
-    samples = draw_samples(
-        vae.model,
-        plan.target,
-        size_px=size,
-        image_size=task.model.image_size,
-        device=device,
-        seed=seed,
-    )
-    real, held_out = _real(site, site.train), _real(site, site.val)
-    quality = judge_samples(
-        samples, plan, real, held_out, task.labels, device=device, seed=derive_seed(seed, "judge")
-    )
-    if quality.is_copying:
-        log.warning(
-            "%s: the VAE's samples copy training images; more images, a smaller vae.latent or a "
-            "larger vae.beta make that less likely, vae.refuse_copies drops them",
-            site.site_id,
-        )
-    rows = sheet_rows(vae.model, held_out, samples, size_px=size, device=device)
-    write_sheet(files.folder / SHEET, rows)
-    errors = reconstruction_errors(vae.model, real, held_out, size_px=size, device=device)
-    numbers = _numbers(vae, quality) | {"vae-images": float(len(real.rows))}
-    numbers |= dict(zip(("vae-mse", "vae-mean-image-mse"), errors, strict=True))
-    refused = np.zeros(len(plan), dtype=bool)
-    if task.vae.refuse_copies and quality.copies is not None:
-        refused = quality.copies
-    elif task.vae.refuse_copies:
-        log.warning("%s: too few validation images to look for copies", site.site_id)
-    numbers |= {"vae-samples": float((~refused).sum())}
-    # Without held-out images to compare with nobody knows how many there are.
-    numbers["vae-refused"] = math.nan if quality.copies is None else float(refused.sum())
-    weights = {name: tensor.cpu() for name, tensor in vae.model.state_dict().items()}
-    return KeptVae(0, key, numbers, samples[~refused], plan.keep(~refused).target, weights)
-
-
-def _numbers(vae: TrainedVae, quality: SampleQuality) -> dict[str, float]:
-    """Return what is said of a VAE and its samples; nan where it is not known."""
-    terms = vae.best.val or vae.best.train
-    nothing = math.nan
-    return {
-        "vae-status": float(VaeStatus.MADE),
-        "vae-epochs": float(len(vae.history)),
-        "vae-elbo": terms.elbo,
-        "vae-reconstruction": terms.reconstruction,
-        "vae-kl": terms.kl,
-        "vae-two-sample-accuracy": quality.two_sample_accuracy,
-        "vae-two-sample-p": quality.two_sample_p,
-        "vae-feature-distance": quality.feature_distance,
-        "vae-feature-distance-real": quality.feature_distance_real,
-        "vae-recognised": quality.recognised,
-        "vae-copies": nothing if quality.copies is None else float(quality.copies.sum()),
-        "vae-copy-p-pixel": quality.pixel.p_value if quality.pixel else nothing,
-        "vae-copy-p-feature": quality.feature.p_value if quality.feature else nothing,
-    }
-
-
-def _keeper(files: VaeFiles, key: VaeKey) -> Callable[[VaeProgress], None]:
-    """Return what keeps a training under way now and then."""
-    last = time.monotonic()
-
-    def keep(progress: VaeProgress) -> None:
-        nonlocal last
-        if time.monotonic() - last >= KEEP_EVERY_S:
-            files.write_progress(key, progress)
-            last = time.monotonic()
-
-    return keep
-
-
-def _pool(site: Site, split: SiteSplit) -> ImagePool:
-    return ImagePool.of(site.images, split.rows, split.target)
-
-
-def _real(site: Site, split: SiteSplit) -> RealImages:
-    return RealImages(site.images, split.rows, split.target, split.patient)
-
-
 @lru_cache(maxsize=256)
 def _data_digest(location: SiteLocation, task_text: str) -> str:
-    """Return what decides a site's VAE beside seed and model: images, targets, settings."""
+    """Return what decides what is added beside seed and model: images, targets, settings."""
     task = parse_task(task_text)
     site = open_site(location, task)
     sha = hashlib.sha256()
@@ -288,6 +186,7 @@ def _data_digest(location: SiteLocation, task_text: str) -> str:
             sha.update(np.ascontiguousarray(site.images[split.rows[start : start + 256]]).data)
         sha.update(split.target.tobytes())
     settings = task.vae.model_dump(mode="json", exclude={"share"})
-    look = [task.train.normalization, task.train.mean, task.train.std]
+    train = task.train
+    look = [train.normalization, train.mean, train.std, train.augment.model_dump(mode="json")]
     sha.update(json.dumps([settings, task.model.model_dump(mode="json"), look]).encode())
     return sha.hexdigest()

@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.vae import VaeConfig
+from fedcxr.config.train import AugmentConfig
+from fedcxr.config.vae import OF_A_VAE, VaeConfig
 from fedcxr.errors import ConfigError, DataError, some
 from fedcxr.models.vae import vae_size
 from partitions.plan import PartitionPlan
@@ -22,7 +23,10 @@ def check_vae(config: ExperimentConfig) -> None:
                 "(vae.enabled=true), or leave it out."
             )
         return
-    vae_size(vae, config.model.image_size)
+    if vae.trains:
+        vae_size(vae, config.model.image_size)
+    else:
+        _check_control(config)
     if vae.use == "pretrain" and vae.pretrain_rounds >= config.server.rounds:
         raise ConfigError(
             f"vae.pretrain_rounds = {vae.pretrain_rounds}: of {config.server.rounds} rounds none "
@@ -32,6 +36,27 @@ def check_vae(config: ExperimentConfig) -> None:
         raise ConfigError(
             "vae.pretrain_rounds: acts under vae.use=pretrain. Set that, or leave it out."
         )
+
+
+def _check_control(config: ExperimentConfig) -> None:
+    """Raise ConfigError where real images are added again and a key would have no effect."""
+    added, default = config.vae.added, VaeConfig()
+    idle = [key for key in OF_A_VAE if getattr(config.vae, key) != getattr(default, key)]
+    if idle:
+        raise ConfigError(
+            f"vae.{idle[0]} = {getattr(config.vae, idle[0])}: acts where a VAE is trained, and "
+            f"vae.added={added} trains none. Leave one of the two out."
+        )
+    if added == "classical" and _draws_nothing(config.train.augment):
+        raise ConfigError(
+            "vae.added = classical: train.augment draws no other view of an image, so these would "
+            "be copies. Set one of its keys, as train.augment.flip=0.5, or add copies."
+        )
+
+
+def _draws_nothing(views: AugmentConfig) -> bool:
+    still = AugmentConfig(min_crop_area=1.0, max_aspect=1.0, flip=0.0, max_rotation_deg=0.0)
+    return views == still
 
 
 def check_vae_data(

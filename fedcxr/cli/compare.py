@@ -18,22 +18,25 @@ from fedcxr.filenames import shell_command
 from fedcxr.home import expanded
 
 if TYPE_CHECKING:
+    from fedcxr.config.experiment import ExperimentConfig
     from fedcxr.experiments.compare.trainings import TrainingsProgress
     from fedcxr.results.score import Score
 
 _TRAININGS = "fedcxr.experiments.compare.trainings"
+
+ExtraArms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arm", help="NAME=FILE or NAME=KEY=VALUE,…: one more arm, over the federation's."
+    ),
+]
 
 
 def compare(
     preset: o.Preset = "quickstart",
     config: o.ConfigFile = None,
     settings: o.Settings = None,
-    arm: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--arm", help="NAME=FILE or NAME=KEY=VALUE,…: one more arm, over the federation's."
-        ),
-    ] = None,
+    arm: ExtraArms = None,
     quiet: o.Quiet = False,
     **flags: Any,  # noqa: ANN401  # each flag's own type is its key's
 ) -> None:
@@ -41,26 +44,40 @@ def compare(
 
     Ctrl-C keeps what was reached; go on with `fedcxr resume FOLDER`.
     """
-    resolved = config_from_flags(flags, preset=preset, file=config, settings=settings or [])
+    run(config_from_flags(flags, preset=preset, file=config, settings=settings or []), arm, quiet)
+
+
+def run(config: "ExperimentConfig", arms: list[str] | None, quiet: bool) -> None:
+    """Run a comparison with progress, and print what it found.
+
+    Args:
+        config: of it.
+        arms: of the user's own, as `--arm` has them.
+        quiet: without progress.
+    """
     fork_server(_TRAININGS, "clients.app")  # imports for the trainings while this process does
     with quick_imports():
         from fedcxr.experiments.compare.run import compare as run_comparison
 
     with showing_progress(quiet) as (on_start, on_progress):
         folder = run_comparison(
-            resolved, extra_arms=_extra_arms(arm or []), on_start=on_start, on_progress=on_progress
+            config, extra_arms=_extra_arms(arms or []), on_start=on_start, on_progress=on_progress
         )
     print_comparison(folder)
 
 
 def print_comparison(folder: Path) -> None:
     """Print each arm's macro AUROC, the differences, what the verdict is about, and the page."""
+    from fedcxr.report.added_words import added_notices, vae_notices
+    from fedcxr.report.answer_words import sentence as answer
     from fedcxr.report.fairness_words import fairness_notices
     from fedcxr.report.protocol_words import endpoint_sentences, protocol_sentences
     from fedcxr.results.comparison import read_comparison
     from fedcxr.runs.long_predictions import FILE as PREDICTIONS
 
     found = read_comparison(folder)
+    if found.statistics.question == "superiority":
+        print(answer(found))
     for arm in found.arms:
         print(f"{arm.title:28} macro AUROC {_with_interval(arm.macro_auroc)}")
     for place, difference in enumerate(found.differences):
@@ -83,7 +100,7 @@ def print_comparison(folder: Path) -> None:
             print(f"  {difference.verdict.reason}")
     for sentence in (*endpoint_sentences(found), *protocol_sentences(found)):
         print(sentence)
-    for notice in fairness_notices(found):
+    for notice in (*added_notices(found), *vae_notices(found), *fairness_notices(found)):
         print(f"Warning: {notice}")
     if not (folder / PREDICTIONS).is_file():
         print(f"{PREDICTIONS} is not written: it takes `pip install 'fedcxr[parquet]'`.")

@@ -64,9 +64,14 @@ def takes_flags(verb: Callable[..., None], names: Iterable[str]) -> None:
 
 
 def config_from_flags(
-    flags: Mapping[str, Any], *, preset: str, file: Path | None, settings: list[str]
+    flags: Mapping[str, Any],
+    *,
+    preset: str,
+    file: Path | None,
+    settings: list[str],
+    verb: Mapping[str, Any] | None = None,
 ) -> ExperimentConfig:
-    """Return the configuration: preset, then file, then flags, then `--set`."""
+    """Return the configuration: preset, then the verb's own, file, flags, and `--set`."""
     given = {
         FLAGS[name].key: _value_of(FLAGS[name], value)
         for name, value in flags.items()
@@ -82,7 +87,7 @@ def config_from_flags(
                 f"{flagged.name} belongs to {by_key[key].name} {choice}, not to {given[key]}: "
                 "leave one of the two out."
             )
-    return load_config(preset, file, given, settings)
+    return load_config(preset, file, given, settings, verb=verb)
 
 
 def flags_from(config: ExperimentConfig, names: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedcxr import __version__
+from fedcxr.cli.augment_study import augment_study
 from fedcxr.cli.check_data import check_data
 from fedcxr.cli.clean import clean
 from fedcxr.cli.compare import compare
@@ -44,6 +45,7 @@ cli = typer.Typer(
 for verb in (
     simulate,
     compare,
+    augment_study,
     plan_study,
     resume,
     evaluate,

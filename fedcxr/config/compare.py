@@ -10,6 +10,8 @@ from fedcxr.section import Section
 
 ArmName = Literal["federated", "centralized", "local", "centralized-steps", "centralized-restarts"]
 ARM_NAMES: tuple[ArmName, ...] = get_args(ArmName)
+Augmentation = Literal["none", "copies", "classical", "vae"]
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 _MAIN_ARMS: tuple[ArmName, ...] = ("federated", "centralized", "local", "centralized-steps")
 
 
@@ -24,6 +26,11 @@ class CompareConfig(Section):
     """`centralized` sees as many images as all sites together, `centralized-steps` takes as many
     steps as the largest site, `centralized-restarts` is `centralized` with an optimiser that starts
     anew each round, as the sites' does."""
+    augmentations: Annotated[
+        tuple[Augmentation, ...], Flag("What is added to the real images, in a study of that.")
+    ] = ()
+    """A study of augmentation: every arm is trained with each of these in place of `vae.added`, and
+    the question is whether the VAE's samples help more than copies do. None = no such study."""
     seeds: Annotated[PositiveInt, Flag("Trainings of each arm.")] = Field(default=3, le=100)
     """Trainings of each arm on each partition: seeds `seed`, `seed` + 1, …; the partition stays
     that of `seed`."""
@@ -42,7 +49,8 @@ class CompareConfig(Section):
     margin: Annotated[float, Flag("Largest loss of macro AUROC that counts as none.")] = Field(
         default=0.01, gt=0.0, lt=0.5
     )
-    """Of non-inferiority: the largest loss of macro AUROC that still counts as none."""
+    """Of non-inferiority: the largest loss of macro AUROC that still counts as none; in a study of
+    augmentation the smallest gain that would matter."""
     primary_labels: Annotated[
         tuple[str, ...], Flag("Labels that the verdict is about; all, if not given.")
     ] = ()
@@ -68,7 +76,7 @@ class CompareConfig(Section):
     def _one_or_more(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
-    @field_validator("arms", "learning_rates", "primary_labels", "external")
+    @field_validator("arms", "augmentations", "learning_rates", "primary_labels", "external")
     @classmethod
     def _once(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         twice = {value for value in values if values.count(value) > 1}

@@ -1,8 +1,8 @@
 """From YAML, flags and `--set` to one frozen `ExperimentConfig`, all mistakes reported together.
 
-Order, later wins: the class defaults, the preset, the file, the overrides. YAML is foreign matter:
-safe tags only, no duplicate keys, no aliases (a few lines of them can expand to gigabytes), and no
-file over 256 KiB.
+Order, later wins: the class defaults, the preset, the verb's own, the file, the overrides. YAML is
+foreign matter: safe tags only, no duplicate keys, no aliases (a few lines of them can expand to
+gigabytes), and no file over 256 KiB.
 """
 
 import difflib
@@ -32,6 +32,8 @@ def load_config(
     file: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     settings: Iterable[str] = (),
+    *,
+    verb: Mapping[str, Any] | None = None,
 ) -> ExperimentConfig:
     """Return the checked configuration of a run.
 
@@ -40,12 +42,13 @@ def load_config(
         file: a YAML file laid over the preset.
         overrides: values by dotted key (`"train.learning_rate"`), laid over the file.
         settings: `key=value` texts as given to `--set`; the value is read as YAML.
+        verb: values by dotted key that a verb sets where the file does not, laid over the preset.
 
     Raises:
         ConfigError: an unknown preset, unreadable YAML, unknown keys or values out of range; all
             wrong keys are named in one message.
     """
-    tree = parse_yaml(preset_text(preset), f"preset {preset}")
+    tree = _overlay(parse_yaml(preset_text(preset), f"preset {preset}"), _tree_of(verb or {}))
     if file is not None:
         tree = _overlay(tree, parse_yaml(_read_text(expanded(file)), str(file)))
     values = {**(overrides or {}), **parse_settings(settings)}

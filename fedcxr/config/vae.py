@@ -32,8 +32,12 @@ VaeNumber = Literal[
 VAE_NUMBERS: tuple[VaeNumber, ...] = get_args(VaeNumber)
 
 
+Added = Literal["vae", "copies", "classical"]
+"""What is added to a site's real images: see `VaeConfig.added`."""
+
+
 class VaeStatus(IntEnum):
-    """What became of a site's VAE: `vae-status`."""
+    """What became of what a site was to add, its VAE's samples or a control: `vae-status`."""
 
     MADE = 0
     TOO_FEW_IMAGES = 1
@@ -54,6 +58,11 @@ class VaeConfig(Section):
     enabled: Annotated[
         bool, Flag("Each site trains a VAE of its own and adds samples of it.", name="--vae")
     ] = False
+    added: Added = "vae"
+    """What is added: samples of the site's `vae`; or, to tell what those bring, as many real
+    training images, those whose label vectors the samples would have: `copies` of them as they are,
+    or `classical`, each seen once by a random view (`train.augment`) and stored. Neither trains a
+    VAE."""
     every: PositiveInt | None = None
     """Rounds from one VAE to the next, each made anew; none = one, before the site's first round.
     """
@@ -109,3 +118,26 @@ class VaeConfig(Section):
     share: tuple[VaeNumber, ...] | None = None
     """The numbers that a simulated site tells of its VAE; none = all. A real site's owner says so
     on the site's own machine (`vae-numbers` in the node config), and says none by default."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether sites train VAEs; controls of them train none."""
+        return self.enabled and self.added == "vae"
+
+
+OF_A_VAE = (
+    "size_px",
+    "latent",
+    "width",
+    "beta",
+    "kl_warmup_epochs",
+    "reconstruction",
+    "features",
+    "feature_weight",
+    "epochs",
+    "patience",
+    "batch_size",
+    "learning_rate",
+    "refuse_copies",
+)
+"""Keys that act only where a VAE is trained, and not on copies of real images."""

@@ -19,11 +19,12 @@ from scipy import optimize, special
 
 from fedcxr.metrics.auroc import Interval
 from fedcxr.metrics.estimate import Estimate, Part, half_width
+from fedcxr.metrics.superiority import DecidedGain, Question, decide_gain
 
 Decided = Literal["better", "non-inferior", "non-inferior, and worse", "inferior", "inconclusive"]
 NON_INFERIOR = ("better", "non-inferior", "non-inferior, and worse")
 """The words that say so."""
-Word = Literal[Decided, "withheld"]
+Word = Literal[Decided, DecidedGain, "withheld"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,15 @@ class Verdict:
     reason: str
 
 
-def verdict(difference: Estimate, margin: float) -> Verdict:
-    """Return whether the first arm is non-inferior to the second.
+def verdict(difference: Estimate, margin: float, question: Question = "non-inferiority") -> Verdict:
+    """Return whether the first arm is non-inferior, or superior, to the second.
 
     Args:
         difference: of the first arm's macro AUROC minus the second's; without an interval where
             none can be trusted.
-        margin: the largest loss that does not matter, positive, fixed before training.
+        margin: the largest loss that does not matter, positive, fixed before training; of
+            superiority the smallest gain that does.
+        question: which of the two is asked.
 
     Raises:
         ValueError: the margin is not a positive number.
@@ -49,17 +52,37 @@ def verdict(difference: Estimate, margin: float) -> Verdict:
         raise ValueError(f"the margin must be positive, got {margin}")
     if difference.ci is None:
         return Verdict("withheld", difference.reason or "the difference has no interval")
-    word = decide(difference.ci, margin)
+    low, high = difference.ci
+    word = decide_as(question, difference.ci, margin)
+    where = _where_gain(margin) if question == "superiority" else _where(margin)
+    return Verdict(word, f"the interval, {low:+.4f} to {high:+.4f}, {where[word]}")
+
+
+def decide_as(question: Question, ci: Interval, margin: float) -> Decided | DecidedGain:
+    """Return the word for an interval that is to be trusted, by what is asked."""
+    return decide_gain(ci, margin) if question == "superiority" else decide(ci, margin)
+
+
+def _where(margin: float) -> dict[str, str]:
+    """Return by its word where an interval lies."""
     bound = f"{-margin:+.4f}"
-    where = {
+    return {
         "better": "lies wholly above 0",
         "non-inferior": f"lies wholly above {bound}",
         "non-inferior, and worse": f"lies wholly above {bound} and wholly below 0",
         "inferior": f"lies wholly below {bound}",
         "inconclusive": f"holds {bound}",
-    }[word]
-    low, high = difference.ci
-    return Verdict(word, f"the interval, {low:+.4f} to {high:+.4f}, {where}")
+    }
+
+
+def _where_gain(margin: float) -> dict[str, str]:
+    """Return by its word of superiority where an interval lies."""
+    return {
+        "better": "lies wholly above 0",
+        "no better": f"holds 0 and lies wholly below {margin:+.4f}",
+        "worse": "lies wholly below 0",
+        "inconclusive": f"holds 0 and {margin:+.4f}",
+    }
 
 
 def decide(ci: Interval, margin: float) -> Decided:
@@ -114,12 +137,14 @@ def power_note(
     unit: str = "images",
     finding: str = "the rarest finding",
     replicated: str = "trainings",
+    question: Question = "non-inferiority",
 ) -> str | None:
     """Return that the study is too small to decide, and what size would do; None if it is not.
 
-    Too small: half the interval is wider than the margin, and the interval holds minus the margin.
-    The size is for arms that do not differ at all, whatever was found: power from the observed
-    difference would only say the p value again.
+    Too small: half the interval is wider than the margin, and the interval decides nothing. The
+    size is for arms that do not differ at all, whatever was found: power from the observed
+    difference would only say the p value again. It is that of superiority as well: the interval of
+    such arms then lies below plus the margin as it lies above minus the margin.
 
     Args:
         difference: as in `verdict`.
@@ -132,6 +157,7 @@ def power_note(
         unit: what positives and negatives are: images, or studies.
         finding: the name of the rarest one.
         replicated: what was repeated beside the patients drawn: trainings, or partitions.
+        question: what is asked.
 
     >>> from fedcxr.metrics.estimate import symmetric
     >>> found = symmetric(0.0, (Part(0.02**2, math.inf),), 0.95)
@@ -147,7 +173,7 @@ def power_note(
         return f"{stands}, the difference has no interval."
     low, high = difference.ci
     half = (high - low) / 2
-    if half <= margin or decide(difference.ci, margin) != "inconclusive":
+    if half <= margin or decide_as(question, difference.ci, margin) != "inconclusive":
         return None
     wide = f"the {100 * level:g} % interval is ±{half:.3f}, wider than the margin of {margin:.3f}"
     trainings = difference.parts[1:]
@@ -157,9 +183,12 @@ def power_note(
             f"The {replicated} are too few to decide: {wide}, and no number of test patients would "
             f"do, so far do the {replicated} lie apart. `fedcxr plan-study` tells how many would."
         )
+    show = "non-inferiority of arms that do not differ"
+    if question == "superiority":
+        show = f"that there is no gain of {margin:.3f} between arms that do not differ"
     return (
         f"{stands}, {wide}. About {_two_digits(patients * factor):,} such patients would be needed "
-        f"to show non-inferiority of arms that do not differ, at {100 * power:g} % power."
+        f"to show {show}, at {100 * power:g} % power."
     )
 
 

@@ -1,5 +1,6 @@
 """The answer in plain words: title, sentence, and what must be known beside it."""
 
+from fedcxr.report.gain_words import further_gains, gain_sentence
 from fedcxr.report.wording import (
     as_sentence,
     counted,
@@ -49,6 +50,8 @@ def sentence(result: Comparison) -> str:
     primary = result.primary
     if primary is None:
         return _without_difference(result)
+    if result.statistics.question == "superiority":
+        return gain_sentence(result, primary)
     found = primary.macro_auroc
     arm, against = _titles(result, primary)
     if found.value is None:
@@ -62,8 +65,8 @@ def sentence(result: Comparison) -> str:
 
 
 def sensitivity(result: Comparison) -> list[str]:
-    """Return what the answer would be under another budget, a sentence each."""
-    told = []
+    """Return what the answer would be in another setting or under another budget."""
+    told = further_gains(result) if result.statistics.question == "superiority" else []
     for each in result.sensitivity:
         found = each.macro_auroc
         if found.value is None:

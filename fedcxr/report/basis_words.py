@@ -109,6 +109,7 @@ def _about_p(result: Comparison) -> list[str]:
         return []
     return [
         "The p values by label are of the same test as their intervals, adjusted by Holm over the "
-        "labels. The verdict is about the macro mean; only after a verdict of non-inferiority has "
-        "each label of the endpoint a lower bound of its own, all of which hold together."
+        "labels. The verdict is about the macro mean; only after a verdict of "
+        f"{result.statistics.question} has each label of the endpoint a lower bound of its own, "
+        "all of which hold together."
     ]

@@ -18,7 +18,7 @@ def goal(result: Comparison) -> str:
     words = margin_words(result)
     words = words if words == "fixed beforehand" else f"({words})"
     return (
-        f"Test of non-inferiority of {result.arm(primary.arm).title} to "
+        f"Test of {result.statistics.question} of {result.arm(primary.arm).title} to "
         f"{result.arm(primary.against).title}, margin {result.statistics.margin:g} in macro AUROC "
         f"{words}."
     )

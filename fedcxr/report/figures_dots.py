@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fedcxr.report.arm_style import Style, style_of, styled_arms
-from fedcxr.report.figures_svg import BLUE, INK, MUTED, PAPER, VERMILION, new_axes, styled
+from fedcxr.report.figures_svg import BLUE, GREEN, INK, MUTED, PAPER, VERMILION, new_axes, styled
 from fedcxr.report.pictures import Picture, picture
 from fedcxr.report.wording import fixed, level_words, percent, shorten, signed
 from fedcxr.results.comparison import Comparison
@@ -46,7 +46,8 @@ def draw_forest(result: Comparison, difference: Difference) -> Picture | None:
         mark = {"marker": "D", "color": INK} if row == MACRO else {"marker": "o", "color": BLUE}
         _dot(axes, place, each, hollow=row in few, **mark)
     _rows(axes, list(shown))
-    _reference_lines(axes, result.statistics.margin, list(shown.values()))
+    is_gain = result.statistics.question == "superiority"
+    _reference_lines(axes, result.statistics.margin, list(shown.values()), is_gain=is_gain)
     names = [shorten(result.arm(name).title, 24) for name in (difference.arm, difference.against)]
     pair = " minus ".join(names)
     axes.set_xlabel(f"{pair}\ndifference in AUROC, {_with_interval(result)}")
@@ -193,27 +194,32 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(axis="x")
 
 
-def _reference_lines(axes: Axes, margin: float | None, shown: Sequence[Score]) -> None:
-    """Draw no difference, and the margin with the side beyond it."""
+def _reference_lines(
+    axes: Axes, margin: float | None, shown: Sequence[Score], *, is_gain: bool
+) -> None:
+    """Draw no difference, and the margin, of a gain or a loss, with the side beyond it."""
+    at, colour = (0.0 if margin is None else margin), GREEN
+    if not is_gain:
+        at, colour = -at, VERMILION
     bounds = [bound for each in shown for bound in each.ci or (each.value or 0.0,)]
-    bounds += [0.0] if margin is None else [0.0, -margin]
+    bounds += [0.0, at]
     pad = 0.05 * (max(bounds) - min(bounds)) or 0.01
     axes.set_xlim(min(bounds) - pad, max(bounds) + pad)
     axes.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
     if margin is None:
         return
-    axes.axvline(-margin, color=VERMILION, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1)
-    axes.axvspan(axes.get_xlim()[0], -margin, color=VERMILION, alpha=0.06, linewidth=0)
+    axes.axvline(at, color=colour, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1)
+    axes.axvspan(axes.get_xlim()[is_gain], at, color=colour, alpha=0.06, linewidth=0)
     axes.annotate(
-        f"margin {signed(-margin)}",
-        (-margin, 1.0),
+        f"margin {signed(at)}",
+        (at, 1.0),
         xycoords=("data", "axes fraction"),
         xytext=(0, 2),
         textcoords="offset points",
         ha="center",
         va="bottom",
         fontsize=8,
-        color=VERMILION,
+        color=colour,
     )
 
 

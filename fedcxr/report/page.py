@@ -12,6 +12,7 @@ from fedcxr.report.page_table import PageTable, page_tables
 from fedcxr.report.pictures import Picture, Pictures, write_pictures
 from fedcxr.report.rendering import render_page
 from fedcxr.report.sections import (
+    added_section,
     arms_section,
     basis_section,
     beside_section,
@@ -43,6 +44,7 @@ PAGE, TABLES, FIGURES = "report.html", "tables", "figures"
 SECTIONS: tuple[tuple[str, str, Show], ...] = (
     ("arms", "The arms", arms_section.show),
     ("task", "Accuracy, precision, recall", task_section.show),
+    ("added", "What was added", added_section.show),
     ("labels", "Labels", labels_section.show),
     ("curves", "Curves", curves_section.show),
     ("learning", "Learning", learning_section.show),

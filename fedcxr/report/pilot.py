@@ -62,6 +62,11 @@ def read_pilot(folder: Path, arm: str | None = None) -> Pilot:
 
 
 def _difference(comparison: Comparison, path: Path, arm: str | None) -> Difference:
+    if comparison.statistics.question == "superiority":
+        raise ArtefactError(
+            f"{path}: asks whether an arm is better, and plan-study plans tests of "
+            "non-inferiority. Give it a comparison by `fedcxr compare`."
+        )
     if comparison.primary is None:
         raise ArtefactError(
             f"{path}: differences is empty: there is one arm alone. Compare two or more arms: "

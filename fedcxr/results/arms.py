@@ -1,5 +1,6 @@
 """One arm of a comparison, or the one of a run: its scores, learning curves and costs."""
 
+from fedcxr.results.added_images import AddedImages
 from fedcxr.results.details import ArmDetails
 from fedcxr.results.score import Score
 from fedcxr.section import Section
@@ -66,6 +67,11 @@ class ArmResult(ArmDetails):
     """Means over the trainings on each; none where there is one partition."""
     by_label: dict[str, LabelScores]
     learning: tuple[LearningCurve, ...]
+    setting: str = ""
+    """In a study of augmentation, how it is trained beside what it adds; empty where all arms are
+    trained alike."""
+    added: AddedImages | None = None
+    """To the real images; None for nothing."""
     differs: dict[str, str]
     """What was set otherwise than the settings say, by key."""
 

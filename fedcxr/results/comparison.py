@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from fedcxr.errors import ArtefactError, some
+from fedcxr.metrics.superiority import Question
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.at_sites import SiteDifference, SiteMatrix
 from fedcxr.results.differences import Difference
@@ -96,6 +97,7 @@ class Statistics(Section):
     level: float
     margin: float | None
     """In macro AUROC; None for a run, which gets no verdict."""
+    question: Question = "non-inferiority"
 
 
 class LabelFrequency(Section):

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import NonNegativeFloat
 
 from fedcxr.metrics.non_inferiority import Decided, Word
+from fedcxr.metrics.superiority import DecidedGain
 from fedcxr.results.details import DifferenceDetails
 from fedcxr.results.score import Score
 from fedcxr.section import Section
@@ -20,7 +21,7 @@ there are several."""
 
 
 class Verdict(Section):
-    """The word of a non-inferiority test, and what it rests on."""
+    """The word of a test of non-inferiority, or of superiority, and what it rests on."""
 
     word: Word
     reason: str
@@ -32,7 +33,7 @@ class LabelDifference(Score):
     p: float | None
     p_holm: float | None
     """Adjusted over the labels."""
-    word: Decided | None
+    word: Decided | DecidedGain | None
     """By the label's own interval; None without one."""
     lower_bound: float | None
     """Holds together with those of the other labels of the endpoint (see `metrics.label_bounds`);

@@ -11,11 +11,17 @@ from typing import Any, Literal
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from fedcxr.errors import ArtefactError, some
+from fedcxr.metrics.superiority import Question
 from fedcxr.results.external_set import ExternalSet
 from fedcxr.section import Section
 
 PROTOCOL_FORMAT: Literal[1] = 1
-_NOT_IN_ALL = ("further_partitions", "external")
+_NOT_IN_ALL: dict[str, tuple[object, ...]] = {
+    "further_partitions": ((), []),
+    "external": ((), []),
+    "question": ("non-inferiority",),
+}
+"""Keys that a protocol is written without where they have one of these values."""
 
 
 class LabelPatients(Section):
@@ -88,6 +94,7 @@ class Protocol(Section):
     created: str
     """When it was fixed."""
     margin: float
+    question: Question = "non-inferiority"
     endpoint: Endpoint
     seeds: tuple[int, ...]
     learning_rates: tuple[float, ...]
@@ -120,9 +127,9 @@ class Protocol(Section):
 
     @model_serializer(mode="wrap")
     def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Return it without what a comparison of one partition, and of no external set, has not."""
+        """Return it without what a comparison of arms on one partition alone has not."""
         tree: dict[str, Any] = dump(self)
-        return {key: value for key, value in tree.items() if value or key not in _NOT_IN_ALL}
+        return {k: value for k, value in tree.items() if value not in _NOT_IN_ALL.get(k, ())}
 
 
 class Deviation(Section):

@@ -1,31 +1,34 @@
 """How much memory one client's training takes, and so how many clients can train at once.
 
-On a CPU it is worked out from what a forward pass of two images keeps (torch's meta device would
-say the same, but imports torch.compile's machinery: a second). On a GPU one step is run and
-measured. Both change only how many clients train at once, never a bit of the result.
+On a CPU it is worked out from what a forward pass of two images keeps (`footprint.py`). On a GPU
+one step is run and measured. Where sites train VAEs, the larger of the two trainings counts. All
+this changes only how many clients train at once, never a bit of the result.
 """
 
 import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fedcxr.config.engine import Dtype
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
+from fedcxr.config.vae import VaeConfig
 from fedcxr.models.architectures import random_model
+from fedcxr.models.vae import build_vae, vae_size
+from fedcxr.training.footprint import IMAGES, Footprint, footprint_of
+from fedcxr.training.frozen_features import frozen_features
 from fedcxr.training.loop import train_site
 from fedcxr.training.pool import ImagePool
 from fedcxr.training.precision import Precision, resolve_precision
 from fedcxr.training.transforms import Normalization
+from fedcxr.training.vae import train_vae
 
 SHARE = 0.85
 """Of the free memory that clients may fill; the server's own evaluation needs some of the rest."""
@@ -96,40 +99,20 @@ def concurrency(wanted: int, need_bytes: int, free_bytes: int | None) -> int:
     return max(1, min(wanted, int(SHARE * free_bytes) // need_bytes))
 
 
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """The size of a network, and of what its forward pass keeps for the backward pass."""
-
-    trainable: int
-    """Numbers that are learned."""
-    floats_per_image: float
-    """Bytes kept of one image in float32."""
-    others_per_image: float
-    """Bytes kept of one image that no dtype changes: positions, masks."""
-
-
 @lru_cache(maxsize=8)
 def footprint(model: ModelConfig, num_labels: int = _USUAL_LABELS) -> Footprint:
     """Return what two images through the network show of its size; the weights do not matter."""
     network = random_model(model, num_labels, seed=0).train()
-    own = {tensor.untyped_storage()._cdata for tensor in network.parameters()}
-    kept: dict[int, Tensor] = {}  # held, or a number could come again
+    return footprint_of(network, torch.zeros(IMAGES, 1, model.image_size, model.image_size))
 
-    def keep(tensor: Tensor) -> Tensor:
-        if (storage := tensor.untyped_storage()._cdata) not in own:
-            kept[storage] = tensor
-        return tensor
 
-    images = torch.zeros(2, 1, model.image_size, model.image_size)
-    unseen = torch.random.fork_rng(devices=[])  # dropout draws
-    with unseen, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = network(images)  # held until the end: it holds the graph
-    sizes = {True: 0, False: 0}
-    for tensor in kept.values():
-        sizes[tensor.is_floating_point()] += tensor.untyped_storage().nbytes()
-    del logits
-    trainable = sum(tensor.numel() for tensor in network.parameters())
-    return Footprint(trainable, sizes[True] / len(images), sizes[False] / len(images))
+@lru_cache(maxsize=8)
+def vae_footprint(vae: VaeConfig, image_size: int, num_labels: int) -> Footprint:
+    """Return likewise the size of a run's VAE."""
+    size = vae_size(vae, image_size)
+    network = build_vae(vae, size_px=size, num_labels=num_labels, seed=0).train()
+    inputs = ((1, size, size), (2 * num_labels,), (vae.latent,))
+    return footprint_of(network, *(torch.zeros(IMAGES, *shape) for shape in inputs))
 
 
 def training_bytes(model: ModelConfig, num_labels: int, batch_size: int, dtype: Dtype) -> int:
@@ -144,6 +127,24 @@ def training_bytes(model: ModelConfig, num_labels: int, batch_size: int, dtype: 
     copies = 4 * 4 + 2 * half  # bytes a number
     kept = batch_size * (found.floats_per_image / (2 if half else 1) + found.others_per_image)
     return _FIXED + copies * found.trainable + int(_WORKSPACE * kept)
+
+
+def vae_bytes(vae: VaeConfig, model: ModelConfig, num_labels: int) -> int:
+    """Return an estimate of what training a site's VAE takes on a CPU, beside the process itself.
+
+    The classifier is there meanwhile, its activations only where reconstructions are to look alike
+    to it. After each epoch there are copies of the VAE's weights, of its best ones and of Adam's
+    moments. What becomes of the samples is not counted: their number is the site's.
+    """
+    own, classifier = (
+        vae_footprint(vae, model.image_size, num_labels),
+        footprint(model, num_labels),
+    )
+    kept = own.floats_per_image + own.others_per_image
+    if vae.features == "classifier":
+        kept += classifier.floats_per_image + classifier.others_per_image
+    numbers = 4 * 4 * classifier.trainable + 8 * 4 * own.trainable
+    return _FIXED + numbers + int(_WORKSPACE * vae.batch_size * kept)
 
 
 def free_bytes(root: Path = Path("/")) -> int | None:
@@ -165,11 +166,7 @@ def measured_bytes(
     """
     network = random_model(model, num_labels, seed=0)
     num, size = train.batch_size, model.image_size
-    # The statistics of a GPU that nothing has used yet are an error of torch.
-    torch.cuda.init()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_reserved(device)
+    before = _reserved_before(device)
     train_site(
         network,
         ImagePool.of(
@@ -190,6 +187,39 @@ def measured_bytes(
     return taken + _GPU_CONTEXT
 
 
+def measured_vae_bytes(vae: VaeConfig, model: ModelConfig, num_labels: int, *, device: str) -> int:
+    """Return what training a site's VAE takes of a GPU: two epochs of a full batch, as above.
+
+    Raises:
+        torch.OutOfMemoryError: one step does not fit.
+    """
+    size = vae_size(vae, model.image_size)
+    looks, features = Normalization("preset", 0.449, 0.226), None
+    before = _reserved_before(device)
+    if vae.features == "classifier":
+        network = random_model(model, num_labels, seed=0).to(device)
+        features = frozen_features(network, looks, model.image_size)
+    blank = ImagePool.of(
+        np.zeros((vae.batch_size, model.image_size, model.image_size), np.uint8),
+        np.arange(vae.batch_size),
+        np.zeros((vae.batch_size, num_labels), np.float32),
+    )
+    short = vae.model_copy(update={"epochs": 2})
+    train_vae(blank, None, short, size_px=size, device=device, seed=0, features=features)
+    taken = torch.cuda.max_memory_reserved(device) - before
+    torch.cuda.empty_cache()
+    return taken + _GPU_CONTEXT
+
+
+def _reserved_before(device: str) -> int:
+    """Return what torch has of a GPU now, from which on its peak is measured."""
+    # The statistics of a GPU that nothing has used yet are an error of torch.
+    torch.cuda.init()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_reserved(device)
+
+
 def is_out_of_memory(err: BaseException) -> bool:
     """Return whether the error says that memory ran out, the processor's or a GPU's."""
     if isinstance(err, MemoryError | torch.OutOfMemoryError):
@@ -200,13 +230,16 @@ def is_out_of_memory(err: BaseException) -> bool:
 def _room_on_cpu(config: ExperimentConfig, wanted: int) -> int:
     # Which dtype `auto` takes is known only after the probe of precision; fp32 takes more.
     dtype: Dtype = "bf16" if config.engine.precision == "bf16" else "fp32"
-    need = training_bytes(config.model, _num_labels(config), config.train.batch_size, dtype)
+    num_labels = _num_labels(config)
+    need = training_bytes(config.model, num_labels, config.train.batch_size, dtype)
+    if config.vae.trains:
+        need = max(need, vae_bytes(config.vae, config.model, num_labels))
     return concurrency(wanted, need + _PROCESS, free_bytes())
 
 
 def _room_on_gpus(config: ExperimentConfig, wanted: int, gpus: Sequence[int]) -> int:
     """Return the largest number of workers, dealt to `gpus` in turn, that fits on each of them."""
-    device = f"cuda:{gpus[0]}"
+    device, num_labels = f"cuda:{gpus[0]}", _num_labels(config)
     precision = resolve_precision(
         config.engine.precision,
         model=config.model,
@@ -216,8 +249,11 @@ def _room_on_gpus(config: ExperimentConfig, wanted: int, gpus: Sequence[int]) ->
     )
     try:
         need = measured_bytes(
-            config.model, _num_labels(config), config.train, precision=precision, device=device
+            config.model, num_labels, config.train, precision=precision, device=device
         )
+        if config.vae.trains:
+            of_vae = measured_vae_bytes(config.vae, config.model, num_labels, device=device)
+            need = max(need, of_vae)
     except torch.OutOfMemoryError:
         return 1
     free = {gpu: torch.cuda.mem_get_info(gpu)[0] for gpu in set(gpus)}

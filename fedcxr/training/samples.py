@@ -31,13 +31,15 @@ class SamplePlan:
     """(S, L), rows of the site's own targets."""
     column: NDArray[np.int64]
     """(S,) the label for whose sake each is made."""
+    row: NDArray[np.int64]
+    """(S,) the training image whose label vector it is, along the site's targets."""
 
     def __len__(self) -> int:
         return len(self.column)
 
     def keep(self, kept: NDArray[np.bool_]) -> "SamplePlan":
         """Return the plan of the samples that are kept."""
-        return SamplePlan(self.target[kept], self.column[kept])
+        return SamplePlan(self.target[kept], self.column[kept], self.row[kept])
 
 
 def plan_samples(
@@ -66,8 +68,19 @@ def plan_samples(
             rows.append(rng.choice(group, most) if most else np.empty(0, np.int64))
             columns.append(np.full(most, column))
             room -= most
-    picked = np.concatenate([np.empty(0, np.int64), *rows])
-    return SamplePlan(target[picked], np.concatenate([np.empty(0, np.int64), *columns]))
+    row = np.concatenate([np.empty(0, np.int64), *rows])
+    return SamplePlan(target[row], np.concatenate([np.empty(0, np.int64), *columns]), row)
+
+
+def plan_seed(run_seed: int, site_id: str, since: int) -> int:
+    """Return the seed of what a site adds: the same whatever is added.
+
+    Args:
+        run_seed: the run's.
+        site_id: the site.
+        since: the round from which on it is used.
+    """
+    return derive_seed(run_seed, "vae", site_id, since)
 
 
 def draw_samples(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clients import augmentation
+from clients import augmentation, site_vae
 from clients.augmentation import train_config, training_images
 from clients.resident_model import worker_for
 from clients.site import open_site, simulated
@@ -133,7 +133,7 @@ def test_an_owner_lets_out_what_they_name_and_the_run_asks_for(images_of, at, wa
 
 def test_what_is_there_already_is_taken(images_of, at, monkeypatch):
     first = images_of()
-    monkeypatch.setattr(augmentation, "train_vae", None)  # would fail
+    monkeypatch.setattr(site_vae, "train_vae", None)  # would fail
     for round_num in (1, 5):
         again = images_of(round_num=round_num)
         assert (again.pool.sources[1].images == first.pool.sources[1].images).all()
@@ -165,18 +165,18 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(images_of, at, monkey
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(augmentation, "KEEP_EVERY_S", 0.0)
+        patch.setattr(site_vae, "KEEP_EVERY_S", 0.0)
         patch.setattr(VaeFiles, "write_progress", killed)
         with pytest.raises(KeyboardInterrupt):
             images_of(epochs=4)
     assert [file.name for file in folder_of(at).iterdir()] == ["vae-training.safetensors"]
     trained = []
-    original = augmentation.train_vae
+    original = site_vae.train_vae
 
     def counted(*args, on_epoch, **more):
         return original(*args, on_epoch=lambda p: trained.append(len(p.history)), **more)
 
-    monkeypatch.setattr(augmentation, "train_vae", counted)
+    monkeypatch.setattr(site_vae, "train_vae", counted)
     assert (images_of(epochs=4).pool.sources[1].images == whole).all()
     assert trained == [3, 4]
     assert not (folder_of(at) / "vae-training.safetensors").exists()
@@ -202,6 +202,36 @@ def test_a_vae_with_a_classifiers_features_is_made_anew_for_another_given_model(
     assert (other != first).any()
 
 
+@pytest.mark.parametrize("added", ["copies", "classical"])
+def test_a_control_adds_as_many_real_images_of_the_same_label_vectors(
+    added, images_of, tmp_path, at
+):
+    samples = images_of().pool.sources[1]
+    found = images_of(added=added, location=replace(at, own_images=tmp_path / added))
+    real, again = found.pool.sources
+    assert found.pool.num_real == 40
+    assert (again.target == samples.target).all()
+    assert again.images.dtype == np.uint8
+    assert found.numbers == {"vae-status": VaeStatus.MADE, "vae-images": 40, "vae-samples": 24}
+    # of each, the real images that have its label vector
+    stored = real.images[real.rows]
+    alike = [
+        [
+            (image == other).all()
+            for other, known in zip(stored, real.target, strict=True)
+            if known.tobytes() == target.tobytes()
+        ]
+        for image, target in zip(again.images, again.target, strict=True)
+    ]
+    assert all(map(any, alike)) == (added == "copies")
+
+
+def test_a_control_is_the_same_on_every_try_and_no_vae_is_trained(images_of, monkeypatch):
+    monkeypatch.setattr(site_vae, "train_vae", None)  # would fail
+    first = images_of(added="classical").pool.sources[1].images.copy()
+    assert (images_of(added="classical", round_num=3).pool.sources[1].images == first).all()
+
+
 def test_pretraining_is_on_samples_alone_and_counts_the_real_images(images_of):
     options = {"use": "pretrain", "pretrain_rounds": 2}
     for round_num in (1, 2):
@@ -217,6 +247,8 @@ def test_pretraining_is_on_samples_alone_and_counts_the_real_images(images_of):
     [
         ({"min_images": 41}, VaeStatus.TOO_FEW_IMAGES),
         ({"labels": ["Nothing of the kind"]}, VaeStatus.NO_POSITIVES),
+        # what a VAE could not be made of gets no control of one either
+        ({"min_images": 41, "added": "copies"}, VaeStatus.TOO_FEW_IMAGES),
     ],
 )
 def test_a_site_that_cannot_have_one_trains_without_and_says_so(images_of, changes, status):
@@ -232,7 +264,7 @@ def test_a_vae_that_diverges_is_not_tried_again_each_round(images_of, monkeypatc
         calls.append(1)
         raise DivergedError("made up")
 
-    monkeypatch.setattr(augmentation, "train_vae", diverges)
+    monkeypatch.setattr(site_vae, "train_vae", diverges)
     assert images_of().numbers["vae-status"] == VaeStatus.DIVERGED
     assert len(images_of(round_num=2).pool) == 40
     assert len(calls) == 1
@@ -250,7 +282,7 @@ def test_a_full_disk_is_no_place_for_samples(images_of, monkeypatch):
 
 
 def test_refused_copies_are_dropped_with_their_labels(images_of, monkeypatch):
-    judged = augmentation.judge_samples
+    judged = site_vae.judge_samples
 
     class AllButFive:
         def __init__(self, quality, number):
@@ -262,7 +294,7 @@ def test_refused_copies_are_dropped_with_their_labels(images_of, monkeypatch):
     def suspicious(samples, *args, **more):
         return AllButFive(judged(samples, *args, **more), len(samples))
 
-    monkeypatch.setattr(augmentation, "judge_samples", suspicious)
+    monkeypatch.setattr(site_vae, "judge_samples", suspicious)
     found = images_of(refuse_copies=True)
     assert len(found.pool.sources[1].rows) == len(found.pool.sources[1].target) == 5
     assert (found.numbers["vae-samples"], found.numbers["vae-refused"]) == (5, 19)

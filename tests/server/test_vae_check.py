@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from fedcxr.config import load_config
-from fedcxr.errors import DataError
+from fedcxr.errors import ConfigError, DataError
 from server.vae_check import check_vae, check_vae_data
 
 LABELS = ("Edema", "Mass")
@@ -47,6 +47,21 @@ def test_a_label_without_a_positive_anywhere_has_nothing_to_sample(tmp_path):
     check_vae_data(config(labels=["Edema"]), plan, LABELS, place=tmp_path)
     with pytest.raises(DataError, match=r"no site has a positive of Mass.*Leave it out"):
         check_vae_data(config(labels=["Edema", "Mass"]), plan, LABELS, place=tmp_path)
+
+
+def test_a_control_of_a_vae_has_no_settings_of_one():
+    check_vae(config(added="copies"))
+    check_vae(config(added="classical", max_ratio=2.0))
+    with pytest.raises(ConfigError, match=r"vae\.latent = 8: .*vae\.added=copies trains none"):
+        check_vae(config(added="copies", latent=8))
+
+
+def test_classical_views_need_something_to_be_drawn():
+    still = {"min_crop_area": 1.0, "max_aspect": 1.0, "flip": 0.0, "max_rotation_deg": 0.0}
+    views = {f"train.augment.{key}": value for key, value in still.items()}
+    plain = load_config(overrides={"vae.enabled": True, "vae.added": "classical", **views})
+    with pytest.raises(ConfigError, match=r"these would be copies\. Set one of its keys"):
+        check_vae(plain)
 
 
 def test_without_vaes_nothing_is_asked(tmp_path):

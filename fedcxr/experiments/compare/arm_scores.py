@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.experiments.compare.arms import Arm, Training, steps_by_site
+from fedcxr.experiments.compare.planned_images import added_images
 from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.scored_areas import Measure
 from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
@@ -66,6 +67,8 @@ def arm_result(
         macro_by_partition=tuple(known(by_partition.tolist())),
         by_label=_by_label(arms, arm.name, test),
         learning=tuple(_learning(training) for training in trainings),
+        setting=arm.setting,
+        added=added_images(arm, trainings, test.labels),
         differs=dict(differs),
         **dict(details),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
 from fedcxr.errors import ConfigError
+from fedcxr.experiments.compare.variants import Variant, check_study, variants_of, with_variant
 from partitions.plan import PartitionPlan
 from partitions.pooled import POOLED, pool_sites, single_site
 from server.cohort import cohort_size
@@ -58,6 +59,10 @@ class Arm:
     """Which of the draws of patients to sites it trains on."""
     travels: bool = False
     """Whether parameters go to and fro between sites and server."""
+    variant: Variant | None = None
+    """In a study of augmentation, what it adds."""
+    setting: str = ""
+    """In such a study, how it is trained beside that; empty where all arms are trained alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +93,13 @@ class Training:
 
 
 def check_arms(config: ExperimentConfig) -> None:
-    """Refuse an arm that would be no other than another one.
+    """Refuse an arm that would be no other than another one, or could not be held against it.
 
     Raises:
-        ConfigError: an optimiser is to start anew as the sites' does, which goes on; or how long
-            sites train is not known beforehand.
+        ConfigError: an optimiser is to start anew as the sites' does, which goes on; how long sites
+            train is not known beforehand; or a study of augmentation could not answer.
     """
+    check_study(config)
     if RESTARTS in config.compare.arms and config.train.moments == "keep":
         raise ConfigError(
             f"compare.arms: {RESTARTS} is centralized training whose optimiser starts anew as "
@@ -138,10 +144,27 @@ def arms_of(
         else:
             pooled = pool_sites(plan, folder / "partitions" / POOLED)
             found.append(_centralized(config, plan, pooled, name))
+    if variants := variants_of(config):
+        found = [_varied(arm, each, config, plan) for arm in found for each in variants]
     for title, own in extra_arms.items():
         budget = f"as its settings say: {_rounds(own)}{_whose_model(own)}"
         found.append(Arm(title, title, budget, own, {"": plan.folder}, plan.folder, travels=True))
     return [replace(arm, partition=partition) for arm in found]
+
+
+def _varied(arm: Arm, variant: Variant, config: ExperimentConfig, plan: PartitionPlan) -> Arm:
+    """Return an arm of a study: a way of training, with what the variant adds."""
+    is_pooled = arm.name not in (FEDERATED, LOCAL)
+    setting = arm.title if len(config.compare.arms) > 1 else ""
+    return replace(
+        arm,
+        name=variant.name(arm.name),
+        title=f"{setting}: {variant.title}" if setting else variant.title,
+        setting=setting,
+        budget=f"{arm.budget}; {variant.budget}",
+        config=with_variant(arm.config, variant, pooled_sites=len(plan.sites) if is_pooled else 1),
+        variant=variant,
+    )
 
 
 def names_of(arms: Sequence[Arm]) -> list[str]:

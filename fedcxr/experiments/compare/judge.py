@@ -79,7 +79,9 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         fedcxr=__version__,
         data=_data(folder, config, plans, test),
         training=_training(config, trainings[0]),
-        statistics=Statistics(level=protocol.level, margin=protocol.margin),
+        statistics=Statistics(
+            level=protocol.level, margin=protocol.margin, question=protocol.question
+        ),
         protocol=frozen,
         deviations=tuple(deviations(frozen, protocol)) if frozen else (),
         endpoint=protocol.endpoint,
@@ -199,7 +201,7 @@ def _differs(config: ExperimentConfig, arm: Arm) -> dict[str, str]:
     sections = ("model", "data", "train", "server")
     both = sorted(base.keys() | own.keys())
     keys = [k for k in both if k.split(".")[0] in sections and own.get(k) != base.get(k)]
-    if arm.name in ARM_NAMES:
+    if arm.name in ARM_NAMES or arm.variant:
         keys = [key for key in keys if key == _RATE]
     if config.compare.learning_rates and _RATE not in keys:
         keys.append(_RATE)

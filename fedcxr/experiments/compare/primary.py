@@ -18,8 +18,9 @@ from fedcxr.experiments.compare.endpoint import count_patients
 from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.label_bounds import holm_lower_bounds
-from fedcxr.metrics.non_inferiority import NON_INFERIOR, decide, holm, power_note, verdict
+from fedcxr.metrics.non_inferiority import NON_INFERIOR, decide_as, holm, power_note, verdict
 from fedcxr.metrics.scored_areas import Measure
+from fedcxr.metrics.superiority import Question
 from fedcxr.report.protocol_words import none_eligible
 from fedcxr.results.details import DifferenceDetails
 from fedcxr.results.differences import (
@@ -62,6 +63,7 @@ def differences_of(
             arms,
             test,
             margin=protocol.margin,
+            question=protocol.question,
             endpoint=endpoint,
             competition_columns=competition_columns(test.labels),
             unit=unit,
@@ -86,6 +88,7 @@ def difference_of(
     margin: float,
     endpoint: Endpoint,
     competition_columns: Sequence[int],
+    question: Question = "non-inferiority",
     unit: str = "images",
     details: DifferenceDetails | None = None,
 ) -> Difference:
@@ -95,9 +98,10 @@ def difference_of(
         pair: the arm, and the one that it is held against.
         arms: the scored models of all.
         test: the truth of the test patients.
-        margin: of non-inferiority.
+        margin: of non-inferiority, or of a gain.
         endpoint: the labels that the verdict is about.
         competition_columns: columns of the competition labels, or none.
+        question: what is asked of the first.
         unit: what the rows of `test` are: images, or studies.
         details: how far the two are apart beside the areas.
     """
@@ -107,8 +111,10 @@ def difference_of(
     whole, models = tested("auroc", pair, columns), arms.of_models("auroc", pair, columns)
     first, second = (arms.by_unit("auroc", arm, columns) for arm in pair)
     by_unit = first - second
-    word = _verdict(whole, margin, endpoint, unit)
-    by_label = _by_label(pair, test.labels, arms, word, margin=margin, endpoint=endpoint)
+    word = _verdict(whole, margin, endpoint, unit, question)
+    by_label = _by_label(
+        pair, test.labels, arms, word, margin=margin, endpoint=endpoint, question=question
+    )
     # Where more patients would give no interval either, the verdict's reason says what is amiss.
     may_tell = whole.ci is not None or arms.lacks_patients_alone(pair, columns)
     return Difference(
@@ -124,7 +130,7 @@ def difference_of(
         verdict=word,
         worse_labels=tuple(name for name, each in by_label.items() if each.is_below(0.0)),
         inferior_labels=tuple(name for name, each in by_label.items() if each.is_below(-margin)),
-        power=_power(whole, margin, test, columns, arms, unit) if may_tell else None,
+        power=_power(whole, margin, test, columns, arms, unit, question) if may_tell else None,
         by_seed=tuple(known(by_unit.ravel().tolist())),
         replicated=_replicated(arms),
         replicates=len(arms.units(name)),
@@ -171,6 +177,7 @@ def _by_label(
     *,
     margin: float,
     endpoint: Endpoint,
+    question: Question,
 ) -> dict[str, LabelDifference]:
     """Return the difference of every label, its p adjusted by Holm's rule, and its bound.
 
@@ -189,7 +196,7 @@ def _by_label(
             **dict(Score.of(each)),
             p=p,
             p_holm=p_holm,
-            word=decide(each.ci, margin) if each.ci else None,
+            word=decide_as(question, each.ci, margin) if each.ci else None,
             lower_bound=bounds.get(label),
         )
         for label, each, p, p_holm in zip(labels, found, p_values, adjusted, strict=True)
@@ -218,6 +225,7 @@ def _power(
     columns: Sequence[int],
     arms: ScoredArms,
     unit: str,
+    question: Question,
 ) -> str | None:
     """Return the note on a study that is too small to decide; it names the rarest label."""
     labels = [test.labels[column] for column in columns]
@@ -239,12 +247,15 @@ def _power(
         unit=unit,
         finding=label,
         replicated=_replicated(arms),
+        question=question,
     )
 
 
-def _verdict(whole: Estimate, margin: float, endpoint: Endpoint, unit: str) -> Verdict:
+def _verdict(
+    whole: Estimate, margin: float, endpoint: Endpoint, unit: str, question: Question
+) -> Verdict:
     """Return the word and its reason; without a label in the endpoint there is nothing to judge."""
     if not endpoint.labels:
         return Verdict(word="withheld", reason=none_eligible(endpoint))
-    found = verdict(whole, margin)
+    found = verdict(whole, margin, question)
     return Verdict(word=found.word, reason=str(in_unit(found.reason, unit)))

@@ -21,6 +21,7 @@ from fedcxr.experiments.compare.draws import all_seeds, read_draws
 from fedcxr.experiments.compare.endpoint import endpoint_of, endpoint_on
 from fedcxr.experiments.compare.external_sets import IMAGES_CSV, KeptSet, kept_externals
 from fedcxr.experiments.compare.pairs import pairs_of
+from fedcxr.experiments.compare.variants import study_pairs
 from fedcxr.results.frozen import PROTOCOL_FORMAT, Deviation, ExternalEndpoint, Protocol
 from fedcxr.runs.folder import RunFolder
 from partitions.table import read_table
@@ -29,6 +30,7 @@ FILE = "protocol.json"
 
 MAY_CHANGE = (
     "compare.arms",
+    "compare.augmentations",
     "compare.seeds",
     "compare.external",
     "compare.margin",
@@ -56,9 +58,11 @@ def plan_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str]) -
     """
     plan, *further = read_draws(folder, config)
     external = kept_externals(folder, config)
+    is_study = bool(config.compare.augmentations)
     return Protocol(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         margin=config.compare.margin,
+        question="superiority" if is_study else "non-inferiority",
         endpoint=endpoint_of(config, plan),
         seeds=tuple(all_seeds(config)),
         learning_rates=config.compare.learning_rates,
@@ -66,7 +70,7 @@ def plan_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str]) -
         further_partitions=tuple(one.digest for one in further),
         external=tuple(_on_external(config, *one) for one in external.items()),
         arms=tuple(arms),
-        pairs=tuple(pairs_of(arms)),
+        pairs=tuple(study_pairs(config, arms) if is_study else pairs_of(arms)),
         level=LEVEL,
     )
 
@@ -152,6 +156,7 @@ def _terms(protocol: Protocol) -> dict[str, Any]:
     external = [(each.data, each.endpoint.labels) for each in protocol.external]
     return {
         "margin": tree["margin"],
+        "question": protocol.question,
         **endpoint,
         **tree,
         "further_partitions": list(protocol.further_partitions),

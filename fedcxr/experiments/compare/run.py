@@ -17,6 +17,7 @@ from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.cores import cores
 from fedcxr.errors import ArtefactError, ConfigError, some
 from fedcxr.experiments.compare.arms import (
+    LOCAL,
     Arm,
     Training,
     arms_of,
@@ -43,6 +44,7 @@ from fedcxr.experiments.compare.judge import judge
 from fedcxr.experiments.compare.protocol import MAY_CHANGE, settle_protocol
 from fedcxr.experiments.compare.trainings import TrainingsProgress, is_finished, run_trainings
 from fedcxr.experiments.compare.tuning import at_rate, tuned
+from fedcxr.experiments.compare.variants import check_site_vaes
 from fedcxr.experiments.simulate import with_sites_of_plan
 from fedcxr.report.page import write_report
 from fedcxr.results.reading import KIND, is_comparison
@@ -86,6 +88,10 @@ def compare(
     draws = prepare_draws(config)
     prepared = draws[0]
     _check_labels(config, prepared.plan.labels)
+    labels = config.data.labels or prepared.plan.labels
+    for one in (config, *own.values()):
+        is_alone = one is config and LOCAL in config.compare.arms
+        check_site_vaes(one, [draw.plan for draw in draws], labels, is_alone=is_alone)
     external = read_externals(config, prepared.plan, prepared.contents)
     folder = new_folder(Path(config.runs_dir), f"{config.name}-compare")
     keep_draws(folder, draws)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.tables import (
+    added_tables,
     design_tables,
     detail_tables,
     difference_tables,
@@ -44,9 +45,11 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def _of_design(comparison: Comparison) -> Iterator[Table]:
-    """Yield the tables of what not every comparison has: draws, external sets, a binary task."""
+    """Yield the tables of what not every comparison has: draws, added images, sets, a task."""
     if len(comparison.data.partition.draws) > 1:
         yield design_tables.partitions(comparison)
+    if any(arm.added for arm in comparison.arms):
+        yield added_tables.added_images(comparison)
     if comparison.external:
         yield design_tables.external_sets(comparison)
         yield design_tables.external_arms(comparison)

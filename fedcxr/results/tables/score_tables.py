@@ -171,10 +171,15 @@ def pair_title(comparison: Comparison, difference: Difference) -> str:
 
 
 def reference_of(comparison: Comparison, arm: ArmResult) -> Difference | None:
-    """Return the difference of this arm that the main table shows: to the common reference."""
+    """Return the difference of this arm that the main table shows: to the common reference.
+
+    In a study of augmentation that is the arm which adds nothing.
+    """
     found = [each for each in comparison.differences if each.arm == arm.name]
     primary = comparison.primary
     common = [each for each in found if primary and each.against == primary.against]
+    if comparison.statistics.question == "superiority":
+        common = [each for each in found if comparison.arm(each.against).added is None]
     return next(iter(common or found), None)
 
 

@@ -99,7 +99,7 @@ def test_its_reconstructions_beat_the_mean_image(well_trained):
 def test_real_images_of_other_patients_pass_for_real_and_do_not_copy(monkeypatch):
     monkeypatch.setattr(sample_quality, "_STEPS", 60)
     train, val, other = blobs(80, 0), blobs(40, 1, 1000), blobs(60, 2, 2000)
-    plan = SamplePlan(other.target, np.zeros(60, np.int64))
+    plan = SamplePlan(other.target, np.zeros(60, np.int64), np.arange(60))
     found = judged(other.images, plan, train, val)
     assert found.two_sample_p > 0.01
     assert not found.is_copying
@@ -111,7 +111,7 @@ def test_copied_training_images_are_named(monkeypatch):
     train, val, other = blobs(80, 0), blobs(40, 1, 1000), blobs(30, 2, 2000)
     samples = np.concatenate([train.images[:30], other.images])
     target = np.concatenate([train.target[:30], other.target])
-    found = judged(samples, SamplePlan(target, np.zeros(60, np.int64)), train, val)
+    found = judged(samples, SamplePlan(target, np.zeros(60, np.int64), np.arange(60)), train, val)
     assert found.is_copying
     assert found.copies[:30].all()
     assert found.copies[30:].mean() < 0.2
@@ -120,7 +120,9 @@ def test_copied_training_images_are_named(monkeypatch):
 def test_with_too_few_validation_images_nothing_is_compared(monkeypatch):
     monkeypatch.setattr(sample_quality, "_STEPS", 5)
     train, val = blobs(40, 0), blobs(10, 1, 1000)
-    found = judged(train.images, SamplePlan(train.target, np.zeros(40, np.int64)), train, val)
+    found = judged(
+        train.images, SamplePlan(train.target, np.zeros(40, np.int64), np.arange(40)), train, val
+    )
     assert np.isnan([found.two_sample_accuracy, found.feature_distance]).all()
     assert found.copies is None
     assert not found.is_copying

@@ -1,0 +1,153 @@
+"""A site's VAE in the making: trained on the site's images, sampled from, and judged at the site.
+
+Nothing of it leaves but numbers, and those only as the site's owner says (`augmentation.py`).
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from clients.resident_model import Worker
+from clients.site import Site, SiteSplit
+from clients.vae_files import SHEET, KeptVae, VaeFiles, VaeKey
+from clients.vae_sheet import sheet_rows
+from fedcxr.config.task import SiteTask
+from fedcxr.config.vae import VaeStatus
+from fedcxr.models.base import CxrModel
+from fedcxr.models.vae import vae_size
+from fedcxr.seeding import derive_seed
+from fedcxr.training.frozen_features import frozen_features
+from fedcxr.training.pool import ImagePool
+from fedcxr.training.reconstruction_error import reconstruction_errors
+from fedcxr.training.sample_quality import RealImages, SampleQuality, judge_samples
+from fedcxr.training.sample_sheet import write_sheet
+from fedcxr.training.samples import SamplePlan, draw_samples
+from fedcxr.training.transforms import Normalization
+from fedcxr.training.vae import TrainedVae, VaeProgress, train_vae
+
+KEEP_EVERY_S = 30.0
+"""Between two checkpoints of a VAE's training; how many there are changes no bit."""
+
+log = logging.getLogger(__name__)
+
+
+def make_vae(
+    files: VaeFiles,
+    site: Site,
+    task: SiteTask,
+    key: VaeKey,
+    *,
+    plan: SamplePlan,
+    seed: int,
+    worker: Worker,
+) -> KeptVae:
+    """Return a site's VAE with its samples and what was found of them, not yet kept.
+
+    Args:
+        files: the site's; a training under way is kept there, and the sheet.
+        site: its data.
+        task: the run's.
+        key: what the VAE is made for.
+        plan: which samples.
+        seed: of everything.
+        worker: its model is looked with under `vae.features: classifier`.
+
+    Raises:
+        DivergedError: the VAE's loss left the finite numbers.
+    """
+    size, device = vae_size(task.vae, task.model.image_size), worker.device
+    train = task.train
+    features = None
+    if task.vae.features == "classifier":
+        assert isinstance(worker.model, CxrModel)
+        look = Normalization(train.normalization, train.mean, train.std)
+        features = frozen_features(worker.model, look, task.model.image_size)
+    vae = train_vae(
+        _pool(site, site.train),
+        _pool(site, site.val),
+        task.vae,
+        size_px=size,
+        device=device,
+        seed=seed,
+        features=features,
+        progress=files.read_progress(key),
+        on_epoch=_keeper(files, key),
+    )
+    samples = draw_samples(
+        vae.model,
+        plan.target,
+        size_px=size,
+        image_size=task.model.image_size,
+        device=device,
+        seed=seed,
+    )
+    real, held_out = _real(site, site.train), _real(site, site.val)
+    quality = judge_samples(
+        samples, plan, real, held_out, task.labels, device=device, seed=derive_seed(seed, "judge")
+    )
+    if quality.is_copying:
+        log.warning(
+            "%s: the VAE's samples copy training images; more images, a smaller vae.latent or a "
+            "larger vae.beta make that less likely, vae.refuse_copies drops them",
+            site.site_id,
+        )
+    rows = sheet_rows(vae.model, held_out, samples, size_px=size, device=device)
+    write_sheet(files.folder / SHEET, rows)
+    errors = reconstruction_errors(vae.model, real, held_out, size_px=size, device=device)
+    numbers = _numbers(vae, quality) | {"vae-images": float(len(real.rows))}
+    numbers |= dict(zip(("vae-mse", "vae-mean-image-mse"), errors, strict=True))
+    refused = np.zeros(len(plan), dtype=bool)
+    if task.vae.refuse_copies and quality.copies is not None:
+        refused = quality.copies
+    elif task.vae.refuse_copies:
+        log.warning("%s: too few validation images to look for copies", site.site_id)
+    numbers |= {"vae-samples": float((~refused).sum())}
+    # Without held-out images to compare with nobody knows how many there are.
+    numbers["vae-refused"] = math.nan if quality.copies is None else float(refused.sum())
+    weights = {name: tensor.cpu() for name, tensor in vae.model.state_dict().items()}
+    return KeptVae(0, key, numbers, samples[~refused], plan.keep(~refused).target, weights)
+
+
+def _numbers(vae: TrainedVae, quality: SampleQuality) -> dict[str, float]:
+    """Return what is said of a VAE and its samples; nan where it is not known."""
+    terms = vae.best.val or vae.best.train
+    nothing = math.nan
+    return {
+        "vae-status": float(VaeStatus.MADE),
+        "vae-epochs": float(len(vae.history)),
+        "vae-elbo": terms.elbo,
+        "vae-reconstruction": terms.reconstruction,
+        "vae-kl": terms.kl,
+        "vae-two-sample-accuracy": quality.two_sample_accuracy,
+        "vae-two-sample-p": quality.two_sample_p,
+        "vae-feature-distance": quality.feature_distance,
+        "vae-feature-distance-real": quality.feature_distance_real,
+        "vae-recognised": quality.recognised,
+        "vae-copies": nothing if quality.copies is None else float(quality.copies.sum()),
+        "vae-copy-p-pixel": quality.pixel.p_value if quality.pixel else nothing,
+        "vae-copy-p-feature": quality.feature.p_value if quality.feature else nothing,
+    }
+
+
+def _keeper(files: VaeFiles, key: VaeKey) -> Callable[[VaeProgress], None]:
+    """Return what keeps a training under way now and then."""
+    last = time.monotonic()
+
+    def keep(progress: VaeProgress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= KEEP_EVERY_S:
+            files.write_progress(key, progress)
+            last = time.monotonic()
+
+    return keep
+
+
+def _pool(site: Site, split: SiteSplit) -> ImagePool:
+    return ImagePool.of(site.images, split.rows, split.target)
+
+
+def _real(site: Site, split: SiteSplit) -> RealImages:
+    return RealImages(site.images, split.rows, split.target, split.patient)

@@ -1,0 +1,39 @@
+"""`fedcxr augment-study`."""
+
+from typing import Any
+
+from fedcxr.cli import options as o
+from fedcxr.cli.compare import ExtraArms, run
+from fedcxr.cli.flags import FLAGS, config_from_flags, takes_flags
+
+STUDY = {
+    "compare.arms": ["federated"],
+    "compare.augmentations": ["none", "copies", "classical", "vae"],
+    "vae.enabled": True,
+}
+"""What makes a comparison this study, where file and flags say nothing else."""
+
+
+def augment_study(
+    preset: o.Preset = "quickstart",
+    config: o.ConfigFile = None,
+    settings: o.Settings = None,
+    arm: ExtraArms = None,
+    quiet: o.Quiet = False,
+    **flags: Any,  # noqa: ANN401  # each flag's own type is its key's
+) -> None:
+    """Ask whether samples of each site's own VAE help more than copies of real images do.
+
+    A comparison of training on real images alone, with copies of them, with classical views of them
+    and with samples of a VAE, as many of each, in as many steps. `--arms federated,centralized`
+    asks it at one place as well. Ctrl-C keeps what was reached; go on with `fedcxr resume FOLDER`.
+    """
+    chosen = settings or []
+    run(
+        config_from_flags(flags, preset=preset, file=config, settings=chosen, verb=STUDY),
+        arm,
+        quiet,
+    )
+
+
+takes_flags(augment_study, FLAGS)

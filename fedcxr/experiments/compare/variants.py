@@ -1,0 +1,172 @@
+"""What a study of augmentation trains every arm with: real images alone, or with each thing added.
+
+Here stands which variants there are. All variants of an arm take as many steps from the same first
+weights, and those that add images add as many, with the same label vectors, at the same sites.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fedcxr.config.compare import Augmentation
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.vae import OF_A_VAE, VaeConfig
+from fedcxr.errors import ConfigError, DataError
+from fedcxr.home import home_folder
+from partitions.plan import PartitionPlan
+from server.vae_check import check_vae, check_vae_data
+
+_TITLES: dict[Augmentation, str] = {
+    "none": "Real images alone",
+    "copies": "Copies",
+    "classical": "Classical views",
+    "vae": "VAE samples",
+}
+_BUDGETS: dict[Augmentation, str] = {
+    "none": "nothing added",
+    "copies": "copies of real images added",
+    "classical": "real images under one random view added",
+    "vae": "samples of each site's VAE added",
+}
+_MOST_SAMPLES = 100_000
+"""Of `vae.samples_per_label`."""
+_QUESTIONS: tuple[tuple[Augmentation, Augmentation], ...] = (
+    ("vae", "copies"),
+    ("vae", "classical"),
+    ("vae", "none"),
+    ("copies", "none"),
+    ("classical", "none"),
+    ("classical", "copies"),
+)
+"""What is held against what, in the order in which it is tested; the first is the study's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What of a study is added, to whichever arm."""
+
+    augmentation: Augmentation
+
+    def name(self, arm: str) -> str:
+        """Return what the arm is called that trains as `arm` does, with this added."""
+        return f"{arm}-{self.augmentation}"
+
+    @property
+    def title(self) -> str:
+        """What is added, for a reader."""
+        return _TITLES[self.augmentation]
+
+    @property
+    def budget(self) -> str:
+        """What is added, as the end of what an arm may spend."""
+        return f"{_BUDGETS[self.augmentation]}, in as many steps"
+
+
+def variants_of(config: ExperimentConfig) -> list[Variant]:
+    """Return the variants of every arm; none where nothing is asked about augmentation."""
+    return [Variant(augmentation) for augmentation in config.compare.augmentations]
+
+
+def with_variant(
+    config: ExperimentConfig, variant: Variant, *, pooled_sites: int = 1
+) -> ExperimentConfig:
+    """Return an arm's configuration with what a variant adds.
+
+    Args:
+        config: of the arm.
+        variant: of the study.
+        pooled_sites: whose images the arm has at one place: it adds what all of them would.
+    """
+    if variant.augmentation == "none":
+        return config.model_copy(update={"vae": VaeConfig()})
+    keys: dict[str, object] = {
+        "added": variant.augmentation,
+        "samples_per_label": min(_MOST_SAMPLES, pooled_sites * config.vae.samples_per_label),
+    }
+    if variant.augmentation != "vae":
+        keys |= {key: VaeConfig.model_fields[key].default for key in OF_A_VAE}
+    return config.model_copy(update={"vae": config.vae.model_copy(update=keys)})
+
+
+def study_pairs(config: ExperimentConfig, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return which arms of a study are held against which: question by question, arm by arm.
+
+    An arm of the user's own is held against the first one that trains on what is asked about.
+
+    Args:
+        config: of the comparison.
+        names: of all arms.
+    """
+    variants = variants_of(config)
+    by_kind = {variant.augmentation: variant for variant in variants}
+    pairs = [
+        (by_kind[one].name(arm), by_kind[other].name(arm))
+        for one, other in _QUESTIONS
+        if one in by_kind and other in by_kind
+        for arm in config.compare.arms
+    ]
+    within = {variant.name(arm) for variant in variants for arm in config.compare.arms}
+    return [*pairs, *((name, pairs[0][0]) for name in names if name not in within)]
+
+
+def check_study(config: ExperimentConfig) -> None:
+    """Refuse a study of augmentation that could not answer.
+
+    Raises:
+        ConfigError: it has one variant, adds nothing, or its arms would not take as many steps.
+    """
+    asked = config.compare.augmentations
+    if not asked:
+        return
+    if len(asked) < 2:
+        raise ConfigError(
+            f"compare.augmentations = {asked[0]}: there is nothing to hold it against. Name two or "
+            "more of none, copies, classical and vae."
+        )
+    if not config.vae.enabled:
+        raise ConfigError(
+            f"compare.augmentations = {', '.join(asked)}: needs to know what a site adds. Set "
+            "vae.enabled=true (--vae); `fedcxr augment-study` does."
+        )
+    if config.vae.added != "vae":
+        raise ConfigError(
+            f"vae.added = {config.vae.added}: a study of augmentation sets it for each arm. Leave "
+            "it out, and name what is added in compare.augmentations."
+        )
+    if not config.vae.same_steps:
+        raise ConfigError(
+            "vae.same_steps = false: an arm with more images would train for longer, and nobody "
+            "could tell what helped. Leave it on in a study of augmentation."
+        )
+    for variant in variants_of(config):
+        check_vae(with_variant(config, variant))
+
+
+def check_site_vaes(
+    config: ExperimentConfig,
+    plans: Sequence[PartitionPlan],
+    labels: tuple[str, ...],
+    *,
+    is_alone: bool,
+) -> None:
+    """Refuse before any training an arm whose sites cannot have the VAEs asked for.
+
+    Args:
+        config: of the arm.
+        plans: of every draw.
+        labels: that are trained.
+        is_alone: whether each site trains on its own as well.
+
+    Raises:
+        ConfigError: a label that is not trained, or no room on the disk.
+        DataError: no site has images enough, or positives of a label that is to be sampled; or, in
+            local training, one site has not.
+    """
+    for plan in plans:
+        check_vae_data(config, plan, labels, place=home_folder())
+        for site in plan.sites if is_alone else ():
+            try:
+                check_vae_data(config, replace(plan, sites=(site,)), labels, place=home_folder())
+            except DataError as err:
+                raise DataError(
+                    f"compare.arms: local, {site.site_id} on its own: {err} Or leave local out."
+                ) from err

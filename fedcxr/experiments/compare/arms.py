@@ -155,7 +155,8 @@ def arms_of(
 def _varied(arm: Arm, variant: Variant, config: ExperimentConfig, plan: PartitionPlan) -> Arm:
     """Return an arm of a study: a way of training, with what the variant adds."""
     is_pooled = arm.name not in (FEDERATED, LOCAL)
-    setting = arm.title if len(config.compare.arms) > 1 else ""
+    parts = [variant.model, arm.title if len(config.compare.arms) > 1 else ""]
+    setting = ", ".join(filter(None, parts))
     return replace(
         arm,
         name=variant.name(arm.name),

@@ -189,7 +189,7 @@ def _training(config: ExperimentConfig, first: Training) -> TrainingSettings:
         batch_size=config.train.batch_size,
         learning_rate=None if rates else config.train.learning_rate,
         learning_rate_how=how if rates else "fixed in advance",
-        model=config.model.name,
+        model=", ".join(config.compare.models) or config.model.name,
         image_size=config.model.image_size,
         precision=manifest["precision"]["dtype"],
     )

@@ -261,7 +261,12 @@ def _train(
     """Do the trainings, each on its share of the cores."""
     device = resolve_device(config.engine.device)
     wanted = config.compare.at_once or (cores() if device == "cpu" else 1)
-    at_once = min(fit_workers(config, wanted, device=device), len(trainings))
+    networks = [
+        with_values(config, {"model.name": name})
+        for name in config.compare.models or (config.model.name,)
+    ]
+    room = min(fit_workers(one, wanted, device=device) for one in networks)
+    at_once = min(room, len(trainings))
     if device == "cpu":
         # Each on threads of a fixed number, or results would depend on how many run at once.
         share = max(1, cores() // at_once)
@@ -275,13 +280,13 @@ def _train(
             dataclasses.replace(training, config=with_values(training.config, keys))
             for training in trainings
         ]
-        one = trainings[0].config
         # Timed once, here: side by side they would time one another.
-        resolve_precision(
-            one.engine.precision,
-            model=one.model,
-            batch_size=one.train.batch_size,
-            device=device,
-            threads=threads,
-        )
+        for one in networks:
+            resolve_precision(
+                one.engine.precision,
+                model=one.model,
+                batch_size=one.train.batch_size,
+                device=device,
+                threads=threads,
+            )
     run_trainings(trainings, at_once=at_once, on_progress=on_progress)

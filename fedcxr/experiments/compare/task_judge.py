@@ -64,7 +64,7 @@ def _arm(
     return TaskArm(
         arm=arm.name,
         model=arm.config.model.name,
-        added="vae" if arm.config.vae.enabled else "none",
+        added=arm.config.vae.added if arm.config.vae.enabled else "none",
         **dict(zip(("tp", "fn", "fp", "tn"), cells, strict=True)),
         **{name: table.arms[arm.name][0] for name, table in tables.items()},
         auroc=Score.of(models.scored.mean("auroc", arm.name, [0])),

@@ -7,7 +7,6 @@ of an official val or test set are left out, so that they stay unseen; so are im
 neither class.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +30,7 @@ LEAST_IMAGES = 5
 _ROLES = (TRAIN, VAL, TEST)
 _WITH, _WITHOUT = 0, 1
 _SETS = ("train", "val", "test")
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,9 @@ def draw_sample(
     in_set = of_set & (set_of[grouped.patient_of] == np.arange(3)[:, None])[..., None]
     there = in_set.sum(axis=1)  # (3, 2)
     scale = min(1.0, float((there / wanted).min()))
-    counts = np.floor(scale * wanted + 1e-9).astype(np.int64)
+    counts = np.floor(scale * wanted + _ROUNDING).astype(np.int64)
     if counts.min() < LEAST_IMAGES:
-        raise _too_few(classes, of_set, counts, sizes)
+        raise _too_few(classes.label, of_set, wanted, scale)
     is_drawn = np.zeros(len(is_open), dtype=bool)
     for place, kind in np.ndindex(3, 2):
         rows = np.flatnonzero(in_set[place, :, kind])
@@ -137,7 +137,7 @@ def draw_sample(
     return ClassSample(
         is_drawn,
         {grouped.patient_ids[patient]: _ROLES[set_of[patient]] for patient in chosen},
-        SetSizes(*((int(with_it), int(without)) for with_it, without in counts)),
+        SetSizes(*((int(counts[row, 0]), int(counts[row, 1])) for row in range(3))),
         int(np.count_nonzero(~is_held_out)),
     )
 
@@ -155,7 +155,7 @@ def sites_of_one_class(plan: PartitionPlan, policy: PolicyConfig) -> list[tuple[
         rows = table.rows("train")
         names = [table.image_id[row] for row in rows.tolist()]
         target = train_targets(table.states[rows], plan.labels, policy, image_id=names, seed=0)
-        has_it, lacks_it = _as_classes(target).any(axis=0).tolist()
+        has_it, lacks_it = (bool(own.any()) for own in _as_classes(target).T)
         if has_it != lacks_it:
             found.append((site.site_id, has_it))
     return found
@@ -215,30 +215,28 @@ def _deal_class(
 
 
 def _too_few(
-    classes: ImageClasses,
-    of_set: NDArray[np.bool_],
-    counts: NDArray[np.int64],
-    sizes: ClassSizes,
+    label: str, of_set: NDArray[np.bool_], wanted: NDArray[np.int64], scale: float
 ) -> DataError:
     """Return the error of data that have too few images of a class."""
     with_it, without = of_set[0].sum(axis=0).tolist()
-    place, kind = np.unravel_index(int(counts.argmin()), counts.shape)
-    name = _SETS[place]
-    asked = getattr(sizes, name)[kind]
-    of_class = f"with{'out' if kind == _WITHOUT else ''} {classes.label}"
-    most = max(with_it, without)
-    needed = math.ceil(LEAST_IMAGES / asked * sum(getattr(sizes, x)[kind] for x in _SETS))
-    mend = (
-        f"Give a larger data set: {needed} such images are enough, if no patient has many of them"
-    )
-    if most:
+    scaled = scale * wanted
+    scarce = int(np.argmin(of_set[0].sum(axis=0) / wanted.sum(axis=0)))
+    if scaled[:, scarce].min() >= LEAST_IMAGES:  # the other class is short by its sizes alone
+        scarce = 1 - scarce
+    place, kind = int(scaled[:, scarce].argmin()), scarce
+    have_it = "without" if kind == _WITHOUT else "with"
+    mend = "Give a larger data set"
+    if scaled.min() > 0:
+        mend = f"Give a data set about {LEAST_IMAGES / scaled.min():.2g} times as large"
+    if with_it and without:
         mend += (
-            ", or set partition.class_sizes so that less of them goes elsewhere, as in "
-            "--set partition.class_sizes.train=[30,30]"
+            ", or sizes of which these sets have a larger part, as in --set "
+            "partition.class_sizes.train=[30,30]"
         )
     return DataError(
         f"partition.class_sizes: outside the official val and test sets there are {with_it:,} "
-        f"images with {classes.label} and {without:,} without it, as the label policies say. "
-        f"Scaled down to them, {name} would have {int(counts[place, kind])} {of_class} in place of "
-        f"{asked:,}, and at least {LEAST_IMAGES} are needed. {mend}."
+        f"images with {label} and {without:,} without it, as the label policies say. Scaled down "
+        f"to them, {_SETS[place]} would have {int(scaled[place, kind] + _ROUNDING)} images "
+        f"{have_it} {label} in place of {wanted[place, kind]:,}; at least {LEAST_IMAGES} are "
+        f"needed. {mend}."
     )

@@ -94,8 +94,8 @@ def test_fewer_images_scale_every_size_by_one_factor(lesions):
     sizes = PartitionConfig(class_sizes={k: [6 * n for n in v] for k, v in SIZES.items()})
     with pytest.raises(DataError, match=r"20 images with Lung Lesion and 40 without it") as err:
         sample_of(dataset, sizes.class_sizes, IGNORE, seed=0)
-    # 20 / 59 of 9 test images with it are 3
-    assert "test would have 3 with Lung Lesion in place of 54, and at least 5" in str(err.value)
+    # 20 of 354 lesions: of 54 in test that leaves 2, whole patients considered
+    assert "test would have 2 images with Lung Lesion in place of 54; at le" in str(err.value)
     assert "--set partition.class_sizes.train=[30,30]" in str(err.value)
     more = lesions(120, (POSITIVE, NEGATIVE), (NEGATIVE, NEGATIVE), (NEGATIVE, POSITIVE))
     found = sample_of(more, sizes.class_sizes, IGNORE, seed=0).drawn

@@ -122,9 +122,9 @@ def _competition_auroc(
 
 def _learning(training: Training) -> LearningCurve:
     lines = RunFolder(training.folder).read_lines("rounds.jsonl")
-    keys = ("round", "train_loss", "val_loss", "val_macro_auroc", "val_accuracy")
+    keys = ["round", "train_loss", "val_loss", "val_macro_auroc", "val_accuracy"]
     if training.config.server.test_curve:
-        keys += ("test_loss", "test_accuracy")
+        keys += ["test_loss", "test_accuracy"]
     series: Mapping[str, Any] = {key: tuple(line.get(key) for line in lines) for key in keys}
     return LearningCurve(
         seed=training.seed, partition=training.partition, site=training.site or None, **series

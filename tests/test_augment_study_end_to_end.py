@@ -12,7 +12,7 @@ from fedcxr.errors import DataError
 from fedcxr.experiments.compare import run as run_module
 from fedcxr.experiments.compare import trainings as trainings_module
 from fedcxr.experiments.compare.at_sites import predict_at_sites
-from fedcxr.experiments.compare.run import compare, report_again, resume_comparison
+from fedcxr.experiments.compare.run import compare, resume_comparison
 from fedcxr.training import sample_quality
 
 pytestmark = pytest.mark.usefixtures("no_pictures", "in_this_process")
@@ -21,6 +21,7 @@ KINDS = ("none", "copies", "classical", "vae")
 TINY = {
     "data.synthetic.patients": 120,
     "data.synthetic.size_px": 48,
+    "data.labels": ["Cardiomegaly", "Pleural Effusion"],
     "model.image_size": 32,
     "partition.clients": 2,
     "server.rounds": 2,
@@ -41,7 +42,10 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def in_this_process():
-    """Trainings one after another here, whose judges take a few steps: processes need seconds."""
+    """Trainings one after another here, with hasty judges, and no figures: what takes seconds."""
+
+    def savefig(figure, file, **how):
+        file.write('<svg viewBox="0 0 1 1"></svg>')
 
     def run_trainings(trainings, *, at_once, on_progress):
         for training in trainings:
@@ -54,6 +58,7 @@ def in_this_process():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "run_trainings", run_trainings)
         patch.setattr(sample_quality, "_STEPS", 10)
+        patch.setattr("matplotlib.figure.Figure.savefig", savefig)
         yield
 
 
@@ -140,11 +145,6 @@ def test_stopped_and_resumed_it_ends_in_the_same_figures(done, tmp_path):
         for arm in tree["arms"]:
             del arm["seconds"]
     assert found == wanted
-    assert report_again(folder) == folder / "report.html"
-    again = figures(folder)
-    for arm in again["arms"]:
-        del arm["seconds"]
-    assert again == wanted
 
 
 def test_a_study_for_which_no_site_has_images_enough_leaves_nothing_behind(tmp_path):

@@ -7,6 +7,7 @@ from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import overlay_file, parse_settings, with_values
 from fedcxr.errors import ConfigError
+from fedcxr.experiments.compare.variants import study_names
 from server.choices import check_choices
 
 
@@ -21,10 +22,11 @@ def extra_arm(config: ExperimentConfig, name: str, over: Path | Sequence[str]) -
     Raises:
         ConfigError: the name is taken, or the arm would be judged on other patients.
     """
-    if name in ARM_NAMES or not name.replace("-", "").replace("_", "").isalnum():
+    taken = [*ARM_NAMES, *study_names(config)]
+    if name in taken or not name.replace("-", "").replace("_", "").isalnum():
         raise ConfigError(
             f"--arm {name}: choose another name, of letters, digits, '-' and '_', that none of "
-            f"{', '.join(ARM_NAMES)} has."
+            f"{', '.join(taken)} has."
         )
     if isinstance(over, Path):
         changed = overlay_file(config, over)

@@ -73,6 +73,11 @@ def variants_of(config: ExperimentConfig) -> list[Variant]:
     ]
 
 
+def study_names(config: ExperimentConfig) -> list[str]:
+    """Return what the arms of a study are called; none where nothing is asked of augmentation."""
+    return [each.name(arm) for arm in config.compare.arms for each in variants_of(config)]
+
+
 def with_variant(
     config: ExperimentConfig, variant: Variant, *, pooled_sites: int = 1
 ) -> ExperimentConfig:
@@ -106,7 +111,6 @@ def study_pairs(config: ExperimentConfig, names: Sequence[str]) -> list[tuple[st
         config: of the comparison.
         names: of all arms.
     """
-    variants = variants_of(config)
     kinds = config.compare.augmentations
     pairs = [
         (Variant(one, model).name(arm), Variant(other, model).name(arm))
@@ -115,7 +119,7 @@ def study_pairs(config: ExperimentConfig, names: Sequence[str]) -> list[tuple[st
         for model in config.compare.models or ("",)
         for arm in config.compare.arms
     ]
-    within = {variant.name(arm) for variant in variants for arm in config.compare.arms}
+    within = study_names(config)
     return [*pairs, *((name, pairs[0][0]) for name in names if name not in within)]
 
 

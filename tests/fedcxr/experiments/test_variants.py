@@ -25,7 +25,7 @@ def study(**overrides):
 def plan(tmp_path_factory, make_dataset):
     return make_partition(
         make_dataset(60),
-        config=PartitionConfig(clients=3),
+        config=PartitionConfig(clients=3, scheme="quantity"),
         seed=0,
         key=SYNTHETIC_KEY,
         views="all",

@@ -14,6 +14,7 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import load_config
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
+from fedcxr.config.vae import VaeConfig
 from fedcxr.training import memory
 from fedcxr.training.memory import (
     concurrency,
@@ -22,6 +23,7 @@ from fedcxr.training.memory import (
     is_out_of_memory,
     measured_bytes,
     training_bytes,
+    vae_bytes,
 )
 from fedcxr.training.precision import Precision
 
@@ -162,6 +164,33 @@ def test_too_little_memory_lowers_the_default_and_says_so(monkeypatch, caplog):
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
+def test_where_sites_train_vaes_the_larger_training_counts(monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 10 * GB)
+    monkeypatch.setattr(memory, "training_bytes", lambda *_: GB)
+    monkeypatch.setattr(memory, "vae_bytes", lambda *_: 2 * GB)
+    vae = {"vae.enabled": True}
+    # 0.85 × 10 GB ÷ (2 GB + the process's 0.39 GB) = 3.6, and 6.1 with 1 GB
+    assert fit_workers(configured(**vae), 8, device="cpu") == 3
+    assert fit_workers(configured(**vae, **{"vae.added": "copies"}), 8, device="cpu") == 6
+    assert fit_workers(configured(), 8, device="cpu") == 6
+
+
+def test_a_vae_takes_its_activations_and_the_copies_of_its_weights():
+    model = ModelConfig(image_size=32)
+    by_batch = [
+        vae_bytes(VaeConfig(enabled=True, width=8, latent=4, batch_size=size), model, 14)
+        for size in (8, 16, 32)
+    ]
+    one, two, four = by_batch
+    assert four - two == pytest.approx(2 * (two - one), rel=0.01)
+    found = memory.vae_footprint(VaeConfig(width=8, latent=4), 32, 14)
+    # the classifier's values, gradients and moments; the VAE's, and as many copies of them
+    fixed = memory._FIXED + 16 * 193_478 + 32 * found.trainable
+    assert 2 * one - two == pytest.approx(fixed, rel=0.01)
+    looks = VaeConfig(enabled=True, width=8, latent=4, batch_size=32, features="classifier")
+    assert vae_bytes(looks, model, 14) > 2 * four - fixed
+
+
 def test_the_users_own_number_is_kept_with_a_warning(monkeypatch, caplog):
     monkeypatch.setattr(memory, "free_bytes", lambda: GB)
     config = configured(**{"engine.workers": 8})
@@ -251,6 +280,27 @@ def test_the_probe_of_a_gpu_is_a_real_step_of_a_full_batch(monkeypatch):
     assert trained == [((4, 32, 32), "cuda:0", 2)]
 
 
+def test_the_probe_of_a_gpu_for_a_vae_is_two_epochs_of_a_full_batch(monkeypatch):
+    for name, answer in (
+        ("init", lambda: None),
+        ("memory_reserved", lambda device: 3 * GB),
+        ("max_memory_reserved", lambda device: 4 * GB),
+        ("reset_peak_memory_stats", lambda device: None),
+        ("empty_cache", lambda: None),
+    ):
+        monkeypatch.setattr(torch.cuda, name, answer)
+    trained = []
+
+    def train_vae(pool, val, config, **settings):
+        trained.append((len(pool), val, config.epochs, settings["size_px"], settings["device"]))
+
+    monkeypatch.setattr(memory, "train_vae", train_vae)
+    vae = VaeConfig(enabled=True, batch_size=8, size_px=32)
+    found = memory.measured_vae_bytes(vae, ModelConfig(image_size=64), 14, device="cuda:0")
+    assert found == GB + memory._GPU_CONTEXT
+    assert trained == [(8, None, 2, 32, "cuda:0")]
+
+
 def real_error_of_torch():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 50)
@@ -301,6 +351,16 @@ def test_a_real_gpu_is_measured_before_anything_else_uses_it():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert (ended.returncode, ended.stdout) == (0, "2\n"), ended.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_real_gpu_is_measured_for_a_vae_and_given_back():
+    before = torch.cuda.memory_reserved("cuda:0")
+    vae = VaeConfig(enabled=True, batch_size=64, features="classifier")
+    found = memory.measured_vae_bytes(vae, ModelConfig(image_size=128), 14, device="cuda:0")
+    assert 0.02 < (found - memory._GPU_CONTEXT) / GB < 8
+    assert torch.cuda.memory_reserved("cuda:0") <= before + (100 << 20)
 
 
 @pytest.mark.gpu

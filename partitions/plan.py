@@ -103,11 +103,7 @@ def make_partition(
     if not dataset.records:
         raise DataError(f"{dataset.root}: all images are of the official val set. Add the others.")
     with paused_collector():
-        sample = None
-        if config.class_sizes is not None:
-            policy = policy or policy_of(DataConfig(), rounds=1)
-            sample = sample_of(dataset, config.class_sizes, policy, seed=seed)
-            dataset = replace(dataset, records=tuple(compress(dataset.records, sample.is_drawn)))
+        dataset, sample = _sampled(dataset, config, policy, seed)
         patients = _patients(dataset)
         decision = _decide(patients, config, sample, seed, draw)
         if sample is None:
@@ -127,6 +123,17 @@ def make_partition(
         assignment = decision.assignment
         holds = dict(zip(assignment.site_ids, assignment.holds, strict=True))
         return write_plan(out, head, tables, holds)
+
+
+def _sampled(
+    dataset: DataSet, config: PartitionConfig, policy: PolicyConfig | None, seed: int
+) -> tuple[DataSet, ClassSample | None]:
+    """Return the records of the sample that is asked for, with it; all of them where none is."""
+    if config.class_sizes is None:
+        return dataset, None
+    policy = policy or policy_of(DataConfig(), rounds=1)
+    sample = sample_of(dataset, config.class_sizes, policy, seed=seed)
+    return replace(dataset, records=tuple(compress(dataset.records, sample.is_drawn))), sample
 
 
 def _head(dataset: DataSet, config: PartitionConfig, seed: int, draw: int) -> dict[str, Any]:

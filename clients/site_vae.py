@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clients.resident_model import Worker
 from clients.site import Site, SiteSplit
@@ -27,6 +28,7 @@ from fedcxr.training.sample_sheet import write_sheet
 from fedcxr.training.samples import SamplePlan, draw_samples
 from fedcxr.training.transforms import Normalization
 from fedcxr.training.vae import TrainedVae, VaeProgress, train_vae
+from fedcxr.training.vae_losses import Features
 
 KEEP_EVERY_S = 30.0
 """Between two checkpoints of a VAE's training; how many there are changes no bit."""
@@ -59,12 +61,6 @@ def make_vae(
         DivergedError: the VAE's loss left the finite numbers.
     """
     size, device = vae_size(task.vae, task.model.image_size), worker.device
-    train = task.train
-    features = None
-    if task.vae.features == "classifier":
-        assert isinstance(worker.model, CxrModel)
-        look = Normalization(train.normalization, train.mean, train.std)
-        features = frozen_features(worker.model, look, task.model.image_size)
     vae = train_vae(
         _pool(site, site.train),
         _pool(site, site.val),
@@ -72,7 +68,7 @@ def make_vae(
         size_px=size,
         device=device,
         seed=seed,
-        features=features,
+        features=_features(task, worker),
         progress=files.read_progress(key),
         on_epoch=_keeper(files, key),
     )
@@ -88,27 +84,42 @@ def make_vae(
     quality = judge_samples(
         samples, plan, real, held_out, task.labels, device=device, seed=derive_seed(seed, "judge")
     )
+    rows = sheet_rows(vae.model, held_out, samples, size_px=size, device=device)
+    write_sheet(files.folder / SHEET, rows)
+    errors = reconstruction_errors(vae.model, real, held_out, size_px=size, device=device)
+    numbers = _numbers(vae, quality) | {"vae-images": float(len(real.rows))}
+    numbers |= dict(zip(("vae-mse", "vae-mean-image-mse"), errors, strict=True))
+    refused = _refused(site, task, quality, len(plan))
+    numbers |= {"vae-samples": float((~refused).sum())}
+    # Without held-out images to compare with nobody knows how many there are.
+    numbers["vae-refused"] = math.nan if quality.copies is None else float(refused.sum())
+    weights = {name: tensor.cpu() for name, tensor in vae.model.state_dict().items()}
+    return KeptVae(0, key, numbers, samples[~refused], plan.keep(~refused).target, weights)
+
+
+def _refused(site: Site, task: SiteTask, quality: SampleQuality, num: int) -> NDArray[np.bool_]:
+    """Return which of the samples are dropped, and log where samples copy."""
     if quality.is_copying:
         log.warning(
             "%s: the VAE's samples copy training images; more images, a smaller vae.latent or a "
             "larger vae.beta make that less likely, vae.refuse_copies drops them",
             site.site_id,
         )
-    rows = sheet_rows(vae.model, held_out, samples, size_px=size, device=device)
-    write_sheet(files.folder / SHEET, rows)
-    errors = reconstruction_errors(vae.model, real, held_out, size_px=size, device=device)
-    numbers = _numbers(vae, quality) | {"vae-images": float(len(real.rows))}
-    numbers |= dict(zip(("vae-mse", "vae-mean-image-mse"), errors, strict=True))
-    refused = np.zeros(len(plan), dtype=bool)
     if task.vae.refuse_copies and quality.copies is not None:
-        refused = quality.copies
-    elif task.vae.refuse_copies:
+        return quality.copies
+    if task.vae.refuse_copies:
         log.warning("%s: too few validation images to look for copies", site.site_id)
-    numbers |= {"vae-samples": float((~refused).sum())}
-    # Without held-out images to compare with nobody knows how many there are.
-    numbers["vae-refused"] = math.nan if quality.copies is None else float(refused.sum())
-    weights = {name: tensor.cpu() for name, tensor in vae.model.state_dict().items()}
-    return KeptVae(0, key, numbers, samples[~refused], plan.keep(~refused).target, weights)
+    return np.zeros(num, dtype=bool)
+
+
+def _features(task: SiteTask, worker: Worker) -> Features | None:
+    """Return what reconstructions are to look alike to besides, if anything."""
+    if task.vae.features == "none":
+        return None
+    assert isinstance(worker.model, CxrModel)
+    train = task.train
+    look = Normalization(train.normalization, train.mean, train.std)
+    return frozen_features(worker.model, look, task.model.image_size)
 
 
 def _numbers(vae: TrainedVae, quality: SampleQuality) -> dict[str, float]:

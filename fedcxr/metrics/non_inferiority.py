@@ -27,6 +27,9 @@ NON_INFERIOR = ("better", "non-inferior", "non-inferior, and worse")
 Word = Literal[Decided, DecidedGain, "withheld"]
 
 
+_MANY = {"non-inferiority": " `fedcxr plan-study` tells how many would.", "superiority": ""}
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The word, and the sentence that says why."""
@@ -143,8 +146,8 @@ def power_note(
 
     Too small: half the interval is wider than the margin, and the interval decides nothing. The
     size is for arms that do not differ at all, whatever was found: power from the observed
-    difference would only say the p value again. It is that of superiority as well: the interval of
-    such arms then lies below plus the margin as it lies above minus the margin.
+    difference would only say the p value again. So it is that of either question: their interval
+    lies below plus the margin as it lies above minus the margin.
 
     Args:
         difference: as in `verdict`.
@@ -156,8 +159,8 @@ def power_note(
         power: chance of showing non-inferiority of equal arms.
         unit: what positives and negatives are: images, or studies.
         finding: the name of the rarest one.
-        replicated: what was repeated beside the patients drawn: trainings, or partitions.
-        question: what is asked.
+        replicated: what was repeated beside patients: trainings, or partitions.
+        question: of the two.
 
     >>> from fedcxr.metrics.estimate import symmetric
     >>> found = symmetric(0.0, (Part(0.02**2, math.inf),), 0.95)
@@ -171,25 +174,20 @@ def power_note(
     )
     if difference.ci is None:
         return f"{stands}, the difference has no interval."
-    low, high = difference.ci
-    half = (high - low) / 2
+    half = (difference.ci[1] - difference.ci[0]) / 2
     if half <= margin or decide_as(question, difference.ci, margin) != "inconclusive":
         return None
     wide = f"the {100 * level:g} % interval is ±{half:.3f}, wider than the margin of {margin:.3f}"
-    trainings = difference.parts[1:]
-    factor = _more_patients(difference.parts[0].variance, trainings, margin, level, power)
+    of_patients, *trainings = difference.parts
+    factor = _more_patients(of_patients.variance, trainings, margin, level, power)
     if factor is None:
         return (
             f"The {replicated} are too few to decide: {wide}, and no number of test patients would "
-            f"do, so far do the {replicated} lie apart. `fedcxr plan-study` tells how many would."
+            f"do, so far do the {replicated} lie apart.{_MANY[question]}"
         )
-    show = "non-inferiority of arms that do not differ"
-    if question == "superiority":
-        show = f"that there is no gain of {margin:.3f} between arms that do not differ"
-    return (
-        f"{stands}, {wide}. About {_two_digits(patients * factor):,} such patients would be needed "
-        f"to show {show}, at {100 * power:g} % power."
-    )
+    show = f"no gain of {margin:.3f} between" if question == "superiority" else f"{question} of"
+    need = f"About {_two_digits(patients * factor):,} such patients would be needed to show {show}"
+    return f"{stands}, {wide}. {need} arms that do not differ, at {100 * power:g} % power."
 
 
 def _more_patients(

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from flwr.app import Message
 from flwr.serverapp import Grid
 
+from fedcxr.interrupts import raise_if_interrupted
 from fedcxr.wire import CLIENT_IDLE
 
 POLL_S = 0.05
@@ -69,11 +70,15 @@ def exchange(
         grid: carries the messages.
         orders: (site_id, maker of its message); a message is made when it is sent.
         limits: a site that has not answered by its deadline is yielded without a message.
+
+    Raises:
+        KeyboardInterrupt: the process was asked to end, even where Python lost that.
     """
     todo = iter(orders)
     waiting: list[_Sent] = []  # in order
     arrived: dict[str, Message] = {}
     while True:
+        raise_if_interrupted()
         while len(waiting) < limits.window and (following := next(todo, None)) is not None:
             waiting.append(_send(grid, following))
         if not waiting:

@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 from fedcxr.data.policies import policy_of
 from fedcxr.errors import RunError
 from fedcxr.inference import Predictor
+from fedcxr.interrupts import raise_if_interrupted
 from fedcxr.parameters import Parameters
 from fedcxr.schema import model_vectors
 from fedcxr.training.schedules import Aurocs, learning_rate, should_stop
@@ -75,6 +76,7 @@ def run_rounds(session: Session) -> Checkpoint:
     state = _resume(job, session.model) if job.resume else _begin(session)
     val_aurocs = [line["val_macro_auroc"] for line in job.run.read_lines("rounds.jsonl")]
     for round_num in range(state.round_num + 1, job.config.server.rounds + 1):
+        raise_if_interrupted()
         if round_num > _first_stop(job) and should_stop(job.config.server, val_aurocs):
             _note_stop(job, state)
             break

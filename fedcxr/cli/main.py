@@ -5,10 +5,8 @@ Verbs import torch and flwr only when they run, so that `--help` answers at once
 
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -32,6 +30,7 @@ from fedcxr.cli.synth import synth
 from fedcxr.engines.fork_server import end_fork_server
 from fedcxr.errors import FedCxrError
 from fedcxr.home import is_in_home
+from fedcxr.interrupts import end_on_signals
 from fedcxr.storage import is_full, refused
 
 cli = typer.Typer(
@@ -96,9 +95,7 @@ def command() -> None:
 def main() -> None:
     """Run the command line and exit with the codes of docs/guide.md."""
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-    signal.signal(signal.SIGTERM, _terminated)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
-        signal.signal(signal.SIGHUP, _terminated)
+    end_on_signals()  # workers are stopped, the manifest is right
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], "--debug", *(a for a in sys.argv[1:] if a != "--debug")]
@@ -129,10 +126,3 @@ def _one_line(err: Exception) -> str:
         where = f"{err.filename}: " if err.filename else ""
         return f"{where}{err.strerror or err}. Mend that and try again."
     return f"unexpected {type(err).__name__}: {err}. Run it again with --debug and report it."
-
-
-def _terminated(signum: int, frame: FrameType | None) -> None:
-    """End on SIGTERM and SIGHUP as on Ctrl-C: workers are stopped, the manifest is right."""
-    if signum == signal.SIGHUP:  # the shell sends it and the kernel again, in the midst of the end
-        signal.signal(signum, signal.SIG_IGN)
-    raise KeyboardInterrupt

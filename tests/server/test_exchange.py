@@ -180,3 +180,9 @@ def test_a_client_that_broke_off_is_missing_and_its_text_is_not_repeated():
 
 def test_no_orders_give_no_replies():
     assert run(FakeGrid({}), "") == []
+
+
+def test_an_interruption_that_python_lost_ends_the_wait_for_a_site(monkeypatch):
+    monkeypatch.setattr("fedcxr.interrupts._asked", True)
+    with pytest.raises(KeyboardInterrupt):
+        run(FakeGrid({"a": None}), "a", deadline_s=None)

@@ -28,6 +28,7 @@ from fedcxr.experiments.compare.arms import Training
 from fedcxr.experiments.compare.at_external import external_file, predict_external
 from fedcxr.experiments.compare.at_sites import SITES_FILE, predict_at_sites
 from fedcxr.experiments.simulate import resume, simulate
+from fedcxr.interrupts import interrupt, raise_if_interrupted
 from fedcxr.runs.folder import RunFolder
 
 _MODULE = "fedcxr.experiments.compare.trainings"
@@ -95,6 +96,7 @@ def run_trainings(
     server = fork_server(_MODULE)
     try:
         while running or (todo and not failed):
+            raise_if_interrupted()
             while todo and len(running) < at_once and not failed:
                 running.append(_start(server, todo.popleft()))
             on_progress(progress_of(trainings))
@@ -136,7 +138,7 @@ def train_one(pipe: socket.socket, text: str) -> None:
         for descriptor in (1, 2):
             os.dup2(log.fileno(), descriptor)
     # What a script starts in the background ignores Ctrl-C, and hands that down.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         watch = threading.Thread(target=_end_with, args=(pipe, threading.get_ident()), daemon=True)
         watch.start()

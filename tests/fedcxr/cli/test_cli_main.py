@@ -14,9 +14,10 @@ from fake_run import change, write_run
 
 import fedcxr
 from fedcxr import errors
-from fedcxr.cli.main import _terminated, main
+from fedcxr.cli.main import main
 from fedcxr.errors import StoppedError
 from fedcxr.experiments.simulate import FinishedRun
+from fedcxr.interrupts import interrupt
 from fedcxr.runs.folder import RunFolder
 
 OURS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
@@ -60,7 +61,8 @@ SUMMARY = {
 @pytest.fixture
 def run_main(monkeypatch, capsys, tmp_path):
     """Run the command in this process and return its exit code, stdout and stderr."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
     level = logging.getLogger("flwr").level
     monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
     monkeypatch.chdir(tmp_path)
@@ -204,28 +206,11 @@ def test_an_error_that_nobody_foresaw_is_one_line_too(run_main, simulation):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_sigterm_and_sighup_end_a_run_as_ctrl_c_does(run_main, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_command_ends_on_every_signal_that_asks_for_it(run_main, number):
     signal.signal(number, signal.SIG_DFL)  # whatever the shell that runs the tests has set
     run_main("--version")
-    assert signal.getsignal(number) is _terminated
-    with pytest.raises(KeyboardInterrupt):
-        _terminated(number, None)
-
-
-def test_a_second_sighup_does_not_disturb_the_end(run_main):
-    # The kernel sends one to the foreground, and the shell another to its jobs.
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    run_main("--version")
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGHUP)
-    signal.raise_signal(signal.SIGHUP)
-
-
-def test_a_sighup_that_nohup_ignores_stays_ignored(run_main):
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    run_main("--version")
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert signal.getsignal(number) is interrupt
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

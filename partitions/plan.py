@@ -24,7 +24,7 @@ from fedcxr.errors import ArtefactError, DataError
 from fedcxr.seeding import derive_seed
 from partitions.assign import assign, scheme_parameters
 from partitions.class_sample import ClassSample, sample_of
-from partitions.held_out import describe_sample, describe_test_set
+from partitions.held_out import describe_test_set
 from partitions.minimum import meet_minimum
 from partitions.patient_table import count_by_patient, majority
 from partitions.patients import group_by_patient
@@ -106,10 +106,7 @@ def make_partition(
         dataset, sample = _sampled(dataset, config, policy, seed)
         patients = _patients(dataset)
         decision = _decide(patients, config, sample, seed, draw)
-        if sample is None:
-            test_set = describe_test_set(patients, decision.role, official, config)
-        else:
-            test_set = describe_sample(dataset.labels[0], sample, official, config)
+        test_set = describe_test_set(patients, decision.role, official, config, sample)
         tables = _tables(patients, decision, tokens)
         left_out = all_images - sum(map(len, tables.values()))
         head = {

@@ -50,6 +50,11 @@ def notes_of_official(official: Sequence[OfficialSet]) -> list[str]:
     return ["There is no official test set: a run draws its test patients.", *told]
 
 
+def sample_notes(test_set: TestSet) -> list[str]:
+    """Return what was drawn, where the images are a sample by class; nothing where they are not."""
+    return [_sampled(part) for part in test_set.parts if isinstance(part, SamplePart)]
+
+
 def one_class_words(site_id: str, label: str, *, has_it: bool) -> str:
     """Return that a site trains on one class alone.
 

@@ -1,7 +1,6 @@
 """The tables of a binary task: every network as it is, with each thing added, and what that did."""
 
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.tables.score_tables import pair_title
 from fedcxr.results.tables.table import Column, Table
 from fedcxr.results.task_scores import TaskArm, TaskScores
 
@@ -42,8 +41,8 @@ def task_scores(comparison: Comparison, found: TaskScores) -> Table:
 
 def task_differences(comparison: Comparison, found: TaskScores) -> Table:
     """Return how far the arms of every pair are apart, on the same patients."""
-    pairs = {(each.arm, each.against): each for each in comparison.differences}
     models = {arm.arm: arm.model for arm in found.arms}
+    titles = {arm.arm: _short_title(comparison, arm) for arm in found.arms}
     columns = (
         Column("model", "Network"),
         Column("pair", "Arms", "head"),
@@ -55,7 +54,7 @@ def task_differences(comparison: Comparison, found: TaskScores) -> Table:
     rows = tuple(
         (
             models[each.arm],
-            pair_title(comparison, pairs[each.arm, each.against]),
+            f"{titles[each.arm]} minus {titles[each.against]}",
             each.arm,
             each.against,
             each.about,
@@ -80,8 +79,14 @@ def ordered(found: TaskScores) -> list[TaskArm]:
 
 
 def row_title(comparison: Comparison, arm: TaskArm) -> str:
-    """Return an arm's title, after the study's word for it where it has one."""
-    title = comparison.arm(arm.arm).title
+    """Return an arm's title beside its network's, after the study's word for it if it has one."""
+    title = _short_title(comparison, arm)
     named = NAMED.get(arm.added)
     is_study = comparison.task is not None and comparison.task.adds_something
     return f"{named}: {title}" if named and is_study else title
+
+
+def _short_title(comparison: Comparison, arm: TaskArm) -> str:
+    """Return an arm's title without its network's."""
+    title = comparison.arm(arm.arm).title
+    return title.removeprefix(f"{arm.model}: ").removeprefix(f"{arm.model}, ")

@@ -29,7 +29,7 @@ class TaskArm(TaskRates):
 
     arm: str
     model: str
-    """The network's name."""
+    """The network, as papers call it."""
     added: str
     """What is added to its real images: `none`, `copies`, `classical` or `vae`."""
     tp: float

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
+from fedcxr.config.model import network_title
 from fedcxr.errors import ConfigError
 from fedcxr.experiments.compare.variants import Variant, check_study, variants_of, with_variant
 from partitions.plan import PartitionPlan
@@ -155,7 +156,7 @@ def arms_of(
 def _varied(arm: Arm, variant: Variant, config: ExperimentConfig, plan: PartitionPlan) -> Arm:
     """Return an arm of a study: a way of training, with what the variant adds."""
     is_pooled = arm.name not in (FEDERATED, LOCAL)
-    parts = [variant.model, arm.title if len(config.compare.arms) > 1 else ""]
+    parts = [network_title(variant.model), arm.title if len(config.compare.arms) > 1 else ""]
     setting = ", ".join(filter(None, parts))
     return replace(
         arm,

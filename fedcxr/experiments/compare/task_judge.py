@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.model import network_title
 from fedcxr.experiments.compare.all_models import AllModels, Pair, ScoreTable
 from fedcxr.experiments.compare.arms import Arm, Training
 from fedcxr.metrics.scored_rates import CalledImages, Rate, call_images, score_rate
@@ -63,7 +64,7 @@ def _arm(
     cells = called.cells()[models.rows(arm.name), 0].mean(axis=0).tolist()
     return TaskArm(
         arm=arm.name,
-        model=arm.config.model.name,
+        model=network_title(arm.config.model.name),
         added=arm.config.vae.added if arm.config.vae.enabled else "none",
         **dict(zip(("tp", "fn", "fp", "tn"), cells, strict=True)),
         **{name: table.arms[arm.name][0] for name, table in tables.items()},

@@ -53,7 +53,7 @@ def _looks(view: View, found: TaskScores, titles: dict[str, str]) -> list[Looks]
     shown = []
     for arm in ordered(found):
         own = [example for example in found.examples if example.arm == arm.arm]
-        if arm.added in NAMED and own:
+        if arm.added in NAMED:
             cards = (card_of(view.folder / each.folder, each.heat_map) for each in own)
             shown.append(Looks(titles[arm.arm], tuple(cards)))
     return shown

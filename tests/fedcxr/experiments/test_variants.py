@@ -108,10 +108,10 @@ def test_each_network_is_crossed_with_everything_and_asked_by_itself(plan, tmp_p
     assert arms["federated-alexnet-vae"].config.model.name == "alexnet"
     assert arms["federated-alexnet-vae"].config.vae.added == "vae"
     assert not arms["federated-densenet_small-none"].config.vae.enabled
-    assert arms["federated-alexnet-copies"].title == "alexnet: Copies"
+    assert arms["federated-alexnet-copies"].title == "AlexNet: Copies"
     both = study(compare__models=["alexnet"], compare__arms=["federated", "local"])
     assert arms_of(both, plan, tmp_path / "both", {})[4].setting == (
-        "alexnet, Local (each site alone)"
+        "AlexNet, Local (each site alone)"
     )
     pairs = study_pairs(config, list(arms))
     assert pairs[:2] == [

@@ -58,11 +58,12 @@ def scheme_parameters(config: PartitionConfig) -> dict[str, Any]:
     for flagged in flagged_keys(PartitionConfig):
         if flagged.chooses == ("scheme", config.scheme) and not flagged.is_path:
             names.append(flagged.key)
-    names += [] if config.folds is None else ["folds", "fold"]
+    folds = {} if config.folds is None else {"folds": config.folds, "fold": config.test_fold}
+    sizes = {}
     if config.class_sizes is not None:
         names = [name for name in names if name not in ("val_fraction", "test_fraction")]
-        names.append("class_sizes")
-    return {name: config.model_dump(mode="json")[name] for name in names}
+        sizes = {"class_sizes": config.class_sizes.model_dump(mode="json")}
+    return {**{name: getattr(config, name) for name in names}, **folds, **sizes}
 
 
 def _check_filled(assignment: Assignment, config: PartitionConfig) -> None:

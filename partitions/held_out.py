@@ -42,7 +42,7 @@ def describe_test_set(
     val = tuple(one for one in official if one.split == "val")
     if config.folds is not None:
         outside = int(np.count_nonzero(role != LEFT_OUT))
-        fold = FoldPart(config.fold, config.folds, _count(role), outside)
+        fold = FoldPart(config.test_fold, config.folds, _count(role), outside)
         return TestSet((fold,), (*val, *(one for one in official if one.split == "test")))
     tested = {record.source for record in patients.dataset.records if record.split == "test"}
     parts: list[OfficialPart | DrawnPart] = []

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedcxr.data.origin import FoldPart, TestSet
+from fedcxr.data.origin import FoldPart, FoldsPart, TestSet
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import ArtefactError, some
 from partitions.patients import Members, Proof, table_sets
@@ -252,6 +252,8 @@ def _test_set_of(head: Mapping[str, Any]) -> TestSet:
     """Return where the test set came from, if it fits what else the plan says of it."""
     test_set = TestSet.from_json(head["test_set"])
     (first, *_), parameters = test_set.parts, head["parameters"]
+    if isinstance(first, FoldsPart):  # of a comparison over all folds; a partition is of one
+        raise ValueError("the fold of the test set")
     folds = (first.fold, first.folds) if isinstance(first, FoldPart) else (0, None)
     if folds != (parameters.get("fold", 0), parameters.get("folds")):
         raise ValueError("the fold of the test set")

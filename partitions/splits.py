@@ -66,7 +66,7 @@ def split_globally(
     if config.folds is not None:
         fold_of = draw_folds(strata[outside], config.folds, seed)
         role[in_test] = LEFT_OUT
-        role[outside[fold_of == config.fold]] = TEST
+        role[outside[fold_of == config.test_fold]] = TEST
     else:
         role[in_test] = TEST
         has_official = np.bincount(source_of[in_test], minlength=int(source_of.max()) + 1) > 0

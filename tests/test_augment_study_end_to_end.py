@@ -15,7 +15,7 @@ from fedcxr.experiments.compare.at_sites import predict_at_sites
 from fedcxr.experiments.compare.run import compare, resume_comparison
 from fedcxr.training import sample_quality
 
-pytestmark = pytest.mark.usefixtures("no_pictures", "in_this_process")
+pytestmark = pytest.mark.usefixtures("no_page", "no_pictures", "in_this_process")
 
 KINDS = ("none", "copies", "classical", "vae")
 TINY = {
@@ -24,7 +24,7 @@ TINY = {
     "data.labels": ["Cardiomegaly", "Pleural Effusion"],
     "model.image_size": 32,
     "partition.clients": 2,
-    "server.rounds": 2,
+    "server.rounds": 1,
     "explain.max_boxes": 0,
     "explain.images_per_outcome": 0,
     "engine.precision": "fp32",
@@ -68,7 +68,7 @@ def configured(folder, **settings):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory, no_pictures, in_this_process):
+def done(tmp_path_factory, no_page, no_pictures, in_this_process):
     return compare(configured(tmp_path_factory.mktemp("study")))
 
 

@@ -1,4 +1,4 @@
-"""A whole comparison over two partitions and on data from elsewhere, stopped and judged again."""
+"""Whole comparisons over two partitions and on data from elsewhere, and over folds; resumed."""
 
 import json
 import shutil
@@ -13,12 +13,15 @@ import pytest
 import fedcxr.results
 from fedcxr.cli.compare import print_comparison
 from fedcxr.config import load_config
+from fedcxr.data.labels import POSITIVE
 from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.errors import ArtefactError, ConfigError, DataError
 from fedcxr.experiments.compare.run import compare, report_again, resume_comparison
+from fedcxr.experiments.plan_study import plan_study
 from fedcxr.experiments.simulate import simulate
 from fedcxr.metrics.auroc import auroc
 from partitions.plan import read_plan
+from partitions.table import read_table
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
@@ -309,3 +312,122 @@ def test_what_cannot_be_read_or_drawn_is_refused_before_anything_is_written(nih,
     with pytest.raises(ConfigError, match=r"compare\.partitions=2: partition\.scheme=by-attribute"):
         compare(configured(runs, partition__scheme="by-attribute"))
     assert not runs.exists()
+
+
+FOLDS = [
+    "centralized-fold-0-seed-0",
+    "centralized-fold-1-seed-100",
+    "federated-fold-0-seed-0",
+    "federated-fold-1-seed-100",
+]
+
+
+IN_FOLDS = 96
+"""Of 120 patients a fifth is the official test set, which stays unseen."""
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+    """A finished comparison over two folds."""
+    config = configured(
+        tmp_path_factory.mktemp("folds"),
+        compare__partitions=1,
+        partition__folds=2,
+        compare__min_positives=10,
+        data__labels=["Edema", "Support Devices", "Lung Opacity"],
+    )
+    return compare(config)
+
+
+def test_each_patient_is_tested_once_by_models_that_never_saw_them(folded):
+    assert sorted(path.parent.name for path in folded.glob("arms/*/summary.json")) == FOLDS
+    tested = {}
+    for name in FOLDS:
+        with np.load(folded / "arms" / name / "predictions.npz") as arrays:
+            tested[name] = set(arrays["patient_id"].tolist())
+        plan = read_plan(folded / "arms" / name / "partition")
+        tables = [read_table(plan.val_csv), *(plan.site_table(s.site_id) for s in plan.sites)]
+        seen = set().union(*(table.patient_id for table in tables))
+        assert not seen & tested[name]
+    assert tested[FOLDS[0]] == tested[FOLDS[2]]
+    assert not tested[FOLDS[0]] & tested[FOLDS[1]]
+    assert len(tested[FOLDS[0]] | tested[FOLDS[1]]) == IN_FOLDS
+
+
+def test_a_difference_over_folds_is_of_areas_within_them(folded):
+    tree = figures(folded)
+    (gap,) = tree["differences"]
+    labels = tree["endpoint"]["labels"]
+    by_run = {name: scores(folded / "arms" / name / "predictions.npz", labels) for name in FOLDS}
+    expected = [by_run[FOLDS[2]] - by_run[FOLDS[0]], by_run[FOLDS[3]] - by_run[FOLDS[1]]]
+    assert gap["by_partition"] == pytest.approx(expected, abs=1e-12)
+    assert gap["macro_auroc"]["value"] == pytest.approx(np.mean(expected))
+    assert (gap["about"], gap["replicated"], gap["replicates"]) == ("methods", "folds", 2)
+    assert gap["variance"]["folds"] == pytest.approx(np.var(expected, ddof=1))
+    plans = [read_plan(folded / at / "partition") for at in (".", "draws/1")]
+    shares = [
+        48
+        / sum(
+            len({p for p, s in zip(t.patient_id, t.split, strict=True) if s == "train"})
+            for t in map(plan.site_table, [site.site_id for site in plan.sites])
+        )
+        for plan in plans
+    ]
+    assert gap["variance"]["test_share"] == pytest.approx(np.mean(shares))
+    assert gap["verdict"]["word"] == "withheld"
+    assert gap["verdict"]["reason"].startswith("there are 2 folds; the self-test of the statistics")
+    federated = tree["arms"][0]
+    assert federated["scored"] == tree["data"]["test_images"]
+    assert tree["data"]["test_patients"] == IN_FOLDS
+    assert tree["data"]["partition"]["folds"] == 2
+
+
+def test_a_label_needs_its_patients_in_each_fold_and_the_protocol_names_the_folds(folded):
+    protocol = json.loads((folded / "protocol.json").read_text())
+    places = (folded, folded / "draws/1")
+    tables = [read_table(read_plan(place / "partition").test_csv) for place in places]
+    for counted in protocol["endpoint"]["patients"]:
+        each = [
+            len({p for p, s in zip(t.patient_id, t.states.T[at], strict=True) if s == POSITIVE})
+            for t in tables
+            if (at := t.labels.index(counted["label"])) >= 0
+        ]
+        assert counted["positives"] == min(each)
+    least = {each["label"] for each in protocol["endpoint"]["patients"] if each["positives"] >= 10}
+    assert set(protocol["endpoint"]["labels"]) <= least
+    assert protocol["endpoint"]["folds"] == 2
+    assert len(protocol["further_partitions"]) == 1
+    assert figures(folded)["deviations"] == []
+
+
+def test_page_and_tables_say_that_it_is_a_cross_validation(folded):
+    page = " ".join((folded / "report.html").read_text().split())
+    for words in (
+        "in 2 folds of a cross-validation, by models that never saw the patient",
+        "Spread over the folds",
+        "2 folds of a cross-validation</",
+    ):
+        assert words in page, words
+    assert "The test set is fold 0" not in page
+    table = fedcxr.results.open(folded).tables["folds"]
+    assert table["test_patients"].tolist() == [48, 48]
+
+
+def test_a_study_is_not_planned_from_folds(folded):
+    with pytest.raises(ArtefactError, match="over 2 folds of a cross-validation, where the chance"):
+        plan_study(folded)
+
+
+def test_a_resumed_cross_validation_does_what_is_left_and_finds_the_same(folded, tmp_path):
+    folder = tmp_path / "again"
+    shutil.copytree(folded, folder)
+    shutil.rmtree(folder / "arms" / FOLDS[3])
+    (folder / "comparison.json").unlink()
+    resume_comparison(folder)
+    assert {**figures(folder), "name": "", "arms": []} == {
+        **figures(folded),
+        "name": "",
+        "arms": [],
+    }
+    with pytest.raises(ConfigError, match=r"compare\.external: how far a mean over folds"):
+        resume_comparison(folder, settings=[f"compare.external=[{tmp_path}]"])

@@ -60,7 +60,7 @@ def _partition(config: "ExperimentConfig", out: Path, *, every_fold: bool) -> No
     dataset = read_for(config)
     for note in dataset.notes:
         print(note)
-    folds = range(config.partition.folds or 1) if every_fold else [config.partition.fold]
+    folds = range(config.partition.folds or 1) if every_fold else [config.partition.test_fold]
     for fold in folds:
         plan = make_partition(
             dataset,

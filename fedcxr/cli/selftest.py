@@ -47,7 +47,8 @@ def stats(
     A run that was stopped goes on where it was, if it is started with the same options.
     """
     from fedcxr.cores import cores
-    from fedcxr.experiments.selftest import GRID, read_result, run_selftest
+    from fedcxr.experiments.selftest import read_result, run_selftest
+    from fedcxr.experiments.selftest_grid import GRID
     from fedcxr.experiments.selftest_page import write_page
 
     if write_only:

@@ -82,14 +82,20 @@ class PartitionConfig(Section):
         default=None, ge=2, le=20
     )
     """Test on one of so many equal parts of the patients outside an official test set."""
-    fold: Annotated[NonNegativeInt, Flag("The fold to test on, from 0.")] = 0
-    """Which of the folds is the test set, from 0."""
+    fold: Annotated[NonNegativeInt | None, Flag("The fold to test on, from 0.")] = None
+    """Which of the folds is the test set, from 0. None = in a comparison each in turn, elsewhere
+    the first."""
     class_sizes: ClassSizes | None = None
     """A sample with so many images with and without the run's one label, all scaled down by one
     factor where the data have fewer; it takes the place of `val_fraction` and `test_fraction`, and
     patients of an official val or test set are in none."""
     site_val_fraction: float = Field(default=0.10, ge=0.0, lt=0.5)
     """Patients of each site that the site keeps for its own validation."""
+
+    @property
+    def test_fold(self) -> int:
+        """Return the fold that one partition is tested on."""
+        return self.fold or 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,4 +1,4 @@
-"""Where a partition took its test patients from: official sets, draws, a fold, or a sample.
+"""Where a partition took its test patients from: official sets, draws, folds, or a sample.
 
 Facts and no sentences: the partition records them in plan.json, a run in its manifest, and whoever
 shows them words them (`fedcxr/report/origin_words.py`).
@@ -52,6 +52,16 @@ class FoldPart:
 
 
 @dataclass(frozen=True, slots=True)
+class FoldsPart:
+    """Test patients of a whole cross-validation: each is tested once, in one of the equal parts."""
+
+    folds: int
+    patients: int
+    origin: Literal["folds"] = "folds"
+    source: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SetSizes:
     """Images with and without a label in the three sets of a sample."""
 
@@ -75,12 +85,13 @@ class SamplePart:
     source: ClassVar[str] = ""
 
 
-TestPart: TypeAlias = OfficialPart | DrawnPart | FoldPart | SamplePart
+TestPart: TypeAlias = OfficialPart | DrawnPart | FoldPart | FoldsPart | SamplePart
 
 _PARTS: dict[str, type[TestPart]] = {
     "official": OfficialPart,
     "drawn": DrawnPart,
     "fold": FoldPart,
+    "folds": FoldsPart,
     "sample": SamplePart,
 }
 
@@ -120,7 +131,7 @@ class TestSet:
         sources = {part.source for part in found.parts}
         # What is written is what was read: no key too many, no text in place of a list.
         is_whole = bool(sources) and found.to_json() == tree and all(map(_can_be, found.parts))
-        is_of_all = any(isinstance(part, FoldPart | SamplePart) for part in found.parts)
+        is_of_all = any(isinstance(part, FoldPart | FoldsPart | SamplePart) for part in found.parts)
         if not is_whole or len(sources) < len(found.parts) or (is_of_all and len(sources) > 1):
             raise ValueError("the test set")
         return found
@@ -163,6 +174,8 @@ def _can_be(part: TestPart) -> bool:
         case FoldPart(fold, folds, patients, of_patients):
             is_one = _are_counts(fold, folds, patients, of_patients) and fold < folds
             return is_one and 0 < patients <= of_patients
+        case FoldsPart(folds, patients):
+            return _are_counts(folds, patients) and 1 < folds <= patients
         case SamplePart(label, wanted, drawn, patients, of_patients):
             sizes = [
                 count for sizes in (wanted, drawn) for pair in astuple(sizes) for count in pair

@@ -1,11 +1,13 @@
 """`docs/statistics.md`: the tables of the self-test, below a head that is written by hand."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedcxr.atomic import write_text_atomically
 from fedcxr.metrics.count_outcomes import FAMILIES, INTERVALS
+from fedcxr.metrics.fold_regime import INTERVAL, FoldStudy
 from fedcxr.metrics.regime import ONE_SIDED, USUAL_SEEDS, Cell, read_cell, read_tallies, regime_of
 
 MARK = "<!-- From here on written by `fedcxr selftest stats`; not edited by hand. -->"
@@ -20,23 +22,36 @@ def write_page(path: Path, result: Mapping[str, Any]) -> None:
 
 def tables(result: Mapping[str, Any]) -> str:
     """Return the tables of a result of `run_selftest` in Markdown."""
-    heads = ["positives", *_COLUMNS]
+    families = [names for names in FAMILIES.values() if _with_any(result, names)]
     parts = [
         "## What the self-test found",
         _ran(result),
         "### Coverage / share of intervals above the truth, %",
-        "For `methods` and `models` the latter is the type-I error of a verdict. Bold: rejected.",
-        *(_table([*heads, *names], _rates(result, names)) for names in FAMILIES.values()),
+        "For `methods`, `models` and `folds` the latter is the type-I error of a verdict. Bold: "
+        "rejected.",
+        *(_table(_heads(names), _rates(result, names)) for names in families),
         "### Mean width",
-        *(_table([*heads, *names], _widths(result, names)) for names in FAMILIES.values()),
+        *(_table(_heads(names), _widths(result, names)) for names in families),
         "### From how many patients on each is shown",
         "With the finding, or whom else the interval rests on (`fedcxr/metrics/gate.py`).",
         _reaches(result),
     ]
+    if FAMILIES["folds"] in families:
+        parts += [
+            "### For which cross-validations `folds` is shown",
+            "Patients with the rarest finding in the fold that has fewest; up to 10 images each.",
+            _fold_reaches(result),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
 _COLUMNS = ("images a patient", "correlation", "labels", "AUROC", "trainings", "their SD")
+
+
+def _heads(names: Sequence[str]) -> list[str]:
+    """Return the headings of a family's table; positives and trainings are those of a fold."""
+    folds = ["folds"] if names == FAMILIES["folds"] else []
+    return [*folds, "positives", *_COLUMNS, *names]
 
 
 def _ran(result: Mapping[str, Any]) -> str:
@@ -90,11 +105,12 @@ def _widths(result: Mapping[str, Any], names: Sequence[str]) -> list[list[str]]:
 
 def _reaches(result: Mapping[str, Any]) -> str:
     """Return, for each interval, from how many positives on it is shown."""
-    cells = [read_cell(stored) for stored in result["cells"]]
+    every = [read_cell(stored) for stored in result["cells"]]
+    cells = [cell for cell in every if cell.folds == 1]
     sizes, aurocs = (sorted({getattr(c, key) for c in cells}) for key in ("cluster", "auroc"))
     most = max(cell.positives for cell in cells)
     rows = []
-    for name in INTERVALS:
+    for name in (name for name in INTERVALS if name not in FAMILIES["folds"]):
         regime = regime_of(result, name)
         seeds = USUAL_SEEDS if name in ("methods", "rate_methods") else None
         for auroc in aurocs:
@@ -108,10 +124,44 @@ def _reaches(result: Mapping[str, Any]) -> str:
     return _table(["interval", "AUROC", *heads], rows)
 
 
+def _fold_reaches(result: Mapping[str, Any]) -> str:
+    """Return, for each kind of cross-validation, with how many positives a fold it is judged."""
+    regime = regime_of(result, INTERVAL)
+    cells = [cell for cell, _ in regime.cells]
+    folds, trainings, spreads, aurocs, sizes = (
+        sorted({getattr(cell, key) for cell in cells})
+        for key in ("folds", "seeds", "training_sd", "auroc", "positives")
+    )
+    rows = []
+    for number, each in itertools.product(folds, trainings):
+        for spread in spreads if each > 1 else [None]:
+            row = [f"{number}", f"{each}", "not known" if spread is None else f"up to {spread:g}"]
+            for auroc in aurocs:
+                study = FoldStudy(number, each, spread, max(c.cluster for c in cells), auroc)
+                held = [n for n in range(max(sizes) + 1) if study.covers(n, regime=regime)[0]]
+                row.append(_ranges(held))
+            rows.append(row)
+    heads = ["folds", "trainings", "their SD", *(f"AUROC up to {auroc:g}" for auroc in aurocs)]
+    return _table(heads, rows)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return rising whole numbers as ranges.
+
+    >>> _ranges([1, 2, 3, 7]), _ranges([])
+    ('1 to 3, 7 to 7', 'not shown')
+    """
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return ", ".join(f"{a} to {b}" for a, b in zip(starts, ends, strict=True)) or "not shown"
+
+
 def _design(cell: Cell) -> list[str]:
     uneven = ", uneven" if cell.uneven else ""
     correlation = f"{cell.correlation:g}" if cell.cluster > 1 else "–"
+    folds = [str(cell.folds)] if cell.folds > 1 else []
     return [
+        *folds,
         str(cell.positives),
         f"{cell.cluster:g}{uneven}",
         correlation,

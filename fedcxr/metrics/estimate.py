@@ -167,6 +167,36 @@ def with_trainings(patients: Estimate, by_seed: ArrayLike, level: float) -> Esti
     return symmetric(patients.value, (*patients.parts, trainings), level)
 
 
+def over_folds(by_fold: ArrayLike, test_share: float, level: float) -> Estimate:
+    """Return the mean over the folds of a cross-validation, for other patients and trainings.
+
+    Two folds' models have most of their training patients in common, so that their values are no
+    independent looks, and s² / K is too small. The variance of the mean is taken as
+
+        (1 / K + test patients / training patients) · s²,        with K - 1 degrees of freedom.
+
+    Nothing is added for the patients: each is tested in one fold, so their chance is in s² whole.
+
+    Args:
+        by_fold: (K,) the difference found in each fold.
+        test_share: patients that a fold tests over those that its models were trained on.
+        level: of the interval, in (0, 1).
+
+    Source: Nadeau and Bengio 2003, "Inference for the Generalization Error", Machine Learning 52,
+    239-281, section 4.1 (corrected resampled t), with the folds as its draws as in Bouckaert and
+    Frank 2004, PAKDD, 3-12.
+
+    >>> found = over_folds([0.00, 0.01, 0.02], 0.5, 0.95)  # (1/3 + 1/2) · 0.0001, t(2) = 4.303
+    >>> round(found.se, 6), round(found.ci[1], 5)
+    (0.009129, 0.04928)
+    """
+    each = np.asarray(by_fold, dtype=np.float64)
+    if each.ndim != 1 or len(each) < MIN_SEEDS or not test_share > 0:
+        raise ValueError(f"need (K,) values of 2 folds or more, a share > 0: {each}, {test_share}")
+    variance = (1 / len(each) + test_share) * float(each.var(ddof=1))
+    return symmetric(float(each.mean()), (Part(variance, len(each) - 1.0),), level)
+
+
 def half_width(parts: Sequence[Part], level: float) -> float:
     """Return half the width of the symmetric interval that these parts give together.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fedcxr.metrics.estimate import Estimate
+from fedcxr.metrics.fold_regime import FoldStudy
 from fedcxr.metrics.regime import load_regime
 from fedcxr.metrics.scored_models import ScoredModels
 
@@ -64,6 +65,7 @@ def gated(
     cluster: float,
     auroc: float,
     seeds: int | None = None,
+    over_folds: FoldStudy | None = None,
 ) -> Estimate:
     """Return an estimate without its interval where such an interval was not shown to hold.
 
@@ -75,18 +77,23 @@ def gated(
         cluster: images a patient, on average.
         auroc: of the better model, over these labels; nan where there is none.
         seeds: trainings of each arm, where the interval is about trainings.
+        over_folds: the cross-validation, where the interval is over its folds.
     """
     if np.isnan(found.value):
         return found
     if np.isnan(auroc):
         return _withheld(found, "no interval: without an AUROC there is no telling if it holds")
+    counts = scored.patients if scored.fewest is None else scored.fewest
     few, kind, column = min(
-        (int(scored.patients[column][kind]), kind, column)
+        (int(counts[column][kind]), kind, column)
         for column in columns
         for kind in TRIED[scored.measure].classes
     )
     who = _in_words(few, scored.labels[column], has_it=kind == 0)
-    is_held, why = load_regime(interval).covered(few, cluster, auroc, seeds, rarest=who)
+    if over_folds is not None:
+        is_held, why = over_folds.covers(few, rarest=who)
+    else:
+        is_held, why = load_regime(interval).covered(few, cluster, auroc, seeds, rarest=who)
     return found if is_held else _withheld(found, why)
 
 

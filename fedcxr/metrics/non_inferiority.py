@@ -174,10 +174,9 @@ def power_note(
     )
     if difference.ci is None:
         return f"{stands}, the difference has no interval."
-    half = (difference.ci[1] - difference.ci[0]) / 2
-    if half <= margin or decide_as(question, difference.ci, margin) != "inconclusive":
+    wide = _too_wide(difference.ci, margin, level, question)
+    if wide is None:
         return None
-    wide = f"the {100 * level:g} % interval is ±{half:.3f}, wider than the margin of {margin:.3f}"
     of_patients, *trainings = difference.parts
     factor = _more_patients(of_patients.variance, trainings, margin, level, power)
     if factor is None:
@@ -188,6 +187,43 @@ def power_note(
     show = f"no gain of {margin:.3f} between" if question == "superiority" else f"{question} of"
     need = f"About {_two_digits(patients * factor):,} such patients would be needed to show {show}"
     return f"{stands}, {wide}. {need} arms that do not differ, at {100 * power:g} % power."
+
+
+def fold_power_note(
+    difference: Estimate,
+    margin: float,
+    *,
+    patients: int,
+    folds: int,
+    level: float = 0.95,
+    question: Question = "non-inferiority",
+) -> str | None:
+    """Return that a cross-validation is too small to decide; None if it is not.
+
+    No size is told: how far folds lie apart is the chance of patients and of trainings in one.
+
+    Args:
+        difference: as in `verdict`.
+        margin: as in `verdict`.
+        patients: that are tested, in all folds.
+        folds: how many there are.
+        level: of the interval.
+        question: what is asked.
+    """
+    stands = f"The study is too small to decide: with {patients:,} patients in {folds} folds"
+    if difference.ci is None:
+        return f"{stands}, the difference has no interval."
+    wide = _too_wide(difference.ci, margin, level, question)
+    return f"{stands}, {wide}. How many patients would do, folds do not tell." if wide else None
+
+
+def _too_wide(ci: Interval, margin: float, level: float, question: Question) -> str | None:
+    """Return that an interval cannot decide, in words; None where it can, or is no wider."""
+    low, high = ci
+    half = (high - low) / 2
+    if half <= margin or decide_as(question, ci, margin) != "inconclusive":
+        return None
+    return f"the {100 * level:g} % interval is ±{half:.3f}, wider than the margin of {margin:.3f}"
 
 
 def _more_patients(

@@ -30,7 +30,7 @@ USUAL_SEEDS = 3
 """Trainings of each arm in most cells."""
 USUAL_SD = 0.01
 """Of an arm's AUROC over trainings in most cells."""
-ONE_SIDED = ("methods", "models")
+ONE_SIDED = ("methods", "models", "folds")
 """The intervals that a verdict is given by: for these the error above counts by itself."""
 OF_HALVES = ("rate_gap", "gap_difference", "auroc_gap")
 """Intervals of a group against the rest: in the self-test each has half of a cell's patients, and
@@ -50,13 +50,15 @@ class Cell:
     auroc: float = 0.85  # of the better arm
     seeds: int = USUAL_SEEDS  # trainings of each arm
     training_sd: float = USUAL_SD  # of an arm's AUROC over trainings
+    folds: int = 1  # of a cross-validation, each with so many patients, and trainings of each arm
 
     @property
     def name(self) -> str:
         """Names its random stream: a cell that changes has other studies."""
         size = f"{self.cluster:g}{'-uneven' if self.uneven else ''}"
         patients = f"{self.positives}-{self.negatives}-{size}-{self.correlation:g}-{self.labels}"
-        return f"{patients}-{self.auroc:g}-{self.seeds}-{self.training_sd:g}"
+        folds = f"-{self.folds}-folds" if self.folds > 1 else ""
+        return f"{patients}-{self.auroc:g}-{self.seeds}-{self.training_sd:g}{folds}"
 
 
 @dataclass(frozen=True, slots=True)

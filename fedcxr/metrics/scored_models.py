@@ -31,6 +31,7 @@ from fedcxr.metrics.estimate import (
     bounded,
     bounded_auroc,
     bounded_share,
+    over_folds,
     symmetric,
     with_trainings,
 )
@@ -59,6 +60,8 @@ class ScoredModels:
     kind: NDArray[np.int8]  # (L, P) patients of one kind move the value alike, image by image
     images: FloatArray  # (L, P) of the patient, that the measure rests on; 0 = moves nothing
     reasons: Reasons
+    fewest: NDArray[np.intp] | None = None
+    """(L, 2) as `patients`, in the fold that has fewest; None without folds."""
 
     def defined(self, columns: Sequence[int], models: NDArray[np.intp] | None = None) -> list[int]:
         """Return those of these labels that have a value, of all models or of these."""
@@ -153,6 +156,25 @@ class ScoredModels:
         if part is None:
             return Estimate(value, None, reason)
         return symmetric(value, (part,), level)
+
+    def fold_difference(
+        self, weights: FloatArray, columns: Sequence[int], level: float, *, test_share: float
+    ) -> Estimate:
+        """Return the mean of contrasts, one a fold, for other patients and other trainings.
+
+        Args:
+            weights: (F, K), each of sum 0: what a fold's arms are apart.
+            columns: the labels of the macro mean, or the one label.
+            level: of the interval.
+            test_share: as `estimate.over_folds` takes it.
+        """
+        value, part, reason = self._moved(weights.mean(axis=0), columns)
+        if part is None:
+            return Estimate(value, None, reason)
+        models = np.flatnonzero(weights.any(axis=0))
+        kept = self.defined(columns, models)
+        by_fold = weights[:, models] @ self.value[models][:, kept].mean(axis=1)
+        return over_folds(by_fold, test_share, level)
 
     def method_difference(
         self, weights: FloatArray, columns: Sequence[int], level: float

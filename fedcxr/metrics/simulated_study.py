@@ -57,15 +57,24 @@ class Found(NamedTuple):
     truth: float
 
 
-def simulate_study(cell: Cell, design: Design, rng: np.random.Generator) -> Study:
-    """Return a study; the labels of a macro mean are independent of one another."""
+def simulate_study(
+    cell: Cell, design: Design, rng: np.random.Generator, *, shift: FloatArray | None = None
+) -> Study:
+    """Return a study; the labels of a macro mean are independent of one another.
+
+    Args:
+        cell: the kind of study.
+        design: what all cells share.
+        rng: draws patients, trainings and scores.
+        shift: (2, S) of each training, drawn by the cell if not given.
+    """
     num = cell.positives + cell.negatives
     sizes = rng.geometric(1 / cell.cluster, num) if cell.uneven else [int(cell.cluster)] * num
     patient = np.repeat(np.arange(num), sizes)
     positive = np.zeros((cell.labels, num), dtype=np.bool_)
     for label in positive:
         label[rng.permutation(num)[: cell.positives]] = True
-    shift = _shifts(cell, design, rng)
+    shift = _shifts(cell, design, rng) if shift is None else shift
     own = _noise(rng, cell, design, num)[:, :, patient]
     each = _noise(rng, cell, design, len(patient))
     noise = np.sqrt(cell.correlation) * own + np.sqrt(1 - cell.correlation) * each

@@ -62,4 +62,4 @@ def _unlike(added: AddedImages) -> str:
         told.append(f"a site went without {counted(without, 'time', 'times')}")
     if added.refused:
         told.append(f"{count(added.refused)} samples were dropped as copies over all trainings")
-    return "; ".join([*told, "so this arm is held to less than the others"])
+    return "; ".join([*told, "so this arm looks at fewer added images than the others"])

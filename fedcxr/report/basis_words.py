@@ -28,9 +28,16 @@ def basis(result: Comparison) -> list[str]:
             f"mean, which is over {result.main_arm.macro_labels} of {len(result.data.labels)} "
             "labels.",
         ]
+    folds = result.data.partition.folds
+    scored = f"All arms were scored on the same {tested}, who took part in no training"
+    if folds:
+        scored = (
+            f"Each of {tested} was scored once by every arm, in {folds} folds of a "
+            "cross-validation, by models that never saw the patient; areas are computed within "
+            "each fold and averaged, never over the scores of several folds together"
+        )
     return [
-        f"All arms were scored on the same {tested}, who took part in no training; each interval "
-        f"covers {level}.",
+        f"{scored}; each interval covers {level}.",
         fixed_sentence(result),
         "Intervals are Student's t by leaving out each patient in turn. One that did not hold in "
         "the self-test of the statistics for such a test set is not shown.",
@@ -94,6 +101,13 @@ def _about_seeds(result: Comparison) -> list[str]:
     models = primary.macro_auroc_models
     apart = f": {signed_interval(models.ci)} for the first difference" if models.ci else ""
     whom, of, partitions = "other patients and other trainings", "", len(primary.by_partition)
+    if primary.replicated == "folds":
+        return [
+            "The intervals and p values of differences in AUROC are about the ways of training: "
+            f"for {whom}, from how far {partitions} folds of a cross-validation lie apart, widened "
+            "because their training patients are mostly the same (Nadeau and Bengio 2003). Those "
+            f"of these very models, for other patients alone, stand beside them{apart}."
+        ]
     if partitions:
         whom = "other patients, other trainings and other partitions"
         of = f"{partitions} partitions and "

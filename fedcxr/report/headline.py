@@ -74,7 +74,10 @@ def _comparison_facts(result: Comparison) -> list[Fact]:
     kept = arm.macro_labels
     in_means = "" if kept == len(result.data.labels) else f", {count(kept)} in the means"
     told = f"seeds {', '.join(str(seed) for seed in seeds)}"
-    if len(partition.draws) > 1:
+    if partition.folds:
+        told += f", on {partition.folds} folds"
+        more += f"; {partition.folds} folds of a cross-validation"
+    elif len(partition.draws) > 1:
         told += f", on {len(partition.draws)} partitions"
     return [
         Fact("Test set", count(arm.scored), f"{result.units[1]} of {patients}{more}"),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fedcxr.data.origin import (
     DrawnPart,
     FoldPart,
+    FoldsPart,
     OfficialPart,
     SamplePart,
     SetSizes,
@@ -84,6 +85,8 @@ def _few_words(part: TestPart) -> str:
             return OWN_SPLIT
         case FoldPart():
             return f"one of {part.folds} equal parts of the patients, drawn at random"
+        case FoldsPart():
+            return f"each of the {part.folds} folds of a cross-validation, drawn at random"
         case SamplePart():
             return f"a sample of patients with and without {part.label}, drawn at random"
 
@@ -98,6 +101,9 @@ def _sentence(part: TestPart) -> str:
         case FoldPart():
             drawn = f"{count(part.patients)} of {count(part.of_patients)} patients"
             return f"The test set is fold {part.fold} of 0 to {part.folds - 1}: {drawn}."
+        case FoldsPart():
+            drawn = f"{count(part.patients)} patients"
+            return f"Tested are {part.folds} folds of a cross-validation in turn: {drawn}."
         case SamplePart():
             return _sampled(part)
 

@@ -38,7 +38,8 @@ def read_pilot(folder: Path, arm: str | None = None) -> Pilot:
     Raises:
         ConfigError: there is no difference of that arm.
         ArtefactError: no comparison, a damaged one, or one that does not tell the variances: of
-            an older fedcxr, with one seed, without a difference or with too small a test set.
+            an older fedcxr, with one seed, over folds, without a difference or with too small a
+            test set.
     """
     path = folder / FILE
     if not path.is_file():
@@ -86,6 +87,13 @@ def _difference(comparison: Comparison, path: Path, arm: str | None) -> Differen
 def _variances(comparison: Comparison, difference: Difference, path: Path) -> Variances:
     found = difference.variance
     where = f"{path}: variance of {difference.arm} minus {difference.against}"
+    if difference.replicated == "folds":
+        raise ArtefactError(
+            f"{where}: it is over {difference.replicates} folds of a cross-validation, where the "
+            "chance of patients and that of trainings cannot be told apart, and a study cannot be "
+            "planned from one. Take a comparison on one test set as the pilot: without --folds, or "
+            "with --fold."
+        )
     if found.seeds < 2:
         raise ArtefactError(
             f"{where}: seeds is {found.seeds}: one training of each arm does not tell how far "

@@ -21,6 +21,7 @@ _NAMES = {
     "learning_rates": "learning rates tried",
     "pairs": "pairs compared",
     "correction": "correction over labels",
+    "folds": "folds of the cross-validation",
     "further_partitions": "further partitions",
     "external": "data from elsewhere",
     "external_digests": "digests of data from elsewhere",
@@ -93,12 +94,15 @@ def endpoint_sentences(comparison: Comparison) -> list[str]:
             f"{as_sentence(none_eligible(endpoint))}"
         ]
     found = [f"The endpoint is the macro AUROC over {_of(len(over), of)}: {joined(over)}."]
+    if endpoint.folds:
+        where = f"each of {endpoint.folds} folds of a cross-validation"
+        found.append(f"It is computed within {where}, and averaged over them.")
     if endpoint.left_out:
         changed = {each.key for each in comparison.deviations}
         were_fixed = comparison.protocol is not None and "labels" not in changed
         when = " before training" if were_fixed else ""
         told = _all_left_out(endpoint)
-        found.append(f"Left out of it, by a count of test patients{when}: {told}.")
+        found.append(f"Left out of it, by a count of {_whom(endpoint)}{when}: {told}.")
     return found
 
 
@@ -120,7 +124,15 @@ def left_out_words(label: LabelPatients, needed: int) -> str:
 
 def none_eligible(endpoint: Endpoint) -> str:
     """Return why there is no verdict where every label has too few patients."""
-    return f"no label has patients enough in the test set: {_all_left_out(endpoint)}"
+    where = f"in each of {endpoint.folds} folds" if endpoint.folds else "in the test set"
+    return f"no label has patients enough {where}: {_all_left_out(endpoint)}"
+
+
+def _whom(endpoint: Endpoint) -> str:
+    """Return whose counts decide which labels are in the endpoint."""
+    if endpoint.folds is None:
+        return "test patients"
+    return f"test patients in the one of {endpoint.folds} folds that has fewest"
 
 
 def _all_left_out(endpoint: Endpoint) -> str:

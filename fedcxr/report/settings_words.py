@@ -26,7 +26,11 @@ def setting_facts(result: Comparison) -> list[Fact]:
     facts = [
         Fact("Data", _source(result)),
         Fact("Split", split_words(data.test_set)),
-        Fact("Validation set", counted(data.val_images, "image", "images")),
+        Fact(
+            "Validation set",
+            counted(data.val_images, "image", "images"),
+            "of the first fold" if data.partition.folds else "",
+        ),
         Fact("Scored by", data.score_by),
         Fact("Model", training.model),
         Fact("Image size", f"{training.image_size} px"),

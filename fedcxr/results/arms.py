@@ -21,7 +21,7 @@ class LearningCurve(Section):
 
     seed: int
     partition: int = 0
-    """Which of the draws of patients to sites, from 0."""
+    """Which of the draws of patients to sites, or of the folds, from 0."""
     site: str | None
     """Whose model it is, where it is one site's."""
     round: tuple[int, ...]

@@ -39,6 +39,8 @@ class Draw(Section):
     """As of `Partition`."""
     seeds: tuple[int, ...]
     """Of an arm's trainings."""
+    test_patients: int | None = None
+    """None in a comparison of an older fedcxr."""
 
 
 class Partition(Section):
@@ -49,6 +51,9 @@ class Partition(Section):
     digest: str
     pairs_compared: int
     """Pairs of sets of patients that were shown to be disjoint; 0 where they were not compared."""
+    folds: int | None = None
+    """Of a cross-validation: the draws are its folds, each with other test patients. None = there
+    is one test set."""
     draws: tuple[Draw, ...] = ()
     """All partitions, with the same global validation and test patients. Digest and pairs are the
     first one's, and what is told by site is of its sites."""
@@ -65,9 +70,10 @@ class Data(Section):
     """Computed, and not taken of people."""
     labels: tuple[str, ...]
     test_images: int
-    """In the test table; those that could be read were scored."""
+    """In the test table, or those of all folds; those that could be read were scored."""
     test_patients: int
     val_images: int
+    """As the patients of the first fold."""
     val_patients: int
     score_by: Unit
     test_set: StoredTestSet

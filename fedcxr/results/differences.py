@@ -15,9 +15,9 @@ About = Literal["methods", "models"]
 models that were trained, for other patients."""
 
 
-Replicated = Literal["trainings", "partitions"]
+Replicated = Literal["trainings", "partitions", "folds"]
 """What was repeated to learn how far methods vary: partitions, each with all its trainings, where
-there are several."""
+there are several; the folds of a cross-validation, which test other patients each."""
 
 
 class Verdict(Section):
@@ -44,7 +44,7 @@ class Variance(Section):
     """What a study to come can be planned from: see `fedcxr plan-study`."""
 
     patients: NonNegativeFloat | None
-    """Of the difference over test patients; None without an interval."""
+    """Of the difference over test patients; None without an interval, and over folds."""
     patients_df: float | None
     trainings: NonNegativeFloat | None
     """Of one training's difference over trainings, on one partition; None with a single one."""
@@ -54,6 +54,10 @@ class Variance(Section):
     """Of the difference over partitions, beyond what trainings make it; None where there is one,
     or one training on each."""
     partitions_df: float | None = None
+    folds: NonNegativeFloat | None = None
+    """Over folds: of one fold's difference, patients and trainings in one; None without."""
+    test_share: float | None = None
+    """Over folds: patients that one tests for each that it trains on, as the interval takes it."""
 
 
 class Difference(Section):
@@ -84,9 +88,14 @@ class Difference(Section):
     """What a difference of methods is for other ones of, beside other patients."""
     replicates: int = 1
     by_partition: tuple[float | None, ...] = ()
-    """Means over the trainings on each; none where there is one partition."""
+    """Means over the trainings on each, or on each fold; none where there is one partition."""
     details: DifferenceDetails | None = None
     """Beside the areas; None on data from elsewhere."""
+
+    @property
+    def details_about(self) -> About:
+        """What `details` are about: over folds they are of the trainings on the first fold."""
+        return "models" if self.replicated == "folds" and self.variance.seeds == 1 else self.about
 
     @property
     def is_of_methods(self) -> bool:

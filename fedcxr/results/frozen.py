@@ -39,11 +39,13 @@ class Endpoint(Section):
     primary_labels: tuple[str, ...]
     """As asked for; none = all labels of the run."""
     min_positives: int
-    """Patients with the finding, and likewise without, that a label needs."""
+    """Patients with the finding, and likewise without, that a label needs, in each fold."""
     patients: tuple[LabelPatients, ...]
-    """Of every primary label."""
+    """Of every primary label; over folds those of the fold that has fewest."""
     labels: tuple[str, ...]
     """Those with patients enough: the mean is over them."""
+    folds: int | None = None
+    """Of the cross-validation in each of which the mean is taken; None = there is one test set."""
 
     @property
     def left_out(self) -> list[LabelPatients]:
@@ -71,6 +73,12 @@ class Endpoint(Section):
                 "config.yaml asks for now. Put its data.labels back as they were."
             )
         return [labels.index(label) for label in self.means_over]
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return it without folds where there are none, as it was before there could be any."""
+        tree: dict[str, Any] = dump(self)
+        return {key: value for key, value in tree.items() if key != "folds" or value}
 
 
 class ExternalEndpoint(Section):
@@ -102,7 +110,7 @@ class Protocol(Section):
     partition: str
     """Digest of the plan."""
     further_partitions: tuple[str, ...] = ()
-    """Digests of the plans of the draws after the first."""
+    """Digests of the plans of the draws, or folds, after the first."""
     external: tuple[ExternalEndpoint, ...] = ()
     """Data sets from elsewhere, each with an endpoint of its own."""
     arms: tuple[str, ...]

@@ -64,6 +64,27 @@ def read_summary(folder: Path) -> RunSummary:
     return _checked(RunSummary, RunFolder(folder), "summary.json")
 
 
+def read_rounds(folder: Path) -> tuple[Round, ...]:
+    """Return the rounds of a run by number, one line each: a resumed run may have written it twice.
+
+    Raises:
+        ArtefactError: the log is damaged, or of another fedcxr.
+    """
+    path = folder / "rounds.jsonl"
+    try:
+        lines = RunFolder(folder).read_lines("rounds.jsonl")
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        raise ArtefactError(
+            f"{path}: a line is not a round ({err}). The file was changed after the run; restore "
+            "it, or remove the bad line."
+        ) from err
+    by_round: dict[int, Round] = {}
+    for number, line in enumerate(lines, start=1):
+        found = _fitting(Round, line, f"{path}: line {number}")
+        by_round[found.round] = found
+    return tuple(by_round[number] for number in sorted(by_round))
+
+
 def _facts(run: RunFolder) -> RunFacts:
     config_file = run.path / "config.yaml"
     has_summary = (run.path / "summary.json").is_file()
@@ -74,7 +95,7 @@ def _facts(run: RunFolder) -> RunFacts:
         plan=_checked(RunPlan, run, "partition/plan.json"),
         config=read_config(config_file),
         config_text=config_file.read_text("utf-8"),
-        rounds=_rounds(run),
+        rounds=read_rounds(run.path),
         summary=read_summary(run.path) if has_summary else None,
     )
 
@@ -92,23 +113,6 @@ def _fitting(model: type[Model], tree: Mapping[str, Any], where: str) -> Model:
             "fedcxr; restore it, or write the page with the fedcxr that made the run."
         )
     return found
-
-
-def _rounds(run: RunFolder) -> tuple[Round, ...]:
-    """Return one line a round: a resumed run may have written a round twice."""
-    path = run.path / "rounds.jsonl"
-    try:
-        lines = run.read_lines("rounds.jsonl")
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise ArtefactError(
-            f"{path}: a line is not a round ({err}). The file was changed after the run; restore "
-            "it, or remove the bad line."
-        ) from err
-    by_round: dict[int, Round] = {}
-    for number, line in enumerate(lines, start=1):
-        found = _fitting(Round, line, f"{path}: line {number}")
-        by_round[found.round] = found
-    return tuple(by_round[number] for number in sorted(by_round))
 
 
 def _predictions(path: Path) -> tuple[Predictions | None, Predictions | None]:

@@ -117,6 +117,9 @@ call_it_a_fold = change_test_set(
         parts=[{"origin": "fold", "fold": 0, "folds": 5, "patients": 8, "of_patients": 40}]
     )
 )
+call_it_all_folds = change_test_set(
+    lambda head: head["test_set"].update(parts=[{"origin": "folds", "folds": 5, "patients": 8}])
+)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,7 @@ call_it_a_fold = change_test_set(
         (word_the_test_set, "lacks or garbles the test set"),
         (count_more_patients, "lacks or garbles the number of test patients"),
         (call_it_a_fold, "lacks or garbles the fold of the test set"),
+        (call_it_all_folds, "lacks or garbles the fold of the test set"),
         (climb_out, "does not name the files of its sites"),
     ],
 )

@@ -14,8 +14,8 @@ from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.scored_areas import Measure
 from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
 from fedcxr.results.details import ArmDetails
+from fedcxr.results.reading import read_rounds
 from fedcxr.results.score import Score
-from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions
 from partitions.plan import read_plan
 
@@ -121,13 +121,19 @@ def _competition_auroc(
 
 
 def _learning(training: Training) -> LearningCurve:
-    lines = RunFolder(training.folder).read_lines("rounds.jsonl")
-    keys = ["round", "train_loss", "val_loss", "val_macro_auroc", "val_accuracy"]
-    if training.config.server.test_curve:
-        keys += ["test_loss", "test_accuracy"]
-    series: Mapping[str, Any] = {key: tuple(line.get(key) for line in lines) for key in keys}
+    rounds = read_rounds(training.folder)
+    on_test = rounds if training.config.server.test_curve else ()
     return LearningCurve(
-        seed=training.seed, partition=training.partition, site=training.site or None, **series
+        seed=training.seed,
+        partition=training.partition,
+        site=training.site or None,
+        round=tuple(line.round for line in rounds),
+        train_loss=tuple(line.train_loss for line in rounds),
+        val_loss=tuple(line.val_loss for line in rounds),
+        val_macro_auroc=tuple(line.val_macro_auroc for line in rounds),
+        val_accuracy=tuple(line.val_accuracy for line in rounds),
+        test_loss=tuple(line.test_loss for line in on_test),
+        test_accuracy=tuple(line.test_accuracy for line in on_test),
     )
 
 
@@ -136,19 +142,14 @@ def _costs(arm: Arm, trainings: Sequence[Training]) -> dict[str, Any]:
 
     `steps` are those one after another in its longest training; with early stopping they differ.
     """
-    lines = [line for t in trainings for line in RunFolder(t.folder).read_lines("rounds.jsonl")]
-    total = {
-        key: sum(line.get(key) or 0 for line in lines)
-        for key in ("images", "seconds_train", "bytes_up", "bytes_down")
-    }
-    rounds = max(line["round"] for line in lines)
+    rounds = [line for training in trainings for line in read_rounds(training.folder)]
     by_place = {Path(str(t.config.partition.folder)): t.config for t in trainings}
     steps = [max(steps_by_site(own, read_plan(place))) for place, own in by_place.items()]
     return {
-        "images_seen": int(total["images"]),
-        "steps": rounds * max(steps),
-        "seconds": total["seconds_train"],
+        "images_seen": sum(line.images for line in rounds),
+        "steps": max(line.round for line in rounds) * max(steps),
+        "seconds": sum(line.seconds_train or 0.0 for line in rounds),
         # between places: a training at one place sends nothing
-        "bytes_up": int(total["bytes_up"]) if arm.travels else 0,
-        "bytes_down": int(total["bytes_down"]) if arm.travels else 0,
+        "bytes_up": sum(line.bytes_up for line in rounds) if arm.travels else 0,
+        "bytes_down": sum(line.bytes_down for line in rounds) if arm.travels else 0,
     }

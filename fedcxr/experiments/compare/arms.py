@@ -14,8 +14,8 @@ from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
-from fedcxr.config.model import network_title
 from fedcxr.errors import ConfigError
+from fedcxr.experiments.compare.draws import folds_of
 from fedcxr.experiments.compare.variants import Variant, check_study, variants_of, with_variant
 from partitions.plan import PartitionPlan
 from partitions.pooled import POOLED, pool_sites, single_site
@@ -156,8 +156,7 @@ def arms_of(
 def _varied(arm: Arm, variant: Variant, config: ExperimentConfig, plan: PartitionPlan) -> Arm:
     """Return an arm of a study: a way of training, with what the variant adds."""
     is_pooled = arm.name not in (FEDERATED, LOCAL)
-    parts = [network_title(variant.model), arm.title if len(config.compare.arms) > 1 else ""]
-    setting = ", ".join(filter(None, parts))
+    setting = variant.setting(arm.title if len(config.compare.arms) > 1 else "")
     return replace(
         arm,
         name=variant.name(arm.name),
@@ -207,6 +206,8 @@ def _run_name(arm: Arm, seed: int, site: str) -> str:
     No two are alike, whatever an arm is called: a seed is of one partition.
     """
     draw = [f"partition-{arm.partition}"] if arm.partition else []
+    if folds_of(arm.config) is not None:
+        draw = [f"fold-{arm.partition}"]
     return "-".join([arm.name, *draw, f"seed-{seed}", *([site] if site else [])])
 
 

@@ -67,6 +67,35 @@ def endpoint_on(config: ExperimentConfig, table: RecordTable, labels: Sequence[s
     )
 
 
+def endpoint_of_folds(config: ExperimentConfig, plans: Sequence[PartitionPlan]) -> Endpoint:
+    """Return the endpoint of a comparison over one test set, or over the folds of several.
+
+    A label needs its patients in each fold: its AUROC is computed within folds.
+
+    Args:
+        config: of the comparison.
+        plans: a partition each, of other test patients.
+
+    Raises:
+        ConfigError: a primary label that the run has not.
+        DataError: a test table is damaged.
+    """
+    first, *others = [endpoint_of(config, plan) for plan in plans]
+    if not others:
+        return first
+    fewest = tuple(
+        LabelPatients(
+            label=counted[0].label,
+            positives=min(each.positives for each in counted),
+            negatives=min(each.negatives for each in counted),
+        )
+        for counted in zip(first.patients, *(each.patients for each in others), strict=True)
+    )
+    eligible = set(first.labels).intersection(*(each.labels for each in others))
+    labels = tuple(label for label in first.labels if label in eligible)
+    return first.model_copy(update={"patients": fewest, "labels": labels, "folds": len(plans)})
+
+
 def check_primary_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
     """Raise ConfigError if a primary label is not among those of the run."""
     strange = [label for label in config.compare.primary_labels if label not in labels]

@@ -15,13 +15,13 @@ import numpy as np
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.experiments.compare.arms import Arm, Training
+from fedcxr.results.reading import read_rounds
 from fedcxr.results.undertrained import (
     BestRoundIsLast,
     FairnessWarning,
     RateAtEdge,
     StillRising,
 )
-from fedcxr.runs.folder import RunFolder
 
 _FEWEST_POINTS = 3
 """Rounds that a line is put through: with two there is no telling a slope from noise."""
@@ -147,5 +147,4 @@ def _fit_last_third(curve: Curve) -> _Line | None:
 
 
 def _curve(training: Training) -> Curve:
-    lines = RunFolder(training.folder).read_lines("rounds.jsonl")
-    return [(line["round"], line["val_macro_auroc"]) for line in lines]
+    return [(line.round, line.val_macro_auroc) for line in read_rounds(training.folder)]

@@ -1,7 +1,8 @@
 """From the trainings' predictions to `comparison.json`: every figure of a comparison's page.
 
 Nothing is trained or predicted here, so asking twice gives the same numbers. An arm's value is the
-mean over its models: over the seeds, and in the local arm over the sites of each seed.
+mean over its models: over the seeds, and in the local arm over the sites of each seed. In a
+cross-validation it is the mean over the folds; what is beside the areas is of the first fold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,17 +17,25 @@ from fedcxr.config.load import by_key, read_config
 from fedcxr.experiments.compare.all_models import LEVEL, AllModels
 from fedcxr.experiments.compare.arm_scores import arm_result
 from fedcxr.experiments.compare.arms import Arm, Training, names_of
-from fedcxr.experiments.compare.draws import all_seeds, read_draws, seeds_of
+from fedcxr.experiments.compare.draws import (
+    all_seeds,
+    folds_of,
+    held_out_set,
+    read_draws,
+    seeds_of,
+)
 from fedcxr.experiments.compare.external_scores import external_result
 from fedcxr.experiments.compare.fairness import warnings_of
-from fedcxr.experiments.compare.kept_predictions import read_scored, same_patients
+from fedcxr.experiments.compare.kept_predictions import read_scored
 from fedcxr.experiments.compare.predictions_file import write_predictions_file
 from fedcxr.experiments.compare.primary import competition_columns, differences_of
 from fedcxr.experiments.compare.protocol import deviations, plan_protocol, read_protocol
+from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.experiments.compare.secondary import Secondary, secondary_results, unit_of
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
 from fedcxr.experiments.compare.task_judge import task_scores
+from fedcxr.experiments.compare.tested_folds import all_tested, by_test_set, score_folds
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import (
     Comparison,
@@ -64,14 +73,16 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
     by_arm = {arm.name: [t for t in trainings if t.arm == arm.name] for arm in arms}
     on_first = {name: [t for t in own if not t.partition] for name, own in by_arm.items()}
     scored = {t.name: read_scored(t.folder / PREDICTIONS) for t in trainings}
-    test = same_patients(scored)
+    folds = by_test_set(scored, trainings, folds_of(config))
+    test = all_tested(folds)
     models = AllModels.of(
-        trainings,
-        list(scored.values()),
-        [read_scored(t.folder / PREDICTIONS, "val") for t in trainings],
+        folds[0].trainings,
+        folds[0].scored,
+        [read_scored(t.folder / PREDICTIONS, "val") for t in folds[0].trainings],
         pairs=protocol.pairs,
         unit=unit_of(config),
     )
+    scores = models.scored if len(folds) == 1 else score_folds(folds, plans, LEVEL)
     details = secondary_results(models, config)
     found = Comparison(
         name=folder.name,
@@ -85,10 +96,12 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         protocol=frozen,
         deviations=tuple(deviations(frozen, protocol)) if frozen else (),
         endpoint=protocol.endpoint,
-        arms=_arm_results(config, arms, by_arm, models, details, protocol),
+        arms=_arm_results(
+            config, arms, by_arm, scores=scores, test=test, details=details, protocol=protocol
+        ),
         differences=differences_of(
             protocol,
-            models.scored,
+            scores,
             test,
             endpoint=protocol.endpoint,
             unit=models.unit,
@@ -102,7 +115,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         ),
         task=task_scores(folder, config, arms, on_first, models),
         warnings=tuple(warnings_of(config, arms, by_arm)),
-        notes=tuple(_notes(folder, by_arm)),
+        notes=tuple(_notes(folder, by_arm, has_folds=len(folds) > 1)),
     )
     write_comparison_result(folder, found)
     write_predictions_file(folder, trainings)
@@ -113,17 +126,19 @@ def _arm_results(
     config: ExperimentConfig,
     arms: Sequence[Arm],
     by_arm: Mapping[str, Sequence[Training]],
-    models: AllModels,
+    *,
+    scores: ScoredArms,
+    test: Predictions,
     details: Secondary,
     protocol: Protocol,
 ) -> tuple[ArmResult, ...]:
-    labels = models.test.labels
+    labels = test.labels
     return tuple(
         arm_result(
             arm,
             by_arm[arm.name],
-            models.test,
-            models.scored,
+            test,
+            scores,
             details=details.arms[arm.name],
             endpoint_columns=protocol.endpoint.columns(labels),
             competition_columns=competition_columns(labels),
@@ -138,27 +153,31 @@ def _data(
 ) -> Data:
     plan = plans[0]
     val = read_table(plan.val_csv)
+    folds = folds_of(config)
+    tested = plans[:1] if folds is None else plans  # draws have the same test patients
     return Data(
         source=_manifest(folder)["source"],
         layout=plan.layout,
         synthetic=not config.data.roots,
         labels=test.labels,
-        test_images=len(read_table(plan.test_csv)),
+        test_images=sum(len(read_table(each.test_csv)) for each in tested),
         test_patients=len(set(test.patient_id.tolist())),
         val_images=len(val),
         val_patients=len(set(val.patient_id)),
         score_by=config.data.score_by,
-        test_set=plan.test_set,
+        test_set=held_out_set(config, plans),
         partition=Partition(
             scheme=plan.scheme,
             clients=len(plan.sites),
             digest=plan.digest,
             pairs_compared=_pairs_compared(plan),
+            folds=folds,
             draws=tuple(
                 Draw(
                     digest=draw.digest,
                     pairs_compared=_pairs_compared(draw),
                     seeds=tuple(seeds_of(config, number)),
+                    test_patients=draw.test_set.patients,
                 )
                 for number, draw in enumerate(plans)
             ),
@@ -236,7 +255,7 @@ def _frequencies(trainings: Sequence[Training], test: Predictions) -> dict[str, 
     return found
 
 
-def _notes(folder: Path, by_arm: Mapping[str, Sequence[Training]]) -> list[str]:
+def _notes(folder: Path, by_arm: Mapping[str, Sequence[Training]], *, has_folds: bool) -> list[str]:
     notes = [str(note) for note in _manifest(folder)["notes"]]
     models = {name: len(own) for name, own in by_arm.items()}
     if "local" in models:
@@ -253,7 +272,14 @@ def _notes(folder: Path, by_arm: Mapping[str, Sequence[Training]]) -> list[str]:
         "each at its own thresholds and temperature, which come from validation patients."
     )
     partitions = {training.partition for own in by_arm.values() for training in own}
-    if len(partitions) > 1:
+    if has_folds:
+        notes.append(
+            f"There are {len(partitions)} folds of a cross-validation, and every arm was trained "
+            "on each: every patient is tested once, by models that never saw them. Curves, "
+            "operating points, calibration, decision curves, subgroups, label frequencies of "
+            "training and validation and what is told by site are of the first fold."
+        )
+    elif len(partitions) > 1:
         notes.append(
             f"There are {len(partitions)} partitions of the patients into sites, and every arm was "
             "trained on each. What is told by site is of the first one's sites."

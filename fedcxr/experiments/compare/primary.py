@@ -18,7 +18,14 @@ from fedcxr.experiments.compare.endpoint import count_patients
 from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.label_bounds import holm_lower_bounds
-from fedcxr.metrics.non_inferiority import NON_INFERIOR, decide_as, holm, power_note, verdict
+from fedcxr.metrics.non_inferiority import (
+    NON_INFERIOR,
+    decide_as,
+    fold_power_note,
+    holm,
+    power_note,
+    verdict,
+)
 from fedcxr.metrics.scored_areas import Measure
 from fedcxr.metrics.superiority import Question
 from fedcxr.report.protocol_words import none_eligible
@@ -126,7 +133,7 @@ def difference_of(
         macro_ap=Score.of(tested("ap", pair, columns)),
         five_auroc=_competition_auroc(arms, pair, test.labels, competition_columns, tested),
         by_label=by_label,
-        variance=_variance(arms.wherever("auroc", pair, columns), by_unit, arms.is_nested),
+        variance=_variance(arms.wherever("auroc", pair, columns), by_unit, arms),
         verdict=word,
         worse_labels=tuple(name for name, each in by_label.items() if each.is_below(0.0)),
         inferior_labels=tuple(name for name, each in by_label.items() if each.is_below(-margin)),
@@ -140,21 +147,33 @@ def difference_of(
 
 
 def _replicated(arms: ScoredArms) -> Replicated:
+    if arms.test_share is not None:
+        return "folds"
     return "partitions" if arms.is_nested else "trainings"
 
 
-def _variance(found: Estimate, by_unit: NDArray[np.float64], is_nested: bool) -> Variance:
+def _variance(found: Estimate, by_unit: NDArray[np.float64], arms: ScoredArms) -> Variance:
     """Return the parts of a difference's variance.
 
     Args:
         found: the difference of methods, whose first part is over patients.
         by_unit: (partitions, trainings) if nested, else (trainings, 1).
-        is_nested: whether trainings are in several partitions.
+        arms: the scored models, in several partitions if nested.
     """
     patients = found.parts[0] if found.parts else None
-    on_one = by_unit if is_nested else by_unit.T  # (partitions, trainings)
+    on_one = by_unit if arms.is_nested else by_unit.T  # (partitions, trainings)
     partitions, seeds = on_one.shape
     within = float(on_one.var(axis=1, ddof=1).mean()) if seeds > 1 else math.nan
+    if arms.test_share is not None:
+        of_trainings, of_folds = known([within, float(on_one.mean(axis=1).var(ddof=1))])
+        return Variance(
+            patients=None,
+            patients_df=None,
+            trainings=of_trainings,
+            seeds=seeds,
+            folds=of_folds,
+            test_share=arms.test_share,
+        )
     beyond = math.nan
     if partitions > 1 and seeds > 1:
         beyond = max(0.0, float(on_one.mean(axis=1).var(ddof=1)) - within / seeds)
@@ -228,6 +247,12 @@ def _power(
     question: Question,
 ) -> str | None:
     """Return the note on a study that is too small to decide; it names the rarest label."""
+    patients = len(set(test.patient_id.tolist()))
+    if arms.test_share is not None:
+        folds = len(arms.units(str(arms.arm[0])))
+        return fold_power_note(
+            whole, margin, patients=patients, folds=folds, level=arms.level, question=question
+        )
     labels = [test.labels[column] for column in columns]
     found = []
     for column, each in zip(
@@ -242,7 +267,7 @@ def _power(
         margin,
         positives,
         negatives,
-        len(set(test.patient_id.tolist())),
+        patients,
         level=arms.level,
         unit=unit,
         finding=label,

@@ -17,8 +17,8 @@ from typing import Any
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.all_models import LEVEL
-from fedcxr.experiments.compare.draws import all_seeds, read_draws
-from fedcxr.experiments.compare.endpoint import endpoint_of, endpoint_on
+from fedcxr.experiments.compare.draws import all_seeds, folds_of, read_draws
+from fedcxr.experiments.compare.endpoint import endpoint_of_folds, endpoint_on
 from fedcxr.experiments.compare.external_sets import IMAGES_CSV, KeptSet, kept_externals
 from fedcxr.experiments.compare.pairs import pairs_of
 from fedcxr.experiments.compare.variants import study_pairs
@@ -57,14 +57,16 @@ def plan_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str]) -
         DataError: a test table is damaged.
         ArtefactError: a partition or an external set is missing or damaged.
     """
-    plan, *further = read_draws(folder, config)
+    plans = read_draws(folder, config)
+    plan, *further = plans
+    tested = plans[:1] if folds_of(config) is None else plans  # draws have the same test patients
     external = kept_externals(folder, config)
     is_study = bool(config.compare.augmentations)
     return Protocol(
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         margin=config.compare.margin,
         question="superiority" if is_study else "non-inferiority",
-        endpoint=endpoint_of(config, plan),
+        endpoint=endpoint_of_folds(config, tested),
         seeds=tuple(all_seeds(config)),
         learning_rates=config.compare.learning_rates,
         partition=plan.digest,
@@ -159,6 +161,7 @@ def _terms(protocol: Protocol) -> dict[str, Any]:
         "margin": tree["margin"],
         "question": protocol.question,
         **endpoint,
+        "folds": protocol.endpoint.folds,
         **tree,
         "further_partitions": list(protocol.further_partitions),
         "external": [data.name for data, _ in external],

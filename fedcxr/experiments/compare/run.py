@@ -28,6 +28,7 @@ from fedcxr.experiments.compare.arms import (
 from fedcxr.experiments.compare.draws import (
     check_draws,
     draw_folder,
+    held_out_set,
     keep_draws,
     prepare_draws,
     read_draws,
@@ -44,8 +45,9 @@ from fedcxr.experiments.compare.judge import judge
 from fedcxr.experiments.compare.protocol import MAY_CHANGE, settle_protocol
 from fedcxr.experiments.compare.trainings import TrainingsProgress, is_finished, run_trainings
 from fedcxr.experiments.compare.tuning import at_rate, tuned
-from fedcxr.experiments.compare.variants import check_site_vaes
+from fedcxr.experiments.compare.variants import check_site_vaes, networks_of
 from fedcxr.experiments.simulate import with_sites_of_plan
+from fedcxr.report.origin_words import notes_of
 from fedcxr.report.page import write_report
 from fedcxr.results.reading import KIND, is_comparison
 from fedcxr.runs.folder import RunFolder, new_folder
@@ -53,6 +55,7 @@ from fedcxr.training.device import resolve_device
 from fedcxr.training.memory import fit_workers
 from fedcxr.training.precision import resolve_precision
 from partitions.plan import PartitionPlan, read_plan
+from partitions.prepare import Prepared
 from server.choices import check_choices
 from server.reopen import with_changes
 
@@ -110,7 +113,7 @@ def compare(
             "created": _now(),
             "further_arms": sorted(own),
             "source": prepared.source,
-            "notes": list(prepared.notes),
+            "notes": _notes(config, draws),
         },
     )
     if on_start:
@@ -142,6 +145,7 @@ def resume_comparison(
     with run.lock():
         _change(run, settings)
         config, arms, plans = read_arms(folder)
+        check_draws(config)
         settle_externals(folder, config, read_plan(folder / "partition"))
         settle_protocol(folder, config, names_of(arms))
         try:
@@ -183,6 +187,14 @@ def _change(run: RunFolder, settings: Sequence[str]) -> None:
         write_text_atomically(file, to_yaml(changed))
     known = run.read_json("manifest.json").get("changed", [])
     run.update_manifest(changed=[*known, {"at": _now(), "changes": found[0][1]}])
+
+
+def _notes(config: ExperimentConfig, draws: Sequence[Prepared]) -> list[str]:
+    """Return what to know of the data: as of the first draw, and of the test sets of all folds."""
+    plans = [each.plan for each in draws]
+    of_first = notes_of(plans[0].test_set)
+    others = [note for note in draws[0].notes if note not in of_first]
+    return [*others, *notes_of(held_out_set(config, plans))]
 
 
 def _now() -> str:
@@ -261,12 +273,8 @@ def _train(
     """Do the trainings, each on its share of the cores."""
     device = resolve_device(config.engine.device)
     wanted = config.compare.at_once or (cores() if device == "cpu" else 1)
-    networks = [
-        with_values(config, {"model.name": name})
-        for name in config.compare.models or (config.model.name,)
-    ]
-    room = min(fit_workers(one, wanted, device=device) for one in networks)
-    at_once = min(room, len(trainings))
+    networks = networks_of(config)
+    at_once = min(*(fit_workers(one, wanted, device=device) for one in networks), len(trainings))
     if device == "cpu":
         # Each on threads of a fixed number, or results would depend on how many run at once.
         share = max(1, cores() // at_once)

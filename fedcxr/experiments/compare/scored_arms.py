@@ -3,14 +3,15 @@
 An arm's value is the mean over its models: over the seeds, and in the local arm over the sites of
 each seed. What is repeated to learn how far ways of training vary is a training, or, with several
 partitions, a partition with all its trainings: these are nested in it and have it in common, so
-that the partitions' means are the values that vary. Every interval that leaves here held in the
+that the partitions' means are the values that vary. The folds of a cross-validation are partitions
+that test other patients each. Every interval that leaves here held in the
 self-test of the statistics for such a test set (see `metrics.gate`); one that did not is left out,
 with the reason.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,14 +19,21 @@ from numpy.typing import ArrayLike, NDArray
 from fedcxr.experiments.compare.arms import Training
 from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
+from fedcxr.metrics.fold_regime import INTERVAL, FoldStudy
 from fedcxr.metrics.gate import TRIED, gated
 from fedcxr.metrics.regime import load_regime
-from fedcxr.metrics.scored_areas import Measure, score_models
+from fedcxr.metrics.scored_areas import MEASURES, Measure, score_models
+from fedcxr.metrics.scored_folds import join_folds
 from fedcxr.metrics.scored_models import ScoredModels
 from fedcxr.runs.predictions import Predictions
 
 Scored = Measure | ScoredModels
 """One of the areas, or any measure of the same trainings (`ScoredArms.by_training`)."""
+ModelsOfFold = tuple[Predictions, Sequence[tuple[Training, ArrayLike]]]
+"""Test patients, and what each training's model says of them."""
+_OVER_FOLDS: Measure = "auroc"
+"""What the self-test has tried the interval over folds of."""
+_AREA_ALONE = "no interval: over folds the self-test of the statistics has tried the AUROC alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +48,59 @@ class ScoredArms:
     models: FloatArray  # (T, K) what each of the K models counts in a training
     cluster: float  # images, or studies, a patient on average
     level: float
+    test_share: float | None = None
+    """Of a cross-validation, how many patients a fold tests for each that it trains on; None where
+    all models have the same test patients."""
 
     @classmethod
     def of(
         cls, test: Predictions, probs: Sequence[tuple[Training, ArrayLike]], level: float
     ) -> "ScoredArms":
         """Return the (N, L) probabilities of each training's model, scored."""
-        models = np.array([found for _, found in probs], dtype=np.float64)
-        everyone = len(set(test.patient_id.tolist()))
-        is_nested = len({training.partition for training, _ in probs}) > 1
-        names = [(t.arm, t.seed, t.partition if is_nested else t.seed) for t, _ in probs]
+        return cls.of_folds([(test, probs)], level)
+
+    @classmethod
+    def of_folds(
+        cls, folds: Sequence[ModelsOfFold], level: float, *, test_share: float | None = None
+    ) -> "ScoredArms":
+        """Return the models of each fold, scored on its patients.
+
+        Args:
+            folds: the truth of each fold's test patients, and the (N, L) probabilities of each
+                training's model on them; one fold is one test set for all models.
+            level: of the intervals.
+            test_share: see `ScoredArms`; given for several folds.
+        """
+        done = [training for _, probs in folds for training, _ in probs]
+        images = sum(len(test.patient_id) for test, _ in folds)
+        everyone = sum(len(set(test.patient_id.tolist())) for test, _ in folds)
+        is_nested = len({training.partition for training in done}) > 1
+        names = [(t.arm, t.seed, t.partition if is_nested else t.seed) for t in done]
         trainings = sorted(set(names), key=names.index)
         own = np.array([[name == each for name in names] for each in trainings], dtype=np.float64)
         weights = own / own.sum(axis=1, keepdims=True)
-        areas = score_models(test.target, models, test.patient_id, test.labels)
+        areas = [
+            score_models(
+                test.target,
+                np.array([found for _, found in probs], dtype=np.float64),
+                test.patient_id,
+                test.labels,
+            )
+            for test, probs in folds
+        ]
         return cls(
-            scored={measure: found.combined(weights) for measure, found in areas.items()},
+            scored={
+                measure: join_folds([each[measure] for each in areas]).combined(weights)
+                for measure in MEASURES
+            },
             arm=np.array([arm for arm, _, _ in trainings]),
             seed=np.array([seed for _, seed, _ in trainings]),
             unit=np.array([unit for _, _, unit in trainings]),
             is_nested=is_nested,
             models=weights,
-            cluster=len(test.patient_id) / max(1, everyone),
+            cluster=images / max(1, everyone),
             level=level,
+            test_share=test_share,
         )
 
     def by_training(self, models: ScoredModels) -> ScoredModels:
@@ -119,6 +157,8 @@ class ScoredArms:
         """Return how far apart two ways of training are: for other patients and trainings."""
         models = self._models(scored)
         found = self.wherever(models, pair, columns)
+        if self.test_share is not None:
+            return self._over_folds(found, models, columns, pair)
         tried = TRIED[models.measure]
         seeds = len(self.units(pair[0])) if tried.methods != tried.models else None
         return self._gated(found, models, columns, pair, tried.methods, seeds)
@@ -126,15 +166,48 @@ class ScoredArms:
     def wherever(self, scored: Scored, pair: tuple[str, str], columns: Sequence[int]) -> Estimate:
         """Return what `of_methods` does, shown to hold or not: a pilot is to tell its variances."""
         units = self.units(pair[0])
-        pairs = [self._weights(pair[0], unit) - self._weights(pair[1], unit) for unit in units]
-        return self._models(scored).method_difference(np.array(pairs), columns, self.level)
+        pairs = np.array(
+            [self._weights(pair[0], unit) - self._weights(pair[1], unit) for unit in units]
+        )
+        models = self._models(scored)
+        if self.test_share is None:
+            return models.method_difference(pairs, columns, self.level)
+        return models.fold_difference(pairs, columns, self.level, test_share=self.test_share)
 
     def lacks_patients_alone(self, pair: tuple[str, str], columns: Sequence[int]) -> bool:
         """Return whether more patients of this kind would give the verdict its interval."""
+        if self.test_share is not None:
+            return self._fold_study(pair, columns).is_reachable()
         units = len(self.units(pair[0]))
         auroc = self._auroc(pair, columns)
         name, trainings = ("methods", units) if units >= MIN_SEEDS else ("models", None)
         return load_regime(name).covered(sys.maxsize, self.cluster, auroc, trainings)[0]
+
+    def _over_folds(
+        self, found: Estimate, models: ScoredModels, columns: Sequence[int], pair: tuple[str, str]
+    ) -> Estimate:
+        """Return a difference over folds without its interval where such a one was not tried."""
+        if models.measure != _OVER_FOLDS:
+            return replace(found, ci=None, parts=(), reason=_AREA_ALONE)
+        return gated(
+            found,
+            models,
+            columns,
+            interval=INTERVAL,
+            cluster=self.cluster,
+            auroc=self._auroc(pair, columns),
+            over_folds=self._fold_study(pair, columns),
+        )
+
+    def _fold_study(self, pair: tuple[str, str], columns: Sequence[int]) -> FoldStudy:
+        by_fold = [self.by_unit("auroc", arm, columns) for arm in pair]  # (folds, trainings) each
+        trainings = by_fold[0].shape[1]
+        spread = None
+        if trainings > 1:
+            spread = max(float(np.sqrt(each.var(axis=1, ddof=1).mean())) for each in by_fold)
+        return FoldStudy(
+            len(by_fold[0]), trainings, spread, self.cluster, self._auroc(pair, columns)
+        )
 
     def _models(self, scored: Scored) -> ScoredModels:
         return scored if isinstance(scored, ScoredModels) else self.scored[scored]

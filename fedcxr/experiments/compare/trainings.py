@@ -77,6 +77,8 @@ def run_trainings(
 ) -> None:
     """Do all trainings, the longest first, and return when all are finished.
 
+    The longest are those whose sites train VAEs, which takes longer than the rounds do.
+
     Where one fails the others that run go on to their end, and none is started any more.
 
     Args:
@@ -90,7 +92,8 @@ def run_trainings(
     """
     for training in trainings:
         _check_unchanged(training)
-    todo = deque(sorted((t for t in trainings if not is_finished(t)), key=lambda t: -t.images))
+    left = (training for training in trainings if not is_finished(training))
+    todo = deque(sorted(left, key=lambda t: (not t.config.vae.trains, -t.images)))
     running: list[_Running] = []
     failed: list[str] = []
     server = fork_server(_MODULE)

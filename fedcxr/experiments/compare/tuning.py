@@ -7,6 +7,7 @@ from pathlib import Path
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
 from fedcxr.experiments.compare.arms import Arm, Training, trainings_of
+from fedcxr.results.reading import read_rounds
 from fedcxr.runs.folder import RunFolder
 from partitions.plan import PartitionPlan
 
@@ -67,6 +68,6 @@ def _val_auroc(trainings: Sequence[Training]) -> float:
     """Return the mean over models of the best round's macro AUROC on val; 0 where none has one."""
     found = []
     for training in trainings:
-        lines = RunFolder(training.folder).read_lines("rounds.jsonl")
-        found.append(max((line["val_macro_auroc"] or 0.0 for line in lines), default=0.0))
+        scored = (line.val_macro_auroc or 0.0 for line in read_rounds(training.folder))
+        found.append(max(scored, default=0.0))
     return sum(found) / len(found)

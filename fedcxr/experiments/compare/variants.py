@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 from fedcxr.config.compare import Augmentation
 from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.load import with_values
+from fedcxr.config.model import network_title
 from fedcxr.config.vae import OF_A_VAE, VaeConfig
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.home import home_folder
@@ -53,6 +55,10 @@ class Variant:
         """Return what the arm is called that trains as `arm` does, with this added."""
         return "-".join([arm, *([self.model] if self.model else []), self.augmentation])
 
+    def setting(self, way: str) -> str:
+        """Return how such an arm is trained beside what it adds, as far as arms differ in it."""
+        return ", ".join(filter(None, (network_title(self.model), way)))
+
     @property
     def title(self) -> str:
         """What is added, for a reader."""
@@ -76,6 +82,12 @@ def variants_of(config: ExperimentConfig) -> list[Variant]:
 def study_names(config: ExperimentConfig) -> list[str]:
     """Return what the arms of a study are called; none where nothing is asked of augmentation."""
     return [each.name(arm) for arm in config.compare.arms for each in variants_of(config)]
+
+
+def networks_of(config: ExperimentConfig) -> list[ExperimentConfig]:
+    """Return the configuration with each network that is trained."""
+    names = config.compare.models or (config.model.name,)
+    return [with_values(config, {"model.name": name}) for name in names]
 
 
 def with_variant(

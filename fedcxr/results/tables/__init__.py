@@ -45,8 +45,10 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def _of_design(comparison: Comparison) -> Iterator[Table]:
-    """Yield the tables of what not every comparison has: draws, added images, sets, a task."""
-    if len(comparison.data.partition.draws) > 1:
+    """Yield the tables of what not every comparison has: folds, draws, added images, a task."""
+    if comparison.data.partition.folds:
+        yield design_tables.folds(comparison)
+    elif len(comparison.data.partition.draws) > 1:
         yield design_tables.partitions(comparison)
     if any(arm.added for arm in comparison.arms):
         yield added_tables.added_images(comparison)

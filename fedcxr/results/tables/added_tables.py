@@ -12,7 +12,7 @@ def added_images(comparison: Comparison) -> Table:
     first = arms[0][1] if arms else None
     rows: list[tuple[Cell, ...]] = []
     if first is not None:
-        rows.append(("images", first.real, *(added.images for _, added in arms)))
+        rows.append(("All images", first.real, *(added.images for _, added in arms)))
         for label, positives in first.real_positives.items():
             rows.append((label, positives, *(added.positives[label] for _, added in arms)))
     return Table("added_images", tuple(columns), tuple(rows), "What each arm added")

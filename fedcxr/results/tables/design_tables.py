@@ -34,6 +34,22 @@ def partitions(comparison: Comparison) -> Table:
     return Table("partitions", columns, rows, "Macro AUROC by partition")
 
 
+def folds(comparison: Comparison) -> Table:
+    """Return each fold of a cross-validation, with every arm's mean over its trainings there."""
+    columns = (
+        Column("fold", "Fold", "head"),
+        Column("test_patients", "Test patients", "count"),
+        *partitions(comparison).columns[1:],
+    )
+    rows = tuple(
+        (number, draw.test_patients, *row)
+        for draw, (number, *row) in zip(
+            comparison.data.partition.draws, partitions(comparison).rows, strict=True
+        )
+    )
+    return Table("folds", columns, rows, "Macro AUROC by fold of the cross-validation")
+
+
 def external_sets(comparison: Comparison) -> Table:
     """Return what of each data set from elsewhere is scored, and what is left out."""
     columns = (

@@ -95,4 +95,4 @@ def subgroup_differences(comparison: Comparison) -> Table:
 def _pairs(comparison: Comparison) -> Iterator[tuple[DifferenceDetails, tuple[str, str, str]]]:
     for each in comparison.differences:
         if each.details:
-            yield each.details, (each.arm, each.against, each.about)
+            yield each.details, (each.arm, each.against, each.details_about)

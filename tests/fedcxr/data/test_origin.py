@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from fedcxr.data.origin import DrawnPart, FoldPart, OfficialPart, TestSet
+from fedcxr.data.origin import DrawnPart, FoldPart, FoldsPart, OfficialPart, TestSet
 from fedcxr.data.records import OfficialSet
 
 VALID = OfficialSet("test", "chexpert-valid", ("valid.csv",), "chexpert")
@@ -12,9 +12,10 @@ JOINED = TestSet(
     (OfficialSet("val", "table", ("dev.csv",), "nih14-2"),),
 )
 FOLD = TestSet((FoldPart(4, 5, 10, 52),), (VALID,))
+ALL_FOLDS = TestSet((FoldsPart(5, 52),), (VALID,))
 
 
-@pytest.mark.parametrize("test_set", [JOINED, FOLD])
+@pytest.mark.parametrize("test_set", [JOINED, FOLD, ALL_FOLDS])
 def test_what_is_written_is_read_back(test_set):
     assert TestSet.from_json(json.loads(json.dumps(test_set.to_json()))) == test_set
 

@@ -13,7 +13,7 @@ from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.labels import CHEXPERT_LABELS, COMPETITION_LABELS
 from fedcxr.data.tokens import SYNTHETIC_KEY
 from fedcxr.errors import ArtefactError, ConfigError
-from fedcxr.experiments.compare.endpoint import count_patients, endpoint_of
+from fedcxr.experiments.compare.endpoint import count_patients, endpoint_of, endpoint_of_folds
 from fedcxr.experiments.compare.judge import judge
 from fedcxr.results.frozen import Endpoint, LabelPatients
 from partitions.changes import write_contents
@@ -103,6 +103,13 @@ def test_an_image_that_could_not_be_read_is_not_counted(plan):
 def test_labels_that_are_not_trained_are_not_in_the_endpoint(plan):
     found = endpoint_of(configured(data__labels=["Fracture"], compare__min_positives=1), plan)
     assert counts(found) == {"Fracture": (1, 11)}
+
+
+def test_over_folds_the_one_with_fewest_patients_decides(plan):
+    found = endpoint_of_folds(configured(), [plan, plan])
+    assert found == endpoint_of(configured(), plan).model_copy(update={"folds": 2})
+    assert endpoint_of_folds(configured(), [plan]).folds is None
+    assert "folds" not in endpoint_of(configured(), plan).model_dump()
 
 
 def test_a_primary_label_that_the_run_has_not_is_named(plan):

@@ -118,7 +118,9 @@ def test_two_rounds_are_too_few_for_a_slope(values):
 
 
 def trained(folder, name, config, seed, values):
-    lines = [{"round": at, "val_macro_auroc": value} for at, value in curve(values)]
+    nothing = dict.fromkeys(("train_loss", "val_loss", "val_accuracy"))
+    line = {**nothing, "sites": [], "refused": [], "missing": [], "seconds": 0.0}
+    lines = [{**line, "round": at, "val_macro_auroc": value} for at, value in curve(values)]
     path = folder / f"{name}-{seed}"
     path.mkdir()
     (path / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -1,6 +1,7 @@
 import json
 import time
 from dataclasses import asdict, fields, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from typer.testing import CliRunner
 import fedcxr.cli.selftest as verb
 import fedcxr.experiments.selftest as selftest
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.selftest import GRID, read_result, run_selftest
+from fedcxr.experiments import selftest_grid
+from fedcxr.experiments.selftest import read_result, run_selftest
+from fedcxr.experiments.selftest_grid import GRID
 from fedcxr.experiments.selftest_page import MARK, tables, write_page
 from fedcxr.metrics import regime, simulated_study
 from fedcxr.metrics.count_outcomes import FAMILIES, INTERVALS, count_outcomes, families_of
+from fedcxr.metrics.fold_regime import USUAL_FOLDS
 from fedcxr.metrics.regime import Cell, read_cell, read_tallies
 from fedcxr.metrics.scored_areas import score_models
 from fedcxr.metrics.simulated_study import AREA_INTERVALS, Design, areas_of, simulate_study
@@ -25,6 +29,12 @@ STORED = Path(regime.__file__).parent / regime.STORED
 SMALL = Design()
 CELL = Cell(12, 30, 3.0, True, 0.5, 1)
 PAIR = (CELL, Cell(10, 20, 1.0, False, 0.0, 2, seeds=1))
+OF_FOLDS = Cell(10, 40, 1.0, False, 0.0, 1, seeds=1, folds=3)
+
+
+def cell_of(family):
+    """Return a small cell that has the family."""
+    return OF_FOLDS if family == "folds" else CELL
 
 
 @pytest.fixture(autouse=True)
@@ -111,8 +121,9 @@ def test_uneven_patients_have_as_many_images_on_average():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_cell_counts_every_study_once_however_they_are_shared_out(family):
-    whole = count_outcomes(CELL, SMALL, family, range(30))
-    parts = [count_outcomes(CELL, SMALL, family, some) for some in (range(11), range(11, 30))]
+    cell = cell_of(family)
+    whole = count_outcomes(cell, SMALL, family, range(30))
+    parts = [count_outcomes(cell, SMALL, family, some) for some in (range(11), range(11, 30))]
     assert np.array_equal(whole[0], parts[0][0] + parts[1][0])
     assert whole[1] == pytest.approx(parts[0][1] + parts[1][1], rel=1e-12)
     assert np.all(whole[0].sum(axis=1) == 30)
@@ -120,7 +131,8 @@ def test_a_cell_counts_every_study_once_however_they_are_shared_out(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_truth_is_covered_about_as_often_as_the_interval_says(family):
-    counts, _ = count_outcomes(Cell(40, 200, 1.0, False, 0.0, 1), Design(), family, range(200))
+    cell = OF_FOLDS if family == "folds" else Cell(40, 200, 1.0, False, 0.0, 1)
+    counts, _ = count_outcomes(cell, Design(), family, range(200))
     covered = dict(zip(FAMILIES[family], counts[:, 0] / 200, strict=True))
     # 200 studies of 95 %: 99.9 % of counts lie above 88 %
     assert all(share > 0.88 for share in covered.values())
@@ -129,22 +141,44 @@ def test_the_truth_is_covered_about_as_often_as_the_interval_says(family):
 @pytest.mark.alone
 def test_a_study_of_40_positives_and_200_negatives_takes_a_few_milliseconds():
     cell = Cell(40, 200, 1.0, False, 0.0, 1)
-    for family in FAMILIES:
+    for family in families_of(cell):
         count_outcomes(cell, Design(), family, range(2))
     start = time.process_time()
-    for family in FAMILIES:
+    for family in families_of(cell):
         count_outcomes(cell, Design(), family, range(2, 22))
     assert time.process_time() - start < 20 * 0.06
 
 
 def test_the_grid_is_that_of_the_page():
-    assert {cell.positives for cell in GRID} == {10, 40, 200}
-    assert {cell.cluster for cell in GRID} == {1.0, 3.0, 10.0}
-    assert {cell.correlation for cell in GRID} == {0.0, 0.5}
-    assert {cell.auroc for cell in GRID} == {0.85, 0.9, 0.95, 0.97}
-    assert {cell.seeds for cell in GRID} == {2, 3, 5}
-    assert {cell.training_sd for cell in GRID} == {0.003, 0.01, 0.03}
+    on_one = [cell for cell in GRID if cell.folds == 1]
+    assert {cell.positives for cell in on_one} == {10, 40, 200}
+    assert {cell.cluster for cell in on_one} == {1.0, 3.0, 10.0}
+    assert {cell.correlation for cell in on_one} == {0.0, 0.5}
+    assert {cell.auroc for cell in on_one} == {0.85, 0.9, 0.95, 0.97}
+    assert {cell.seeds for cell in on_one} == {2, 3, 5}
+    assert {cell.training_sd for cell in on_one} == {0.003, 0.01, 0.03}
     assert len({cell.name for cell in GRID}) == len(GRID)
+
+
+def test_cross_validations_of_the_usual_folds_are_tried_with_every_size_and_auroc():
+    # One training on each of 5 folds speaks for other numbers of folds and trainings.
+    usual = [cell for cell in GRID if (cell.folds, cell.seeds) == (USUAL_FOLDS, 1)]
+    tried = {(cell.positives, cell.cluster, cell.uneven, cell.auroc) for cell in usual}
+    for positives in (10, 40, 200):
+        assert {(positives, 1.0, False, 0.97), (positives, 3.0, True, 0.97)} <= tried
+        assert (positives, 10.0, True, 0.85) in tried
+    folded = [cell for cell in GRID if cell.folds > 1]
+    assert {(cell.folds, cell.seeds) for cell in folded} == set(product((3, 5), (1, 3)))
+    assert {cell.training_sd for cell in folded} == {0.01, 0.02}
+    assert {cell.positives for cell in folded} == {10, 40, 200}
+
+
+def test_the_page_tells_cross_validations_apart(tmp_path):
+    result = run_selftest(5, tmp_path / "r.json", workers=1, design=SMALL, grid=(CELL, OF_FOLDS))
+    text = tables(result)
+    assert "| folds | positives | images a patient |" in text
+    assert "| 3 | 10 | 1 | – | 1 | 0.85 | 1 | 0.01 | " in text
+    assert "| folds | trainings | their SD | AUROC up to 0.85 |" in text
 
 
 def test_a_run_stores_counts_and_what_follows_from_them(tmp_path):
@@ -159,9 +193,11 @@ def test_a_run_stores_counts_and_what_follows_from_them(tmp_path):
     )
     assert json.loads((tmp_path / "result.json").read_text()) == result
     assert [read_cell(cell) for cell in result["cells"]] == list(PAIR)
-    assert sum(more for _, more, _ in told) == 60 * (len(FAMILIES) + 1)
+    assert sum(more for _, more, _ in told) == 60 * (len(families_of(CELL)) + 1)
     assert [name for name, _, is_done in told if is_done] == [cell.name for cell in PAIR]
-    assert list(result["cells"][0]["intervals"]) == list(INTERVALS)
+    assert list(result["cells"][0]["intervals"]) == [
+        name for name in INTERVALS if name not in FAMILIES["folds"]
+    ]
     # one training, and two labels: only the areas are tried
     assert list(result["cells"][1]["intervals"]) == list(AREA_INTERVALS[1:])
     for cell in result["cells"]:
@@ -247,7 +283,7 @@ def test_the_page_keeps_its_head_and_has_every_cell(tmp_path):
 
 
 def test_the_verb_writes_the_result_and_the_page_and_tells_each_cell(tmp_path, monkeypatch):
-    monkeypatch.setattr(selftest, "GRID", PAIR)
+    monkeypatch.setattr(selftest_grid, "GRID", PAIR)
     monkeypatch.setattr(
         selftest.run_selftest,
         "__kwdefaults__",
@@ -302,7 +338,8 @@ def test_the_page_in_docs_is_that_of_the_stored_result():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_first_stored_studies_are_those_that_are_simulated_now(family):
     # 200 of the 3,000: the share of all lies in the exact 99.9 % interval of theirs
-    stored = json.loads(STORED.read_text("utf-8"))["cells"][0]
+    cells = json.loads(STORED.read_text("utf-8"))["cells"]
+    stored = next(each for each in cells if FAMILIES[family][0] in each["intervals"])
     counts, _ = count_outcomes(read_cell(stored), Design(), family, range(200))
     for place, name in enumerate(FAMILIES[family]):
         low, high = regime.clopper_pearson(int(counts[place, 0]), 200, 0.999)

@@ -206,3 +206,17 @@ def holding(folder):
         if str(folder) in target:
             found.add(descriptor.parts[2])
     return found
+
+
+def test_trainings_with_vaes_are_begun_first_for_they_are_the_longest(tmp_path, monkeypatch):
+    plain, vae = load_config(), load_config(overrides={"vae.enabled": True})
+    trainings = [
+        Training(name, 0, "", tmp_path / name, config, images, tmp_path)
+        for name, config, images in (("short", plain, 5), ("long", plain, 9), ("vae", vae, 5))
+    ]
+    begun = []
+    monkeypatch.setattr(module, "_start", lambda server, training: begun.append(training.arm))
+    monkeypatch.setattr(module, "_collect", lambda server, running: running.clear() or [])
+    monkeypatch.setattr(module, "fork_server", lambda name: None)
+    run_trainings(trainings, at_once=1, on_progress=lambda progress: None)
+    assert begun == ["vae", "long", "short"]

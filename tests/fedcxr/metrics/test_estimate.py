@@ -11,6 +11,7 @@ from fedcxr.metrics.estimate import (
     bounded_auroc,
     bounded_share,
     half_width,
+    over_folds,
     p_value,
     symmetric,
     with_trainings,
@@ -44,6 +45,25 @@ def test_trainings_that_agree_leave_the_interval_over_patients():
     patients = over_patients(0.0001, 7.0, value=0.1)
     found = with_trainings(patients, [0.1, 0.1, 0.1], 0.95)
     assert found.ci == pytest.approx(patients.ci, abs=1e-12)
+
+
+def test_folds_widen_the_variance_of_their_mean_by_the_patients_they_share():
+    # 4 folds of 25 patients, trained on 75: (1/4 + 25/75) · s², s² = 0.0005 / 3 of these four
+    by_fold = [0.01, 0.03, 0.02, 0.04]
+    found = over_folds(by_fold, 25 / 75, 0.95)
+    assert found.value == pytest.approx(0.025)
+    variance = (0.25 + 1 / 3) * 0.0005 / 3
+    assert found.parts == ((pytest.approx(variance), 3.0),)
+    half = 3.182446305284263 * math.sqrt(variance)  # t(3)
+    assert found.ci == pytest.approx((0.025 - half, 0.025 + half))
+    # the p value is that of Student's t of the mean over this standard error
+    assert found.p == pytest.approx(2 * stats.t.sf(0.025 / math.sqrt(variance), 3), rel=1e-6)
+
+
+@pytest.mark.parametrize(("by_fold", "share"), [([0.1], 0.5), ([0.1, 0.2], 0.0)])
+def test_one_fold_and_folds_without_training_patients_are_refused(by_fold, share):
+    with pytest.raises(ValueError, match="2 folds or more"):
+        over_folds(by_fold, share, 0.95)
 
 
 def test_one_training_has_no_interval_over_trainings_and_keeps_its_value():

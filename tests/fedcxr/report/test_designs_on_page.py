@@ -101,3 +101,45 @@ def test_partitions_are_told_with_their_means():
     assert "0 0, 1 0.701 0.701 0.701 66" in text
     told = " ".join(basis(result))
     assert "other patients, other trainings and other partitions, from 2 partitions and 4" in told
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_folds_are_told_in_plain_words():
+    tree = make_comparison(labels=LABELS, undefined=(), clients=1, seeds=(0, 100))
+    drawn = {"pairs_compared": 66, "test_patients": 190}
+    tree["data"]["partition"] |= {
+        "folds": 2,
+        "draws": [
+            {**drawn, "digest": "ab" * 32, "seeds": [0]},
+            {**drawn, "digest": "cd" * 32, "seeds": [100]},
+        ],
+    }
+    tree["data"]["test_set"]["parts"] = [{"origin": "folds", "folds": 2, "patients": 380}]
+    tree["endpoint"] |= {
+        "folds": 2,
+        "labels": ["Edema"],
+        "patients": [
+            {"label": "Edema", "positives": 30, "negatives": 30},
+            {"label": "Mass", "positives": 3, "negatives": 57},
+        ],
+    }
+    for arm in tree["arms"]:
+        arm["macro_by_partition"] = [0.701, 0.702]
+    for difference in tree["differences"]:
+        difference |= {"by_partition": [0.01, 0.02], "replicated": "folds", "replicates": 2}
+    result = typed(tree)
+    text = Outline(render(view_of(result))[0]).text
+    for words in (
+        "of 380 patients; 2 folds of a cross-validation",
+        "Seeds 2 seeds 0, 100, on 2 folds",
+        "Spread over the folds Means over the trainings on each of 2 folds of a cross-validation.",
+        "0 190 0 0.701 0.701 0.701 66",
+        "Edema. It is computed within each of 2 folds of a cross-validation, and averaged",
+        "in the one of 2 folds that has fewest",
+        "each of the 2 folds of a cross-validation, drawn at random",
+    ):
+        assert words in text, words
+    told = " ".join(basis(result))
+    assert "by models that never saw the patient; areas are computed within each fold" in told
+    assert "from how far 2 folds of a cross-validation lie apart, widened because" in told
+    assert "All arms were scored on the same" not in told

@@ -101,7 +101,7 @@ def test_the_page_says_what_was_added_and_what_is_not_as_planned():
     assert (
         "VAE samples: 280 images were added a training, and 300 were planned, as in every arm that "
         "adds any; a site went without 1 time; 20 samples were dropped as copies over all "
-        "trainings; so this arm is held to less than the others." in text
+        "trainings; so this arm looks at fewer added images than the others." in text
     )
     assert "site-01 trained without samples: its VAE diverged" in text
     assert "The samples of site-00 copy training images, by its own test (in 1 of 1" in text

@@ -66,7 +66,6 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
     """
     config = read_config(folder / "config.yaml")
     plans = read_draws(folder, config)
-    plan = plans[0]
     protocol = plan_protocol(folder, config, names_of(arms))
     frozen = read_protocol(folder)
     arms = [arm for arm in arms if not arm.partition]  # what is told of an arm is of the first
@@ -107,8 +106,8 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
             unit=models.unit,
             details=details.pairs,
         ),
-        site_matrix=site_matrix(plan, on_first, config.data.score_by),
-        site_differences=site_differences(plan, on_first, config, LEVEL),
+        site_matrix=site_matrix(plans[0], on_first, config.data.score_by),
+        site_differences=site_differences(plans[0], on_first, config, LEVEL),
         label_frequencies=_frequencies(on_first[arms[0].name], test),
         external=tuple(
             external_result(each, trainings, protocol, config) for each in protocol.external

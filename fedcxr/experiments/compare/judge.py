@@ -116,6 +116,10 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         warnings=tuple(warnings_of(config, arms, by_arm)),
         notes=tuple(_notes(folder, by_arm, has_folds=len(folds) > 1)),
     )
+    return _written(folder, found, trainings)
+
+
+def _written(folder: Path, found: Comparison, trainings: Sequence[Training]) -> Comparison:
     write_comparison_result(folder, found)
     write_predictions_file(folder, trainings)
     return found

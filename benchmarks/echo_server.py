@@ -25,8 +25,8 @@ from fedcxr.parameters import Parameters, extract
 from fedcxr.schema import COUNTERS, VECTOR, WireSchema
 from fedcxr.training.threads import workers_for
 from fedcxr.wire import pack_vectors
+from server.aggregate.aggregator import AggregatorPlace
 from server.aggregate.known_aggregators import aggregator_registry
-from server.aggregate.protocol import AggregatorPlace
 from server.exchange import ExchangeLimits, exchange
 from server.intake import Intake
 from server.orders import Federation, OrderBook

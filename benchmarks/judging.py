@@ -25,9 +25,9 @@ from fedcxr.data.labels import CHEXPERT_LABELS
 from fedcxr.data.records import DataSet, Record, RecordTable
 from fedcxr.data.tokens import SYNTHETIC_KEY
 from fedcxr.experiments.compare.arms import Arm, Training, trainings_of
-from fedcxr.experiments.compare.at_sites import SITES_FILE
+from fedcxr.experiments.compare.comparing import read_arms
 from fedcxr.experiments.compare.judge import judge
-from fedcxr.experiments.compare.run import read_arms
+from fedcxr.experiments.compare.predict_held_out import SITES_FILE
 from fedcxr.report.page import write_report
 from fedcxr.results.reading import KIND
 from fedcxr.runs.folder import RunFolder

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fedcxr.inference import Predictor
 from fedcxr.metrics.run_scores import RunScores, score_run
+from fedcxr.metrics.studies import units_of
 from fedcxr.report.page import write_report
 from fedcxr.results.vae_numbers import SiteVae, VaeNumbers, site_vaes
 from server.evaluate import HeldOut, scored
@@ -27,7 +28,8 @@ def score_test_set(
 ) -> RunScores:
     """Return AUROC by label and macro on the test patients, with intervals over patients."""
     target, scored_probs, patients = scored(job.config, test, probs)
-    return score_run(target, scored_probs, model.labels, patients)
+    units = units_of(job.config.data.score_by)
+    return score_run(target, scored_probs, model.labels, patients, units=units)
 
 
 def score_table(result: RunScores) -> dict[str, Any]:

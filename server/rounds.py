@@ -20,7 +20,7 @@ from fedcxr.parameters import Parameters
 from fedcxr.schema import model_vectors
 from fedcxr.training.schedules import Aurocs, learning_rate, should_stop
 from fedcxr.wire import pack_vectors, payload_bytes
-from server.aggregate.protocol import AggregatorKind, AggregatorPlace
+from server.aggregate.aggregator import AggregatorKind, AggregatorPlace
 from server.bounds import Norms
 from server.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from server.evaluate import NO_SCORES, HeldOut, score, test_line, val_line

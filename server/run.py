@@ -20,9 +20,9 @@ from fedcxr.runs.saved_model import checkpoint_file
 from fedcxr.runs.versions import code_digest
 from fedcxr.schema import KNOWN, POSITIVE, WireSchema, schema_of
 from fedcxr.wire import Order
+from server.aggregate.aggregator import AggregatorPlace
 from server.aggregate.head_rows import HeadRows, head_rows
 from server.aggregate.known_aggregators import aggregator_registry
-from server.aggregate.protocol import AggregatorPlace
 from server.checkpoint import Checkpoint, read_checkpoint
 from server.cohort import cohort_size
 from server.evaluate import HeldOut, read_held_out

@@ -9,7 +9,7 @@ from fedcxr.algorithms.protocol import Round
 from fedcxr.codecs import Floats
 from fedcxr.parameters import Parameters
 from fedcxr.schema import WireSchema
-from server.aggregate.protocol import Aggregate, AggregatorKind, AggregatorPlace
+from server.aggregate.aggregator import Aggregate, AggregatorKind, AggregatorPlace
 from server.exchange import Reply
 from server.intake import Intake
 

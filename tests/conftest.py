@@ -1,3 +1,4 @@
+import io
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from fedcxr.schema import WireSchema, schema_of
 from fedcxr.shared_part import SharedPart
 from fedcxr.wire import Order
 from partitions.table import write_table
-from server.aggregate.protocol import AggregatorPlace
+from server.aggregate.aggregator import AggregatorPlace
 from server.bounds import Norms
 from server.check import SiteUpdate
 
@@ -36,7 +37,8 @@ def undrawn(monkeypatch):
     """Pages get empty figures: drawing them is most of the work."""
 
     def savefig(figure, file, **how):
-        file.write('<svg viewBox="0 0 1 1"></svg>')
+        empty = '<svg viewBox="0 0 1 1"></svg>'
+        file.write(empty if isinstance(file, io.TextIOBase) else empty.encode())
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
 

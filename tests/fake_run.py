@@ -239,7 +239,13 @@ def make_summary(rng, folder, labels, plan, undefined, intervals):
     patient, target, probs = make_predictions(rng, labels, undefined)
     tokens = np.array([f"{number:016x}" for number in patient])
     images = np.array([f"{number:016x}" for number in range(len(patient))])
-    found = Predictions(labels, probs, target, images, study_id=tokens, patient_id=tokens)
+    attributes = {
+        "sex": np.where(patient % 2, "F", "M"),
+        "age": (20 + 70 * patient / TESTED_PATIENTS).astype(np.float32),
+        "view": np.full(len(patient), "frontal"),
+        "projection": np.where(np.arange(len(patient)) % 3, "AP", "PA"),
+    }
+    found = Predictions(labels, probs, target, images, tokens, tokens, attributes)
     write_predictions(folder / "predictions.npz", {"test": found, "val": found}, "image")
     result = score_run(target, probs, labels, tokens)
     scores = {

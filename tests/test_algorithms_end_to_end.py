@@ -14,9 +14,9 @@ from fedcxr.config import load_config
 from fedcxr.errors import ConfigError
 from fedcxr.experiments import simulate
 from fedcxr.parameters import load_with_vectors
+from server.aggregate.aggregator import AggregatorKind
 from server.aggregate.known_aggregators import aggregator_registry
 from server.aggregate.mean import RunningMean
-from server.aggregate.protocol import AggregatorKind
 
 pytestmark = pytest.mark.usefixtures("no_page")
 

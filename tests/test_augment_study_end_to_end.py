@@ -9,10 +9,10 @@ from fedcxr.cli.augment_study import STUDY
 from fedcxr.cli.compare import print_comparison
 from fedcxr.config import load_config
 from fedcxr.errors import DataError
-from fedcxr.experiments.compare import run as run_module
+from fedcxr.experiments.compare import comparing as run_module
 from fedcxr.experiments.compare import trainings as trainings_module
-from fedcxr.experiments.compare.at_sites import predict_at_sites
-from fedcxr.experiments.compare.run import compare, resume_comparison
+from fedcxr.experiments.compare.comparing import compare, resume_comparison
+from fedcxr.experiments.compare.predict_held_out import predict_at_sites
 from fedcxr.training import sample_quality
 
 pytestmark = pytest.mark.usefixtures("no_page", "no_pictures", "in_this_process")

@@ -16,8 +16,8 @@ from fedcxr.cli.compare import print_comparison
 from fedcxr.config import load_config
 from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.errors import ArtefactError, ConfigError, RunError
-from fedcxr.experiments.compare.protocol import read_protocol
-from fedcxr.experiments.compare.run import compare, report_again, resume_comparison
+from fedcxr.experiments.compare.comparing import compare, report_again, resume_comparison
+from fedcxr.experiments.compare.freezing import read_protocol
 from fedcxr.experiments.simulate import simulate
 from fedcxr.metrics.auroc import auroc
 from fedcxr.results.frozen import Endpoint

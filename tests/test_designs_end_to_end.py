@@ -16,7 +16,7 @@ from fedcxr.config import load_config
 from fedcxr.data.labels import POSITIVE
 from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.errors import ArtefactError, ConfigError, DataError
-from fedcxr.experiments.compare.run import compare, report_again, resume_comparison
+from fedcxr.experiments.compare.comparing import compare, report_again, resume_comparison
 from fedcxr.experiments.plan_study import plan_study
 from fedcxr.experiments.simulate import simulate
 from fedcxr.metrics.auroc import auroc

@@ -15,8 +15,8 @@ from fedcxr.engines.local import LocalGrid, local_grid
 from fedcxr.parameters import Parameters
 from fedcxr.schema import COUNTERS, VECTOR
 from fedcxr.wire import pack_vectors
+from server.aggregate.aggregator import AggregatorPlace
 from server.aggregate.known_aggregators import aggregator_registry
-from server.aggregate.protocol import AggregatorPlace
 from server.exchange import ExchangeLimits, exchange
 from server.intake import Intake
 from server.orders import Federation, OrderBook

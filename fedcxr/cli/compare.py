@@ -58,7 +58,7 @@ def run(config: "ExperimentConfig", arms: list[str] | None, quiet: bool) -> None
     """
     fork_server(_TRAININGS, "clients.app")  # imports for the trainings while this process does
     with quick_imports():
-        from fedcxr.experiments.compare.run import compare as run_comparison
+        from fedcxr.experiments.compare.comparing import compare as run_comparison
 
     with showing_progress(quiet) as (on_start, on_progress):
         folder = run_comparison(

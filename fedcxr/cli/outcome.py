@@ -16,7 +16,7 @@ from fedcxr.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from fedcxr.results.heat_maps import HeatMaps
-    from fedcxr.results.run import RunSummary
+    from fedcxr.results.run_files import RunSummary
     from fedcxr.results.vae_numbers import SiteVae
 
 

@@ -7,7 +7,7 @@ from fedcxr.collector import quick_imports
 def report(run: o.RunOrComparison) -> None:
     """Write a page again from the folder alone; a comparison's figures are computed anew."""
     with quick_imports():
-        from fedcxr.experiments.compare.run import report_again
+        from fedcxr.experiments.compare.comparing import report_again
         from fedcxr.report.page import write_report
         from fedcxr.results.reading import is_comparison
         from fedcxr.runs.folder import RunFolder

@@ -28,7 +28,7 @@ def resume(
     with quick_imports():
         from fedcxr.cli.compare import print_comparison, showing_progress
         from fedcxr.cli.outcome import print_outcome, progress_for
-        from fedcxr.experiments.compare.run import resume_comparison
+        from fedcxr.experiments.compare.comparing import resume_comparison
         from fedcxr.experiments.simulate import resume as resume_run
         from fedcxr.results.reading import is_comparison
 

@@ -1,4 +1,4 @@
-"""What `fedcxr compare` trains and how it judges; of no other verb."""
+"""What `fedcxr compare` trains and how it judges; a run's page reads `prevalence` too."""
 
 from typing import Annotated, Literal, get_args
 

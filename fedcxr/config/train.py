@@ -80,3 +80,13 @@ class TrainConfig(Section):
     """Of pixels in [0, 1]: the mean of ImageNet's three channel means."""
     std: float = Field(default=0.226, gt=0.0, le=1.0)
     """Of pixels in [0, 1]: the mean of ImageNet's three channel deviations."""
+
+    def steps(self, num_images: int) -> int:
+        """Return the steps of a round on so many images; a last batch of one is dropped.
+
+        >>> TrainConfig(batch_size=32, local_epochs=2).steps(65)
+        4
+        """
+        whole, left = divmod(num_images, self.batch_size)
+        found = max(1, self.local_epochs * (whole + (left > 1)))
+        return min(self.max_steps, found) if self.max_steps else found

@@ -17,6 +17,7 @@ from fedcxr.experiments.known_patients import known_patients
 from fedcxr.filenames import shortened
 from fedcxr.inference import Predictor
 from fedcxr.metrics.run_scores import score_run
+from fedcxr.metrics.studies import units_of
 from fedcxr.runs.folder import RunFolder
 from partitions.plan import tokenise
 from server.evaluate import HeldOut, held_out, scored
@@ -126,8 +127,9 @@ def _scores(
     model: Predictor, images: HeldOut, probs: NDArray[np.float32], labels: list[str]
 ) -> dict[str, Any]:
     target, scored_probs, patients = scored(model.config, images, probs)
+    units = units_of(model.config.data.score_by)
     return {
-        **score_table(score_run(target, scored_probs, labels, patients)),
+        **score_table(score_run(target, scored_probs, labels, patients, units=units)),
         "score_by": model.config.data.score_by,
         "test_images": len(images.rows),
         "test_patients": len(set(images.patient_id.tolist())),

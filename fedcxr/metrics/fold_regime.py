@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from fedcxr.metrics.regime import Regime, load_regime
+from fedcxr.metrics.studies import IMAGES, Units
 
 INTERVAL = "folds"
 """Of the self-test."""
@@ -32,6 +33,7 @@ class FoldStudy:
     training_sd: float | None  # of an arm's AUROC over them; None for a single one
     cluster: float  # images a patient, on average
     auroc: float  # of the better arm
+    units: Units = IMAGES  # what is scored
 
     def covers(
         self, fewest: int, *, rarest: str = "", regime: Regime | None = None
@@ -83,7 +85,10 @@ class FoldStudy:
                 f"{self.training_sd or 0.0:.3f}",
             ),
             "positives": (fewest, who),
-            "cluster": (self.cluster, f"the test set has {self.cluster:.1f} images a patient"),
+            "cluster": (
+                self.cluster,
+                f"the test set has {self.cluster:.1f} {self.units[1]} a patient",
+            ),
             "auroc": (self.auroc, f"the AUROC is {self.auroc:.3f}"),
         }
 

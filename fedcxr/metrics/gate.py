@@ -15,6 +15,7 @@ from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.fold_regime import FoldStudy
 from fedcxr.metrics.regime import load_regime
 from fedcxr.metrics.scored_models import ScoredModels
+from fedcxr.metrics.studies import IMAGES, Units
 
 _BOTH = (0, 1)
 _WITH, _WITHOUT = (0,), (1,)
@@ -65,6 +66,7 @@ def gated(
     cluster: float,
     auroc: float,
     seeds: int | None = None,
+    units: Units = IMAGES,
     over_folds: FoldStudy | None = None,
 ) -> Estimate:
     """Return an estimate without its interval where such an interval was not shown to hold.
@@ -77,6 +79,7 @@ def gated(
         cluster: images a patient, on average.
         auroc: of the better model, over these labels; nan where there is none.
         seeds: trainings of each arm, where the interval is about trainings.
+        units: what is scored.
         over_folds: the cross-validation, where the interval is over its folds.
     """
     if np.isnan(found.value):
@@ -93,7 +96,8 @@ def gated(
     if over_folds is not None:
         is_held, why = over_folds.covers(few, rarest=who)
     else:
-        is_held, why = load_regime(interval).covered(few, cluster, auroc, seeds, rarest=who)
+        regime = load_regime(interval)
+        is_held, why = regime.covered(few, cluster, auroc, seeds, rarest=who, units=units)
     return found if is_held else _withheld(found, why)
 
 

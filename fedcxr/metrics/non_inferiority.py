@@ -27,7 +27,7 @@ NON_INFERIOR = ("better", "non-inferior", "non-inferior, and worse")
 Word = Literal[Decided, DecidedGain, "withheld"]
 
 
-_MANY = {"non-inferiority": " `fedcxr plan-study` tells how many would.", "superiority": ""}
+_MANY = {"non-inferiority": " To see how many would: fedcxr plan-study.", "superiority": ""}
 
 
 @dataclass(frozen=True, slots=True)

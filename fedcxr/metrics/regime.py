@@ -21,6 +21,7 @@ from scipy import special
 
 from fedcxr.errors import ArtefactError
 from fedcxr.metrics.auroc import Interval
+from fedcxr.metrics.studies import IMAGES, Units
 
 STORED = "self_test.json"
 TEST_LEVEL = 0.998
@@ -104,6 +105,7 @@ class Regime:
         seeds: int | None = None,
         *,
         rarest: str = "",
+        units: Units = IMAGES,
     ) -> tuple[bool, str]:
         """Return whether the interval is shown for such a test set, and why or why not.
 
@@ -119,12 +121,13 @@ class Regime:
             auroc: of the better model.
             seeds: trainings of each arm, where the interval is about trainings.
             rarest: those patients in words, with the label: "3 patients have Lung Lesion".
+            units: what is scored.
         """
         clusters = _reach({cell.cluster for cell, _ in self.cells}, cluster)
         if clusters is None:
             return False, (
-                f"the test set has {cluster:.1f} images a patient; the self-test of the statistics "
-                f"goes up to {max(cell.cluster for cell, _ in self.cells):g}"
+                f"the test set has {cluster:.1f} {units[1]} a patient; the self-test of the "
+                f"statistics goes up to {max(cell.cluster for cell, _ in self.cells):g}"
             )
         aurocs = _reach({cell.auroc for cell, _ in self.cells}, auroc)
         if aurocs is None:
@@ -150,7 +153,7 @@ class Regime:
         if positives < min(passed):
             return False, f"{who}; {held}"
         return True, (
-            f"{who}; {held}, up to {clusters:g} images a patient and an AUROC of {aurocs:g}"
+            f"{who}; {held}, up to {clusters:g} {units[1]} a patient and an AUROC of {aurocs:g}"
         )
 
 

@@ -10,6 +10,7 @@ from fedcxr.metrics.auroc import Interval, LabelScore, score_labels
 from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.gate import TRIED, gated
 from fedcxr.metrics.scored_areas import score_models
+from fedcxr.metrics.studies import IMAGES, Units
 
 LEVEL = 0.95
 
@@ -32,6 +33,7 @@ def score_run(
     patient_id: ArrayLike,
     *,
     level: float = LEVEL,
+    units: Units = IMAGES,
 ) -> RunScores:
     """Return the AUROC of every label and their macro mean, each with its interval.
 
@@ -44,6 +46,7 @@ def score_run(
         labels: the L names.
         patient_id: (N,) whose image each row is.
         level: of the intervals.
+        units: what the rows are called.
 
     Raises:
         RunError: a score is not finite.
@@ -61,7 +64,15 @@ def score_run(
     def estimate(columns: Sequence[int]) -> Estimate:
         found = scored.mean(np.ones(1), columns, level)
         interval = TRIED["auroc"].mean
-        return gated(found, scored, columns, interval=interval, cluster=cluster, auroc=found.value)
+        return gated(
+            found,
+            scored,
+            columns,
+            interval=interval,
+            cluster=cluster,
+            auroc=found.value,
+            units=units,
+        )
 
     kept = scored.defined(range(len(labels)))
     macro = estimate(kept)

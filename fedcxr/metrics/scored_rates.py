@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.patient_images import PatientImages
 from fedcxr.metrics.scored_models import Bounds, Reasons, ScoredModels
+from fedcxr.metrics.studies import IMAGES, Units
 
 Rate = Literal["sensitivity", "specificity", "fpr", "ppv", "npv", "f1", "accuracy"]
 Cells = tuple[float, float, float, float]
@@ -42,7 +43,7 @@ class _Ratio:
     behind: Cells
     """Must hold an image for a value, of two patients for an interval."""
     one: str
-    """Of the images behind."""
+    """Of the images behind; {one} and {many} are what they are called."""
     many: str
     bounds: Bounds = "share"
 
@@ -52,14 +53,14 @@ _RATIOS: dict[Rate, _Ratio] = {
     "specificity": _Ratio((0, 0, 0, 1), (0, 0, 1, 1), (0, 0, 1, 1), "known negative", "negatives"),
     "fpr": _Ratio((0, 0, 1, 0), (0, 0, 1, 1), (0, 0, 1, 1), "known negative", "negatives"),
     "ppv": _Ratio(
-        (1, 0, 0, 0), (1, 0, 1, 0), (1, 0, 1, 0), "image called positive", "images called positive"
+        (1, 0, 0, 0), (1, 0, 1, 0), (1, 0, 1, 0), "{one} called positive", "{many} called positive"
     ),
     "npv": _Ratio(
-        (0, 0, 0, 1), (0, 1, 0, 1), (0, 1, 0, 1), "image called negative", "images called negative"
+        (0, 0, 0, 1), (0, 1, 0, 1), (0, 1, 0, 1), "{one} called negative", "{many} called negative"
     ),
     # tp / (tp + (fn + fp) / 2) is 0 where no image is positive; but then there is no recall
     "f1": _Ratio((2, 0, 0, 0), (2, 1, 1, 0), (1, 1, 0, 0), "known positive", "positives"),
-    "accuracy": _Ratio((1, 0, 0, 1), (1, 1, 1, 1), (1, 1, 1, 1), "known target", "images"),
+    "accuracy": _Ratio((1, 0, 0, 1), (1, 1, 1, 1), (1, 1, 1, 1), "known target", "{many}"),
 }
 RATES: tuple[Rate, ...] = tuple(_RATIOS)
 
@@ -73,6 +74,7 @@ class CalledImages:
     found: NDArray[np.int32]  # (K, L, P) positives called positive
     alarms: NDArray[np.int32]  # (K, L, P) negatives called positive
     reasons: Reasons  # why a model has no threshold for a label
+    units: Units
 
     def sums(self, weights: Cells) -> FloatArray:
         """Return (K, L, P) the weighted sum of each patient's cells."""
@@ -103,6 +105,7 @@ def call_images(
     *,
     reasons: Reasons | None = None,
     num_patients: int | None = None,
+    units: Units = IMAGES,
 ) -> CalledImages:
     """Return what models call positive at their thresholds.
 
@@ -114,6 +117,7 @@ def call_images(
         cuts: (K, L), or one for all; positive from there on; nan = no threshold.
         reasons: why there is none.
         num_patients: P, if it is more than are met.
+        units: what the rows are called.
     """
     whose = PatientImages.of(truth, patient, num_patients)
     at = np.broadcast_to(np.asarray(cuts, dtype=np.float64), (len(models), len(labels)))
@@ -134,7 +138,7 @@ def call_images(
         for row, own in enumerate(at)
     )
     found, alarms = counted
-    return CalledImages(tuple(labels), whose, found, alarms, stated)
+    return CalledImages(tuple(labels), whose, found, alarms, stated, units)
 
 
 def score_rate(called: CalledImages, rate: Rate) -> ScoredModels:
@@ -149,7 +153,7 @@ def score_net_benefit(called: CalledImages, at: float) -> ScoredModels:
         called: at that probability.
         at: in (0, 1).
     """
-    ratio = _Ratio((1, 0, -odds(at), 0), (1, 1, 1, 1), (1, 1, 1, 1), "known target", "images")
+    ratio = _Ratio((1, 0, -odds(at), 0), (1, 1, 1, 1), (1, 1, 1, 1), "known target", "{many}")
     return _scored(called, "net_benefit", ratio, bounds="none")
 
 
@@ -190,14 +194,16 @@ def score_ppv_at(called: CalledImages, prevalence: Sequence[float | None]) -> Sc
     values = [rate.value[..., None] for rate in rates]
     whole = _by_bayes(values[0], values[1], chance)[..., 0]
     without = _by_bayes(values[0] - rates[0].influence, values[1] - rates[1].influence, chance)
+    one, many = called.units
+    one_alone = f"no interval: all {many} called positive are of one patient"
     unstated = ["no prevalence stated" if each is None else None for each in prevalence]
     reasons = tuple(
         tuple(
             unstated[column]
             or rates[0].reasons[row][column]
             or rates[1].reasons[row][column]
-            or ("no image called positive" if np.isnan(whole[row, column]) else None)
-            or _one_patient_alone(without[row, column])
+            or (f"no {one} called positive" if np.isnan(whole[row, column]) else None)
+            or (one_alone if np.isnan(without[row, column]).any() else None)
             for column in range(len(called.labels))
         )
         for row in range(len(whole))
@@ -213,13 +219,6 @@ def score_ppv_at(called: CalledImages, prevalence: Sequence[float | None]) -> Sc
         images=called.whose.images.astype(np.float64),
         reasons=reasons,
     )
-
-
-def _one_patient_alone(without: FloatArray) -> str | None:
-    """Return why there is no interval where a value needs one patient."""
-    if np.isnan(without).any():
-        return "no interval: all images called positive are of one patient"
-    return None
 
 
 def _by_bayes(sensitivity: FloatArray, fpr: FloatArray, prevalence: FloatArray) -> FloatArray:
@@ -238,7 +237,7 @@ def _scored(
     patients_behind = np.count_nonzero(behind, axis=-1)  # (K, L)
     reasons = tuple(
         tuple(
-            why or _lacks(ratio, int(num))
+            why or _lacks(ratio, int(num), called.units)
             for why, num in zip(of_model, patients_behind[row], strict=True)
         )
         for row, of_model in enumerate(called.reasons)
@@ -264,10 +263,11 @@ def _scored(
     )
 
 
-def _lacks(ratio: _Ratio, patients: int) -> str | None:
+def _lacks(ratio: _Ratio, patients: int, units: Units) -> str | None:
+    one, many = (text.format(one=units[0], many=units[1]) for text in (ratio.one, ratio.many))
     if not patients:
-        return f"no {ratio.one}"
-    return f"no interval: all {ratio.many} are of one patient" if patients == 1 else None
+        return f"no {one}"
+    return f"no interval: all {many} are of one patient" if patients == 1 else None
 
 
 def _divide(above: FloatArray, below: FloatArray, where: NDArray[np.bool_]) -> FloatArray:

@@ -6,15 +6,31 @@ sign may show on one of them only. Not for training, where every image counts by
 Source: Irvin et al. 2019, "CheXpert", §4.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedcxr.runs.predictions import Predictions
+from fedcxr.runs.predictions import Predictions, read_prediction_sets
 
 FloatArray = NDArray[np.floating]
 TextArray = NDArray[np.str_]
+Units = tuple[str, str]
+"""What a row of scored predictions is called, one and many."""
+
+IMAGES: Units = ("image", "images")
+STUDIES: Units = ("study", "studies")
+
+
+def units_of(score_by: str) -> Units:
+    """Return what is scored and counted on a test set.
+
+    >>> units_of("study")
+    ('study', 'studies')
+    """
+    return STUDIES if score_by == "study" else IMAGES
 
 
 def by_study(
@@ -62,6 +78,16 @@ def as_scored(predictions: Predictions, score_by: str) -> Predictions:
         patient_id=patients,
         attributes={name: values[first] for name, values in one.attributes.items()},
     )
+
+
+def read_scored(path: Path, splits: Sequence[str]) -> dict[str, Predictions]:
+    """Return a file's predictions of some splits, a row an image or a study, as the run scores.
+
+    Raises:
+        ArtefactError: the file is missing, damaged, or lacks a split.
+    """
+    found, score_by = read_prediction_sets(path, splits)
+    return {split: as_scored(each, score_by) for split, each in found.items()}
 
 
 def _group(patients: TextArray, studies: TextArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

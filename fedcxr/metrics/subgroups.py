@@ -23,25 +23,15 @@ from fedcxr.metrics.patient_images import PatientImages
 from fedcxr.metrics.scored_areas import check_models, score_models
 from fedcxr.metrics.scored_models import Reasons, ScoredModels
 from fedcxr.metrics.scored_rates import call_images, score_rate
+from fedcxr.metrics.studies import IMAGES, Units
 
 UNKNOWN = "unknown"
 """The group of images whose attribute is not known; it has rows, but is in no gap."""
 
-RULE = (
-    "A group is left out of a label unless it has at least {min_positives} positive and at least "
-    "{min_negatives} negative images, and both kinds come from at least two patients each."
-)
-"""To be filled in."""
-
-GAP_NOTE = (
-    "A gap is the group's value minus that of all other images of known group, which must be as "
-    "many; nothing corrects for looking at several groups and findings."
-)
-
 GroupMeasure = Literal["auroc", "sensitivity", "fpr"]
 GROUP_MEASURES: tuple[GroupMeasure, ...] = ("auroc", "sensitivity", "fpr")
 MIN_IMAGES = 10
-"""Positive images, and negative ones, that a group needs."""
+"""Positive images, and negative ones, that a group needs: see `rule_words`."""
 
 _AGES = ((40, "0-39"), (60, "40-59"), (80, "60-79"))  # first age beyond the band
 
@@ -68,6 +58,7 @@ def score_groups(
     cuts: ArrayLike,
     reasons: Reasons | None = None,
     min_images: int = MIN_IMAGES,
+    units: Units = IMAGES,
 ) -> Iterator[ScoredGroup]:
     """Yield every group of every attribute, scored: one at a time, since each takes much memory.
 
@@ -79,7 +70,8 @@ def score_groups(
         labels: the L names.
         cuts: (K, L) an image is called positive from there on; nan = no threshold, no rates.
         reasons: why there is none.
-        min_images: positive images that a group needs, and negative ones, see `RULE`.
+        min_images: positive images that a group needs, and negative ones, see `rule_words`.
+        units: what the rows are called.
 
     Raises:
         RunError: a score is not finite.
@@ -91,7 +83,7 @@ def score_groups(
 
     def score(inside: NDArray[np.bool_]) -> _Part:
         own = np.where(inside[:, None], truth, np.nan)
-        return _score_part(own, scores, patient, labels, cuts, reasons, min_images)
+        return _score_part(own, scores, patient, labels, cuts, reasons, min_images, units)
 
     for attribute, values in groups.items():
         of_image = np.asarray(values, dtype=np.str_)
@@ -109,6 +101,16 @@ def score_groups(
                 gaps = _gaps(parts[name], rest)
             part = parts[name]
             yield ScoredGroup(attribute, name, part.whose, part.left_out, part.scored, gaps)
+
+
+def rule_words(units: Units, min_images: int = MIN_IMAGES) -> str:
+    """Return when a group is left out of a label, and what a gap is."""
+    return (
+        f"A group is left out of a label unless it has at least {min_images} positive and at least "
+        f"{min_images} negative {units[1]}, and both kinds come from at least two patients each. A "
+        f"gap is the group's value minus that of all other {units[1]} of known group, which must "
+        "be as many; nothing corrects for looking at several groups and findings."
+    )
 
 
 def age_band(age: float | None) -> str:
@@ -139,12 +141,15 @@ def _score_part(
     cuts: ArrayLike,
     reasons: Reasons | None,
     min_images: int,
+    units: Units,
 ) -> _Part:
     """Return the models' scores where targets (N, L) are known, label by label if enough are."""
     whose = PatientImages.of(own, patient)
-    left_out = tuple(_left_out(whose, column, min_images) for column in range(len(labels)))
+    left_out = tuple(
+        _left_out(whose, column, min_images, units[1]) for column in range(len(labels))
+    )
     kept = np.where([why is None for why in left_out], own, np.nan)
-    called = call_images(kept, scores, patient, labels, cuts, reasons=reasons)
+    called = call_images(kept, scores, patient, labels, cuts, reasons=reasons, units=units)
     found: dict[GroupMeasure, ScoredModels] = {
         "auroc": score_models(kept, scores, patient, labels, measures=["auroc"])["auroc"],
         "sensitivity": score_rate(called, "sensitivity"),
@@ -162,15 +167,15 @@ def _without(scored: ScoredModels, left_out: Sequence[str | None]) -> ScoredMode
     return replace(scored, reasons=reasons)
 
 
-def _left_out(whose: PatientImages, column: int, min_images: int) -> str | None:
+def _left_out(whose: PatientImages, column: int, min_images: int, many: str) -> str | None:
     """Return which part of the rule leaves these images out of a label."""
     kinds = (("positive", whose.positives[column]), ("negative", whose.negatives[column]))
     for kind, images in kinds:
         if images.sum() < min_images:
-            return f"left out: {kind} images: {images.sum()}, needed: {min_images}"
+            return f"left out: {kind} {many}: {images.sum()}, needed: {min_images}"
     for kind, images in kinds:
         if np.count_nonzero(images) < 2:
-            return f"left out: all {kind} images are of one patient"
+            return f"left out: all {kind} {many} are of one patient"
     return None
 
 

@@ -13,7 +13,7 @@ from fedcxr.report.wording import (
 )
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.differences import Difference
-from fedcxr.results.run import RunFacts, RunSummary
+from fedcxr.results.run_files import RunFacts, RunSummary
 from fedcxr.results.score import Score
 
 VERDICTS = {

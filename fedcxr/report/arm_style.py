@@ -4,18 +4,24 @@ Lines differ by dash and points by marker as well as by colour, so that nothing 
 alone. Colours: Okabe and Ito 2008, "Color Universal Design".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.lines import Line2D
 
-from fedcxr.report.figures_svg import BLUE, GREEN, INK, VERMILION
+from fedcxr.report.figures_svg import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VARIABLES,
+    VERMILION,
+)
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import Comparison
-
-PURPLE = "#cc79a7"
-ORANGE = "#e69f00"
-SKY = "#56b4e9"
 
 # Okabe and Ito's yellow cannot be seen on white and is left out.
 _COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, INK)
@@ -27,12 +33,6 @@ _DASHES: tuple[tuple[float, ...], ...] = (
     (2.4, 1.0),
 )
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_PAGE_COLOURS = {
-    BLUE: "var(--blue)",
-    VERMILION: "var(--vermilion)",
-    GREEN: "var(--green)",
-    INK: "var(--ink)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Style:
     @property
     def page_colour(self) -> str:
         """The colour as the page's own CSS names it."""
-        return _PAGE_COLOURS.get(self.colour, self.colour)
+        return VARIABLES[self.colour]
 
     @property
     def dasharray(self) -> str:
@@ -76,6 +76,12 @@ def style_of(place: int) -> Style:
 def styled_arms(result: Comparison) -> list[tuple[ArmResult, Style]]:
     """Return the arms, each with the style of its place."""
     return [(arm, style_of(place)) for place, arm in enumerate(result.arms)]
+
+
+def legend_columns(handles: Sequence[Line2D], width_in: float) -> int:
+    """Return how many of these lines fit beside one another in a legend."""
+    longest = max(len(str(each.get_label())) for each in handles)
+    return max(1, int(width_in / (0.65 + 0.062 * longest)))
 
 
 def line_handles(result: Comparison) -> list[Line2D]:

@@ -13,7 +13,7 @@ from importlib import resources
 
 from fedcxr.report import checklist_answers
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.tables.table import Column, Table
+from fedcxr.results.tables.result_table import Column, Table
 
 FILLED, PARTLY, OPEN = "filled in", "partly", "open"
 

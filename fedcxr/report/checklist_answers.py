@@ -139,8 +139,6 @@ def measures(result: Comparison) -> str:
     """Return what was measured."""
     arm = result.main_arm
     found = ["AUROC and average precision, by label and macro"]
-    if result.run is not None:
-        found = ["AUROC, by label and macro"]
     if arm.operating_points:
         found.append("sensitivity, specificity, PPV, NPV and F1 at fixed thresholds, net benefit")
     if arm.calibration.by_label:
@@ -173,7 +171,7 @@ def robustness(result: Comparison) -> str:
 def performance(result: Comparison) -> str:
     """Return where the scores are."""
     attributes = _attributes(result)
-    found = ["by arm and label"]
+    found = ["by arm and label" if len(result.arms) > 1 else "by label"]
     if attributes:
         found.append(f"by {joined(attributes)}")
     if result.site_matrix.sites:

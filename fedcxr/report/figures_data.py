@@ -8,6 +8,7 @@ from fedcxr.report.figures_svg import (
     BLUE,
     GRID,
     INK,
+    ORANGE,
     VERMILION,
     Drawing,
     draw,
@@ -16,12 +17,9 @@ from fedcxr.report.figures_svg import (
 )
 from fedcxr.report.wording import counted, percent, shorten
 
-AMBER = "#e69f00"
-"""Okabe and Ito's orange: light enough beside vermilion to be told apart in grey too."""
-
 _STATES = (
     ("positive", VERMILION),
-    ("uncertain", AMBER),
+    ("uncertain", ORANGE),  # light enough beside vermilion to be told apart in grey too
     ("negative", BLUE),
     ("blank", GRID),
 )

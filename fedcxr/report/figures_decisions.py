@@ -3,15 +3,12 @@
 Source: Vickers and Elkin 2006, Medical Decision Making 26, 565-574.
 """
 
-from matplotlib.axes import Axes
-
 from fedcxr.report.figures_panels import PanelPlan, Panels, Points, draw_panels
-from fedcxr.report.figures_svg import GRID, INK, MUTED, styled
+from fedcxr.report.panel_svg import Axis
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import Comparison
 
 
-@styled
 def draw_decision_curves(result: Comparison) -> Panels | None:
     """Return the decision curves of all arms, a panel a label, None if there is none."""
 
@@ -27,16 +24,11 @@ def draw_decision_curves(result: Comparison) -> Panels | None:
         pairs = zip(curve.at, curve.treat_all, strict=True)
         return [(at, value) for at, value in pairs if value is not None] or [(0, 0)]
 
-    def frame(axes: Axes, label: str) -> None:
+    def axes(label: str) -> tuple[Axis, Axis]:
         found = [point for arm in result.arms for point in points(arm, label)]
         highest = max((height for _, height in found), default=0.0)
         top = max(0.01, highest, treat_all(label, 1.0)[0][1]) * 1.1
-        axes.axhline(0, color=MUTED, linewidth=0.8)
-        axes.set_xlim(0, max((at for at, _ in found), default=1.0))
-        axes.set_ylim(-0.25 * top, top)
-        axes.locator_params(nbins=3)
-        axes.tick_params(labelsize=8, length=2, pad=2, colors=MUTED, labelcolor=INK)
-        axes.grid(color=GRID)
+        return Axis.of(0, max((at for at, _ in found), default=1.0)), Axis.of(-0.25 * top, top)
 
     return draw_panels(
         result,
@@ -48,6 +40,7 @@ def draw_decision_curves(result: Comparison) -> Panels | None:
             points=points,
             chance=treat_all,
             number=lambda arm, label: None,
-            frame=frame,
+            axes=axes,
+            has_zero_line=True,
         ),
     )

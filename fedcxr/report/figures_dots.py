@@ -7,9 +7,20 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fedcxr.report.arm_style import Style, style_of, styled_arms
-from fedcxr.report.figures_svg import BLUE, GREEN, INK, MUTED, PAPER, VERMILION, new_axes, styled
+from fedcxr.report.figures_svg import (
+    BLUE,
+    GREEN,
+    INK,
+    MUTED,
+    PAPER,
+    VERMILION,
+    new_axes,
+    note_above,
+    styled,
+)
 from fedcxr.report.pictures import Picture, picture
 from fedcxr.report.wording import fixed, level_words, percent, shorten, signed
+from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.differences import Difference
 from fedcxr.results.score import UNDEFINED, Score
@@ -82,16 +93,7 @@ def draw_scores(result: Comparison) -> Picture | None:
 def draw_gaps(result: Comparison, attribute: str, group: str) -> Picture | None:
     """Return every arm's gap in true positive rate of one group by label, None without any."""
     series = [
-        Series(
-            arm.title,
-            style,
-            {
-                row.label: row.tpr_gap
-                for row in arm.subgroups.rows
-                if (row.attribute, row.group) == (attribute, group) and row.tpr_gap is not None
-            },
-        )
-        for arm, style in styled_arms(result)
+        Series(arm.title, style, _gaps(arm, attribute, group)) for arm, style in styled_arms(result)
     ]
     return _draw_series(
         f"tpr-gap-{file_stem(attribute)}-{file_stem(group)}",
@@ -100,6 +102,30 @@ def draw_gaps(result: Comparison, attribute: str, group: str) -> Picture | None:
         description=f"True positive rate of {attribute} {group} minus that of all others.",
         chance=0.0,
     )
+
+
+@styled
+def draw_all_gaps(arm: ArmResult, attribute: str, groups: Sequence[str]) -> Picture | None:
+    """Return the gaps in true positive rate of an only arm's groups by label, None without any."""
+    series = [
+        Series(group, style_of(place), _gaps(arm, attribute, group))
+        for place, group in enumerate(groups)
+    ]
+    return _draw_series(
+        f"tpr-gap-{file_stem(attribute)}",
+        series,
+        across=f"true positive rate by {attribute}, each minus all others",
+        description=f"True positive rate of each {attribute} minus that of all others.",
+        chance=0.0,
+    )
+
+
+def _gaps(arm: ArmResult, attribute: str, group: str) -> dict[str, Score]:
+    return {
+        row.label: row.tpr_gap
+        for row in arm.subgroups.rows
+        if (row.attribute, row.group) == (attribute, group) and row.tpr_gap is not None
+    }
 
 
 @styled
@@ -210,17 +236,7 @@ def _reference_lines(
         return
     axes.axvline(at, color=colour, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1)
     axes.axvspan(axes.get_xlim()[is_gain], at, color=colour, alpha=0.06, linewidth=0)
-    axes.annotate(
-        f"margin {signed(at)}",
-        (at, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=8,
-        color=colour,
-    )
+    note_above(axes, at, f"margin {signed(at)}", colour)
 
 
 def _legend_rows(series: Sequence[Series]) -> int:

@@ -38,13 +38,11 @@ class _Cells:
 
 
 @styled
-def draw_site_matrix(result: Comparison) -> Picture | None:
-    """Return each model's macro AUROC on each site's patients, the worst framed; None if none."""
+def draw_site_matrix(result: Comparison) -> Picture:
+    """Return each model's macro AUROC on each site's patients, the worst framed."""
     matrix = result.site_matrix
     models, sites = matrix.models, [site.site_id for site in matrix.sites]
     values = np.array(matrix.macro_auroc, dtype=float).reshape(len(sites), len(models))
-    if not np.isfinite(values).any():
-        return None
     names = [shorten(model, 16) for model in models]
     turned = max(map(len, names)) > 7
     width = 1.9 + max(3.0, 0.5 * len(models))
@@ -68,11 +66,11 @@ def draw_site_matrix(result: Comparison) -> Picture | None:
 
 
 @styled
-def draw_confusions(arm: ArmResult, point: str, title: str) -> Picture | None:
-    """Return an arm's confusion matrices at one operating point, None if there is none.
+def draw_confusions(arm: ArmResult, point: str, title: str) -> Picture:
+    """Return an arm's confusion matrices at one operating point.
 
     Args:
-        arm: whose they are.
+        arm: whose they are; it has at least one.
         point: its name.
         title: what the point is called.
     """
@@ -87,7 +85,7 @@ def draw_confusions(arm: ArmResult, point: str, title: str) -> Picture | None:
 
 
 @styled
-def draw_task_confusions(label: str, arms: Sequence[tuple[str, TaskArm]]) -> Picture | None:
+def draw_task_confusions(label: str, arms: Sequence[tuple[str, TaskArm]]) -> Picture:
     """Return the confusion matrices of a binary task at a probability of a half.
 
     Args:
@@ -100,9 +98,7 @@ def draw_task_confusions(label: str, arms: Sequence[tuple[str, TaskArm]]) -> Pic
     return _matrices(found, heading, "confusion-task", told)
 
 
-def _matrices(found: Sequence[_Cells], heading: str, name: str, told: str) -> Picture | None:
-    if not found:
-        return None
+def _matrices(found: Sequence[_Cells], heading: str, name: str, told: str) -> Picture:
     columns = min(_CONFUSION_COLUMNS, len(found))
     down = math.ceil(len(found) / columns)
     width, height = max(4.6, 1.75 * columns + 0.75), 1.5 * down + 0.95

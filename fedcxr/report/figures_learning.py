@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from fedcxr.report.arm_style import Style, line_handles, styled_arms
-from fedcxr.report.figures_svg import INK, MUTED, new_axes, styled
+from fedcxr.report.arm_style import Style, legend_columns, line_handles, styled_arms
+from fedcxr.report.figures_svg import INK, MUTED, new_axes, note_above, styled
 from fedcxr.report.pictures import Picture, picture
 from fedcxr.report.wording import fixed
 from fedcxr.results.arms import ArmResult
@@ -79,11 +79,9 @@ def _draw_measure(result: Comparison, key: str, up: str, title: str) -> Picture 
     axes.set_xlabel("round (0 = before training)")
     axes.set_ylabel(up)
     if several:
-        longest = max(len(arm.title) for arm in result.arms)
-        beside = max(1, int(_WIDTH_IN / (0.65 + 0.062 * longest)))
-        figure.legend(
-            handles=line_handles(result), loc="outside upper center", ncols=beside, handlelength=3.2
-        )
+        handles = line_handles(result)
+        beside = legend_columns(handles, _WIDTH_IN)
+        figure.legend(handles=handles, loc="outside upper center", ncols=beside, handlelength=3.2)
     told = ", ".join(f"{lines.arm.title} {_last(lines.mean)}" for lines in drawn)
     name = f"learning-{key.replace('_', '-')}"
     return picture(figure, name, f"{title} by round; in the last round: {told}.")
@@ -118,16 +116,7 @@ def _draw_arm(axes: Axes, lines: Lines) -> None:
 
 def _mark_best(axes: Axes, best_round: int) -> None:
     axes.axvline(best_round, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
-    axes.annotate(
-        f"best: round {best_round}",
-        (best_round, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=8,
-    )
+    note_above(axes, best_round, f"best: round {best_round}")
 
 
 def _last(mean: Curve) -> str:

@@ -10,6 +10,8 @@ import html
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,9 @@ PAPER = "#fefefe"
 BLUE = "#0072b2"
 VERMILION = "#d55e00"
 GREEN = "#009e73"
+PURPLE = "#cc79a7"
+ORANGE = "#e69f00"
+SKY = "#56b4e9"
 
 VARIABLES = {
     INK: "var(--ink)",
@@ -35,6 +40,9 @@ VARIABLES = {
     BLUE: "var(--blue)",
     VERMILION: "var(--vermilion)",
     GREEN: "var(--green)",
+    PURPLE: "var(--purple)",
+    ORANGE: "var(--orange)",
+    SKY: "var(--sky)",
 }
 
 # Any: matplotlib's stubs want every key of the dictionary as a literal type.
@@ -103,6 +111,30 @@ def new_axes(width_in: float, height_in: float, **layout: float) -> tuple[Figure
     return figure, axes
 
 
+def note_above(axes: Axes, x: float, text: str, colour: str = INK) -> None:
+    """Write a note above the axes, over a line at `x`."""
+    axes.annotate(
+        text,
+        (x, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        color=colour,
+    )
+
+
+@contextmanager
+def lacking_glyphs() -> Iterator[None]:
+    """Let the name of a label or site have letters that the font lacks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        yield
+
+
 def draw(figure: Figure, name: str, description: str) -> Drawing:
     """Return the figure as inline SVG, byte for byte the same for the same figure and name.
 
@@ -112,10 +144,8 @@ def draw(figure: Figure, name: str, description: str) -> Drawing:
         description: what a reader who cannot see it should know.
     """
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
-        # The browser has glyphs that DejaVu lacks: a missing one only makes the measure coarse.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+    # The browser has glyphs that DejaVu lacks: a missing one only makes the measure coarse.
+    with mpl.rc_context({"svg.hashsalt": name}), lacking_glyphs():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = _inline(buffer.getvalue(), name, description)
     # Markup: matplotlib has escaped every text that came from a file, `_inline` the description.

@@ -20,7 +20,7 @@ from fedcxr.report.wording import (
     signed_interval,
 )
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.run import RunFacts
+from fedcxr.results.run_files import RunFacts
 from fedcxr.results.tables.score_tables import pair_title
 
 

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from fedcxr.atomic import write_text_atomically
 from fedcxr.report.checklist import checklist
 from fedcxr.report.headline import headline
+from fedcxr.report.page_files import remove_older, write_table_files
 from fedcxr.report.page_table import PageTable, page_tables
 from fedcxr.report.pictures import Picture, Pictures, write_pictures
 from fedcxr.report.rendering import render_page
@@ -35,7 +36,6 @@ from fedcxr.report.sections import (
     vae_section,
 )
 from fedcxr.report.shown import Show, View
-from fedcxr.report.table_files import write_table_files
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.reading import read_result
 
@@ -70,6 +70,8 @@ SECTIONS: tuple[tuple[str, str, Show], ...] = (
 def write_report(folder: Path, *, with_figures: bool = True) -> Path:
     """Write report.html and tables/ into a run's or comparison's folder; return the page's path.
 
+    Tables and figures that an older page wrote there, and this one does not, are removed.
+
     The same folder gives the same bytes with the same versions of fedcxr and matplotlib.
 
     Args:
@@ -83,10 +85,11 @@ def write_report(folder: Path, *, with_figures: bool = True) -> Path:
     """
     view = view_of(read_result(folder), folder)
     page, pictures = render(view)
-    write_table_files(view.tables, folder / TABLES, view.level)
+    written = write_table_files(view.tables, folder / TABLES, view.level)
     if with_figures:
-        write_pictures(pictures, folder / FIGURES)
+        written += write_pictures(pictures, folder / FIGURES)
     write_text_atomically(folder / PAGE, page)
+    remove_older(folder, written)
     return folder / PAGE
 
 

@@ -12,7 +12,7 @@ from fedcxr.report.wording import p_value, signed, signed_interval
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.score import Score
 from fedcxr.results.tables import all_tables
-from fedcxr.results.tables.table import Cell, Column, Kind, Table
+from fedcxr.results.tables.result_table import Cell, Column, Kind, Table
 
 _WORDS: Mapping[str, Callable[[Any], str]] = {
     "value": lambda value: wording.fixed(value).replace("-", "−"),

@@ -8,7 +8,6 @@ Drawn from plan.json alone.
 """
 
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from fedcxr.atomic import write_bytes_atomically
 from fedcxr.filenames import readable
-from fedcxr.report.figures_svg import MUTED, styled
+from fedcxr.report.figures_svg import MUTED, lacking_glyphs, styled
 from fedcxr.report.partition_panels import (
     MOST_NUMBERED,
     draw_cells,
@@ -80,9 +79,7 @@ def write_partition_figure(plan: Mapping[str, Any], folder: Path) -> tuple[Path,
     paths = []
     for kind, options in (("png", {"Software": None}), ("svg", {"Date": None})):
         buffer = io.BytesIO()
-        with mpl.rc_context(_SAVING), warnings.catch_warnings():
-            # The name of a site or label may have letters that the font lacks.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        with mpl.rc_context(_SAVING), lacking_glyphs():
             figure.savefig(buffer, format=kind, dpi=150, facecolor="white", metadata=options)
         paths.append(folder / f"{NAME}.{kind}")
         write_bytes_atomically(paths[-1], buffer.getvalue())

@@ -6,7 +6,6 @@ without a page, on white.
 
 import io
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TypeAlias
 from matplotlib.figure import Figure
 
 from fedcxr.atomic import write_bytes_atomically, write_text_atomically
-from fedcxr.report.figures_svg import VARIABLES, Drawing, draw, styled
+from fedcxr.report.figures_svg import VARIABLES, Drawing, draw, lacking_glyphs, styled
 
 _DPI = 300
 _NO_METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
@@ -90,10 +89,7 @@ def file_svg(drawing: Drawing) -> str:
 def _saved(figure: Figure, kind: str) -> bytes:
     figure.set_layout_engine("none")  # it is laid out: a second time would only cost time
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # The name of a label or site may have letters that the font lacks.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+    with lacking_glyphs():
         metadata = _NO_METADATA[kind]
         figure.savefig(buffer, format=kind, dpi=_DPI, facecolor="white", metadata=metadata)
     return buffer.getvalue()

@@ -7,7 +7,7 @@ from fedcxr.report.origin_words import split_words
 from fedcxr.report.rendering import Fact
 from fedcxr.report.wording import MISSING, count, counted, interval
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.run import Manifest, RunFacts
+from fedcxr.results.run_files import Manifest, RunFacts
 
 _DIGEST = 16
 """Signs of a digest that are shown."""

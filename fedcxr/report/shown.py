@@ -39,6 +39,18 @@ class View:
         return styled_arms(self.result) if len(self.result.arms) > 1 else []
 
     @property
+    def means(self) -> str:
+        """What numbers of an arm are, to begin a paragraph; empty where each has one model."""
+        has_several = any(arm.models > 1 for arm in self.result.arms)
+        return "Means over an arm's models. " if has_several else ""
+
+    def of_arm(self, arm: ArmResult, what: str) -> str:
+        """Return a heading of an arm's own, without its title where it is the only one."""
+        if len(self.result.arms) > 1:
+            return f"{arm.title}: {what}"
+        return f"{what[0].upper()}{what[1:]}"
+
+    @property
     def main_first(self) -> list[ArmResult]:
         """The arms, that which the page is about before the others."""
         main = self.result.main_arm
@@ -92,5 +104,6 @@ def pairs_of(view: View, name: str) -> list[tuple[str, PageTable]]:
         own = view.tables[name].only("arm", each.arm).only("against", each.against)
         if own.rows:
             title = pair_title(view.result, each)
-            found.append((f"{title}, about these {each.about}", own.only("about", each.about)))
+            about = each.details_about
+            found.append((f"{title}, about these {about}", own.only("about", about)))
     return found

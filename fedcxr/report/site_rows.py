@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fedcxr.results.run import RunFacts, SiteCounts, SplitCounts, StateCounts
+from fedcxr.results.run_files import RunFacts, SiteCounts, SplitCounts, StateCounts
 
 
 @dataclass(frozen=True, slots=True)

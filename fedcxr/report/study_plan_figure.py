@@ -5,7 +5,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFor
 
 from fedcxr.metrics.study_plan import Needed, StudyPlan
 from fedcxr.report.arm_style import style_of
-from fedcxr.report.figures_svg import MUTED, VERMILION, Drawing, draw, new_axes, styled
+from fedcxr.report.figures_svg import MUTED, VERMILION, Drawing, draw, new_axes, note_above, styled
 from fedcxr.report.wording import count, percent, signed
 
 
@@ -47,17 +47,7 @@ def _mark(axes: Axes, plan: StudyPlan) -> None:
     axes.axhline(plan.aim.power, color=VERMILION, linewidth=1.0, linestyle=(0, (4, 2)), zorder=1)
     pilot = plan.variances.num_patients
     axes.axvline(pilot, color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
-    axes.annotate(
-        f"pilot, {count(pilot)}",
-        (pilot, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 2),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=8,
-        color=MUTED,
-    )
+    note_above(axes, pilot, f"pilot, {count(pilot)}", MUTED)
     axes.annotate(
         percent(plan.aim.power),
         (1.0, plan.aim.power),

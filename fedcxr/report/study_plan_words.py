@@ -7,7 +7,7 @@ from fedcxr.metrics.study_power import LUCK
 from fedcxr.report.pilot import Pilot
 from fedcxr.report.rendering import Fact
 from fedcxr.report.wording import count, counted, level_words, percent, signed
-from fedcxr.results.tables.table import Column, Table
+from fedcxr.results.tables.result_table import Column, Table
 
 TOO_VARIED = "not reachable"
 _TOO_MANY = f"over {MOST_PATIENTS:,}"

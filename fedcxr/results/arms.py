@@ -1,7 +1,11 @@
 """One arm of a comparison, or the one of a run: its scores, learning curves and costs."""
 
+from collections.abc import Sequence
+from typing import Self
+
 from fedcxr.results.added_images import AddedImages
 from fedcxr.results.details import ArmDetails
+from fedcxr.results.run_files import Round
 from fedcxr.results.score import Score
 from fedcxr.section import Section
 
@@ -33,6 +37,25 @@ class LearningCurve(Section):
     """As `test_accuracy` for the record alone: nothing was chosen by it; none where it was not
     recorded."""
     test_accuracy: tuple[float | None, ...] = ()
+
+    @classmethod
+    def of(
+        cls, rounds: Sequence[Round], *, seed: int, site: str | None = None, partition: int = 0
+    ) -> Self:
+        """Return the curve of the model that these rounds made."""
+        has_test = any(line.test_loss is not None for line in rounds)
+        return cls(
+            seed=seed,
+            partition=partition,
+            site=site,
+            round=tuple(line.round for line in rounds),
+            train_loss=tuple(line.train_loss for line in rounds),
+            val_loss=tuple(line.val_loss for line in rounds),
+            val_macro_auroc=tuple(line.val_macro_auroc for line in rounds),
+            val_accuracy=tuple(line.val_accuracy for line in rounds),
+            test_loss=tuple(line.test_loss for line in rounds) if has_test else (),
+            test_accuracy=tuple(line.test_accuracy for line in rounds) if has_test else (),
+        )
 
 
 class ArmResult(ArmDetails):

@@ -4,24 +4,28 @@ A run is a comparison of one arm, put together from the files of its folder; `re
 both. One definition for who writes it (`fedcxr/experiments/compare/judge.py`) and for who reads it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import ConfigDict, Field
 
+from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import ArtefactError, some
+from fedcxr.metrics.studies import Units, units_of
 from fedcxr.metrics.superiority import Question
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.at_sites import SiteDifference, SiteMatrix
 from fedcxr.results.differences import Difference
 from fedcxr.results.external import ExternalResult
 from fedcxr.results.frozen import Deviation, Endpoint, Protocol
-from fedcxr.results.run import RunFacts
+from fedcxr.results.run_files import RunFacts, StateCounts
 from fedcxr.results.stored_test_set import StoredTestSet
 from fedcxr.results.task_scores import TaskScores
 from fedcxr.results.undertrained import FairnessWarning
 from fedcxr.results.validation import what_misfits
 from fedcxr.runs.folder import RunFolder
+from fedcxr.runs.predictions import Predictions
 from fedcxr.section import Section
 
 FILE = "comparison.json"
@@ -96,6 +100,30 @@ class TrainingSettings(Section):
     image_size: int
     precision: str
 
+    @classmethod
+    def of(
+        cls,
+        config: ExperimentConfig,
+        *,
+        seeds: Sequence[int],
+        precision: str,
+        learning_rate_how: str,
+        has_one_rate: bool = True,
+    ) -> Self:
+        """Return what a configuration says of it, with what stands elsewhere."""
+        return cls(
+            seeds=tuple(seeds),
+            rounds=config.server.rounds,
+            local_epochs=config.train.local_epochs,
+            moments=config.train.moments,
+            batch_size=config.train.batch_size,
+            learning_rate=config.train.learning_rate if has_one_rate else None,
+            learning_rate_how=learning_rate_how,
+            model=", ".join(config.compare.models) or config.model.name,
+            image_size=config.model.image_size,
+            precision=precision,
+        )
+
 
 class Statistics(Section):
     """How it was judged."""
@@ -112,6 +140,29 @@ class LabelFrequency(Section):
     train: tuple[int, int]
     val: tuple[int, int]
     test: tuple[int, int]
+
+
+def label_frequencies(
+    trained: Sequence[StateCounts], val: Predictions, test: Predictions
+) -> dict[str, LabelFrequency]:
+    """Return positive and known targets by label, all after the label policies.
+
+    Args:
+        trained: training targets by label and kind, which are added up.
+        val: as they are scored, likewise the next.
+        test: of the same labels.
+    """
+    found = {}
+    for column, label in enumerate(test.labels):
+        positive, negative = (
+            sum(kinds[label][state] for kinds in trained) for state in ("positive", "negative")
+        )
+        found[label] = LabelFrequency(
+            train=(positive, positive + negative),
+            val=val.positive_and_known(column),
+            test=test.positive_and_known(column),
+        )
+    return found
 
 
 class Comparison(Section):
@@ -164,9 +215,9 @@ class Comparison(Section):
         return [each for each in own if each.against != primary.against]
 
     @property
-    def units(self) -> tuple[str, str]:
+    def units(self) -> Units:
         """What is scored and counted on the test set, one and many."""
-        return ("study", "studies") if self.data.score_by == "study" else ("image", "images")
+        return units_of(self.data.score_by)
 
     @property
     def main_arm(self) -> ArmResult:

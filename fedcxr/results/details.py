@@ -172,6 +172,16 @@ class ArmDetails(Section):
     subgroups: Subgroups
 
 
+NO_DETAILS = ArmDetails(
+    curves={},
+    operating_points=(),
+    calibration=Calibration(temperature=None, temperature_range=None, reason=None, by_label={}),
+    decision_curves={},
+    subgroups=Subgroups(rule="", rows=()),
+)
+"""Of a run without predictions."""
+
+
 class DifferenceDetails(Section):
     """All of it, of one arm minus another: about what their difference in AUROC is about."""
 

@@ -1,6 +1,7 @@
 """What a comparison is judged by: the endpoint and the protocol, fixed before its first training.
 
-How they are settled and frozen: `fedcxr/experiments/compare/protocol.py` and `endpoint.py`.
+How they are settled and frozen: `fedcxr/experiments/compare/freezing.py` and `endpoint.py`; how a
+data set from elsewhere is read and kept: `external_data.py` and `external_sets.py` there.
 """
 
 import hashlib
@@ -12,7 +13,6 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from fedcxr.errors import ArtefactError, some
 from fedcxr.metrics.superiority import Question
-from fedcxr.results.external_set import ExternalSet
 from fedcxr.section import Section
 
 PROTOCOL_FORMAT: Literal[1] = 1
@@ -79,6 +79,38 @@ class Endpoint(Section):
         """Return it without folds where there are none, as it was before there could be any."""
         tree: dict[str, Any] = dump(self)
         return {key: value for key, value in tree.items() if key != "folds" or value}
+
+
+class LeftOut(Section):
+    """Images of an external set that no model is scored on, and why."""
+
+    known_patients: int
+    """Of patients whom the federation has."""
+    known_images: int
+    """Whose file the federation has, byte by byte, under whatever name."""
+    copies: int
+    """Whose file the set itself has twice."""
+    unreadable: int
+
+
+class ExternalSet(Section):
+    """What of a data set from elsewhere is scored, and what is not."""
+
+    name: str
+    """Of its folder, numbered where two are called alike."""
+    layout: str
+    is_synthetic: bool
+    split: str
+    """`test`: its official test images; `all`: it has none, or no use for them."""
+    labels: tuple[str, ...]
+    """Of the run's labels, those that it has."""
+    lacking: tuple[str, ...]
+    """Of the run's labels, those that it has not: nobody's truth is known."""
+    images: int
+    patients: int
+    left_out: LeftOut
+    digest: str
+    """Of all that is scored: whose images, their labels, and what the files hold."""
 
 
 class ExternalEndpoint(Section):

@@ -1,7 +1,14 @@
-"""A run as a comparison of one arm."""
+"""A run as a comparison of one arm.
 
-from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.metrics.curves import mean_pr, mean_roc
+Its AUROC is what the summary says; all that stands beside it is computed of its predictions, as a
+comparison's is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from fedcxr.metrics.studies import units_of
 from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
 from fedcxr.results.at_sites import SiteMatrix
 from fedcxr.results.comparison import (
@@ -11,19 +18,21 @@ from fedcxr.results.comparison import (
     Partition,
     Statistics,
     TrainingSettings,
+    label_frequencies,
 )
-from fedcxr.results.details import Calibration, Curves, Subgroups
-from fedcxr.results.run import Manifest, RunFacts, RunSummary, SiteCounts
+from fedcxr.results.details import NO_DETAILS, ArmDetails
+from fedcxr.results.judging.all_details import all_details
+from fedcxr.results.judging.all_models import LEVEL, AllModels, over_competition
+from fedcxr.results.run_files import Manifest, RunFacts, RunSummary
 from fedcxr.results.score import UNDEFINED, Score
 from fedcxr.runs.predictions import Predictions
 
 ARM = "federated"
 """The name of a run's one arm."""
-LEVEL = 0.95
-"""Of a run's intervals."""
-
-_MEASURES = ("round", "train_loss", "val_loss", "val_macro_auroc", "val_accuracy")
-_ON_TEST = ("test_loss", "test_accuracy")
+NO_PREDICTIONS = (
+    "The run folder has no predictions.npz: curves, average precision, operating points, "
+    "calibration, net benefit and subgroups cannot be computed."
+)
 
 
 def as_comparison(facts: RunFacts, test: Predictions | None, val: Predictions | None) -> Comparison:
@@ -35,23 +44,30 @@ def as_comparison(facts: RunFacts, test: Predictions | None, val: Predictions | 
         val: likewise.
     """
     manifest, config = facts.manifest, facts.config
+    judged = _judge(facts, test, val) if test and val else _Judged()
+    is_lacking = facts.summary is not None and test is None
     return Comparison(
         name=manifest.run,
         created=manifest.created,
         fedcxr=manifest.fedcxr,
         data=_data(facts, test),
-        training=_training(config, manifest),
+        training=TrainingSettings.of(
+            config,
+            seeds=(config.seed,),
+            precision=manifest.precision.dtype,
+            learning_rate_how=config.train.lr_schedule,
+        ),
         statistics=Statistics(level=LEVEL, margin=None),
         protocol=None,
         deviations=(),
         endpoint=None,
-        arms=(_arm(facts, test),),
+        arms=(_arm(facts, judged),),
         differences=(),
         site_matrix=SiteMatrix(sites=(), models=(), macro_auroc=(), labels=(), worst={}),
         site_differences=(),
         label_frequencies=_frequencies(manifest, test, val),
         warnings=(),
-        notes=manifest.data.notes,
+        notes=(*manifest.data.notes, *([NO_PREDICTIONS] if is_lacking else [])),
         run=facts,
     )
 
@@ -78,22 +94,48 @@ def _data(facts: RunFacts, test: Predictions | None) -> Data:
     )
 
 
-def _training(config: ExperimentConfig, manifest: Manifest) -> TrainingSettings:
-    return TrainingSettings(
-        seeds=(config.seed,),
-        rounds=config.server.rounds,
-        local_epochs=config.train.local_epochs,
-        moments=config.train.moments,
-        batch_size=config.train.batch_size,
-        learning_rate=config.train.learning_rate,
-        learning_rate_how=config.train.lr_schedule,
-        model=config.model.name,
-        image_size=config.model.image_size,
-        precision=manifest.precision.dtype,
+@dataclass(frozen=True, slots=True)
+class _OwnTraining:
+    """The run's one training, as `judging` asks for it."""
+
+    seed: int
+    arm: str = ARM
+    partition: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the predictions of the run's model say; nothing of one that is not finished."""
+
+    scored: int = 0
+    """Images, or studies."""
+    macro_ap: Score = UNDEFINED
+    five_auroc: Score | None = None
+    ap: Mapping[str, Score] = field(default_factory=dict)
+    """By label."""
+    details: ArmDetails = NO_DETAILS
+
+
+def _judge(facts: RunFacts, test: Predictions, val: Predictions) -> _Judged:
+    units, config = units_of(facts.manifest.score_by), facts.config
+    trained = [_OwnTraining(config.seed)]
+    models = AllModels.of(trained, [test], [val], pairs=(), units=units)
+    arms = models.scored
+
+    def ap(columns: Sequence[int]) -> Score:
+        return Score.of(arms.mean("ap", ARM, columns))
+
+    columns = arms.scored["ap"].defined(range(len(test.labels)))
+    return _Judged(
+        scored=len(test.target),
+        macro_ap=ap(columns) if columns else UNDEFINED,
+        five_auroc=over_competition(arms, test.labels, partial(arms.mean, "auroc", ARM)),
+        ap={label: ap([column]) for column, label in enumerate(test.labels)},
+        details=all_details(models, config.compare.prevalence).arms[ARM],
     )
 
 
-def _arm(facts: RunFacts, test: Predictions | None) -> ArmResult:
+def _arm(facts: RunFacts, judged: _Judged) -> ArmResult:
     """Return the run's model as an arm; nothing was judged of it yet where there is no summary."""
     summary, config = facts.summary, facts.config
     last = max((line.round for line in facts.rounds), default=0)
@@ -103,34 +145,23 @@ def _arm(facts: RunFacts, test: Predictions | None) -> ArmResult:
         budget=f"rounds: {last}, local epochs: {config.train.local_epochs}",
         models=1,
         images_seen=sum(line.images for line in facts.rounds),
-        steps=last * max((_steps(site, config) for site in facts.plan.sites), default=0),
+        steps=last
+        * max((config.train.steps(each.train_images) for each in facts.plan.sites), default=0),
         seconds=sum(line.seconds_train or 0.0 for line in facts.rounds),
         bytes_up=sum(line.bytes_up for line in facts.rounds),
         bytes_down=sum(line.bytes_down for line in facts.rounds),
-        scored=len(test.target) if test else 0,
+        scored=judged.scored,
         macro_labels=summary.macro_labels if summary else 0,
         macro_auroc=_macro(summary),
-        macro_ap=UNDEFINED,
-        five_auroc=None,
+        macro_ap=judged.macro_ap,
+        five_auroc=judged.five_auroc,
         seed_sd=None,
         macro_by_seed=(summary.macro_auroc if summary else None,),
-        by_label=_by_label(summary) if summary else {},
+        by_label=_by_label(summary, judged.ap) if summary else {},
         learning=_learning(facts),
         differs={},
-        curves=_curves(test) if test else {},
-        operating_points=(),
-        calibration=Calibration(temperature=None, temperature_range=None, reason=None, by_label={}),
-        decision_curves={},
-        subgroups=Subgroups(rule="", rows=()),
+        **dict(judged.details),
     )
-
-
-def _steps(site: SiteCounts, config: ExperimentConfig) -> int:
-    """Return a site's steps of a round; a last batch of one image is dropped."""
-    size, most = config.train.batch_size, config.train.max_steps
-    whole, left = divmod(site.train_images, size)
-    steps = max(1, config.train.local_epochs * (whole + (left > 1)))
-    return min(most, steps) if most else steps
 
 
 def _macro(summary: RunSummary | None) -> Score:
@@ -142,11 +173,11 @@ def _macro(summary: RunSummary | None) -> Score:
     return Score(value=summary.macro_auroc, ci=summary.macro_auroc_ci, reason=why)
 
 
-def _by_label(summary: RunSummary) -> dict[str, LabelScores]:
+def _by_label(summary: RunSummary, ap: Mapping[str, Score]) -> dict[str, LabelScores]:
     return {
         label: LabelScores(
             auroc=Score(value=found.value, ci=found.ci, reason=found.reason),
-            ap=UNDEFINED,
+            ap=ap.get(label, UNDEFINED),
             positives=found.positives,
             negatives=found.negatives,
         )
@@ -158,10 +189,8 @@ def _learning(facts: RunFacts) -> tuple[LearningCurve, ...]:
     """Return the curve of the global model, and the training loss of each site."""
     if not facts.rounds:
         return ()
-    numbers = tuple(line.round for line in facts.rounds)
-    measures = (*_MEASURES, *_ON_TEST) if facts.config.server.test_curve else _MEASURES
-    whole = {key: tuple(getattr(line, key) for line in facts.rounds) for key in measures}
-    curves = [LearningCurve.model_validate({"seed": facts.config.seed, "site": None, **whole})]
+    curves = [LearningCurve.of(facts.rounds, seed=facts.config.seed)]
+    numbers = curves[0].round
     losses: dict[str, dict[int, float | None]] = {}
     for line in facts.rounds:
         for site in line.sites:
@@ -182,26 +211,6 @@ def _learning(facts: RunFacts) -> tuple[LearningCurve, ...]:
     return tuple(curves)
 
 
-def _curves(test: Predictions) -> dict[str, Curves]:
-    """Return the curves of every label that has both classes."""
-    found = {}
-    for column, label in enumerate(test.labels):
-        target, probs = test.target[:, column], test.probs[None, :, column]
-        roc, pr = mean_roc(target, probs), mean_pr(target, probs)
-        if len(roc.x):
-            found[label] = Curves(
-                fpr=tuple(roc.x.tolist()),
-                tpr=tuple(roc.mean.tolist()),
-                tpr_low=(),
-                tpr_high=(),
-                recall=tuple(pr.x.tolist()),
-                precision=tuple(pr.mean.tolist()),
-                precision_low=(),
-                precision_high=(),
-            )
-    return found
-
-
 def _frequencies(
     manifest: Manifest, test: Predictions | None, val: Predictions | None
 ) -> dict[str, LabelFrequency]:
@@ -209,12 +218,4 @@ def _frequencies(
     after = manifest.label_counts.after
     if after is None or test is None or val is None:
         return {}
-    found = {}
-    for column, label in enumerate(test.labels):
-        positive, negative = after[label]["positive"], after[label]["negative"]
-        found[label] = LabelFrequency(
-            train=(positive, positive + negative),
-            val=val.positive_and_known(column),
-            test=test.positive_and_known(column),
-        )
-    return found
+    return label_frequencies([after], val, test)

@@ -9,13 +9,13 @@ from pydantic import BaseModel
 
 from fedcxr.config.load import read_config
 from fedcxr.errors import ArtefactError, some
-from fedcxr.metrics.studies import as_scored
+from fedcxr.metrics.studies import read_scored
 from fedcxr.results.comparison import FILE, Comparison, read_comparison
 from fedcxr.results.one_arm import as_comparison
-from fedcxr.results.run import Manifest, Round, RunFacts, RunPlan, RunSummary
+from fedcxr.results.run_files import Manifest, Round, RunFacts, RunPlan, RunSummary
 from fedcxr.results.validation import what_misfits
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.predictions import Predictions, read_prediction_sets
+from fedcxr.runs.predictions import Predictions
 
 KIND = "comparison"
 """What the manifest of a comparison calls it."""
@@ -119,5 +119,5 @@ def _predictions(path: Path) -> tuple[Predictions | None, Predictions | None]:
     """Return the predictions on test and val as they are scored, None before there are any."""
     if not path.is_file():
         return None, None
-    sets, score_by = read_prediction_sets(path, ["test", "val"])
-    return as_scored(sets["test"], score_by), as_scored(sets["val"], score_by)
+    found = read_scored(path, ["test", "val"])
+    return found["test"], found["val"]

@@ -4,7 +4,7 @@ from functools import cache
 
 from fedcxr.registry import Registry
 from server import aggregate
-from server.aggregate.protocol import AggregatorKind
+from server.aggregate.aggregator import AggregatorKind
 
 
 @cache

@@ -10,8 +10,8 @@ site knows all targets the two are equal.
 import numpy as np
 
 from fedcxr.codecs import Floats
+from server.aggregate.aggregator import Aggregate, AggregatorKind, AggregatorPlace
 from server.aggregate.mean import RunningMean
-from server.aggregate.protocol import Aggregate, AggregatorKind, AggregatorPlace
 from server.check import SiteUpdate
 
 

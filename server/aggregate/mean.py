@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.codecs import Floats
-from server.aggregate.protocol import Aggregate, AggregatorKind, AggregatorPlace, Doubles
+from server.aggregate.aggregator import Aggregate, AggregatorKind, AggregatorPlace, Doubles
 from server.check import SiteUpdate
 
 _SLICE = 1 << 14

@@ -10,8 +10,8 @@ Definition 1 and Algorithm 1, there of gradients, here of updates.
 import numpy as np
 from numpy.typing import NDArray
 
+from server.aggregate.aggregator import Aggregate, AggregatorKind, AggregatorPlace
 from server.aggregate.mean import largest
-from server.aggregate.protocol import Aggregate, AggregatorKind, AggregatorPlace
 from server.aggregate.spool import Spool
 from server.check import SiteUpdate
 

@@ -11,14 +11,14 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from benchmarks.judging import fill, guess, make_comparison
 from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.compare.at_sites import SITES_FILE
 from fedcxr.experiments.compare.judge import judge
-from fedcxr.experiments.compare.primary import difference_of
-from fedcxr.experiments.compare.scored_arms import ScoredArms
+from fedcxr.experiments.compare.predict_held_out import SITES_FILE
 from fedcxr.experiments.compare.site_differences import site_differences
-from fedcxr.metrics.studies import as_scored
+from fedcxr.experiments.compare.verdicts import difference_of
+from fedcxr.metrics.studies import IMAGES, STUDIES, as_scored
 from fedcxr.results.details import DifferenceDetails
 from fedcxr.results.frozen import Endpoint
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import (
     read_prediction_sets,
@@ -274,8 +274,8 @@ def test_four_competition_labels_make_no_mean_of_five(by_study, judged):
         assert each["five_auroc"]["value"] is not None
 
 
-@pytest.mark.parametrize("unit", ["images", "studies"])
-def test_a_difference_names_what_its_rows_are(by_study, unit):
+@pytest.mark.parametrize("units", [IMAGES, STUDIES])
+def test_a_difference_names_what_its_rows_are(by_study, units):
     images, _, trainings = by_study[:3]
     test = as_scored(images, "study")
     test = replace(test, patient_id=np.array([f"p{n // 20}" for n in range(len(test.target))]))
@@ -286,21 +286,19 @@ def test_a_difference_names_what_its_rows_are(by_study, unit):
     ]
     found = difference_of(
         ("a", "b"),
-        ScoredArms.of(test, probs, 0.95),
+        ScoredArms.of(test, probs, 0.95, units),
         test,
         margin=1e-4,
         endpoint=Endpoint(
             primary_labels=(), min_positives=1, patients=(), labels=tuple(test.labels)
         ),
-        competition_columns=(),
         details=DifferenceDetails(
             operating_points=(), calibration={}, decision_curves={}, subgroups=()
         ),
-        unit=unit,
     )
     assert found.about == "models"
     assert found.power is None  # no number of such patients would do
-    assert re.search(rf"the test set has [0-9.]+ {unit} a patient", found.verdict.reason)
+    assert re.search(rf"the test set has [0-9.]+ {units[1]} a patient", found.verdict.reason)
 
 
 def test_each_site_learns_what_the_federation_changed_for_its_own_patients(judged):

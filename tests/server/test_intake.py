@@ -20,8 +20,8 @@ from fedcxr.wire import (
     payload_bytes,
     unpack_order,
 )
+from server.aggregate.aggregator import AggregatorPlace
 from server.aggregate.known_aggregators import aggregator_registry
-from server.aggregate.protocol import AggregatorPlace
 from server.bounds import Norms
 from server.exchange import Reply
 from server.intake import Intake

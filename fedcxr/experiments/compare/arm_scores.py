@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 
 from fedcxr.experiments.compare.arms import Arm, Training, steps_by_site
 from fedcxr.experiments.compare.planned_images import added_images
-from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.scored_areas import Measure
 from fedcxr.results.arms import ArmResult, LabelScores, LearningCurve
 from fedcxr.results.details import ArmDetails
+from fedcxr.results.judging.all_models import over_competition
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.results.reading import read_rounds
 from fedcxr.results.score import Score
 from fedcxr.runs.predictions import Predictions
@@ -28,7 +30,6 @@ def arm_result(
     *,
     details: ArmDetails,
     endpoint_columns: Sequence[int],
-    competition_columns: Sequence[int],
     differs: Mapping[str, str],
 ) -> ArmResult:
     """Return what an arm's models score.
@@ -40,7 +41,6 @@ def arm_result(
         arms: the scored models of all.
         details: what its models say at thresholds, of calibration and by group.
         endpoint_columns: columns of the labels that macro means are over.
-        competition_columns: columns of the competition labels, or none.
         differs: what was set otherwise for it, by key.
     """
     by_unit = arms.by_unit("auroc", arm.name, endpoint_columns)
@@ -60,13 +60,21 @@ def arm_result(
         macro_labels=len(arms.scored["auroc"].defined(endpoint_columns)),
         macro_auroc=score("auroc", endpoint_columns),
         macro_ap=score("ap", endpoint_columns),
-        five_auroc=_competition_auroc(arms, arm.name, test.labels, competition_columns),
+        five_auroc=over_competition(arms, test.labels, partial(arms.mean, "auroc", arm.name)),
         seed_sd=_spread(on_one),
         macro_by_seed=tuple(known(by_unit.ravel().tolist())),
         partition_sd=_spread(by_partition[None]),
         macro_by_partition=tuple(known(by_partition.tolist())),
         by_label=_by_label(arms, arm.name, test),
-        learning=tuple(_learning(training) for training in trainings),
+        learning=tuple(
+            LearningCurve.of(
+                read_rounds(each.folder),
+                seed=each.seed,
+                site=each.site or None,
+                partition=each.partition,
+            )
+            for each in trainings
+        ),
         setting=arm.setting,
         added=added_images(arm, trainings, test.labels),
         differs=dict(differs),
@@ -91,14 +99,6 @@ def known(values: Sequence[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
-def undefined_among(arms: ScoredArms, labels: Sequence[str], columns: Sequence[int]) -> str | None:
-    """Return which of these labels have no AUROC, and why; None if all have one."""
-    scores = arms.scored["auroc"]
-    lacking = sorted(set(columns) - set(scores.defined(columns)))
-    named = ", ".join(f"{labels[column]} ({scores.reasons[0][column]})" for column in lacking)
-    return f"not defined for all {len(columns)} labels: {named}" if lacking else None
-
-
 def _spread(values: NDArray[np.float64]) -> float | None:
     """Return the standard deviation within the rows of (R, N) values (N - 1 below), pooled.
 
@@ -107,34 +107,6 @@ def _spread(values: NDArray[np.float64]) -> float | None:
     if values.shape[1] < 2 or np.isnan(values).any():
         return None
     return float(np.sqrt(np.var(values, axis=1, ddof=1).mean()))
-
-
-def _competition_auroc(
-    arms: ScoredArms, arm: str, labels: Sequence[str], columns: Sequence[int]
-) -> Score | None:
-    """Return the mean AUROC of the competition labels, which is of all of them or there is none."""
-    if not columns:
-        return None
-    if reason := undefined_among(arms, labels, columns):
-        return Score(value=None, reason=reason)
-    return Score.of(arms.mean("auroc", arm, columns))
-
-
-def _learning(training: Training) -> LearningCurve:
-    rounds = read_rounds(training.folder)
-    on_test = rounds if training.config.server.test_curve else ()
-    return LearningCurve(
-        seed=training.seed,
-        partition=training.partition,
-        site=training.site or None,
-        round=tuple(line.round for line in rounds),
-        train_loss=tuple(line.train_loss for line in rounds),
-        val_loss=tuple(line.val_loss for line in rounds),
-        val_macro_auroc=tuple(line.val_macro_auroc for line in rounds),
-        val_accuracy=tuple(line.val_accuracy for line in rounds),
-        test_loss=tuple(line.test_loss for line in on_test),
-        test_accuracy=tuple(line.test_accuracy for line in on_test),
-    )
 
 
 def _costs(arm: Arm, trainings: Sequence[Training]) -> dict[str, Any]:

@@ -219,10 +219,8 @@ def presentations(config: ExperimentConfig, plan: PartitionPlan) -> int:
 
 
 def steps_by_site(config: ExperimentConfig, plan: PartitionPlan) -> list[int]:
-    """Return the steps of a round at each site; a last batch of one image is dropped."""
-    size, most = config.train.batch_size, config.train.max_steps or 10**12
-    epochs = (n // size + (n % size > 1) for n in (site.train_images for site in plan.sites))
-    return [min(most, max(1, config.train.local_epochs * one)) for one in epochs]
+    """Return the steps of a round at each site."""
+    return [config.train.steps(site.train_images) for site in plan.sites]
 
 
 def _federated(config: ExperimentConfig, plan: PartitionPlan) -> Arm:

@@ -35,7 +35,7 @@ from fedcxr.experiments.compare.external_sets import (
 )
 from fedcxr.experiments.known_patients import KnownPatients, patients_of
 from fedcxr.home import home_folder
-from fedcxr.results.external_set import ExternalSet, LeftOut
+from fedcxr.results.frozen import ExternalSet, LeftOut
 from partitions.changes import read_contents
 from partitions.plan import PartitionPlan, tokenise
 from partitions.plan_folder import all_tables

@@ -8,17 +8,16 @@ from dataclasses import replace
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import some
-from fedcxr.experiments.compare.all_models import LEVEL
 from fedcxr.experiments.compare.arm_scores import known
 from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.at_external import external_file
-from fedcxr.experiments.compare.kept_predictions import read_scored, same_patients
-from fedcxr.experiments.compare.primary import differences_of
-from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.experiments.compare.secondary import unit_of
+from fedcxr.experiments.compare.predict_held_out import external_file
+from fedcxr.experiments.compare.verdicts import differences_of
+from fedcxr.metrics.studies import read_scored, units_of
 from fedcxr.results.differences import Difference, Verdict
 from fedcxr.results.external import ExternalArm, ExternalResult
 from fedcxr.results.frozen import ExternalEndpoint, Protocol
+from fedcxr.results.judging.all_models import LEVEL, same_patients
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.results.score import Score
 from fedcxr.runs.predictions import Predictions
 
@@ -42,10 +41,10 @@ def external_result(
     """
     data, endpoint = planned.data, planned.endpoint
     scored = {t.name: _predictions(t, data.name, data.labels) for t in trainings}
-    test = same_patients(scored)
-    arms = ScoredArms.of(test, [(t, scored[t.name].probs) for t in trainings], LEVEL)
+    test, units = same_patients(scored), units_of(config.data.score_by)
+    arms = ScoredArms.of(test, [(t, scored[t.name].probs) for t in trainings], LEVEL, units)
     columns = endpoint.columns(test.labels)
-    differences = differences_of(protocol, arms, test, endpoint=endpoint, unit=unit_of(config))
+    differences = differences_of(protocol, arms, test, endpoint=endpoint)
     if not endpoint.patients:
         differences = tuple(_withheld(each, planned) for each in differences)
     return ExternalResult(
@@ -60,7 +59,7 @@ def external_result(
 def _predictions(training: Training, name: str, labels: Sequence[str]) -> Predictions:
     """Return what a training's model said of a set, of the labels whose truth is known there."""
     kept = next(place for place in training.external if place.name == name)
-    found = read_scored(external_file(training.folder, kept))
+    found = read_scored(external_file(training.folder, kept), ["test"])["test"]
     columns = [found.labels.index(label) for label in labels]
     return replace(
         found,

@@ -13,7 +13,7 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import ArtefactError
 from fedcxr.filenames import readable, shortened
-from fedcxr.results.external_set import ExternalSet
+from fedcxr.results.frozen import ExternalSet
 from fedcxr.runs.folder import RunFolder
 from fedcxr.section import Section
 from fedcxr.storage import writing

@@ -14,7 +14,6 @@ from fedcxr import __version__
 from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import by_key, read_config
-from fedcxr.experiments.compare.all_models import LEVEL, AllModels
 from fedcxr.experiments.compare.arm_scores import arm_result
 from fedcxr.experiments.compare.arms import Arm, Training, names_of
 from fedcxr.experiments.compare.draws import (
@@ -26,16 +25,19 @@ from fedcxr.experiments.compare.draws import (
 )
 from fedcxr.experiments.compare.external_scores import external_result
 from fedcxr.experiments.compare.fairness import warnings_of
-from fedcxr.experiments.compare.kept_predictions import read_scored
+from fedcxr.experiments.compare.freezing import deviations, plan_protocol, read_protocol
 from fedcxr.experiments.compare.predictions_file import write_predictions_file
-from fedcxr.experiments.compare.primary import competition_columns, differences_of
-from fedcxr.experiments.compare.protocol import deviations, plan_protocol, read_protocol
-from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.experiments.compare.secondary import Secondary, secondary_results, unit_of
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
 from fedcxr.experiments.compare.task_judge import task_scores
-from fedcxr.experiments.compare.tested_folds import all_tested, by_test_set, score_folds
+from fedcxr.experiments.compare.tested_folds import (
+    TestedTogether,
+    all_tested,
+    by_test_set,
+    score_folds,
+)
+from fedcxr.experiments.compare.verdicts import differences_of
+from fedcxr.metrics.studies import read_scored, units_of
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import (
     Comparison,
@@ -45,9 +47,13 @@ from fedcxr.results.comparison import (
     Partition,
     Statistics,
     TrainingSettings,
+    label_frequencies,
     write_comparison_result,
 )
 from fedcxr.results.frozen import Protocol
+from fedcxr.results.judging.all_details import AllDetails, all_details
+from fedcxr.results.judging.all_models import LEVEL, AllModels
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions
 from partitions.plan import PartitionPlan
@@ -71,27 +77,17 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
     arms = [arm for arm in arms if not arm.partition]  # what is told of an arm is of the first
     by_arm = {arm.name: [t for t in trainings if t.arm == arm.name] for arm in arms}
     on_first = {name: [t for t in own if not t.partition] for name, own in by_arm.items()}
-    scored = {t.name: read_scored(t.folder / PREDICTIONS) for t in trainings}
-    folds = by_test_set(scored, trainings, folds_of(config))
-    test = all_tested(folds)
-    models = AllModels.of(
-        folds[0].trainings,
-        folds[0].scored,
-        [read_scored(t.folder / PREDICTIONS, "val") for t in folds[0].trainings],
-        pairs=protocol.pairs,
-        unit=unit_of(config),
-    )
-    scores = models.scored if len(folds) == 1 else score_folds(folds, plans, LEVEL)
-    details = secondary_results(models, config)
+    folds, models = _read_models(config, trainings, protocol)
+    test, units = all_tested(folds), models.units
+    scores = models.scored if len(folds) == 1 else score_folds(folds, plans, LEVEL, units)
+    details = all_details(models, config.compare.prevalence)
     found = Comparison(
         name=folder.name,
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         fedcxr=__version__,
         data=_data(folder, config, plans, test),
         training=_training(config, trainings[0]),
-        statistics=Statistics(
-            level=protocol.level, margin=protocol.margin, question=protocol.question
-        ),
+        statistics=_statistics(protocol),
         protocol=frozen,
         deviations=tuple(deviations(frozen, protocol)) if frozen else (),
         endpoint=protocol.endpoint,
@@ -103,12 +99,11 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
             scores,
             test,
             endpoint=protocol.endpoint,
-            unit=models.unit,
             details=details.pairs,
         ),
         site_matrix=site_matrix(plans[0], on_first, config.data.score_by),
         site_differences=site_differences(plans[0], on_first, config, LEVEL),
-        label_frequencies=_frequencies(on_first[arms[0].name], test),
+        label_frequencies=_frequencies(on_first[arms[0].name], models.val[0], test),
         external=tuple(
             external_result(each, trainings, protocol, config) for each in protocol.external
         ),
@@ -125,6 +120,26 @@ def _written(folder: Path, found: Comparison, trainings: Sequence[Training]) -> 
     return found
 
 
+def _statistics(protocol: Protocol) -> Statistics:
+    return Statistics(level=protocol.level, margin=protocol.margin, question=protocol.question)
+
+
+def _read_models(
+    config: ExperimentConfig, trainings: Sequence[Training], protocol: Protocol
+) -> tuple[list[TestedTogether], AllModels]:
+    """Return who was tested together, and the models of those that are tested first."""
+    scored = {t.name: read_scored(t.folder / PREDICTIONS, ["test", "val"]) for t in trainings}
+    on_test = {name: sets["test"] for name, sets in scored.items()}
+    folds = by_test_set(on_test, trainings, folds_of(config))
+    return folds, AllModels.of(
+        folds[0].trainings,
+        folds[0].scored,
+        [scored[t.name]["val"] for t in folds[0].trainings],
+        pairs=protocol.pairs,
+        units=units_of(config.data.score_by),
+    )
+
+
 def _arm_results(
     config: ExperimentConfig,
     arms: Sequence[Arm],
@@ -132,7 +147,7 @@ def _arm_results(
     *,
     scores: ScoredArms,
     test: Predictions,
-    details: Secondary,
+    details: AllDetails,
     protocol: Protocol,
 ) -> tuple[ArmResult, ...]:
     labels = test.labels
@@ -144,7 +159,6 @@ def _arm_results(
             scores,
             details=details.arms[arm.name],
             endpoint_columns=protocol.endpoint.columns(labels),
-            competition_columns=competition_columns(labels),
             differs=_differs(config, arm),
         )
         for arm in arms
@@ -203,17 +217,12 @@ def _training(config: ExperimentConfig, first: Training) -> TrainingSettings:
     how = (
         f"the best on val of {', '.join(f'{r:g}' for r in rates)}, tried by each arm with one seed"
     )
-    return TrainingSettings(
-        seeds=tuple(all_seeds(config)),
-        rounds=config.server.rounds,
-        local_epochs=config.train.local_epochs,
-        moments=config.train.moments,
-        batch_size=config.train.batch_size,
-        learning_rate=None if rates else config.train.learning_rate,
-        learning_rate_how=how if rates else "fixed in advance",
-        model=", ".join(config.compare.models) or config.model.name,
-        image_size=config.model.image_size,
+    return TrainingSettings.of(
+        config,
+        seeds=all_seeds(config),
         precision=manifest["precision"]["dtype"],
+        learning_rate_how=how if rates else "fixed in advance",
+        has_one_rate=not rates,
     )
 
 
@@ -230,32 +239,22 @@ def _differs(config: ExperimentConfig, arm: Arm) -> dict[str, str]:
     return {key: str(own.get(key)) for key in keys}
 
 
-def _frequencies(trainings: Sequence[Training], test: Predictions) -> dict[str, LabelFrequency]:
-    """Return positive and known targets by label: of the sites' training images, val and test.
-
-    All after the label policies, which make a blank of a report a negative, for example.
+def _frequencies(
+    trainings: Sequence[Training], val: Predictions, test: Predictions
+) -> dict[str, LabelFrequency]:
+    """Return positive and known targets by label and split.
 
     Args:
         trainings: of an arm; those of its first seed are of all sites together.
+        val: as it is scored.
         test: as it is scored.
     """
-    val = read_scored(trainings[0].folder / PREDICTIONS, "val")
-    counted = [
+    trained = [
         RunFolder(training.folder).read_json("manifest.json")["label_counts"]["after"]
         for training in trainings
         if training.seed == trainings[0].seed
     ]
-    found = {}
-    for column, label in enumerate(test.labels):
-        positive, negative = (
-            sum(kinds[label][state] for kinds in counted) for state in ("positive", "negative")
-        )
-        found[label] = LabelFrequency(
-            train=(positive, positive + negative),
-            val=val.positive_and_known(column),
-            test=test.positive_and_known(column),
-        )
-    return found
+    return label_frequencies(trained, val, test)
 
 
 def _notes(folder: Path, by_arm: Mapping[str, Sequence[Training]], *, has_folds: bool) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.at_external import external_file
 from fedcxr.experiments.compare.external_sets import EXTERNAL
+from fedcxr.experiments.compare.predict_held_out import external_file
 from fedcxr.runs.long_predictions import (
     FILE,
     TrainingPredictions,

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.experiments.compare.arms import CENTRALIZED, FEDERATED, LOCAL, Training
-from fedcxr.experiments.compare.at_sites import read_site_predictions
 from fedcxr.experiments.compare.endpoint import count_patients
-from fedcxr.experiments.compare.scored_arms import ScoredArms
-from fedcxr.metrics.studies import as_scored
+from fedcxr.experiments.compare.predict_held_out import read_site_predictions
+from fedcxr.metrics.studies import Units, as_scored, units_of
 from fedcxr.results.at_sites import SiteDifference
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.results.score import Score
 from fedcxr.runs.predictions import Predictions
 from partitions.plan import PartitionPlan
@@ -54,7 +54,14 @@ def site_differences(
             if training.site in ("", site) and (found := held[training.name].get(site))
         ]
         rows += [
-            _difference(own, site, name, min_positives=config.compare.min_positives, level=level)
+            _difference(
+                own,
+                site,
+                name,
+                min_positives=config.compare.min_positives,
+                level=level,
+                units=units_of(config.data.score_by),
+            )
             for name in references
         ]
     return tuple(rows)
@@ -67,6 +74,7 @@ def _difference(
     *,
     min_positives: int,
     level: float,
+    units: Units,
 ) -> SiteDifference:
     """Return federated minus another arm on one site's patients."""
     if not own:
@@ -82,7 +90,8 @@ def _difference(
     if not columns:
         reason = f"no label that {min_positives} of its patients have, and as many lack"
         return _nothing(site, against, patients, reason)
-    arms = ScoredArms.of(test, [(training, found.probs) for training, found in own], level)
+    probs = [(training, found.probs) for training, found in own]
+    arms = ScoredArms.of(test, probs, level, units)
     pair = (FEDERATED, against)
     return SiteDifference(
         site_id=site,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.at_sites import read_site_predictions
+from fedcxr.experiments.compare.predict_held_out import read_site_predictions
 from fedcxr.metrics.auroc import macro, score_labels
 from fedcxr.metrics.studies import as_scored
 from fedcxr.results.at_sites import SiteMatrix, SiteSize, SiteValue

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.model import network_title
-from fedcxr.experiments.compare.all_models import AllModels, Pair, ScoreTable
 from fedcxr.experiments.compare.arms import Arm, Training
 from fedcxr.metrics.scored_rates import CalledImages, Rate, call_images, score_rate
+from fedcxr.results.judging.all_models import AllModels, Pair, ScoreTable
 from fedcxr.results.reading import read_summary
 from fedcxr.results.score import Score
 from fedcxr.results.task_scores import HALF, TaskArm, TaskDifference, TaskExample, TaskScores
@@ -45,7 +45,9 @@ def task_scores(
     if task is None:
         return None
     test = models.test
-    called = call_images(test.target, models.probs, models.patient, test.labels, HALF)
+    called = call_images(
+        test.target, models.probs, models.patient, test.labels, HALF, units=models.units
+    )
     tables = {name: models.table(score_rate(called, rate)) for name, rate in _RATES.items()}
     return TaskScores(
         task=task,

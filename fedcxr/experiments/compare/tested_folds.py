@@ -10,8 +10,9 @@ import numpy as np
 
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.kept_predictions import same_patients
-from fedcxr.experiments.compare.scored_arms import ScoredArms
+from fedcxr.metrics.studies import Units
+from fedcxr.results.judging.all_models import same_patients
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.runs.predictions import Predictions
 from partitions.plan import PartitionPlan
 from partitions.table import read_table
@@ -73,7 +74,7 @@ def all_tested(folds: Sequence[TestedTogether]) -> Predictions:
 
 
 def score_folds(
-    folds: Sequence[TestedTogether], plans: Sequence[PartitionPlan], level: float
+    folds: Sequence[TestedTogether], plans: Sequence[PartitionPlan], level: float, units: Units
 ) -> ScoredArms:
     """Return the models of all folds, each scored on the patients of its own.
 
@@ -81,6 +82,7 @@ def score_folds(
         folds: of a cross-validation.
         plans: their partitions.
         level: of the intervals.
+        units: what a row is called.
     """
     shares = [
         len(set(fold.test.patient_id.tolist())) / _training_patients(plan)
@@ -95,6 +97,7 @@ def score_folds(
             for fold in folds
         ],
         level,
+        units,
         test_share=float(np.mean(shares)),
     )
 

@@ -25,8 +25,12 @@ from fedcxr.config.load import by_key, check_config, read_config
 from fedcxr.engines.fork_server import ForkServer, fork_server, kill
 from fedcxr.errors import ArtefactError, FedCxrError, RunError, some
 from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.at_external import external_file, predict_external
-from fedcxr.experiments.compare.at_sites import SITES_FILE, predict_at_sites
+from fedcxr.experiments.compare.predict_held_out import (
+    SITES_FILE,
+    external_file,
+    predict_at_sites,
+    predict_external,
+)
 from fedcxr.experiments.simulate import resume, simulate
 from fedcxr.interrupts import interrupt, raise_if_interrupted
 from fedcxr.runs.folder import RunFolder

@@ -3,7 +3,7 @@
 from fedcxr.report.added_words import added_notices
 from fedcxr.report.shown import Shown, View
 from fedcxr.report.wording import MISSING, count, counted
-from fedcxr.results.run import RunFacts
+from fedcxr.results.run_files import RunFacts
 
 
 def show(view: View) -> Shown | None:

@@ -16,16 +16,16 @@ def show(view: View) -> Shown | None:
         "by_arm": by_arm,
         "reliability": reliability,
         "differences": pairs_of(view, "calibration_differences"),
-        "temperatures": [_temperature(arm) for arm in view.result.arms],
+        "temperatures": [_temperature(view, arm) for arm in view.result.arms],
     }
     return Shown(values, (reliability.sheet,) if reliability else ())
 
 
-def _temperature(arm: ArmResult) -> str:
+def _temperature(view: View, arm: ArmResult) -> str:
     """Return an arm's temperature, or why it has none."""
-    found = arm.calibration
+    found, whose = arm.calibration, f"{arm.title} " if view.legend else ""
     if found.temperature is None:
-        return f"{arm.title} none ({found.reason or 'none was fitted'})"
+        return f"{whose}none ({found.reason or 'none was fitted'})"
     low, high = found.temperature_range or (found.temperature, found.temperature)
     spread = f" ({fixed(low, 2)} to {fixed(high, 2)})" if low < high else ""
-    return f"{arm.title} {fixed(found.temperature, 2)}{spread}"
+    return f"{whose}{fixed(found.temperature, 2)}{spread}"

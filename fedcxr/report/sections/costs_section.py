@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fedcxr.report.rendering import Fact
 from fedcxr.report.shown import Shown, View
 from fedcxr.report.wording import MISSING, duration, fixed, size
-from fedcxr.results.run import RunFacts
+from fedcxr.results.run_files import RunFacts
 
 
 def show(view: View) -> Shown | None:

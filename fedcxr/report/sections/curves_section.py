@@ -5,13 +5,10 @@ from fedcxr.report.shown import Shown, View
 
 
 def show(view: View) -> Shown | None:
-    """Return the panels, None where no label has a curve.
-
-    A run has no average precision, and so its page has no such curves.
-    """
+    """Return the panels, None where no label has a curve."""
     rocs = draw_rocs(view.result)
-    recalls = None if view.result.run else draw_precision_recalls(view.result)
     if rocs is None:
         return None
+    recalls = draw_precision_recalls(view.result)
     values = {"rocs": rocs, "precision_recalls": recalls}
     return Shown(values, [each.sheet for each in (rocs, recalls) if each is not None])

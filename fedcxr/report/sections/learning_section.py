@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fedcxr.report.figures_learning import draw_learning
 from fedcxr.report.shown import Shown, View
-from fedcxr.results.run import Round
+from fedcxr.results.run_files import Round
 
 _MOST_MISSED = 30
 

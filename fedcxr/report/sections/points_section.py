@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from fedcxr.report.figures_heat import draw_confusions
 from fedcxr.report.page_table import PageTable
-from fedcxr.report.shown import Shown, View, drawn, pairs_of
+from fedcxr.report.shown import Shown, View, pairs_of
 from fedcxr.report.wording import count
 from fedcxr.results.arms import ArmResult
 
@@ -51,9 +52,13 @@ def show(view: View) -> Shown | None:
     if not points:
         return None
     first = next(iter(POINTS))
-    confusions = (draw_confusions(arm, first, POINTS[first][0]) for arm in view.result.arms)
     differences = pairs_of(view, "operating_point_differences")
-    return Shown({"points": points, "differences": differences}, drawn(*confusions))
+    confusions = [  # in files alone
+        partial(draw_confusions, arm, first, POINTS[first][0])
+        for arm in view.result.arms
+        if any(row.point == first and row.tp is not None for row in arm.operating_points)
+    ]
+    return Shown({"points": points, "differences": differences}, confusions)
 
 
 def _points(view: View, arm: ArmResult) -> list[Point]:
@@ -68,7 +73,7 @@ def _points(view: View, arm: ArmResult) -> list[Point]:
                 if row.tp is not None
             )
             cut = table.only("point", name)
-            found.append(Point(f"{arm.title}: {title}", rule, cut, matrices))
+            found.append(Point(view.of_arm(arm, title), rule, cut, matrices))
     return found
 
 

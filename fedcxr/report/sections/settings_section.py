@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fedcxr.report.settings_words import policy_for, policy_notes, setting_facts
 from fedcxr.report.shown import Shown, View
-from fedcxr.results.run import Manifest
+from fedcxr.results.run_files import Manifest
 
 STATES = ("positive", "negative", "uncertain", "blank", "masked")
 """What a label can be in a report; masked = the source does not have the label."""

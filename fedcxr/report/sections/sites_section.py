@@ -1,16 +1,17 @@
 """The sites: every model on each one's patients, and what each holds."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fedcxr.report.figures_heat import draw_site_matrix
 from fedcxr.report.figures_sites import draw_prevalence, draw_sizes
 from fedcxr.report.pictures import Picture
-from fedcxr.report.shown import Shown, View, drawn
+from fedcxr.report.shown import Shown, View
 from fedcxr.report.site_rows import SiteRow, server_rows, site_rows
 from fedcxr.report.wording import count, fixed
 from fedcxr.results.at_sites import SiteMatrix
-from fedcxr.results.run import RunFacts
+from fedcxr.results.run_files import RunFacts
 
 _MOST_SITES_IN_TABLE = 12  # more than this and a figure shows what a table no longer can
 _STATES = ("positive", "negative", "uncertain", "blank")
@@ -35,7 +36,9 @@ def show(view: View) -> Shown | None:
     if not matrix.sites:
         return None
     values = {"matrix": matrix, "rows": _matrix_rows(matrix), "worst": _worst(matrix)}
-    return Shown(values, drawn(draw_site_matrix(view.result)))
+    has_scores = any(value is not None for row in matrix.macro_auroc for value in row)
+    # in files alone
+    return Shown(values, [partial(draw_site_matrix, view.result)] if has_scores else ())
 
 
 def _matrix_rows(matrix: SiteMatrix) -> list[tuple[str, str, list[SiteCell]]]:

@@ -12,7 +12,7 @@ from fedcxr.results.tables import (
     site_tables,
     task_tables,
 )
-from fedcxr.results.tables.table import Table
+from fedcxr.results.tables.result_table import Table
 
 
 def all_tables(comparison: Comparison) -> dict[str, Table]:

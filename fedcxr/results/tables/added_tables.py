@@ -1,7 +1,7 @@
 """The table of what each arm added to the real images."""
 
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.tables.table import Cell, Column, Table
+from fedcxr.results.tables.result_table import Cell, Column, Table
 
 
 def added_images(comparison: Comparison) -> Table:

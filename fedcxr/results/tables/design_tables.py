@@ -5,8 +5,22 @@ from collections.abc import Iterator
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.differences import Difference
 from fedcxr.results.external import ExternalResult
-from fedcxr.results.tables.score_tables import file_stem, pair_title
-from fedcxr.results.tables.table import Column, Table
+from fedcxr.results.tables.result_table import Column, Table
+from fedcxr.results.tables.score_tables import (
+    DIFFERENCE_COLUMNS,
+    LABEL_DIFFERENCE_COLUMNS,
+    difference_row,
+    file_stem,
+    label_difference_rows,
+)
+
+_EXTERNAL = Column("external", "Data set")
+_LEFT_OUT = {
+    "known_patients": "of patients of the federation",
+    "known_images": "files of the federation",
+    "copies": "copies",
+    "unreadable": "unreadable",
+}
 
 
 def partitions(comparison: Comparison) -> Table:
@@ -53,114 +67,58 @@ def folds(comparison: Comparison) -> Table:
 def external_sets(comparison: Comparison) -> Table:
     """Return what of each data set from elsewhere is scored, and what is left out."""
     columns = (
-        Column("external", "Data set", "head"),
-        Column("layout", "Layout"),
-        Column("split", "Images of"),
-        Column("images", "Images", "count"),
-        Column("patients", "Patients", "count"),
-        Column("labels", "Labels of the endpoint"),
-        Column("known_patients", "Left out: of patients of the federation", "count"),
-        Column("known_images", "Left out: files of the federation", "count"),
-        Column("copies", "Left out: copies", "count"),
-        Column("unreadable", "Left out: unreadable", "count"),
-        Column("lacking", "", "hidden"),
-        Column("digest", "", "hidden"),
+        Column("external", "Data set", "head", "data.name"),
+        Column("layout", "Layout", of="data.layout"),
+        Column("split", "Images of", of="data.split"),
+        Column("images", "Images", "count", "data.images"),
+        Column("patients", "Patients", "count", "data.patients"),
+        Column("labels", "Labels of the endpoint", of="endpoint.labels"),
+        *(
+            Column(key, f"Left out: {heading}", "count", f"data.left_out.{key}")
+            for key, heading in _LEFT_OUT.items()
+        ),
+        Column("lacking", "", "hidden", "data.lacking"),
+        Column("digest", "", "hidden", "data.digest"),
     )
-    rows = tuple(
-        (
-            each.data.name,
-            each.data.layout,
-            each.data.split,
-            each.data.images,
-            each.data.patients,
-            ", ".join(each.endpoint.labels),
-            each.data.left_out.known_patients,
-            each.data.left_out.known_images,
-            each.data.left_out.copies,
-            each.data.left_out.unreadable,
-            ", ".join(each.data.lacking),
-            each.data.digest,
-        )
-        for each in comparison.external
-    )
-    return Table("external_sets", columns, rows, "Data sets from elsewhere")
+    things = (((), each) for each in comparison.external)
+    return Table.of("external_sets", "Data sets from elsewhere", columns, things)
 
 
 def external_arms(comparison: Comparison) -> Table:
     """Return each arm's scores on each data set from elsewhere."""
+    leading = (_EXTERNAL, Column("title", "Arm", "head"))
     columns = (
-        Column("external", "Data set"),
-        Column("arm", "", "hidden"),
-        Column("title", "Arm", "head"),
+        Column("arm", "", "hidden", "name"),
         Column("macro_auroc", "Macro AUROC", "estimate"),
         Column("macro_ap", "Mean average precision", "estimate"),
     )
-    rows = tuple(
-        (
-            each.data.name,
-            arm.name,
-            comparison.arm(arm.name).title,
-            arm.macro_auroc,
-            arm.macro_ap,
-        )
+    things = (
+        ((each.data.name, comparison.arm(arm.name).title), arm)
         for each in comparison.external
         for arm in each.arms
     )
-    return Table("external_arms", columns, rows, "Arms on data from elsewhere")
+    title = "Arms on data from elsewhere"
+    return Table.of("external_arms", title, columns, things, leading=leading)
 
 
 def external_differences(comparison: Comparison) -> Table:
     """Return every pair of arms on each data set from elsewhere, with its verdict there."""
-    columns = (
-        Column("external", "Data set"),
-        Column("pair", "Arms", "head"),
-        Column("arm", "", "hidden"),
-        Column("against", "", "hidden"),
-        Column("about", "About"),
-        Column("macro_auroc", "Macro AUROC", "signed"),
-        Column("macro_auroc_models", "Of these models", "signed"),
-        Column("macro_ap", "Mean average precision", "signed"),
-        Column("margin", "Margin", "value"),
-        Column("verdict", "Verdict", "verdict"),
-        Column("verdict_reason", "", "remark"),
-        Column("power", "", "hidden"),
-    )
     rows = tuple(
-        (
-            each.data.name,
-            pair_title(comparison, found),
-            found.arm,
-            found.against,
-            found.about,
-            found.macro_auroc,
-            found.macro_auroc_models,
-            found.macro_ap,
-            comparison.statistics.margin,
-            found.verdict.word,
-            found.verdict.reason,
-            found.power,
-        )
+        (each.data.name, *difference_row(comparison, found))
         for each, found in _differences(comparison)
     )
     title = "Differences between arms on data from elsewhere"
-    return Table("external_differences", columns, rows, title)
+    return Table("external_differences", (_EXTERNAL, *DIFFERENCE_COLUMNS), rows, title)
 
 
 def external_label_differences(comparison: Comparison) -> Table:
     """Return the difference in AUROC of every shared label on each data set from elsewhere."""
-    columns = (
-        Column("external", "Data set"),
-        Column("pair", "Arms"),
-        Column("label", "Label", "head"),
-        Column("auroc_difference", "Difference in AUROC", "signed"),
-        Column("p", "p", "p"),
-        Column("p_holm", "p, Holm", "p"),
-    )
     rows = tuple(
-        (each.data.name, pair_title(comparison, found), label, score, score.p, score.p_holm)
+        (each.data.name, *row)
         for each, found in _differences(comparison)
-        for label, score in found.by_label.items()
+        for row in label_difference_rows(comparison, found)
     )
+    columns = (_EXTERNAL, *LABEL_DIFFERENCE_COLUMNS)
     title = "Differences by label on data from elsewhere"
     return Table("external_differences_by_label", columns, rows, title)
 

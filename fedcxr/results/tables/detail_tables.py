@@ -1,9 +1,8 @@
 """The tables behind the result: operating points, calibration, and groups of patients."""
 
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.details import CalibrationNumbers
 from fedcxr.results.score import Score
-from fedcxr.results.tables.table import Cell, Column, Kind, Table
+from fedcxr.results.tables.result_table import Cell, Column, Kind, Table
 
 RATES = (
     ("sensitivity", "Sensitivity (recall)"),
@@ -27,12 +26,20 @@ GAPS = (
 COUNTS = ("tp", "fn", "fp", "tn")
 """The cells of a confusion matrix: present, then absent; said present, then said absent."""
 
-_CALIBRATION: dict[str, tuple[str, Kind]] = {
+GROUP = (
+    Column("attribute", "Attribute"),
+    Column("group", "Group", "head"),
+    Column("label", "Label"),
+)
+CALIBRATION: dict[str, tuple[str, Kind]] = {
     "brier": ("Brier", "estimate"),
     "ece": ("ECE", "estimate"),
     "slope": ("Slope", "estimate"),
     "intercept": ("Intercept at slope 1", "signed"),
 }
+
+_ARM = (Column("arm", "Arm"),)
+_LABEL = Column("label", "Label", "head")
 
 
 def rates_of(comparison: Comparison) -> list[tuple[str, str]]:
@@ -44,70 +51,46 @@ def rates_of(comparison: Comparison) -> list[tuple[str, str]]:
 
 def operating_points(comparison: Comparison) -> Table:
     """Return what the models' thresholds, fixed on validation, give on the test set."""
-    rates = rates_of(comparison)
     columns = (
-        Column("arm", "Arm"),
         Column("point", "Point"),
         Column("label", "Label", "head"),
         Column("threshold", "Threshold", "value"),
-        Column("threshold_low", "", "hidden"),
-        Column("threshold_high", "", "hidden"),
-        *(Column(key, heading, "estimate") for key, heading in rates),
+        Column("threshold_low", "", "hidden", "threshold_range.0"),
+        Column("threshold_high", "", "hidden", "threshold_range.1"),
+        *(Column(key, heading, "estimate") for key, heading in rates_of(comparison)),
         Column("prevalence", "Prevalence stated", "share"),
         *(Column(key, "", "hidden") for key in COUNTS),
         Column("reason", "", "reason"),
     )
-    rows = tuple(
-        (
-            arm.name,
-            found.point,
-            found.label,
-            found.threshold,
-            *(found.threshold_range or (None, None)),
-            *(getattr(found, key) for key, _ in rates),
-            found.prevalence,
-            *(getattr(found, key) for key in COUNTS),
-            found.reason,
-        )
-        for arm in comparison.arms
-        for found in arm.operating_points
-    )
-    return Table("operating_points", columns, rows, "Operating points")
+    things = (((arm.name,), each) for arm in comparison.arms for each in arm.operating_points)
+    return Table.of("operating_points", "Operating points", columns, things, leading=_ARM)
 
 
 def calibration(comparison: Comparison) -> Table:
     """Return how well each label's probabilities are meant, before and after the temperature."""
     columns = (
-        Column("arm", "Arm"),
-        Column("label", "Label", "head"),
-        *(Column(key, *shown) for key, shown in _CALIBRATION.items()),
+        *(Column(key, *shown) for key, shown in CALIBRATION.items()),
         *(
-            Column(f"tempered_{key}", f"{heading}, tempered", kind)
-            for key, (heading, kind) in _CALIBRATION.items()
+            Column(f"tempered_{key}", f"{heading}, tempered", kind, f"tempered.{key}")
+            for key, (heading, kind) in CALIBRATION.items()
         ),
-        Column("temperature", "", "hidden"),
         Column("reason", "", "reason"),
     )
-    rows = tuple(
-        (
-            arm.name,
-            label,
-            *_numbers(found),
-            *_numbers(found.tempered),
-            arm.calibration.temperature,
-            found.reason,
-        )
+    things = (
+        ((arm.name, label, arm.calibration.temperature), found)
         for arm in comparison.arms
         for label, found in arm.calibration.by_label.items()
     )
-    return Table("calibration", columns, rows, "Calibration")
+    temperature = Column("temperature", "", "hidden")
+    leading = (*_ARM, _LABEL, temperature)
+    return Table.of("calibration", "Calibration", columns, things, leading=leading)
 
 
 def calibration_bins(comparison: Comparison) -> Table:
     """Return the points of the reliability diagrams."""
     columns = (
-        Column("arm", "Arm"),
-        Column("label", "Label", "head"),
+        *_ARM,
+        _LABEL,
         Column("bin", "Bin", "count"),
         Column("predicted", "Mean predicted", "value"),
         Column("observed", "Observed", "estimate"),
@@ -126,51 +109,35 @@ def subgroups(comparison: Comparison) -> Table:
     """Return each group's scores, with rates at each model's threshold fixed on validation."""
     units = comparison.units[1]
     columns = (
-        Column("arm", "Arm"),
-        Column("attribute", "Attribute"),
-        Column("group", "Group", "head"),
-        Column("label", "Label"),
-        Column(units, units.capitalize(), "count"),
+        *GROUP,
+        Column(units, units.capitalize(), "count", "images"),
         Column("patients", "Patients", "count"),
         Column("positives", "Positive", "count"),
         *(Column(key, heading, "estimate") for key, heading in GROUP_SCORES),
         Column("reason", "", "reason"),
     )
-    keys = (
-        *("attribute", "group", "label", "images", "patients", "positives"),
-        *("auroc", "tpr", "fpr", "reason"),
-    )
-    rows = tuple(
-        (arm.name, *(getattr(row, key) for key in keys))
-        for arm in comparison.arms
-        for row in arm.subgroups.rows
-    )
-    return Table("subgroups", columns, rows, "Groups of patients")
+    things = (((arm.name,), row) for arm in comparison.arms for row in arm.subgroups.rows)
+    return Table.of("subgroups", "Groups of patients", columns, things, leading=_ARM)
 
 
 def gaps(comparison: Comparison) -> Table:
     """Return how far each group lies from all the others."""
-    columns = (
-        Column("arm", "Arm"),
-        Column("attribute", "Attribute"),
-        Column("group", "Group", "head"),
-        Column("label", "Label"),
-        *(Column(key, heading, "signed") for key, heading in GAPS),
-    )
-    rows = tuple(
-        (arm.name, row.attribute, row.group, row.label, *(getattr(row, key) for key, _ in GAPS))
+    columns = (*GROUP, *(Column(key, heading, "signed") for key, heading in GAPS))
+    things = (
+        ((arm.name,), row)
         for arm in comparison.arms
         for row in arm.subgroups.rows
         if row.auroc_gap is not None
     )
-    return Table("subgroup_gaps", columns, rows, "Each group of patients minus all others")
+    title = "Each group of patients minus all others"
+    return Table.of("subgroup_gaps", title, columns, things, leading=_ARM)
 
 
 def decision_curves(comparison: Comparison) -> Table:
     """Return the net benefit of each arm beside treating all; treating none has 0."""
     columns = (
-        Column("arm", "Arm"),
-        Column("label", "Label", "head"),
+        *_ARM,
+        _LABEL,
         Column("at", "Treated from", "share"),
         Column("net_benefit", "Net benefit", "signed"),
         Column("treat_all", "Treating all", "value"),
@@ -182,7 +149,3 @@ def decision_curves(comparison: Comparison) -> Table:
         for point in zip(curve.at, curve.net_benefit, curve.treat_all, strict=True)
     )
     return Table("decision_curves", columns, rows, "Net benefit")
-
-
-def _numbers(found: CalibrationNumbers | None) -> list[Score | None]:
-    return [getattr(found, key) if found else None for key in _CALIBRATION]

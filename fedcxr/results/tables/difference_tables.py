@@ -3,67 +3,60 @@
 from collections.abc import Iterator
 
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.details import CalibrationDifference, DifferenceDetails
-from fedcxr.results.tables.detail_tables import GAPS, GROUP_SCORES, rates_of
-from fedcxr.results.tables.table import Cell, Column, Table
+from fedcxr.results.details import DifferenceDetails
+from fedcxr.results.tables.detail_tables import CALIBRATION, GAPS, GROUP, GROUP_SCORES, rates_of
+from fedcxr.results.tables.result_table import Column, Table
 
 _PAIR = (Column("arm", "Arm"), Column("against", "Against"), Column("about", "About"))
-_CALIBRATION = (("brier", "Brier"), ("slope", "Slope"), ("intercept", "Intercept at slope 1"))
+_LABEL = Column("label", "Label", "head")
+_SMOOTH = [(key, heading) for key, (heading, _) in CALIBRATION.items() if key != "ece"]
+"""What of an arm's calibration has a difference."""
 
 
 def point_differences(comparison: Comparison) -> Table:
     """Return how far two arms are apart at each operating point."""
-    rates = rates_of(comparison)
     columns = (
-        *_PAIR,
         Column("point", "Point"),
-        Column("label", "Label", "head"),
-        *(Column(key, heading, "signed") for key, heading in rates),
+        _LABEL,
+        *(Column(key, heading, "signed") for key, heading in rates_of(comparison)),
     )
-    rows = tuple(
-        (*pair, found.point, found.label, *(getattr(found, key) for key, _ in rates))
-        for each, pair in _pairs(comparison)
-        for found in each.operating_points
-    )
-    return Table("operating_point_differences", columns, rows, "Differences at operating points")
+    things = ((pair, row) for found, pair in _pairs(comparison) for row in found.operating_points)
+    title = "Differences at operating points"
+    return Table.of("operating_point_differences", title, columns, things, leading=_PAIR)
 
 
 def calibration_differences(comparison: Comparison) -> Table:
     """Return how far two arms are apart in calibration, before and after the temperatures."""
     columns = (
-        *_PAIR,
-        Column("label", "Label", "head"),
-        *(Column(key, heading, "signed") for key, heading in _CALIBRATION),
+        *(Column(key, heading, "signed") for key, heading in _SMOOTH),
         *(
-            Column(f"tempered_{key}", f"{heading}, tempered", "signed")
-            for key, heading in _CALIBRATION
+            Column(f"tempered_{key}", f"{heading}, tempered", "signed", f"tempered.{key}")
+            for key, heading in _SMOOTH
         ),
     )
-
-    def numbers(found: CalibrationDifference | None) -> list[Cell]:
-        return [getattr(found, key) if found else None for key, _ in _CALIBRATION]
-
-    rows = tuple(
-        (*pair, label, *numbers(found), *numbers(found.tempered))
-        for each, pair in _pairs(comparison)
-        for label, found in each.calibration.items()
+    things = (
+        ((*pair, label), each)
+        for found, pair in _pairs(comparison)
+        for label, each in found.calibration.items()
     )
-    return Table("calibration_differences", columns, rows, "Differences in calibration")
+    title = "Differences in calibration"
+    leading = (*_PAIR, _LABEL)
+    return Table.of("calibration_differences", title, columns, things, leading=leading)
 
 
 def decision_differences(comparison: Comparison) -> Table:
     """Return how far two arms are apart in net benefit."""
     columns = (
         *_PAIR,
-        Column("label", "Label", "head"),
+        _LABEL,
         Column("at", "Treated from", "share"),
         Column("net_benefit", "Net benefit", "signed"),
     )
     rows = tuple(
-        (*pair, label, at, benefit)
-        for each, pair in _pairs(comparison)
-        for label, curve in each.decision_curves.items()
-        for at, benefit in zip(curve.at, curve.net_benefit, strict=True)
+        (*pair, label, *point)
+        for found, pair in _pairs(comparison)
+        for label, curve in found.decision_curves.items()
+        for point in zip(curve.at, curve.net_benefit, strict=True)
     )
     return Table("decision_curve_differences", columns, rows, "Differences in net benefit")
 
@@ -71,25 +64,10 @@ def decision_differences(comparison: Comparison) -> Table:
 def subgroup_differences(comparison: Comparison) -> Table:
     """Return how far two arms are apart in each group, and in its gap to the others."""
     scores = (*GROUP_SCORES, *GAPS)
-    columns = (
-        *_PAIR,
-        Column("attribute", "Attribute"),
-        Column("group", "Group", "head"),
-        Column("label", "Label"),
-        *(Column(key, heading, "signed") for key, heading in scores),
-    )
-    rows = tuple(
-        (
-            *pair,
-            found.attribute,
-            found.group,
-            found.label,
-            *(getattr(found, key) for key, _ in scores),
-        )
-        for each, pair in _pairs(comparison)
-        for found in each.subgroups
-    )
-    return Table("subgroup_differences", columns, rows, "Differences by group of patients")
+    columns = (*GROUP, *(Column(key, heading, "signed") for key, heading in scores))
+    things = ((pair, row) for found, pair in _pairs(comparison) for row in found.subgroups)
+    title = "Differences by group of patients"
+    return Table.of("subgroup_differences", title, columns, things, leading=_PAIR)
 
 
 def _pairs(comparison: Comparison) -> Iterator[tuple[DifferenceDetails, tuple[str, str, str]]]:

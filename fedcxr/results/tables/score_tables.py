@@ -6,10 +6,36 @@ from collections.abc import Sequence
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.differences import Difference
-from fedcxr.results.tables.table import Cell, Column, Table
+from fedcxr.results.tables.result_table import Cell, Column, Table
 
 REFERENCE = "reference"
 _COMPETITION = "AUROC, five competition labels"
+
+DIFFERENCE_COLUMNS = (
+    Column("pair", "Arms", "head"),
+    Column("arm", "", "hidden"),
+    Column("against", "", "hidden"),
+    Column("about", "About", "text"),
+    Column("macro_auroc", "Macro AUROC", "signed"),
+    Column("macro_auroc_models", "Of these models", "signed"),
+    Column("macro_ap", "Mean average precision", "signed"),
+    Column("five_auroc", _COMPETITION, "signed"),
+    Column("margin", "Margin", "value"),
+    Column("verdict", "Verdict", "verdict"),
+    Column("verdict_reason", "", "remark"),
+    Column("power", "", "hidden"),
+    Column("worse_labels", "", "hidden"),
+    Column("inferior_labels", "", "hidden"),
+)
+LABEL_DIFFERENCE_COLUMNS = (
+    Column("pair", "Arms"),
+    Column("label", "Label", "head"),
+    Column("auroc_difference", "Difference in AUROC", "signed"),
+    Column("p", "p", "p"),
+    Column("p_holm", "p, Holm", "p"),
+    Column("lower_bound", "Lower bound, of all labels together", "value"),
+    Column("word", "By its own interval"),
+)
 
 
 def arms(comparison: Comparison) -> Table:
@@ -51,42 +77,28 @@ def seeds(comparison: Comparison) -> Table:
 
 def differences(comparison: Comparison) -> Table:
     """Return every pair of arms that was compared."""
-    columns = (
-        Column("pair", "Arms", "head"),
-        Column("arm", "", "hidden"),
-        Column("against", "", "hidden"),
-        Column("about", "About", "text"),
-        Column("macro_auroc", "Macro AUROC", "signed"),
-        Column("macro_auroc_models", "Of these models", "signed"),
-        Column("macro_ap", "Mean average precision", "signed"),
-        Column("five_auroc", _COMPETITION, "signed"),
-        Column("margin", "Margin", "value"),
-        Column("verdict", "Verdict", "verdict"),
-        Column("verdict_reason", "", "remark"),
-        Column("power", "", "hidden"),
-        Column("worse_labels", "", "hidden"),
-        Column("inferior_labels", "", "hidden"),
+    rows = tuple(difference_row(comparison, each) for each in comparison.differences)
+    return Table("differences", DIFFERENCE_COLUMNS, rows, "Differences between arms")
+
+
+def difference_row(comparison: Comparison, each: Difference) -> tuple[Cell, ...]:
+    """Return the cells of a difference under `DIFFERENCE_COLUMNS`."""
+    return (
+        pair_title(comparison, each),
+        each.arm,
+        each.against,
+        each.about,
+        each.macro_auroc,
+        each.macro_auroc_models,
+        each.macro_ap,
+        each.five_auroc,
+        comparison.statistics.margin,
+        each.verdict.word,
+        each.verdict.reason,
+        each.power,
+        ", ".join(each.worse_labels),
+        ", ".join(each.inferior_labels),
     )
-    rows = tuple(
-        (
-            pair_title(comparison, each),
-            each.arm,
-            each.against,
-            each.about,
-            each.macro_auroc,
-            each.macro_auroc_models,
-            each.macro_ap,
-            each.five_auroc,
-            comparison.statistics.margin,
-            each.verdict.word,
-            each.verdict.reason,
-            each.power,
-            ", ".join(each.worse_labels),
-            ", ".join(each.inferior_labels),
-        )
-        for each in comparison.differences
-    )
-    return Table("differences", columns, rows, "Differences between arms")
 
 
 def labels(comparison: Comparison, measure: str = "auroc") -> Table:
@@ -122,24 +134,18 @@ def labels(comparison: Comparison, measure: str = "auroc") -> Table:
 
 def label_differences(comparison: Comparison) -> Table:
     """Return the difference in AUROC of every label, pair after pair."""
-    columns = (
-        Column("pair", "Arms"),
-        Column("label", "Label", "head"),
-        Column("auroc_difference", "Difference in AUROC", "signed"),
-        Column("p", "p", "p"),
-        Column("p_holm", "p, Holm", "p"),
-        Column("lower_bound", "Lower bound, of all labels together", "value"),
-        Column("word", "By its own interval"),
-    )
-    rows = tuple(
-        (
-            *(pair_title(comparison, each), label, found),
-            *(found.p, found.p_holm, found.lower_bound, found.word),
-        )
-        for each in comparison.differences
+    rows = (label_difference_rows(comparison, each) for each in comparison.differences)
+    whole = tuple(row for own in rows for row in own)
+    return Table("differences_by_label", LABEL_DIFFERENCE_COLUMNS, whole, "Differences by label")
+
+
+def label_difference_rows(comparison: Comparison, each: Difference) -> list[tuple[Cell, ...]]:
+    """Return the rows of a difference's labels under `LABEL_DIFFERENCE_COLUMNS`."""
+    title = pair_title(comparison, each)
+    return [
+        (title, label, found, found.p, found.p_holm, found.lower_bound, found.word)
         for label, found in each.by_label.items()
-    )
-    return Table("differences_by_label", columns, rows, "Differences by label")
+    ]
 
 
 def learning(comparison: Comparison) -> Table:

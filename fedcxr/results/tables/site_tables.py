@@ -1,7 +1,7 @@
 """The tables of sites, data and costs."""
 
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.tables.table import Cell, Column, Table
+from fedcxr.results.tables.result_table import Cell, Column, Table
 
 SPLITS = ("train", "val", "test")
 
@@ -73,7 +73,7 @@ def label_frequencies(comparison: Comparison) -> Table:
 def costs(comparison: Comparison) -> Table:
     """Return what each arm took over all its trainings; steps are those one after another."""
     columns = (
-        Column("arm", "", "hidden"),
+        Column("arm", "", "hidden", "name"),
         Column("title", "Arm", "head"),
         Column("models", "Trained models", "count"),
         Column("seconds", "Time", "duration"),
@@ -82,17 +82,4 @@ def costs(comparison: Comparison) -> Table:
         Column("bytes_down", "Sent to sites", "size"),
         Column("bytes_up", "Received from sites", "size"),
     )
-    rows = tuple(
-        (
-            arm.name,
-            arm.title,
-            arm.models,
-            arm.seconds,
-            arm.images_seen,
-            arm.steps,
-            arm.bytes_down,
-            arm.bytes_up,
-        )
-        for arm in comparison.arms
-    )
-    return Table("costs", columns, rows, "What each arm took")
+    return Table.of("costs", "What each arm took", columns, (((), arm) for arm in comparison.arms))

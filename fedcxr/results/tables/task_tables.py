@@ -1,7 +1,7 @@
 """The tables of a binary task: every network as it is, with each thing added, and what that did."""
 
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.tables.table import Column, Table
+from fedcxr.results.tables.result_table import Column, Table
 from fedcxr.results.task_scores import TaskArm, TaskScores
 
 RATES = (

@@ -23,8 +23,8 @@ from fedcxr.parameters import Parameters, extract, spec_of
 from fedcxr.schema import COUNTERS, VECTOR
 from fedcxr.training.precision import Precision
 from fedcxr.wire import Order
+from server.aggregate.aggregator import AggregatorPlace
 from server.aggregate.mean import RunningMean
-from server.aggregate.protocol import AggregatorPlace
 from server.bounds import Norms
 from server.check import SiteUpdate
 from server.step import first_state, next_model

@@ -8,11 +8,11 @@ from scipy import stats
 
 from fedcxr.config.load import load_config
 from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.primary import difference_of
-from fedcxr.experiments.compare.scored_arms import ScoredArms
+from fedcxr.experiments.compare.verdicts import difference_of
 from fedcxr.metrics.auroc import auroc
 from fedcxr.metrics.estimate import Part, symmetric, with_trainings
 from fedcxr.results.frozen import Endpoint
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.runs.predictions import Predictions
 
 PAIR = ("federated", "centralized")
@@ -121,7 +121,7 @@ def test_with_one_partition_it_is_the_trainings_that_vary():
 
 def difference(arms, test):
     endpoint = Endpoint(primary_labels=(), min_positives=10, patients=(), labels=test.labels)
-    return difference_of(PAIR, arms, test, margin=0.01, endpoint=endpoint, competition_columns=())
+    return difference_of(PAIR, arms, test, margin=0.01, endpoint=endpoint)
 
 
 def test_a_pilots_variance_is_parted_into_within_partitions_and_beyond():

@@ -9,11 +9,11 @@ import pytest
 from fedcxr.config.load import load_config
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.primary import difference_of
-from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.experiments.compare.tested_folds import all_tested, by_test_set
+from fedcxr.experiments.compare.verdicts import difference_of
 from fedcxr.metrics.auroc import auroc
 from fedcxr.results.frozen import Endpoint
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.runs.predictions import Predictions
 
 PAIR = ("federated", "centralized")
@@ -74,7 +74,7 @@ def test_a_difference_over_folds_has_the_corrected_variance_of_the_folds_means()
     endpoint = Endpoint(
         primary_labels=(), min_positives=10, patients=(), labels=test.labels, folds=FOLDS
     )
-    gap = difference_of(PAIR, arms, test, margin=0.01, endpoint=endpoint, competition_columns=())
+    gap = difference_of(PAIR, arms, test, margin=0.01, endpoint=endpoint)
     assert (gap.about, gap.replicated, gap.replicates) == ("methods", "folds", FOLDS)
     assert gap.by_partition == pytest.approx(means)
     assert gap.by_seed == pytest.approx(apart.ravel())

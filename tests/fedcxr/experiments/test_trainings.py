@@ -18,8 +18,8 @@ from fedcxr.config.load import to_yaml, with_values
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare import trainings as module
 from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.at_sites import SITES_FILE
-from fedcxr.experiments.compare.run import report_again, resume_comparison
+from fedcxr.experiments.compare.comparing import report_again, resume_comparison
+from fedcxr.experiments.compare.predict_held_out import SITES_FILE
 from fedcxr.experiments.compare.trainings import run_trainings
 from fedcxr.experiments.simulate import simulate
 from fedcxr.runs.folder import RunFolder

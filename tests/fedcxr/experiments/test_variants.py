@@ -9,7 +9,7 @@ from fedcxr.config.vae import VaeConfig
 from fedcxr.data.tokens import SYNTHETIC_KEY
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.experiments.compare.arms import arms_of, check_arms, presentations
-from fedcxr.experiments.compare.protocol import plan_protocol
+from fedcxr.experiments.compare.freezing import plan_protocol
 from fedcxr.experiments.compare.variants import check_site_vaes, study_pairs, variants_of
 from fedcxr.training.samples import plan_samples
 from partitions.plan import make_partition, read_plan

@@ -252,7 +252,7 @@ def test_where_the_trainings_lie_too_far_apart_no_number_of_patients_is_named():
     assert note == (
         "The trainings are too few to decide: the 95 % interval is ±0.043, wider than the margin "
         "of 0.010, and no number of test patients would do, so far do the trainings lie apart. "
-        "`fedcxr plan-study` tells how many would."
+        "To see how many would: fedcxr plan-study."
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 from comparison_example import TOO_SMALL, example, make_comparison, typed
 
 from fedcxr.report import answer_words as answer
-from fedcxr.report.basis_words import basis
+from fedcxr.report.sections.basis_section import basis
 
 LABELS = ("Atelectasis", "Edema")
 

@@ -54,6 +54,7 @@ def test_it_says_what_the_result_knows_and_leaves_the_rest_open():
 def test_a_run_answers_what_its_files_tell_and_promises_no_more(tmp_path):
     rows = rows_of(read_result(write_run(tmp_path / "run", labels=["Edema"], num_sites=2)))
     assert rows["29"][3] == "95 % intervals: Student's t over patients."
-    assert rows["28"][3] == "AUROC, by label and macro."
-    for item in ("4", "6", "30", "39"):
+    assert rows["28"][3].startswith("AUROC and average precision, by label and macro, sensitivity")
+    assert rows["39"][2:4] == ("partly", "Confusion matrices by label at each operating point.")
+    for item in ("4", "6", "30"):
         assert rows[item][2] == "open", item

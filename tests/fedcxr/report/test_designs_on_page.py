@@ -4,9 +4,9 @@ import pytest
 from comparison_example import make_comparison, typed
 from outline import Outline
 
-from fedcxr.report.basis_words import basis
 from fedcxr.report.checklist import checklist
 from fedcxr.report.page import render, view_of
+from fedcxr.report.sections.basis_section import basis
 
 LABELS = ("Edema", "Mass")
 

@@ -5,9 +5,9 @@ from comparison_example import example, make_comparison, put, typed
 from outline import Outline
 
 from fedcxr.cli.compare import print_comparison
-from fedcxr.report.basis_words import basis
 from fedcxr.report.fairness_words import fairness_notices, optimizer_words
 from fedcxr.report.page import render, view_of
+from fedcxr.report.sections.basis_section import basis
 
 FEW = {"labels": ("Edema", "Pneumonia"), "undefined": (), "clients": 2}
 WARNINGS = [

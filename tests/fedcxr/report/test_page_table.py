@@ -1,10 +1,10 @@
 """Tables as the page and a paper show them."""
 
 from fedcxr.report.latex import to_latex
+from fedcxr.report.page_files import write_table_files
 from fedcxr.report.page_table import PageTable
-from fedcxr.report.table_files import write_table_files
 from fedcxr.results.score import Score
-from fedcxr.results.tables.table import Column, Table
+from fedcxr.results.tables.result_table import Column, Table
 
 
 def shown_table(columns, *rows, title="Arms"):

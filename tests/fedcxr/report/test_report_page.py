@@ -73,6 +73,25 @@ def test_every_section_is_there(whole_page):
         assert words in text, words
 
 
+def test_what_a_comparison_says_of_an_arm_a_run_says_of_its_model(whole_page):
+    text = Outline(whole_page).text
+    for words in (
+        "Precision and recall Across: recall.",
+        "Average precision by label",
+        "Operating points The thresholds were fixed on validation patients",
+        "Youden The threshold with the largest sum",
+        "Calibration A calibrated model's points",
+        "Temperature: ",
+        "Net benefit with intervals",
+        "Subgroups Rates are at one threshold",
+        "true positive rate of sex F, minus all others",
+        "true positive rate by age band, each minus all others",
+    ):
+        assert words in text, words
+    assert "Means over" not in text
+    assert "Global model: " not in text
+
+
 def test_the_page_needs_nothing_outside_itself(whole_page):
     outline = Outline(whole_page)
     assert "script" not in outline.tags
@@ -96,7 +115,8 @@ def test_figures_take_their_colours_from_the_page(whole_page):
 
 
 def test_there_is_a_curve_for_every_defined_label(whole_page):
-    assert whole_page.count('class="plot roc"') == 13
+    for name in ("roc", "precision-recall"):
+        assert len(re.findall(rf'<svg id="fig-{name}-\d+"', whole_page)) == 13
 
 
 def test_heat_maps_are_inside_the_page(whole_run, whole_page):

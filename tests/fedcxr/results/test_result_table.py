@@ -6,7 +6,7 @@ import io
 import pandas as pd
 
 from fedcxr.results.score import Score
-from fedcxr.results.tables.table import Column, Table
+from fedcxr.results.tables.result_table import Column, Table
 
 SCORE = Score(value=-0.01234, ci=(-0.02, 0.001))
 NONE = Score(value=None, reason="one class")

@@ -3,18 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.experiments.compare.all_models import AllModels, Pair, ScoreTable, in_unit
-from fedcxr.experiments.compare.point_details import cuts_at
-from fedcxr.metrics.subgroups import (
-    GAP_NOTE,
-    MIN_IMAGES,
-    RULE,
-    UNKNOWN,
-    ScoredGroup,
-    age_band,
-    score_groups,
-)
+from fedcxr.metrics.studies import STUDIES
+from fedcxr.metrics.subgroups import UNKNOWN, ScoredGroup, age_band, rule_words, score_groups
 from fedcxr.results.details import Group, GroupScores, Subgroups
+from fedcxr.results.judging.all_models import AllModels, Pair, ScoreTable
+from fedcxr.results.judging.point_details import cuts_at
 from fedcxr.results.score import Score
 from fedcxr.runs.predictions import Predictions
 
@@ -27,7 +20,7 @@ def subgroups(
     models: AllModels,
 ) -> tuple[dict[str, Subgroups], dict[Pair, tuple[GroupScores, ...]]]:
     """Return the groups of every arm, and the differences of every pair of arms."""
-    is_by_study = models.unit == "studies"
+    is_by_study = models.units == STUDIES
     cuts, reasons = cuts_at(models, "youden")
     rows: dict[str, list[Group]] = {arm: [] for arm in models.names}
     pairs: dict[Pair, list[GroupScores]] = {pair: [] for pair in models.pairs}
@@ -39,6 +32,7 @@ def subgroups(
         labels=models.test.labels,
         cuts=cuts,
         reasons=reasons,
+        units=models.units,
     ):
         tables = _tables(models, found)
         for column in range(len(models.test.labels)):
@@ -48,10 +42,9 @@ def subgroups(
             for pair in models.pairs:
                 apart = {name: table.pairs[pair][column] for name, table in tables.items()}
                 pairs[pair].append(GroupScores(**_place(found, models, column), **_scores(apart)))
-    rule = RULE.format(min_positives=MIN_IMAGES, min_negatives=MIN_IMAGES)
-    told = in_unit(" ".join([rule, GAP_NOTE, *([_NO_VIEW] if is_by_study else [])]), models.unit)
+    rule = " ".join([rule_words(models.units), *([_NO_VIEW] if is_by_study else [])])
     return (
-        {arm: Subgroups(rule=str(told), rows=tuple(own)) for arm, own in rows.items()},
+        {arm: Subgroups(rule=rule, rows=tuple(own)) for arm, own in rows.items()},
         {pair: tuple(own) for pair, own in pairs.items()},
     )
 
@@ -84,7 +77,7 @@ def _group(found: ScoredGroup, models: AllModels, column: int, own: dict[str, Sc
         patients=int(np.count_nonzero(whose.images[column])),
         positives=positives,
         negatives=negatives,
-        reason=in_unit(found.left_out[column], models.unit),
+        reason=found.left_out[column],
     )
 
 

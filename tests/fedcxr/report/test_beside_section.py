@@ -6,7 +6,7 @@ from comparison_example import example, make_comparison, typed
 from fedcxr.data.labels import NIH14_LABELS
 from fedcxr.data.origin import DrawnPart, FoldPart, OfficialPart, TestSet
 from fedcxr.data.records import OfficialSet
-from fedcxr.report.read_beside import SOURCES, is_same_set, read_beside
+from fedcxr.report.sections.beside_section import SOURCES, is_same_set, read_beside
 
 LABELS = ("Atelectasis", "Edema")
 VALID = OfficialSet("test", "chexpert-valid", ("valid.csv",), "chexpert")

@@ -1,34 +1,41 @@
-"""What all arms' models say beside the areas: curves, thresholds, calibration, groups."""
+"""What all arms' models say beside the areas: curves, thresholds, calibration, groups.
+
+Of a comparison's arms and pairs, and of the one arm that a run is.
+"""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.cores import cores
-from fedcxr.experiments.compare.all_models import AllModels, Pair
-from fedcxr.experiments.compare.calibration_details import (
+from fedcxr.metrics.curves import MeanCurve, mean_pr, mean_roc
+from fedcxr.results.details import ArmDetails, Curves, DifferenceDetails
+from fedcxr.results.judging.all_models import AllModels, Pair
+from fedcxr.results.judging.calibration_details import (
     ModelTemperatures,
     calibrations,
     decision_curves,
 )
-from fedcxr.experiments.compare.group_details import subgroups
-from fedcxr.experiments.compare.point_details import operating_points
-from fedcxr.metrics.curves import MeanCurve, mean_pr, mean_roc
-from fedcxr.results.details import ArmDetails, Curves, DifferenceDetails
+from fedcxr.results.judging.group_details import subgroups
+from fedcxr.results.judging.point_details import operating_points
 
 
 @dataclass(frozen=True, slots=True)
-class Secondary:
+class AllDetails:
     """Details of every arm and of every pair of arms."""
 
     arms: Mapping[str, ArmDetails]
     pairs: Mapping[Pair, DifferenceDetails]
 
 
-def secondary_results(models: AllModels, config: ExperimentConfig) -> Secondary:
-    """Return everything that is beside the verdict, over all trainings of each arm."""
-    prevalence = [config.compare.prevalence.get(label) for label in models.test.labels]
+def all_details(models: AllModels, prevalences: Mapping[str, float]) -> AllDetails:
+    """Return everything that is beside the areas, over all trainings of each arm.
+
+    Args:
+        models: all of them.
+        prevalences: of the clinic, by label, where they are stated.
+    """
+    prevalence = [prevalences.get(label) for label in models.test.labels]
     temperatures = ModelTemperatures(models)
     with ThreadPoolExecutor(cores()) as pool:
         by_group = pool.submit(subgroups, models)  # the longest first
@@ -40,7 +47,7 @@ def secondary_results(models: AllModels, config: ExperimentConfig) -> Secondary:
     calibration, calibration_differences = of_probs.result()
     decisions, decision_differences = by_benefit.result()
     groups, group_differences = by_group.result()
-    return Secondary(
+    return AllDetails(
         arms={
             arm: ArmDetails(
                 curves=curves[arm],
@@ -61,11 +68,6 @@ def secondary_results(models: AllModels, config: ExperimentConfig) -> Secondary:
             for pair in models.pairs
         },
     )
-
-
-def unit_of(config: ExperimentConfig) -> str:
-    """Return what one row of the scored predictions is called, in the plural."""
-    return "studies" if config.data.score_by == "study" else "images"
 
 
 def _curves(models: AllModels, arm: str) -> dict[str, Curves]:

@@ -8,14 +8,14 @@ import pytest
 from benchmarks.judging import make_comparison
 from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.errors import ArtefactError, ConfigError
-from fedcxr.experiments.compare.protocol import (
+from fedcxr.experiments.compare.comparing import resume_comparison
+from fedcxr.experiments.compare.freezing import (
     Deviation,
     deviations,
     plan_protocol,
     read_protocol,
     settle_protocol,
 )
-from fedcxr.experiments.compare.run import resume_comparison
 from fedcxr.runs.folder import RunFolder
 from partitions.plan import read_plan
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fedcxr.experiments.compare.all_models import AllModels, Pair, ScoreTable, in_unit
 from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.scored_models import Reasons
 from fedcxr.metrics.scored_rates import CalledImages, Rate, call_images, score_ppv_at, score_rate
 from fedcxr.metrics.thresholds import POINTS, thresholds
 from fedcxr.results.details import OperatingPoint, PointDifference, Rates
+from fedcxr.results.judging.all_models import AllModels, Pair, ScoreTable
 from fedcxr.results.score import Score
 
 _RATES: tuple[Rate, ...] = ("sensitivity", "specificity", "ppv", "npv", "f1")
@@ -36,7 +36,13 @@ def operating_points(
     cuts = {point: cuts_at(models, point) for point in POINTS}
     called = {
         point: call_images(
-            models.test.target, models.probs, models.patient, labels, own, reasons=why
+            models.test.target,
+            models.probs,
+            models.patient,
+            labels,
+            own,
+            reasons=why,
+            units=models.units,
         )
         for point, (own, why) in cuts.items()
     }
@@ -92,8 +98,7 @@ def _threshold(
     lacking = [reason for row in rows if (reason := cuts[1][row][column])]
     if lacking:
         where = f", in {len(lacking)} of {len(rows)} models" if len(rows) > 1 else ""
-        why = in_unit(f"{lacking[0]}{where}", models.unit)
-        return {"threshold": None, "threshold_range": None, "reason": why}
+        return {"threshold": None, "threshold_range": None, "reason": f"{lacking[0]}{where}"}
     middle = float(own.mean())
     return {
         "threshold": middle,

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fedcxr.experiments.compare.all_models import AllModels, Pair, ScoreTable
 from fedcxr.metrics import calibration as metrics
 from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.calibration import (
@@ -28,6 +27,7 @@ from fedcxr.results.details import (
     LabelCalibration,
     LabelCalibrationDifference,
 )
+from fedcxr.results.judging.all_models import AllModels, Pair, ScoreTable
 from fedcxr.results.score import Score
 
 Tables = Mapping[str, ScoreTable]
@@ -100,7 +100,13 @@ def decision_curves(
         models.table(
             score_net_benefit(
                 call_images(
-                    target, temperatures.probs, models.patient, labels, at, reasons=reasons
+                    target,
+                    temperatures.probs,
+                    models.patient,
+                    labels,
+                    at,
+                    reasons=reasons,
+                    units=models.units,
                 ),
                 at,
             )

@@ -41,8 +41,8 @@ from fedcxr.experiments.compare.external_data import (
 )
 from fedcxr.experiments.compare.external_sets import keep_externals, kept_externals
 from fedcxr.experiments.compare.extra_arms import extra_arm
+from fedcxr.experiments.compare.freezing import MAY_CHANGE, settle_protocol
 from fedcxr.experiments.compare.judge import judge
-from fedcxr.experiments.compare.protocol import MAY_CHANGE, settle_protocol
 from fedcxr.experiments.compare.trainings import TrainingsProgress, is_finished, run_trainings
 from fedcxr.experiments.compare.tuning import at_rate, tuned
 from fedcxr.experiments.compare.variants import check_site_vaes, networks_of

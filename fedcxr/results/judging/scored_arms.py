@@ -12,11 +12,11 @@ with the reason.
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fedcxr.experiments.compare.arms import Training
 from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.estimate import MIN_SEEDS, Estimate
 from fedcxr.metrics.fold_regime import INTERVAL, FoldStudy
@@ -25,15 +25,34 @@ from fedcxr.metrics.regime import load_regime
 from fedcxr.metrics.scored_areas import MEASURES, Measure, score_models
 from fedcxr.metrics.scored_folds import join_folds
 from fedcxr.metrics.scored_models import ScoredModels
+from fedcxr.metrics.studies import IMAGES, Units
 from fedcxr.runs.predictions import Predictions
 
 Scored = Measure | ScoredModels
 """One of the areas, or any measure of the same trainings (`ScoredArms.by_training`)."""
-ModelsOfFold = tuple[Predictions, Sequence[tuple[Training, ArrayLike]]]
-"""Test patients, and what each training's model says of them."""
 _OVER_FOLDS: Measure = "auroc"
 """What the self-test has tried the interval over folds of."""
 _AREA_ALONE = "no interval: over folds the self-test of the statistics has tried the AUROC alone"
+
+
+class Trained(Protocol):
+    """What must be known of a training to join its models."""
+
+    @property
+    def arm(self) -> str:
+        """Return whose model it is."""
+
+    @property
+    def seed(self) -> int:
+        """Return what no other training of the arm has, unless of another site."""
+
+    @property
+    def partition(self) -> int:
+        """Return which of the draws of patients to sites it is trained on."""
+
+
+ModelsOfFold = tuple[Predictions, Sequence[tuple[Trained, ArrayLike]]]
+"""Test patients, and what each training's model says of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +67,37 @@ class ScoredArms:
     models: FloatArray  # (T, K) what each of the K models counts in a training
     cluster: float  # images, or studies, a patient on average
     level: float
+    unit_names: Units  # of a row
     test_share: float | None = None
     """Of a cross-validation, how many patients a fold tests for each that it trains on; None where
     all models have the same test patients."""
 
     @classmethod
     def of(
-        cls, test: Predictions, probs: Sequence[tuple[Training, ArrayLike]], level: float
+        cls,
+        test: Predictions,
+        probs: Sequence[tuple[Trained, ArrayLike]],
+        level: float,
+        units: Units = IMAGES,
     ) -> "ScoredArms":
-        """Return the (N, L) probabilities of each training's model, scored."""
-        return cls.of_folds([(test, probs)], level)
+        """Return the (N, L) probabilities of each training's model, scored.
+
+        Args:
+            test: the truth of the N rows.
+            probs: by training.
+            level: of the intervals.
+            units: what a row is called.
+        """
+        return cls.of_folds([(test, probs)], level, units)
 
     @classmethod
     def of_folds(
-        cls, folds: Sequence[ModelsOfFold], level: float, *, test_share: float | None = None
+        cls,
+        folds: Sequence[ModelsOfFold],
+        level: float,
+        units: Units = IMAGES,
+        *,
+        test_share: float | None = None,
     ) -> "ScoredArms":
         """Return the models of each fold, scored on its patients.
 
@@ -69,6 +105,7 @@ class ScoredArms:
             folds: the truth of each fold's test patients, and the (N, L) probabilities of each
                 training's model on them; one fold is one test set for all models.
             level: of the intervals.
+            units: what a row is called.
             test_share: see `ScoredArms`; given for several folds.
         """
         done = [training for _, probs in folds for training, _ in probs]
@@ -100,6 +137,7 @@ class ScoredArms:
             models=weights,
             cluster=images / max(1, everyone),
             level=level,
+            unit_names=units,
             test_share=test_share,
         )
 
@@ -205,9 +243,8 @@ class ScoredArms:
         spread = None
         if trainings > 1:
             spread = max(float(np.sqrt(each.var(axis=1, ddof=1).mean())) for each in by_fold)
-        return FoldStudy(
-            len(by_fold[0]), trainings, spread, self.cluster, self._auroc(pair, columns)
-        )
+        auroc = self._auroc(pair, columns)
+        return FoldStudy(len(by_fold[0]), trainings, spread, self.cluster, auroc, self.unit_names)
 
     def _models(self, scored: Scored) -> ScoredModels:
         return scored if isinstance(scored, ScoredModels) else self.scored[scored]
@@ -241,4 +278,5 @@ class ScoredArms:
             cluster=self.cluster,
             auroc=self._auroc(arms, columns),
             seeds=seeds,
+            units=self.unit_names,
         )

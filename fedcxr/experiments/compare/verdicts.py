@@ -6,16 +6,14 @@ With one training there is a word about the trained models alone.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.data.labels import COMPETITION_LABELS
-from fedcxr.experiments.compare.all_models import Pair, in_unit
-from fedcxr.experiments.compare.arm_scores import known, undefined_among
+from fedcxr.experiments.compare.arm_scores import known
 from fedcxr.experiments.compare.endpoint import count_patients
-from fedcxr.experiments.compare.scored_arms import ScoredArms
 from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.label_bounds import holm_lower_bounds
 from fedcxr.metrics.non_inferiority import (
@@ -26,7 +24,6 @@ from fedcxr.metrics.non_inferiority import (
     power_note,
     verdict,
 )
-from fedcxr.metrics.scored_areas import Measure
 from fedcxr.metrics.superiority import Question
 from fedcxr.report.protocol_words import none_eligible
 from fedcxr.results.details import DifferenceDetails
@@ -38,11 +35,10 @@ from fedcxr.results.differences import (
     Verdict,
 )
 from fedcxr.results.frozen import Endpoint, Protocol
+from fedcxr.results.judging.all_models import Pair, over_competition
+from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.results.score import Score
 from fedcxr.runs.predictions import Predictions
-
-Tested = Callable[[Measure, tuple[str, str], Sequence[int]], Estimate]
-"""What tells how far two arms are apart: their methods, or their models."""
 
 
 def differences_of(
@@ -51,7 +47,6 @@ def differences_of(
     test: Predictions,
     *,
     endpoint: Endpoint,
-    unit: str,
     details: Mapping[Pair, DifferenceDetails] | None = None,
 ) -> tuple[Difference, ...]:
     """Return every arm minus the one that it is held against.
@@ -61,7 +56,6 @@ def differences_of(
         arms: the scored models of all.
         test: the truth of the test patients.
         endpoint: the labels that the verdicts are about.
-        unit: what the rows of `test` are: images, or studies.
         details: how far each pair is apart beside the areas.
     """
     return tuple(
@@ -72,19 +66,10 @@ def differences_of(
             margin=protocol.margin,
             question=protocol.question,
             endpoint=endpoint,
-            competition_columns=competition_columns(test.labels),
-            unit=unit,
             details=details[pair] if details else None,
         )
         for pair in protocol.pairs
     )
-
-
-def competition_columns(labels: Sequence[str]) -> list[int]:
-    """Return the columns of CheXpert's competition labels; none where one of them is missing."""
-    if not set(COMPETITION_LABELS) <= set(labels):
-        return []
-    return [labels.index(label) for label in COMPETITION_LABELS]
 
 
 def difference_of(
@@ -94,9 +79,7 @@ def difference_of(
     *,
     margin: float,
     endpoint: Endpoint,
-    competition_columns: Sequence[int],
     question: Question = "non-inferiority",
-    unit: str = "images",
     details: DifferenceDetails | None = None,
 ) -> Difference:
     """Return one arm minus another.
@@ -107,9 +90,7 @@ def difference_of(
         test: the truth of the test patients.
         margin: of non-inferiority, or of a gain.
         endpoint: the labels that the verdict is about.
-        competition_columns: columns of the competition labels, or none.
         question: what is asked of the first.
-        unit: what the rows of `test` are: images, or studies.
         details: how far the two are apart beside the areas.
     """
     columns = endpoint.columns(test.labels)
@@ -118,7 +99,7 @@ def difference_of(
     whole, models = tested("auroc", pair, columns), arms.of_models("auroc", pair, columns)
     first, second = (arms.by_unit("auroc", arm, columns) for arm in pair)
     by_unit = first - second
-    word = _verdict(whole, margin, endpoint, unit, question)
+    word = _verdict(whole, margin, endpoint, question)
     by_label = _by_label(
         pair, test.labels, arms, word, margin=margin, endpoint=endpoint, question=question
     )
@@ -131,13 +112,13 @@ def difference_of(
         macro_auroc=Score.of(whole),
         macro_auroc_models=Score.of(models),
         macro_ap=Score.of(tested("ap", pair, columns)),
-        five_auroc=_competition_auroc(arms, pair, test.labels, competition_columns, tested),
+        five_auroc=over_competition(arms, test.labels, partial(tested, "auroc", pair)),
         by_label=by_label,
         variance=_variance(arms.wherever("auroc", pair, columns), by_unit, arms),
         verdict=word,
         worse_labels=tuple(name for name, each in by_label.items() if each.is_below(0.0)),
         inferior_labels=tuple(name for name, each in by_label.items() if each.is_below(-margin)),
-        power=_power(whole, margin, test, columns, arms, unit, question) if may_tell else None,
+        power=_power(whole, margin, test, columns, arms, question) if may_tell else None,
         by_seed=tuple(known(by_unit.ravel().tolist())),
         replicated=_replicated(arms),
         replicates=len(arms.units(name)),
@@ -222,28 +203,12 @@ def _by_label(
     }
 
 
-def _competition_auroc(
-    arms: ScoredArms,
-    pair: tuple[str, str],
-    labels: Sequence[str],
-    columns: Sequence[int],
-    tested: Tested,
-) -> Score | None:
-    """Return the difference over the competition labels: over all of them, or none."""
-    if not columns:
-        return None
-    if reason := undefined_among(arms, labels, columns):
-        return Score(value=None, reason=reason)
-    return Score.of(tested("auroc", pair, columns))
-
-
 def _power(
     whole: Estimate,
     margin: float,
     test: Predictions,
     columns: Sequence[int],
     arms: ScoredArms,
-    unit: str,
     question: Question,
 ) -> str | None:
     """Return the note on a study that is too small to decide; it names the rarest label."""
@@ -269,18 +234,16 @@ def _power(
         negatives,
         patients,
         level=arms.level,
-        unit=unit,
+        unit=arms.unit_names[1],
         finding=label,
         replicated=_replicated(arms),
         question=question,
     )
 
 
-def _verdict(
-    whole: Estimate, margin: float, endpoint: Endpoint, unit: str, question: Question
-) -> Verdict:
+def _verdict(whole: Estimate, margin: float, endpoint: Endpoint, question: Question) -> Verdict:
     """Return the word and its reason; without a label in the endpoint there is nothing to judge."""
     if not endpoint.labels:
         return Verdict(word="withheld", reason=none_eligible(endpoint))
     found = verdict(whole, margin, question)
-    return Verdict(word=found.word, reason=str(in_unit(found.reason, unit)))
+    return Verdict(word=found.word, reason=found.reason)

@@ -16,13 +16,13 @@ from typing import Any
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.errors import ArtefactError
-from fedcxr.experiments.compare.all_models import LEVEL
 from fedcxr.experiments.compare.draws import all_seeds, folds_of, read_draws
 from fedcxr.experiments.compare.endpoint import endpoint_of_folds, endpoint_on
 from fedcxr.experiments.compare.external_sets import IMAGES_CSV, KeptSet, kept_externals
 from fedcxr.experiments.compare.pairs import pairs_of
 from fedcxr.experiments.compare.variants import study_pairs
 from fedcxr.results.frozen import PROTOCOL_FORMAT, Deviation, ExternalEndpoint, Protocol
+from fedcxr.results.judging.all_models import LEVEL
 from fedcxr.runs.folder import RunFolder
 from partitions.table import read_table
 

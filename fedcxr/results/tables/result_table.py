@@ -4,8 +4,9 @@ A number with its interval is one cell; as a DataFrame it is four columns: the v
 why one of them is missing. Every digit is kept; rounding is the page's.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pandas as pd
 
@@ -45,6 +46,8 @@ class Column:
     heading: str
     """Its name where it is shown."""
     kind: Kind = "text"
+    of: str = ""
+    """Where its cells are in what the rows are of, such as `verdict.word`; empty = under `key`."""
 
     @property
     def unit(self) -> str:
@@ -63,6 +66,27 @@ class Table:
     title: str = ""
     notes: tuple[str, ...] = ()
     """What a reader must know of its numbers, a sentence each."""
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        title: str,
+        columns: Sequence[Column],
+        things: Iterable[tuple[tuple[Cell, ...], object]],
+        *,
+        leading: Sequence[Column] = (),
+    ) -> Self:
+        """Return a row a thing: the cells given with it under `leading`, then its own.
+
+        >>> found = Table.of("x", "", [Column("value", "")], [(("a",), Score(value=0.5))])
+        >>> found.rows
+        (('a', 0.5),)
+        """
+        rows = tuple(
+            (*cells, *(cell_of(thing, each) for each in columns)) for cells, thing in things
+        )
+        return cls(name, (*leading, *columns), rows, title)
 
     def only(self, key: str, value: Cell) -> "Table":
         """Return the rows with this value, without its column."""
@@ -105,6 +129,20 @@ class Table:
 
     def _place(self, key: str) -> int:
         return [column.key for column in self.columns].index(key)
+
+
+def cell_of(thing: Any, column: Column) -> Cell:  # noqa: ANN401  # of whatever rows are of
+    """Return a thing's cell of a column; None where a part on the way to it is None.
+
+    >>> cell_of(Score(value=0.5, ci=(0.4, 0.7)), Column("low", "Low", of="ci.0"))
+    0.4
+    """
+    for part in (column.of or column.key).split("."):
+        if thing is None:
+            return None
+        thing = thing[int(part)] if part.isdigit() else getattr(thing, part)
+    found: Cell = ", ".join(map(str, thing)) if isinstance(thing, tuple) else thing
+    return found
 
 
 def _series(column: Column, cells: list[Cell]) -> dict[str, "pd.Series[Any]"]:

@@ -3,18 +3,20 @@
 A measure is computed for all models at once and given back arm by arm and pair by pair.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.experiments.compare.arms import Training
-from fedcxr.experiments.compare.scored_arms import ScoredArms
+from fedcxr.data.labels import COMPETITION_LABELS
+from fedcxr.errors import ArtefactError
 from fedcxr.metrics.auroc import FloatArray
 from fedcxr.metrics.estimate import Estimate
 from fedcxr.metrics.patient_images import check_patients
 from fedcxr.metrics.scored_models import ScoredModels
+from fedcxr.metrics.studies import Units
+from fedcxr.results.judging.scored_arms import ScoredArms, Trained
 from fedcxr.results.score import Score
 from fedcxr.runs.predictions import Predictions
 
@@ -41,17 +43,16 @@ class AllModels:
     patient: NDArray[np.intp]  # (N,)
     scored: ScoredArms
     pairs: tuple[Pair, ...]
-    unit: str  # what a row is called, in the plural
 
     @classmethod
     def of(
         cls,
-        trainings: Sequence[Training],
+        trainings: Sequence[Trained],
         test: Sequence[Predictions],
         val: Sequence[Predictions],
         *,
         pairs: Sequence[Pair],
-        unit: str,
+        units: Units,
     ) -> "AllModels":
         """Return them from each training's predictions, as they are scored."""
         probs = np.array([found.probs for found in test], dtype=np.float64)
@@ -62,10 +63,14 @@ class AllModels:
             val=tuple(val),
             arm=np.array([training.arm for training in trainings]),
             patient=check_patients(test[0].patient_id, len(test[0].patient_id)),
-            scored=ScoredArms.of(test[0], pairs_of, LEVEL),
+            scored=ScoredArms.of(test[0], pairs_of, LEVEL, units),
             pairs=tuple(pairs),
-            unit=unit,
         )
+
+    @property
+    def units(self) -> Units:
+        """Return what a row is called."""
+        return self.scored.unit_names
 
     @property
     def names(self) -> list[str]:
@@ -86,7 +91,7 @@ class AllModels:
             ci = found.ci
             if ci and is_share:  # no difference of shares is larger; few trainings give wide ends
                 ci = max(-1.0, ci[0]), min(1.0, ci[1])
-            return Score.of(replace(found, ci=ci, reason=in_unit(found.reason, self.unit)))
+            return Score.of(replace(found, ci=ci))
 
         return ScoreTable(
             arms={
@@ -102,12 +107,48 @@ class AllModels:
         )
 
 
-def in_unit(text: str | None, unit: str) -> str | None:
-    """Return what the metrics say, with the rows called by their unit: they call each an image.
+def over_competition(
+    arms: ScoredArms, labels: Sequence[str], tested: Callable[[Sequence[int]], Estimate]
+) -> Score | None:
+    """Return an AUROC, or a difference, over CheXpert's competition labels.
 
-    >>> in_unit("no image called positive of 2 images", "studies")
-    'no study called positive of 2 studies'
+    It is of all of them; None where the data lack one, and without a value where one has none.
+
+    Args:
+        arms: the scored models.
+        labels: their labels.
+        tested: makes it from the columns of the labels.
     """
-    if text is None or unit == "images":
-        return text
-    return text.replace("images", "studies").replace("image", "study")
+    if not set(COMPETITION_LABELS) <= set(labels):
+        return None
+    columns, scores = [labels.index(label) for label in COMPETITION_LABELS], arms.scored["auroc"]
+    lacking = sorted(set(columns) - set(scores.defined(columns)))
+    if lacking:
+        named = ", ".join(f"{labels[column]} ({scores.reasons[0][column]})" for column in lacking)
+        reason = f"not defined for all {len(columns)} labels: {named}"
+        return Score(value=None, reason=reason)
+    return Score.of(tested(columns))
+
+
+def same_patients(scored: Mapping[str, Predictions]) -> Predictions:
+    """Return the first training's test set once all others are seen to have the same.
+
+    Args:
+        scored: by training.
+
+    Raises:
+        ArtefactError: one has other images or labels.
+    """
+    (first_name, first), *others = scored.items()
+    for name, found in others:
+        same = (
+            found.labels == first.labels
+            and np.array_equal(found.image_id, first.image_id)
+            and np.array_equal(found.target, first.target, equal_nan=True)
+        )
+        if not same:
+            raise ArtefactError(
+                f"{name} was judged on other images or labels than {first_name}. "
+                "A file was changed after the run; compare anew."
+            )
+    return first

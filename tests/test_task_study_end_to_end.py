@@ -15,7 +15,7 @@ from test_augment_study_end_to_end import TINY, in_this_process  # noqa: F401  #
 
 from fedcxr.cli.augment_study import STUDY
 from fedcxr.config import load_config
-from fedcxr.experiments.compare.run import compare
+from fedcxr.experiments.compare.comparing import compare
 from fedcxr.results.reading import read_result
 from fedcxr.runs.predictions import read_predictions
 

@@ -19,6 +19,7 @@ LABELS = ("a", "b")
 CUTS = np.array([[0.5, 0.2], [0.4, 0.3], [0.7, 0.1]])
 CONTRAST = np.array([0.5, 0.5, -1.0])
 PREVALENCE = (0.1, 0.3)
+MEASURES = (*RATES, "net_benefit", "ppv_at_prevalence")
 
 
 def make_case(seed=0, *, num=260, patients=60):
@@ -64,28 +65,36 @@ def scores_of(called):
     return found
 
 
-def by_oracle(name, target, models, kept):
-    """Return (K, L) values of the kept rows."""
-    values = np.empty((len(models), 2))
+def by_oracle(target, models, kept):
+    """Return (K, L) values of the kept rows, by name of the measure."""
+    values = {name: np.empty((len(models), 2)) for name in MEASURES}
     for row, model in enumerate(models):
         for column in range(2):
             rows = kept & ~np.isnan(target[:, column])
-            found = oracles(target[rows, column], model[rows, column] >= CUTS[row, column])[name]
-            values[row, column] = found[column] if isinstance(found, dict) else found
+            found = oracles(target[rows, column], model[rows, column] >= CUTS[row, column])
+            for name, value in found.items():
+                values[name][row, column] = value[column] if isinstance(value, dict) else value
     return values
 
 
-@pytest.mark.parametrize("name", [*RATES, "net_benefit", "ppv_at_prevalence"])
-def test_leaving_out_each_patient_is_exact(name):
+@pytest.fixture(scope="module")
+def left_out():
+    """The case, its values, and those without each patient, (K, L, P) by measure."""
     target, models, patient = make_case()
+    whole = by_oracle(target, models, np.ones(len(patient), bool))
+    each = [by_oracle(target, models, patient != one) for one in range(patient.max() + 1)]
+    without = {name: np.stack([one[name] for one in each], axis=-1) for name in MEASURES}
+    return (target, models, patient), whole, without
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_leaving_out_each_patient_is_exact(left_out, name):
+    case, values, each = left_out
+    target, models, patient = case
+    whole, without = values[name], each[name]
     scored = scores_of(called_in(target, models, patient))[name]
     assert scored.measure == name
-    whole = by_oracle(name, target, models, np.ones(len(patient), bool))
     assert scored.value == pytest.approx(whole, abs=1e-12)
-    without = np.stack(
-        [by_oracle(name, target, models, patient != one) for one in range(patient.max() + 1)],
-        axis=-1,
-    )
     assert scored.influence == pytest.approx(whole[..., None] - without, abs=1e-12)
     moved = CONTRAST @ (whole[..., None] - without)[:, 1]
     num = len(moved)

@@ -1,3 +1,5 @@
+from functools import lru_cache
+
 import numpy as np
 import pytest
 from sklearn.metrics import recall_score, roc_auc_score
@@ -9,6 +11,7 @@ NAN = float("nan")
 LABELS = ("Edema", "Fracture")
 CUTS = np.array([[0.5, 0.45], [0.4, 0.5]])
 CONTRAST = np.array([1.0, -1.0])
+MEASURES = ("auroc", "sensitivity", "fpr")
 
 
 def make_case(seed=0, num=400, num_patients=150):
@@ -60,27 +63,42 @@ def test_every_group_has_the_values_of_its_own_rows():
                     assert each.scored[measure].value[row, column] == pytest.approx(value)
 
 
-@pytest.mark.parametrize("measure", ["auroc", "sensitivity", "fpr"])
+@pytest.fixture(scope="module")
+def gaps():
+    """Return of a group its gaps to the rest, of all patients and without each, by measure."""
+    target, models, groups, patient = make_case()
+
+    def by_model(inside, kept):
+        sides = [
+            [
+                by_sklearn(target[:, 0], models[row, :, 0], CUTS[row, 0], side & kept)
+                for row in (0, 1)
+            ]
+            for side in (inside, ~inside)
+        ]
+        return {
+            measure: [one[measure] - two[measure] for one, two in zip(*sides, strict=True)]
+            for measure in MEASURES
+        }
+
+    @lru_cache
+    def of(place):
+        inside = groups[place[0]] == place[1]
+        whole = by_model(inside, np.ones(len(patient), bool))
+        each = [by_model(inside, patient != one) for one in np.unique(patient)]
+        return whole, {measure: np.array([one[measure] for one in each]) for measure in MEASURES}
+
+    return of
+
+
+@pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("place", [("sex", "F"), ("view", "AP")])
-def test_a_gap_has_the_variance_of_leaving_out_each_patient(place, measure):
+def test_a_gap_has_the_variance_of_leaving_out_each_patient(gaps, place, measure):
     # by view a patient is on both sides
     target, models, groups, patient = make_case()
     scored = find(target, models, groups, patient)[place].gaps[measure]
     assert scored.measure == f"{measure}_gap"
-    inside = groups[place[0]] == place[1]
-
-    def gap(model, kept):
-        values = [
-            by_sklearn(target[:, 0], models[model, :, 0], CUTS[model, 0], side & kept)[measure]
-            for side in (inside, ~inside)
-        ]
-        return values[0] - values[1]
-
-    everyone = np.ones(len(patient), bool)
-    whole = [gap(model, everyone) for model in (0, 1)]
-    without = np.array(
-        [[gap(model, patient != one) for model in (0, 1)] for one in np.unique(patient)]
-    )
+    whole, without = (by_measure[measure] for by_measure in gaps(place))
     assert scored.value[:, 0] == pytest.approx(whole)
     assert pytest.approx(whole - without, abs=1e-12) == scored.influence[:, 0].T
     num = len(without)

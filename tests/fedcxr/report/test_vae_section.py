@@ -3,6 +3,7 @@
 from fake_run import change, write_run
 from outline import Outline
 
+from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.report.page import write_report
 
 
@@ -29,3 +30,21 @@ def test_a_page_tells_of_vaes_those_that_failed_and_those_that_copy(tmp_path):
     assert "site-01 trained without samples: its VAE diverged; lower vae.learning_rate." in text
     assert "site-02 said nothing of a VAE." in text
     assert "site-00 349 280 – 0.007 0.030" in text
+
+
+def test_a_page_of_a_run_that_adds_copies_speaks_of_no_vae(tmp_path):
+    run = write_run(tmp_path / "run", labels=("Edema", "Mass"), num_sites=2)
+    config = with_values(
+        read_config(run / "config.yaml"), {"vae.enabled": True, "vae.added": "copies"}
+    )
+    (run / "config.yaml").write_text(to_yaml(config))
+    told = [
+        row("site-00", status=0, images=349.0, samples=280.0),
+        row("site-01", status=1, images=20.0, samples=0.0),
+    ]
+    change(run / "summary.json", vae=told)
+    text = page_of(run)
+    assert "variational auto-encoder" not in text
+    assert "Each site added real training images again, as they are" in text
+    assert "site-00 349 280" in text
+    assert "site-01 had too few images for a VAE and trained without samples." in text

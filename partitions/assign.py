@@ -59,7 +59,11 @@ def scheme_parameters(config: PartitionConfig) -> dict[str, Any]:
         if flagged.chooses == ("scheme", config.scheme) and not flagged.is_path:
             names.append(flagged.key)
     folds = {} if config.folds is None else {"folds": config.folds, "fold": config.test_fold}
-    return {**{name: getattr(config, name) for name in names}, **folds}
+    sizes = {}
+    if config.class_sizes is not None:
+        names = [name for name in names if name not in ("val_fraction", "test_fraction")]
+        sizes = {"class_sizes": config.class_sizes.model_dump(mode="json")}
+    return {**{name: getattr(config, name) for name in names}, **folds, **sizes}
 
 
 def _check_filled(assignment: Assignment, config: PartitionConfig) -> None:

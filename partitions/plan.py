@@ -4,7 +4,8 @@ Every identifier that is written is a keyed token (`fedcxr/data/tokens.py`), and
 are in the order of their tokens: the order of the source would give the patients' numbers away.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.collector import paused_collector
+from fedcxr.config.data import DataConfig
 from fedcxr.config.partition import PartitionConfig
+from fedcxr.config.task import PolicyConfig
 from fedcxr.data.leaks import refuse_shared_patients
+from fedcxr.data.policies import policy_of
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import ArtefactError, DataError
 from fedcxr.seeding import derive_seed
 from partitions.assign import assign, scheme_parameters
+from partitions.class_sample import ClassSample, sample_of
 from partitions.held_out import describe_test_set
 from partitions.minimum import meet_minimum
 from partitions.patient_table import count_by_patient, majority
@@ -35,7 +40,7 @@ from partitions.plan_reader import read_plan
 from partitions.plan_writer import write_plan
 from partitions.record_table import take, tokenise
 from partitions.scheme import Assignment, Patients
-from partitions.splits import TEST, TRAIN, VAL, site_validation, split_globally
+from partitions.splits import TEST, TRAIN, VAL, check_enough, site_validation, split_globally
 from partitions.summary import SiteSummary
 
 __all__ = ["PartitionPlan", "SiteSummary", "make_partition", "read_plan", "tokenise"]
@@ -64,6 +69,7 @@ def make_partition(
     views: str,
     out: Path,
     draw: int = 0,
+    policy: PolicyConfig | None = None,
 ) -> PartitionPlan:
     """Return the plan that gives every patient to one split or site, written to `out`.
 
@@ -80,6 +86,7 @@ def make_partition(
         out: the folder to make; it may exist if it is empty or holds this very partition.
         draw: which of the draws of patients to sites, from 0; all of them have the same global
             validation and test patients.
+        policy: under `class_sizes`, what uncertain and blank labels are; none = the defaults.
 
     Raises:
         ConfigError: the scheme does not fit the data, or a minimum cannot be met.
@@ -96,21 +103,34 @@ def make_partition(
     if not dataset.records:
         raise DataError(f"{dataset.root}: all images are of the official val set. Add the others.")
     with paused_collector():
+        dataset, sample = _sampled(dataset, config, policy, seed)
         patients = _patients(dataset)
-        decision = _decide(patients, config, seed, draw)
+        decision = _decide(patients, config, sample, seed, draw)
+        test_set = describe_test_set(patients, decision.role, official, config, sample)
         tables = _tables(patients, decision, tokens)
         left_out = all_images - sum(map(len, tables.values()))
         head = {
             **_head(dataset, config, seed, draw),
             "key_fingerprint": tokens.fingerprint,
             "views": views,
-            "test_set": describe_test_set(patients, decision.role, official, config).to_json(),
+            "test_set": test_set.to_json(),
             "moved_patients": decision.moved_patients,
             "left_out_images": left_out,
         }
         assignment = decision.assignment
         holds = dict(zip(assignment.site_ids, assignment.holds, strict=True))
         return write_plan(out, head, tables, holds)
+
+
+def _sampled(
+    dataset: DataSet, config: PartitionConfig, policy: PolicyConfig | None, seed: int
+) -> tuple[DataSet, ClassSample | None]:
+    """Return the records of the sample that is asked for, with it; all of them where none is."""
+    if config.class_sizes is None:
+        return dataset, None
+    policy = policy or policy_of(DataConfig(), rounds=1)
+    sample = sample_of(dataset, config.class_sizes, policy, seed=seed)
+    return replace(dataset, records=tuple(compress(dataset.records, sample.is_drawn))), sample
 
 
 def _head(dataset: DataSet, config: PartitionConfig, seed: int, draw: int) -> dict[str, Any]:
@@ -138,16 +158,22 @@ def _patients(dataset: DataSet) -> Patients:
     return Patients(dataset, grouped, table, sources, source_of)
 
 
-def _decide(patients: Patients, config: PartitionConfig, seed: int, draw: int) -> _Decision:
-    """Return the split and site of every patient."""
-    role = split_globally(
-        patients.grouped,
-        [record.split for record in patients.dataset.records],
-        patients.strata(),
-        config,
-        source_of=patients.source_of,
-        seed=seed,
-    )
+def _decide(
+    patients: Patients, config: PartitionConfig, sample: ClassSample | None, seed: int, draw: int
+) -> _Decision:
+    """Return the split and site of every patient; with a sample it says their split."""
+    if sample is None:
+        role = split_globally(
+            patients.grouped,
+            [record.split for record in patients.dataset.records],
+            patients.strata(),
+            config,
+            source_of=patients.source_of,
+            seed=seed,
+        )
+    else:
+        role = np.array([sample.role_of[name] for name in patients.grouped.patient_ids])
+        check_enough(int((role == TRAIN).sum()), config)
     pool = np.flatnonzero(role == TRAIN)
     of_draw = derive_seed(seed, "partition", "draw", draw) if draw else seed
     assignment = assign(patients, pool, config, of_draw)

@@ -12,20 +12,24 @@ from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.partition import ATTRIBUTES
+from fedcxr.config.task import PolicyConfig
 from fedcxr.cores import cores
 from fedcxr.data.cache.images import cache_of
 from fedcxr.data.cache.store import Cache, build_cache
 from fedcxr.data.cache.writer import sha256_of
 from fedcxr.data.copies import without_copies
+from fedcxr.data.origin import SamplePart
+from fedcxr.data.policies import policy_of
 from fedcxr.data.read import read_dataset
 from fedcxr.data.records import Box, DataSet
 from fedcxr.data.synthetic.write import embedded_dataset
 from fedcxr.data.tokens import SYNTHETIC_KEY, Tokens, load_key
 from fedcxr.errors import ArtefactError
 from fedcxr.home import home_folder
-from fedcxr.report.origin_words import notes_of
+from fedcxr.report.origin_words import notes_of, one_class_words
 from fedcxr.storage import writing
 from partitions.changes import DataChanges, find_changes
+from partitions.class_sample import sites_of_one_class
 from partitions.fit import check_fit, check_key
 from partitions.plan import PartitionPlan, make_partition, read_plan
 from partitions.plan_folder import FORMAT, TEST_CSV, VAL_CSV
@@ -112,7 +116,7 @@ def prepare(
         cache=cache.folder,
         cache_digest=cache.digest,
         boxes=boxes,
-        notes=(*dataset.notes, *notes_of(plan.test_set)),
+        notes=(*dataset.notes, *notes_of(plan.test_set), *_notes_of_sites(config, plan)),
         source=source,
         bad_images=len(cache.bad),
         png_bits=cache.png_bits,
@@ -164,6 +168,7 @@ def read_for(config: ExperimentConfig) -> DataSet:
         roots,
         views=data.views,
         labels=data.labels,
+        task=data.task,
         label_table=data.label_table,
         column=partition.attribute if own_column else None,
         follow_links=data.follow_links,
@@ -203,7 +208,21 @@ def _own_plan(config: ExperimentConfig, dataset: DataSet, key: bytes, draw: int)
         views=config.data.views,
         out=folder,
         draw=draw,
+        policy=_policy(config),
     )
+
+
+def _notes_of_sites(config: ExperimentConfig, plan: PartitionPlan) -> list[str]:
+    """Return a sentence for each site of a sample by class that has one class alone."""
+    (first, *_) = plan.test_set.parts
+    if not isinstance(first, SamplePart):
+        return []
+    lacking = sites_of_one_class(plan, _policy(config))
+    return [one_class_words(site_id, first.label, has_it=has_it) for site_id, has_it in lacking]
+
+
+def _policy(config: ExperimentConfig) -> PolicyConfig:
+    return policy_of(config.data, rounds=config.server.rounds)
 
 
 def _given_plan(
@@ -241,6 +260,7 @@ def _plan_digest(config: ExperimentConfig, dataset: DataSet, key: bytes) -> str:
         [asdict(one) for one in dataset.official],
         Tokens(key).fingerprint,
         sha256_of(Path(file)) if (file := config.partition.sites_file) else "",
+        _policy(config).model_dump(mode="json") if config.partition.class_sizes else "",
     ]
     sha.update(json.dumps(parts, sort_keys=True).encode())
     for record in dataset.records:

@@ -74,7 +74,7 @@ def split_globally(
         role[_draw_alike(drawn_from, drawn_from, config.test_fraction, strata, seed, "test")] = TEST
     pool = np.flatnonzero(role == TRAIN)
     role[_draw_alike(pool, outside, config.val_fraction, strata, seed, "val")] = VAL
-    _check_enough(int((role == TRAIN).sum()), config)
+    check_enough(int((role == TRAIN).sum()), config)
     return role
 
 
@@ -136,7 +136,8 @@ def _share(fraction: float, num_patients: int, most: int) -> int:
     return min(most, max(1, round(fraction * num_patients)))
 
 
-def _check_enough(num_train: int, config: PartitionConfig) -> None:
+def check_enough(num_train: int, config: PartitionConfig) -> None:
+    """Raise DataError or ConfigError unless so many patients are enough for the sites."""
     if num_train < MIN_SITE_PATIENTS:
         raise DataError(
             f"{num_train} patients are left to train on after validation and test; at least "

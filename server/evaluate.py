@@ -4,20 +4,24 @@ Thread count and precision change the last bits, so evaluation always uses the s
 all cores, and float32, whatever the run trains in.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.data.cache.store import Cache
+from fedcxr.data.cache.store import Cache, open_cache
 from fedcxr.data.policies import policy_of, score_targets
 from fedcxr.data.records import RecordTable
 from fedcxr.metrics.auroc import macro, score_labels
 from fedcxr.metrics.curves import bce
 from fedcxr.metrics.studies import by_study
 from fedcxr.runs.predictions import Predictions
+from partitions.table import read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,16 @@ class Scores:
     """Share of the known targets on whose side of 0.5 the probability is."""
     macro_auroc: float | None
     auroc: dict[str, float | None]
+
+
+NO_SCORES = Scores(math.nan, None, None, {})
+
+
+def read_held_out(
+    cache: Path, csv_path: Path, *, config: ExperimentConfig, labels: Sequence[str]
+) -> HeldOut:
+    """Return the images of a table that are in the cache; see `held_out`."""
+    return held_out(read_table(csv_path), open_cache(cache), config, labels)
 
 
 def held_out(
@@ -111,3 +125,22 @@ def score(
     accuracy = float(right[known].mean()) if known.any() else None
     by_label = {s.label: s.value for s in label_scores}
     return Scores(bce(data.target, probs), accuracy, value, by_label)
+
+
+def val_line(scores: Scores) -> dict[str, Any]:
+    """Return what a round's line says of the validation patients."""
+    return {
+        "val_loss": scores.loss,
+        "val_accuracy": scores.accuracy,
+        "val_macro_auroc": scores.macro_auroc,
+        "val_auroc": scores.auroc,
+    }
+
+
+def test_line(scores: Scores) -> dict[str, float | None]:
+    """Return what a round's line says of the test patients; None where it is not finite."""
+    is_finite = math.isfinite(scores.loss)
+    return {
+        "test_loss": scores.loss if is_finite else None,
+        "test_accuracy": scores.accuracy if is_finite else None,
+    }

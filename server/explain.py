@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from fedcxr.config.explain import ExplainConfig
 from fedcxr.data.records import Box
-from fedcxr.explain.choose import Example, choose_examples
+from fedcxr.explain.choose import Example, best_labels, choose_examples
 from fedcxr.explain.methods import METHODS
 from fedcxr.explain.overlay import write_overlay
 from fedcxr.explain.peaks import center_in_box, peak_in_box
+from fedcxr.explain.trust import choose_by_trust
 from fedcxr.inference import Predictor
 from fedcxr.seeding import derive_rng
 from server.evaluate import HeldOut
@@ -109,23 +110,64 @@ def explain(
         folder: the run's.
     """
     fitting, left_out = _fitting(model, config.methods)
-    examples = choose_examples(
-        test.target,
-        probs,
-        model.labels,
-        dict(auroc),
-        labels_count=config.labels,
-        per_outcome=config.images_per_outcome,
-    )
     box_of = {(b.path, b.label): b for b in boxes}
     files = [
         _draw(model, test, probs, example, box_of, number, folder / method)
         for method in fitting[:1]
-        for number, example in enumerate(examples, start=1)
+        for number, example in enumerate(
+            _examples(model, test, probs, boxes=boxes, auroc=auroc, config=config, method=method), 1
+        )
     ]
     findings = choose_findings(test, boxes, config.max_boxes, seed)
     hits = {method: score_findings(model, test, findings, method) for method in fitting}
     return Gallery(tuple(files), findings, hits, left_out)
+
+
+def _examples(
+    model: Predictor,
+    test: HeldOut,
+    probs: NDArray[np.float32],
+    *,
+    boxes: Sequence[Box],
+    auroc: Mapping[str, float | None],
+    config: ExplainConfig,
+    method: str,
+) -> list[Example]:
+    """Return the images to show, by the rule that the configuration names."""
+    if config.show == "outcomes":
+        return choose_examples(
+            test.target,
+            probs,
+            model.labels,
+            dict(auroc),
+            labels_count=config.labels,
+            per_outcome=config.images_per_outcome,
+        )
+    known: dict[tuple[str, str], list[Box]] = {}
+    for box in boxes:
+        known.setdefault((box.path, box.label), []).append(box)
+    views = np.array([_view_of(test, row) for row in range(len(test.rows))])
+    found: list[Example] = []
+    for column in best_labels(model.labels, auroc, config.labels):
+        label = model.labels[column]
+
+        def maps_of(rows: Sequence[int], column: int = column) -> NDArray[np.float32]:
+            images = test.images[test.rows[list(rows)]]
+            return model.heat_maps(images, [column] * len(rows), method).heat
+
+        def boxes_of(row: int, label: str = label) -> list[Box]:
+            return known.get((str(test.image_id[row]), label), [])
+
+        found += choose_by_trust(
+            test.target[:, column],
+            probs[:, column],
+            views,
+            column,
+            boxes=boxes_of,
+            maps_of=maps_of,
+            per_outcome=config.images_per_outcome,
+        )
+    return found
 
 
 def _fitting(model: Predictor, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -202,7 +244,12 @@ def _draw(
         "probability": probability,
         "truth": truth,
         "outcome": example.outcome,
+        "view": _view_of(test, example.row),
     }
+
+
+def _view_of(test: HeldOut, row: int) -> str:
+    return str(test.attributes["view"][row]) if "view" in test.attributes else ""
 
 
 def _share(hits: Sequence[bool]) -> float | None:

@@ -4,7 +4,6 @@ Flower's `Strategy.start` keeps its state in locals and cannot resume, so the lo
 """
 
 import logging
-import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from fedcxr.wire import pack_vectors, payload_bytes
 from server.aggregate.aggregator import AggregatorKind, AggregatorPlace
 from server.bounds import Norms
 from server.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
-from server.evaluate import HeldOut, Scores, score
+from server.evaluate import NO_SCORES, HeldOut, score, test_line, val_line
 from server.exchange import exchange
 from server.intake import Intake
 from server.job import Job
@@ -51,10 +50,19 @@ class Session:
     grid: Grid
     model: Predictor
     val: HeldOut
+    test: HeldOut | None = None
+    """Where `server.test_curve` asks what is scored on test after every round; for the record."""
 
     def site_scores(self, parameters: Parameters, round_num: int) -> list[dict[str, Any]]:
         """Return each site's loss and macro AUROC of the model on its own val patients."""
         return site_scores(self.book, self.grid, self.job.limits, parameters, round_num)
+
+    def on_test(self) -> dict[str, float | None]:
+        """Return what the model that is loaded scores on test, for the round's line alone."""
+        if self.test is None:
+            return {}
+        probs = self.model.probs_at(self.test.images, self.test.rows)
+        return test_line(score(self.job.config, self.test, probs, self.model.labels))
 
 
 def run_rounds(session: Session) -> Checkpoint:
@@ -114,7 +122,8 @@ def _begin(session: Session) -> Checkpoint:
     line: dict[str, Any] = {
         "round": 0,
         "train_loss": None,
-        **_as_line(scores),
+        **val_line(scores),
+        **session.on_test(),
         "sites": [],
         "refused": [],
         "missing": [],
@@ -230,24 +239,13 @@ def _evaluate(session: Session, parameters: Parameters, round_num: int) -> dict[
     if not np.isfinite(probs).all():
         log.error("round %d: %s", round_num, NOT_FINITE)
         job.run.event("round_refused", round=round_num, why=NOT_FINITE)
-        nothing = dict.fromkeys(_as_line(_NO_SCORES))
+        nothing = dict.fromkeys(val_line(NO_SCORES))
         return {**nothing, "taken": False, "reason": NOT_FINITE}
     found: dict[str, Any] = {"taken": True, "reason": None}
     if shared.private:
         found["site_scores"] = session.site_scores(parameters, round_num)
-    return found | _as_line(score(job.config, val, probs, model.labels))
-
-
-_NO_SCORES = Scores(math.nan, None, None, {})
-
-
-def _as_line(scores: Scores) -> dict[str, Any]:
-    return {
-        "val_loss": scores.loss,
-        "val_accuracy": scores.accuracy,
-        "val_macro_auroc": scores.macro_auroc,
-        "val_auroc": scores.auroc,
-    }
+    scores = score(job.config, val, probs, model.labels)
+    return found | val_line(scores) | session.on_test()
 
 
 def _better(state: Checkpoint, round_num: int, auroc: float | None) -> tuple[int, float | None]:

@@ -5,12 +5,12 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 from flwr.serverapp import Grid
 
-from fedcxr.data.cache.store import open_cache
 from fedcxr.data.policies import columns_with
 from fedcxr.errors import RunError, some
 from fedcxr.inference import Predictor
@@ -20,13 +20,12 @@ from fedcxr.runs.saved_model import checkpoint_file
 from fedcxr.runs.versions import code_digest
 from fedcxr.schema import KNOWN, POSITIVE, WireSchema, schema_of
 from fedcxr.wire import Order
-from partitions.table import read_table
 from server.aggregate.aggregator import AggregatorPlace
 from server.aggregate.head_rows import HeadRows, head_rows
 from server.aggregate.known_aggregators import aggregator_registry
 from server.checkpoint import Checkpoint, read_checkpoint
 from server.cohort import cohort_size
-from server.evaluate import HeldOut, held_out
+from server.evaluate import HeldOut, read_held_out
 from server.finish import (
     collapsed_labels,
     finish_report,
@@ -99,9 +98,10 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
     if job.config.train.class_frequencies == "shared":
         job = with_shared_frequencies(job, cards)
     _note_agreement(job, cards)
-    cache = open_cache(job.prepared.cache)
-    val = held_out(read_table(plan.val_csv), cache, job.config, model.labels)
-    session = _session(job, grid, model, roster, val)
+    held_out = partial(read_held_out, job.prepared.cache, config=job.config, labels=job.labels)
+    session = _session(job, grid, model, roster, held_out(plan.val_csv))
+    if job.config.server.test_curve:
+        session = dataclasses.replace(session, test=held_out(plan.test_csv))
     return _finish(session, run_rounds(session))
 
 
@@ -239,8 +239,9 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
     job, model, val = session.job, session.model, session.val
     job.run.event("phase", name="test")
     start = time.perf_counter()
-    cache = open_cache(job.prepared.cache)
-    test = held_out(read_table(job.prepared.plan.test_csv), cache, job.config, model.labels)
+    test = session.test or read_held_out(
+        job.prepared.cache, job.prepared.plan.test_csv, config=job.config, labels=job.labels
+    )
     best = _best(job, model, state)
     model.load(best.parameters)
     sites = best.line.get("site_scores") or session.site_scores(best.parameters, best.round_num)

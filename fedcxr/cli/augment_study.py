@@ -1,6 +1,8 @@
 """`fedcxr augment-study`."""
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from fedcxr.cli import options as o
 from fedcxr.cli.compare import ExtraArms, run
@@ -12,10 +14,16 @@ STUDY = {
     "vae.enabled": True,
 }
 """What makes a comparison this study, where file and flags say nothing else."""
+TASKS = {
+    "lung-lesion": ("lung_lesion", {"compare.models": ["alexnet", "densenet121"]}),
+}
+"""By task, the preset that its study starts from, and its networks."""
 
 
 def augment_study(
-    preset: o.Preset = "quickstart",
+    preset: Annotated[
+        str | None, typer.Option(help="As of compare; default quickstart, or that of --task.")
+    ] = None,
     config: o.ConfigFile = None,
     settings: o.Settings = None,
     arm: ExtraArms = None,
@@ -26,14 +34,19 @@ def augment_study(
 
     A comparison of training on real images alone, with copies of them, with classical views of them
     and with samples of a VAE, as many of each, in as many steps. `--arms federated,centralized`
-    asks it at one place as well. Ctrl-C keeps what was reached; go on with `fedcxr resume FOLDER`.
+    asks it at one place as well, `--models alexnet,densenet121` of several networks. `--task
+    lung-lesion` asks it of one finding, as an earlier study did. Ctrl-C keeps what was reached; go
+    on with `fedcxr resume FOLDER`.
     """
-    chosen = settings or []
-    run(
-        config_from_flags(flags, preset=preset, file=config, settings=chosen, verb=STUDY),
-        arm,
-        quiet,
+    base, of_task = TASKS.get(flags["task"], ("quickstart", {}))
+    resolved = config_from_flags(
+        flags,
+        preset=preset or base,
+        file=config,
+        settings=settings or [],
+        verb={**STUDY, **of_task},
     )
+    run(resolved, arm, quiet)
 
 
 takes_flags(augment_study, FLAGS)

@@ -10,6 +10,7 @@ import typer
 
 from fedcxr.cli import options as o
 from fedcxr.cli.flags import FLAGS, config_from_flags, takes_flags
+from fedcxr.cli.outcome import print_sample
 from fedcxr.cli.trainings_display import TrainingsDisplay
 from fedcxr.collector import quick_imports
 from fedcxr.engines.fork_server import fork_server
@@ -114,8 +115,13 @@ def showing_progress(
     """Yield what a comparison is to call with its folder, and with how far it is."""
     folders: list[Path] = []
     display = TrainingsDisplay(is_bar=sys.stderr.isatty())
+
+    def on_start(folder: Path) -> None:
+        folders.append(folder)
+        print_sample(folder / "partition" / "plan.json")
+
     try:
-        yield folders.append, (lambda progress: None) if quiet else display.show
+        yield on_start, (lambda progress: None) if quiet else display.show
     except KeyboardInterrupt as err:
         display.close()
         where = "Nothing is kept."

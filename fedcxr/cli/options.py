@@ -12,7 +12,9 @@ Run = Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN", pars
 RunOrComparison = Annotated[
     Path, typer.Argument(help="A run's or a comparison's folder.", metavar="RUN", parser=expanded)
 ]
-Preset = Annotated[str, typer.Option(help="quickstart, chexpert, chexpert-best or nih14.")]
+Preset = Annotated[
+    str, typer.Option(help="quickstart, chexpert, chexpert-best, nih14 or lung_lesion.")
+]
 ConfigFile = Annotated[
     Path | None, typer.Option(help="A YAML file over the preset.", metavar="FILE", parser=expanded)
 ]

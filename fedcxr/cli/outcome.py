@@ -71,12 +71,32 @@ def print_outcome(path: Path) -> None:
             f"{summary.macro_labels} of {len(summary.auroc)} labels, "
             f"{summary.test_images} images of {summary.test_patients} held-out patients"
         )
+    print_sample(path / "manifest.json", "data")
     for line in _warnings(summary):
         print(line)
     if summary.heat_maps.num_findings and summary.heat_maps.hit_rate:
         print(_hits(summary.heat_maps))
     print(f"Seconds: {math.ceil(summary.seconds)}")
     print(f"Report: {path / 'report.html'}")
+
+
+def print_sample(file: Path, *keys: str) -> None:
+    """Print what was drawn, where the images are a sample by class.
+
+    Args:
+        file: JSON that holds where the test patients came from, as `test_set`.
+        keys: under which it is.
+    """
+    import json
+
+    from fedcxr.data.origin import TestSet
+    from fedcxr.report.origin_words import sample_notes
+
+    tree = json.loads(file.read_text("utf-8"))
+    for key in keys:
+        tree = tree[key]
+    for note in sample_notes(TestSet.from_json(tree["test_set"])):
+        print(note)
 
 
 def _hits(found: "HeatMaps") -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # numpy and rich: too heavy for `fedcxr --help`
     from fedcxr.config.experiment import ExperimentConfig
     from partitions.plan import PartitionPlan
 
-FLAGS = ("seed", "views", "labels", "label_table", "follow_links", *PARTITION_FLAGS)
+FLAGS = ("seed", "views", "labels", "task", "label_table", "follow_links", *PARTITION_FLAGS)
 
 _WIDTH = 140
 """Columns of the table where nobody looks at it through a terminal."""
@@ -145,7 +145,7 @@ def _command(config: "ExperimentConfig", plan: "PartitionPlan") -> str:
     words = ["fedcxr", "simulate", *flags_from(config, ("data",))]
     if not config.data.roots:
         words += ["--set", f"data.synthetic.patients={config.data.synthetic.patients}"]
-    words += flags_from(config, ("views", "labels", "label_table", "follow_links"))
+    words += flags_from(config, ("views", "labels", "task", "label_table", "follow_links"))
     return shell_command([*words, "--partition", plan.folder.absolute()])
 
 

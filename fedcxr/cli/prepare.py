@@ -219,7 +219,9 @@ def _command(dataset: "DataSet", config: "ExperimentConfig") -> str:
     is_synthetic = (dataset.root / "synthetic.json").is_file()
     if dataset.layout in ("chexpert", "nih14") and not is_synthetic:
         words += ["--preset", dataset.layout]
-    words += flags_from(config, ("data", "views", "image_size", "label_table", "follow_links"))
+    words += flags_from(
+        config, ("data", "views", "task", "image_size", "label_table", "follow_links")
+    )
     allowed = config.data.max_bad_fraction
     if allowed != type(config.data)().max_bad_fraction:
         words += ["--set", f"data.max_bad_fraction={allowed:g}"]

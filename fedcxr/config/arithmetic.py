@@ -22,6 +22,7 @@ OPERATING = (
     "server.quorum",
     "server.deadline_s",
     "server.join_timeout_s",
+    "server.test_curve",
     "engine.kind",
     "engine.workers",
     "engine.device",

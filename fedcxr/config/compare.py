@@ -31,6 +31,11 @@ class CompareConfig(Section):
     ] = ()
     """A study of augmentation: every arm is trained with each of these in place of `vae.added`, and
     the question is whether the VAE's samples help more than copies do. None = no such study."""
+    models: Annotated[
+        tuple[str, ...], Flag("Networks that a study of augmentation is made with, each.")
+    ] = ()
+    """A study of augmentation: every arm is trained with each of these networks in place of
+    `model.name`, and the question is asked of each. None = `model.name` alone."""
     seeds: Annotated[PositiveInt, Flag("Trainings of each arm.")] = Field(default=3, le=100)
     """Trainings of each arm on each partition: seeds `seed`, `seed` + 1, …; the partition stays
     that of `seed`."""
@@ -76,7 +81,9 @@ class CompareConfig(Section):
     def _one_or_more(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
-    @field_validator("arms", "augmentations", "learning_rates", "primary_labels", "external")
+    @field_validator(
+        "arms", "augmentations", "models", "learning_rates", "primary_labels", "external"
+    )
     @classmethod
     def _once(cls, values: tuple[object, ...]) -> tuple[object, ...]:
         twice = {value for value in values if values.count(value) > 1}

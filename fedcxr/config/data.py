@@ -10,6 +10,7 @@ from fedcxr.section import Section
 
 BlankPolicy = Literal["ignore", "zeros", "ones"]
 LabelPolicy = Literal["ignore", "zeros", "ones", "smoothed", "multi_class", "self_trained"]
+TaskName = Literal["lung-lesion"]
 
 
 class SyntheticConfig(Section):
@@ -36,6 +37,11 @@ class DataConfig(Section):
     views: Annotated[Literal["frontal", "all"], Flag()] = "frontal"
     labels: Annotated[tuple[str, ...] | None, Flag("Comma-separated; default all 14.")] = None
     """The labels to train on; none = all 14 of the data set, or those that joined ones share."""
+    task: Annotated[
+        TaskName | None, Flag("One label of its own in place of the 14: {choices}.")
+    ] = None
+    """A binary task, whose one label is made of those of the data set; `lung-lesion` is CheXpert's
+    Lung Lesion, or either of NIH's Nodule and Mass."""
     label_table: Annotated[str | None, Flag("train_cheXbert.csv in place of train.csv.")] = Field(
         default=None, pattern=r"^[^/\\]+\.csv$"
     )
@@ -82,4 +88,6 @@ class DataConfig(Section):
             raise ValueError("smooth_low is above smooth_high")
         if self.root is not None and (not self.roots or len(set(self.roots)) < len(self.roots)):
             raise ValueError("root: name each folder once, at least one")
+        if self.task is not None and self.labels is not None:
+            raise ValueError("task has a label of its own: leave labels out")
         return self

@@ -9,7 +9,7 @@ import difflib
 import importlib.resources
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -250,8 +250,9 @@ def _fields_at(location: tuple[str | int, ...]) -> list[str]:
     section: type[BaseModel] = ExperimentConfig
     for part in location:
         annotation = section.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            section = annotation
+        for one in (annotation, *get_args(annotation)):  # a section, or one that may be left out
+            if isinstance(one, type) and issubclass(one, BaseModel):
+                section = one
     return list(section.model_fields)
 
 

@@ -23,6 +23,15 @@ ATTRIBUTES = ("projection", "view", "sex", "age_band")
 """What every record has; any other attribute is a column of the data set's own table."""
 
 
+class ClassSizes(Section):
+    """Images with and without the run's one label, in each set of patients."""
+
+    train: tuple[PositiveInt, PositiveInt]
+    """Of all sites together, their own validation patients included."""
+    val: tuple[PositiveInt, PositiveInt]
+    test: tuple[PositiveInt, PositiveInt]
+
+
 class PartitionConfig(Section):
     """Whole patients to global val and test, then to sites."""
 
@@ -76,6 +85,10 @@ class PartitionConfig(Section):
     fold: Annotated[NonNegativeInt | None, Flag("The fold to test on, from 0.")] = None
     """Which of the folds is the test set, from 0. None = in a comparison each in turn, elsewhere
     the first."""
+    class_sizes: ClassSizes | None = None
+    """A sample with so many images with and without the run's one label, all scaled down by one
+    factor where the data have fewer; it takes the place of `val_fraction` and `test_fraction`, and
+    patients of an official val or test set are in none."""
     site_val_fraction: float = Field(default=0.10, ge=0.0, lt=0.5)
     """Patients of each site that the site keeps for its own validation."""
 
@@ -90,4 +103,12 @@ class PartitionConfig(Section):
             raise ValueError(f"fold {self.fold} of {self.folds or 0} folds: they count from 0")
         if (self.scheme == "sites-file") != (self.sites_file is not None):
             raise ValueError("scheme sites-file needs sites_file, and the others take none")
+        if self.class_sizes is not None:
+            unused = [
+                name
+                for name in ("folds", "val_fraction", "test_fraction")
+                if getattr(self, name) != type(self).model_fields[name].default
+            ]
+            if unused:
+                raise ValueError(f"class_sizes says who is in which set: leave out {unused[0]}")
         return self

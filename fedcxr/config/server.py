@@ -23,6 +23,9 @@ class ServerConfig(Section):
     none = all rounds."""
     min_improvement: float = Field(default=0.0, ge=0.0, lt=1.0)
     """By how much the AUROC must exceed the best one to count as better, for `stop_after`."""
+    test_curve: bool = False
+    """Record loss and accuracy on the test patients after every round too, for a figure. Nothing is
+    chosen by them: neither the round, nor when to stop, nor the learning rate."""
     fraction: Annotated[float, Flag("Share of sites a round.")] = Field(default=1.0, gt=0.0, le=1.0)
     """Share of the sites in each round's cohort; at least one."""
     quorum: float = Field(default=0.5, gt=0.0, le=1.0)

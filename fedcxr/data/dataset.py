@@ -128,6 +128,7 @@ class RadiographDataset(Dataset[Radiograph]):
             root,
             views=data.views,
             labels=data.labels,
+            task=data.task,
             label_table=data.label_table,
             follow_links=data.follow_links,
         )

@@ -1,4 +1,4 @@
-"""Where a partition took its test patients from: official sets, draws, a fold or all folds.
+"""Where a partition took its test patients from: official sets, draws, folds, or a sample.
 
 Facts and no sentences: the partition records them in plan.json, a run in its manifest, and whoever
 shows them words them (`fedcxr/report/origin_words.py`).
@@ -6,7 +6,7 @@ shows them words them (`fedcxr/report/origin_words.py`).
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 from fedcxr.data.records import OfficialKind, OfficialSet
@@ -61,13 +61,38 @@ class FoldsPart:
     source: ClassVar[str] = ""
 
 
-TestPart: TypeAlias = OfficialPart | DrawnPart | FoldPart | FoldsPart
+@dataclass(frozen=True, slots=True)
+class SetSizes:
+    """Images with and without a label in the three sets of a sample."""
+
+    train: tuple[int, int]
+    val: tuple[int, int]
+    test: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePart:
+    """Test patients of a sample with stated numbers of images of each class."""
+
+    label: str
+    wanted: SetSizes
+    drawn: SetSizes
+    """The same, or scaled down to what there is."""
+    patients: int
+    of_patients: int
+    """Outside the official sets, of all sources together."""
+    origin: Literal["sample"] = "sample"
+    source: ClassVar[str] = ""
+
+
+TestPart: TypeAlias = OfficialPart | DrawnPart | FoldPart | FoldsPart | SamplePart
 
 _PARTS: dict[str, type[TestPart]] = {
     "official": OfficialPart,
     "drawn": DrawnPart,
     "fold": FoldPart,
     "folds": FoldsPart,
+    "sample": SamplePart,
 }
 
 
@@ -78,7 +103,7 @@ class TestSet:
     __test__: ClassVar[bool] = False  # the name begins as those of pytest's classes do
 
     parts: tuple[TestPart, ...]
-    """One for each data set, or one fold of all."""
+    """One for each data set, or one fold or sample of all."""
     left_out: tuple[OfficialSet, ...] = ()
     """Official sets that are in no set of the partition."""
 
@@ -106,8 +131,8 @@ class TestSet:
         sources = {part.source for part in found.parts}
         # What is written is what was read: no key too many, no text in place of a list.
         is_whole = bool(sources) and found.to_json() == tree and all(map(_can_be, found.parts))
-        is_fold = any(isinstance(part, FoldPart | FoldsPart) for part in found.parts)
-        if not is_whole or len(sources) < len(found.parts) or (is_fold and len(sources) > 1):
+        is_of_all = any(isinstance(part, FoldPart | FoldsPart | SamplePart) for part in found.parts)
+        if not is_whole or len(sources) < len(found.parts) or (is_of_all and len(sources) > 1):
             raise ValueError("the test set")
         return found
 
@@ -116,7 +141,17 @@ def _part_of(entry: Mapping[str, Any]) -> TestPart:
     part = _PARTS[entry["origin"]](**entry)
     if isinstance(part, OfficialPart):
         return replace(part, official=_set_of(entry["official"]))
+    if isinstance(part, SamplePart):
+        wanted, drawn = (_sizes_of(entry[name]) for name in ("wanted", "drawn"))
+        return replace(part, wanted=wanted, drawn=drawn)
     return part
+
+
+def _sizes_of(entry: Mapping[str, Any]) -> SetSizes:
+    pairs = {name: tuple(counts) for name, counts in entry.items()}
+    if any(len(pair) != 2 for pair in pairs.values()):
+        raise ValueError("the sizes of a sample")
+    return SetSizes(**pairs)
 
 
 def _set_of(entry: Mapping[str, Any]) -> OfficialSet:
@@ -141,6 +176,12 @@ def _can_be(part: TestPart) -> bool:
             return is_one and 0 < patients <= of_patients
         case FoldsPart(folds, patients):
             return _are_counts(folds, patients) and 1 < folds <= patients
+        case SamplePart(label, wanted, drawn, patients, of_patients):
+            sizes = [
+                count for sizes in (wanted, drawn) for pair in astuple(sizes) for count in pair
+            ]
+            is_sample = isinstance(label, str) and _are_counts(*sizes, patients, of_patients)
+            return is_sample and min(sizes) > 0 and 0 < patients <= of_patients
 
 
 def _are_counts(*numbers: object) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedcxr.collector import paused_collector
+from fedcxr.config.data import TaskName
 from fedcxr.data.readers.chexpert import read_chexpert
 from fedcxr.data.readers.join import MAX_SOURCES, join, joined_labels, own_labels, source_names
 from fedcxr.data.readers.layouts import CHEXPERT, KINDS, NIH14, recognise
@@ -12,6 +13,7 @@ from fedcxr.data.readers.nih14 import ATTRIBUTION, read_nih14
 from fedcxr.data.readers.nih14_onehot import read_onehot
 from fedcxr.data.readers.tables import nearest
 from fedcxr.data.records import DataSet
+from fedcxr.data.tasks import TASKS, as_task
 from fedcxr.errors import ConfigError, DataError, some
 
 
@@ -31,6 +33,7 @@ def read_dataset(
     *,
     views: str = "all",
     labels: Sequence[str] | None = None,
+    task: TaskName | None = None,
     label_table: str | None = None,
     column: str | None = None,
     follow_links: bool = False,
@@ -46,6 +49,7 @@ def read_dataset(
         views: `all`, or `frontal` to leave lateral views out.
         labels: the labels to keep, in this order; none = all 14 of the layout, or those that
             joined data sets share.
+        task: a binary task, whose one label takes the place of `labels` (`fedcxr/data/tasks.py`).
         label_table: CheXpert's table of training labels, such as `train_cheXbert.csv`;
             none = train.csv.
         column: a column of the source's table to keep as the records' attribute.
@@ -58,11 +62,11 @@ def read_dataset(
         LeakError: a patient would be in two places.
     """
     roots = [Path(one) for one in ([root] if isinstance(root, str | Path) else root)]
-    sources, wanted = _sources(roots, labels, label_table)
+    sources, wanted = _sources(roots, labels, label_table, task)
     parts = {}
     for source in sources:
         with paused_collector():
-            part = _read(source, label_table, column)
+            part = _read(source, label_table, column, task)
         parts[source.name] = _checked(part, views)
     (dataset, *others) = parts.values()
     if others:
@@ -72,7 +76,10 @@ def read_dataset(
 
 
 def _sources(
-    roots: Sequence[Path], labels: Sequence[str] | None, label_table: str | None
+    roots: Sequence[Path],
+    labels: Sequence[str] | None,
+    label_table: str | None,
+    task: TaskName | None,
 ) -> tuple[list[_Source], tuple[str, ...]]:
     """Return the sources in the folders, and the labels to read of them together."""
     found = [recognise(root, label_table) for root in roots]
@@ -85,6 +92,10 @@ def _sources(
             f"data.label_table={label_table}: only CheXpert has several tables of training "
             f"labels; {roots[0]} is NIH ChestX-ray14. Leave it out."
         )
+    if task is not None:
+        own = {TASKS[task].label: TASKS[task].label}
+        names = zip(source_names(kinds), found, strict=True)
+        return [_Source(name, *place, own) for name, place in names], tuple(own)
     shared, known = joined_labels(kinds)
     wanted = shared if labels is None else _check_labels(labels, known, " + ".join(kinds))
     sources = [
@@ -100,8 +111,19 @@ def _sources(
     return sources, wanted
 
 
-def _read(source: _Source, label_table: str | None, column: str | None) -> DataSet:
-    labels = tuple(source.labels.values())
+def _read(
+    source: _Source, label_table: str | None, column: str | None, task: TaskName | None
+) -> DataSet:
+    """Return a source's records with the labels that it has of those asked for."""
+    if task is not None:
+        labels = TASKS[task].made_of[KINDS[source.layout]]
+        return as_task(_of_layout(source, labels, label_table, column), TASKS[task])
+    return _of_layout(source, tuple(source.labels.values()), label_table, column)
+
+
+def _of_layout(
+    source: _Source, labels: tuple[str, ...], label_table: str | None, column: str | None
+) -> DataSet:
     if source.layout == CHEXPERT:
         return read_chexpert(
             source.folder, labels, source=source.name, label_table=label_table, column=column

@@ -51,7 +51,8 @@ def evaluate_run(
     if split not in ("test", "all"):
         raise ConfigError(f"--split {split}: expected test or all.")
     run, model = RunFolder.open(path), Predictor.open(path)
-    dataset = read_dataset(data, views=model.config.data.views, follow_links=follow_links)
+    own = model.config.data
+    dataset = read_dataset(data, views=own.views, task=own.task, follow_links=follow_links)
     dataset, split = of_split(in_the_words_of(model.labels, dataset), split)
     shared = shared_labels(model.labels, dataset)
     known = known_patients(path)

@@ -7,7 +7,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Outcome = Literal["true positive", "false positive", "miss"]
+Outcome = Literal[
+    "true positive",
+    "false positive",
+    "miss",
+    "convincing",
+    "unreliable: wrong",
+    "unreliable: looks elsewhere",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +51,24 @@ def choose_examples(
         labels_count: how many labels.
         per_outcome: how many images of each outcome, at most.
     """
-    defined = [(auroc_by_label.get(label), index) for index, label in enumerate(labels)]
-    ranked = sorted((-auroc, index) for auroc, index in defined if auroc is not None)
     return [
         example
-        for _, index in ranked[:labels_count]
+        for index in best_labels(labels, auroc_by_label, labels_count)
         for example in _of_label(target[:, index], probs[:, index], index, per_outcome)
     ]
+
+
+def best_labels(
+    labels: Sequence[str], auroc_by_label: Mapping[str, float | None], count: int
+) -> list[int]:
+    """Return the columns of the labels with the highest AUROC, at most `count`.
+
+    >>> best_labels(["Edema", "Mass", "Hernia"], {"Edema": 0.7, "Mass": 0.8, "Hernia": None}, 3)
+    [1, 0]
+    """
+    defined = [(auroc_by_label.get(label), index) for index, label in enumerate(labels)]
+    ranked = sorted((-auroc, index) for auroc, index in defined if auroc is not None)
+    return [index for _, index in ranked[:count]]
 
 
 def _of_label(

@@ -44,6 +44,8 @@ TRIED = {
     "ppv_at_prevalence": Tried("ppv", "ppv_difference", "rate_methods"),
     "npv": Tried("npv", "ppv_difference", "rate_methods"),
     "f1": Tried("f1", "ppv_difference", "rate_methods"),
+    # a share as a sensitivity is, of all patients: asked is that the rarer kind alone is enough
+    "accuracy": Tried("rate", "rate_difference", "rate_methods"),
     "net_benefit": Tried("net_benefit", "benefit_difference", "rate_methods"),
     "brier": Tried("brier", "slope_difference", "slope_difference"),
     "slope": Tried("slope", "slope_difference", "slope_difference"),

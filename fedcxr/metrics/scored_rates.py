@@ -26,7 +26,7 @@ from fedcxr.metrics.patient_images import PatientImages
 from fedcxr.metrics.scored_models import Bounds, Reasons, ScoredModels
 from fedcxr.metrics.studies import IMAGES, Units
 
-Rate = Literal["sensitivity", "specificity", "fpr", "ppv", "npv", "f1"]
+Rate = Literal["sensitivity", "specificity", "fpr", "ppv", "npv", "f1", "accuracy"]
 Cells = tuple[float, float, float, float]
 """What an image of each cell counts: found, missed, false alarm, rightly let go."""
 
@@ -60,6 +60,7 @@ _RATIOS: dict[Rate, _Ratio] = {
     ),
     # tp / (tp + (fn + fp) / 2) is 0 where no image is positive; but then there is no recall
     "f1": _Ratio((2, 0, 0, 0), (2, 1, 1, 0), (1, 1, 0, 0), "known positive", "positives"),
+    "accuracy": _Ratio((1, 0, 0, 1), (1, 1, 1, 1), (1, 1, 1, 1), "known target", "{many}"),
 }
 RATES: tuple[Rate, ...] = tuple(_RATIOS)
 

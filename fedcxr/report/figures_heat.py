@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,24 @@ from fedcxr.report.pictures import Picture, picture
 from fedcxr.report.wording import count, shorten
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import Comparison
-from fedcxr.results.details import OperatingPoint
 from fedcxr.results.tables.score_tables import file_stem
+from fedcxr.results.task_scores import TaskArm
 
 _TINTS = LinearSegmentedColormap.from_list("tints", ["#f4f8fb", "#9cc8e3", BLUE, "#06324d"])
 _DARK = 0.55  # of the scale; beyond, ink cannot be read
 _MOST_NUMBERED = 24  # columns or rows whose numbers still can be read
 _CONFUSION_COLUMNS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """A confusion matrix."""
+
+    title: str
+    tp: float
+    fn: float
+    fp: float
+    tn: float
 
 
 @styled
@@ -62,7 +74,31 @@ def draw_confusions(arm: ArmResult, point: str, title: str) -> Picture:
         point: its name.
         title: what the point is called.
     """
-    found = [row for row in arm.operating_points if row.point == point and row.tp is not None]
+    found = [
+        _Cells(row.label, row.tp, row.fn or 0, row.fp or 0, row.tn or 0)
+        for row in arm.operating_points
+        if row.point == point and row.tp is not None
+    ]
+    heading = f"{shorten(arm.title, 30)}: {title}"
+    name = f"confusion-{file_stem(arm.name)}-{file_stem(point)}"
+    return _matrices(found, heading, name, f"Confusion matrices of {len(found)} labels, {heading}.")
+
+
+@styled
+def draw_task_confusions(label: str, arms: Sequence[tuple[str, TaskArm]]) -> Picture:
+    """Return the confusion matrices of a binary task at a probability of a half.
+
+    Args:
+        label: of the task.
+        arms: each with its title.
+    """
+    found = [_Cells(title, arm.tp, arm.fn, arm.fp, arm.tn) for title, arm in arms]
+    heading = f"{label}: probability of a half"
+    told = f"Confusion matrices of {len(found)} arms, {heading}."
+    return _matrices(found, heading, "confusion-task", told)
+
+
+def _matrices(found: Sequence[_Cells], heading: str, name: str, told: str) -> Picture:
     columns = min(_CONFUSION_COLUMNS, len(found))
     down = math.ceil(len(found) / columns)
     width, height = max(4.6, 1.75 * columns + 0.75), 1.5 * down + 0.95
@@ -82,21 +118,19 @@ def draw_confusions(arm: ArmResult, point: str, title: str) -> Picture:
             axes.set_yticks((0, 1), ("present", "absent") if place % columns == 0 else ("", ""))
         else:
             axes.remove()
-    heading = f"{shorten(arm.title, 30)}: {title}"
     figure.text(0.5, 1 - 0.12 / height, heading, ha="center", va="top", fontsize=9.5)
     figure.supxlabel("said to be", fontsize=8.5, y=0.1 / height)
     figure.supylabel("is", fontsize=8.5, x=0.1 / width)
-    name = f"confusion-{file_stem(arm.name)}-{file_stem(point)}"
-    return picture(figure, name, f"Confusion matrices of {len(found)} labels, {heading}.")
+    return picture(figure, name, told)
 
 
-def _draw_confusion(axes: Axes, row: OperatingPoint, *, last: bool) -> None:
+def _draw_confusion(axes: Axes, row: _Cells, *, last: bool) -> None:
     counts = np.array([row.tp, row.fn, row.fp, row.tn], dtype=float).reshape(2, 2)
     texts = [[count(value) for value in line] for line in counts.tolist()]
     sums = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, sums, out=np.zeros_like(counts), where=sums > 0)
     _draw_cells(axes, shares, Normalize(0, 1), texts)
-    axes.set_title(shorten(row.label, 26), pad=4)
+    axes.set_title(shorten(row.title, 26), pad=4)
     axes.set_xticks((0, 1), ("present", "absent") if last else ("", ""))
 
 

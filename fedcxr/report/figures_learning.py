@@ -1,4 +1,4 @@
-"""Learning curves of the arms: losses, AUROC and accuracy on validation, round after round."""
+"""Learning curves of the arms: losses, AUROC and accuracy, round after round."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +24,8 @@ _MEASURES = (
     ("val_loss", "validation loss (nats)", "Validation loss"),
     ("val_macro_auroc", "validation macro AUROC", "Validation macro AUROC"),
     ("val_accuracy", "validation accuracy", "Validation accuracy"),
+    ("test_loss", "test loss (nats)", "Test loss"),
+    ("test_accuracy", "test accuracy", "Test accuracy"),
 )
 
 
@@ -92,7 +94,7 @@ def _lines(arm: ArmResult, style: Style, key: str) -> Lines:
     """
     found: list[tuple[str | None, Curve]] = []
     for told in arm.learning:
-        pairs = zip(told.round, getattr(told, key), strict=True)
+        pairs = zip(told.round, getattr(told, key), strict=False)  # none on test, mostly
         curve = {x: y for x, y in pairs if y is not None}
         if curve:
             found.append((told.site, curve))

@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from fedcxr.data.origin import DrawnPart, FoldPart, FoldsPart, OfficialPart, TestPart, TestSet
+from fedcxr.data.origin import (
+    DrawnPart,
+    FoldPart,
+    FoldsPart,
+    OfficialPart,
+    SamplePart,
+    SetSizes,
+    TestPart,
+    TestSet,
+)
 from fedcxr.data.records import OfficialSet
 from fedcxr.report.wording import count
 
@@ -25,7 +34,12 @@ def notes_of(test_set: TestSet) -> list[str]:
     sources = {one.source for one in (*test_set.parts, *test_set.left_out)} - {""}
     is_joined = len(sources) > 1
     told = [(part.source, _sentence(part)) for part in test_set.parts]
-    told += [(one.source, _left_out(one)) for one in test_set.left_out]
+    if any(isinstance(part, SamplePart) for part in test_set.parts):
+        told += [
+            (one.source, f"Left out of the sample: {_name(one)}.") for one in test_set.left_out
+        ]
+    else:
+        told += [(one.source, _left_out(one)) for one in test_set.left_out]
     return [f"{source}: {text}" if is_joined and source else text for source, text in told]
 
 
@@ -35,6 +49,21 @@ def notes_of_official(official: Sequence[OfficialSet]) -> list[str]:
     if any(one.split == "test" for one in official):
         return told
     return ["There is no official test set: a run draws its test patients.", *told]
+
+
+def sample_notes(test_set: TestSet) -> list[str]:
+    """Return what was drawn, where the images are a sample by class; nothing where they are not."""
+    return [_sampled(part) for part in test_set.parts if isinstance(part, SamplePart)]
+
+
+def one_class_words(site_id: str, label: str, *, has_it: bool) -> str:
+    """Return that a site trains on one class alone.
+
+    >>> one_class_words("site-03", "Lung Lesion", has_it=False)
+    'site-03 trains on images without Lung Lesion alone: it learns nothing of how the two differ.'
+    """
+    of_class = f"{'with' if has_it else 'without'} {label}"
+    return f"{site_id} trains on images {of_class} alone: it learns nothing of how the two differ."
 
 
 def split_words(test_set: TestSet | None) -> str:
@@ -58,6 +87,8 @@ def _few_words(part: TestPart) -> str:
             return f"one of {part.folds} equal parts of the patients, drawn at random"
         case FoldsPart():
             return f"each of the {part.folds} folds of a cross-validation, drawn at random"
+        case SamplePart():
+            return f"a sample of patients with and without {part.label}, drawn at random"
 
 
 def _sentence(part: TestPart) -> str:
@@ -73,6 +104,32 @@ def _sentence(part: TestPart) -> str:
         case FoldsPart():
             drawn = f"{count(part.patients)} patients"
             return f"Tested are {part.folds} folds of a cross-validation in turn: {drawn}."
+        case SamplePart():
+            return _sampled(part)
+
+
+def _sampled(part: SamplePart) -> str:
+    found = (
+        f"The images are a sample, with and without {part.label}: {_sizes(part.drawn)}; "
+        f"{count(part.patients)} of {count(part.of_patients)} patients are in the test set"
+    )
+    if part.drawn == part.wanted:
+        return f"{found}."
+    asked, there = part.wanted.train[0], part.drawn.train[0]
+    return (
+        f"{found}. Asked for were {_sizes(part.wanted)}; the data have fewer, so all sizes are "
+        f"scaled down, to {100 * there / asked:.2g} %."
+    )
+
+
+def _sizes(sizes: SetSizes) -> str:
+    """Return the sizes of all sets.
+
+    >>> _sizes(SetSizes((6488, 6287), (1500, 1450), (1500, 1449)))
+    'train 6,488 / 6,287, validation 1,500 / 1,450, test 1,500 / 1,449'
+    """
+    named = (("train", sizes.train), ("validation", sizes.val), ("test", sizes.test))
+    return ", ".join(f"{name} {count(one)} / {count(other)}" for name, (one, other) in named)
 
 
 def _tested(official: OfficialSet) -> str:

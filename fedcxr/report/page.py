@@ -32,6 +32,7 @@ from fedcxr.report.sections import (
     record_section,
     settings_section,
     sites_section,
+    task_section,
     vae_section,
 )
 from fedcxr.report.shown import Show, View
@@ -42,6 +43,7 @@ PAGE, TABLES, FIGURES = "report.html", "tables", "figures"
 
 SECTIONS: tuple[tuple[str, str, Show], ...] = (
     ("arms", "The arms", arms_section.show),
+    ("task", "Accuracy, precision, recall", task_section.show),
     ("added", "What was added", added_section.show),
     ("labels", "Labels", labels_section.show),
     ("curves", "Curves", curves_section.show),
@@ -81,7 +83,7 @@ def write_report(folder: Path, *, with_figures: bool = True) -> Path:
         ConfigError: a run's configuration is of another fedcxr.
         OSError: the folder cannot be written.
     """
-    view = view_of(read_result(folder))
+    view = view_of(read_result(folder), folder)
     page, pictures = render(view)
     written = write_table_files(view.tables, folder / TABLES, view.level)
     if with_figures:
@@ -91,9 +93,10 @@ def write_report(folder: Path, *, with_figures: bool = True) -> Path:
     return folder / PAGE
 
 
-def view_of(result: Comparison) -> View:
+def view_of(result: Comparison, folder: Path | None = None) -> View:
     """Return a result with its tables."""
-    return View(result, {**page_tables(result), "checklist": PageTable(checklist(result))})
+    tables = {**page_tables(result), "checklist": PageTable(checklist(result))}
+    return View(result, tables, folder)
 
 
 def render(view: View) -> tuple[str, Pictures]:

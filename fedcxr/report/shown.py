@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from fedcxr.report.arm_style import Style, styled_arms
@@ -15,10 +16,12 @@ from fedcxr.results.tables.score_tables import pair_title
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A result, and its tables by name."""
+    """A result, its tables by name, and where it lies."""
 
     result: Comparison
     tables: Mapping[str, PageTable]
+    folder: Path | None = None
+    """That the pictures lie in; None where there is none."""
 
     @property
     def level(self) -> str:

@@ -33,12 +33,17 @@ class LearningCurve(Section):
     val_loss: tuple[float | None, ...]
     val_macro_auroc: tuple[float | None, ...]
     val_accuracy: tuple[float | None, ...]
+    test_loss: tuple[float | None, ...] = ()
+    """As `test_accuracy` for the record alone: nothing was chosen by it; none where it was not
+    recorded."""
+    test_accuracy: tuple[float | None, ...] = ()
 
     @classmethod
     def of(
         cls, rounds: Sequence[Round], *, seed: int, site: str | None = None, partition: int = 0
     ) -> Self:
         """Return the curve of the model that these rounds made."""
+        has_test = any(line.test_loss is not None for line in rounds)
         return cls(
             seed=seed,
             partition=partition,
@@ -48,6 +53,8 @@ class LearningCurve(Section):
             val_loss=tuple(line.val_loss for line in rounds),
             val_macro_auroc=tuple(line.val_macro_auroc for line in rounds),
             val_accuracy=tuple(line.val_accuracy for line in rounds),
+            test_loss=tuple(line.test_loss for line in rounds) if has_test else (),
+            test_accuracy=tuple(line.test_accuracy for line in rounds) if has_test else (),
         )
 
 

@@ -21,6 +21,7 @@ from fedcxr.results.external import ExternalResult
 from fedcxr.results.frozen import Deviation, Endpoint, Protocol
 from fedcxr.results.run_files import RunFacts, StateCounts
 from fedcxr.results.stored_test_set import StoredTestSet
+from fedcxr.results.task_scores import TaskScores
 from fedcxr.results.undertrained import FairnessWarning
 from fedcxr.results.validation import what_misfits
 from fedcxr.runs.folder import RunFolder
@@ -118,7 +119,7 @@ class TrainingSettings(Section):
             batch_size=config.train.batch_size,
             learning_rate=config.train.learning_rate if has_one_rate else None,
             learning_rate_how=learning_rate_how,
-            model=config.model.name,
+            model=", ".join(config.compare.models) or config.model.name,
             image_size=config.model.image_size,
             precision=precision,
         )
@@ -185,6 +186,8 @@ class Comparison(Section):
     site_differences: tuple[SiteDifference, ...]
     label_frequencies: dict[str, LabelFrequency]
     external: tuple[ExternalResult, ...] = ()
+    task: TaskScores | None = None
+    """None where the labels are not those of a binary task."""
     warnings: tuple[FairnessWarning, ...]
     notes: tuple[str, ...]
     run: RunFacts | None = Field(default=None, exclude=True)

@@ -12,6 +12,8 @@ class HeatMap(Section):
     probability: float
     truth: int
     outcome: str
+    view: str = ""
+    """`frontal` or `lateral`; empty where an older fedcxr did not say."""
 
 
 class HitRates(Section):

@@ -161,6 +161,9 @@ class Round(_Part):
     val_loss: float | None
     val_macro_auroc: float | None
     val_accuracy: float | None
+    test_loss: float | None = None
+    """As `test_accuracy` for the record alone, where `server.test_curve` asked for it."""
+    test_accuracy: float | None = None
     sites: tuple[SiteLoss, ...]
     refused: tuple[Absence, ...]
     missing: tuple[Absence, ...]

@@ -156,7 +156,7 @@ def arms_of(
 def _varied(arm: Arm, variant: Variant, config: ExperimentConfig, plan: PartitionPlan) -> Arm:
     """Return an arm of a study: a way of training, with what the variant adds."""
     is_pooled = arm.name not in (FEDERATED, LOCAL)
-    setting = arm.title if len(config.compare.arms) > 1 else ""
+    setting = variant.setting(arm.title if len(config.compare.arms) > 1 else "")
     return replace(
         arm,
         name=variant.name(arm.name),

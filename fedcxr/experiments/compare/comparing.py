@@ -45,7 +45,7 @@ from fedcxr.experiments.compare.freezing import MAY_CHANGE, settle_protocol
 from fedcxr.experiments.compare.judge import judge
 from fedcxr.experiments.compare.trainings import TrainingsProgress, is_finished, run_trainings
 from fedcxr.experiments.compare.tuning import at_rate, tuned
-from fedcxr.experiments.compare.variants import check_site_vaes
+from fedcxr.experiments.compare.variants import check_site_vaes, networks_of
 from fedcxr.experiments.simulate import with_sites_of_plan
 from fedcxr.report.origin_words import notes_of
 from fedcxr.report.page import write_report
@@ -273,7 +273,8 @@ def _train(
     """Do the trainings, each on its share of the cores."""
     device = resolve_device(config.engine.device)
     wanted = config.compare.at_once or (cores() if device == "cpu" else 1)
-    at_once = min(fit_workers(config, wanted, device=device), len(trainings))
+    networks = networks_of(config)
+    at_once = min(*(fit_workers(one, wanted, device=device) for one in networks), len(trainings))
     if device == "cpu":
         # Each on threads of a fixed number, or results would depend on how many run at once.
         share = max(1, cores() // at_once)
@@ -287,13 +288,13 @@ def _train(
             dataclasses.replace(training, config=with_values(training.config, keys))
             for training in trainings
         ]
-        one = trainings[0].config
         # Timed once, here: side by side they would time one another.
-        resolve_precision(
-            one.engine.precision,
-            model=one.model,
-            batch_size=one.train.batch_size,
-            device=device,
-            threads=threads,
-        )
+        for one in networks:
+            resolve_precision(
+                one.engine.precision,
+                model=one.model,
+                batch_size=one.train.batch_size,
+                device=device,
+                threads=threads,
+            )
     run_trainings(trainings, at_once=at_once, on_progress=on_progress)

@@ -101,8 +101,8 @@ def read_external(
             f"{root}: whether the federation has patients of it cannot be told: "
             f"{federation.patients.reason}."
         )
-    follow = config.data.follow_links
-    dataset = read_dataset(root, views=config.data.views, follow_links=follow)
+    own = config.data
+    dataset = read_dataset(root, views=own.views, task=own.task, follow_links=own.follow_links)
     dataset, split = of_split(in_the_words_of(federation.labels, dataset), "test")
     labels = shared_labels(federation.labels, dataset)
     fresh = federation.patients.without_them(dataset)

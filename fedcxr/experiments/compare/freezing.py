@@ -31,6 +31,7 @@ FILE = "protocol.json"
 MAY_CHANGE = (
     "compare.arms",
     "compare.augmentations",
+    "compare.models",
     "compare.seeds",
     "compare.external",
     "compare.margin",

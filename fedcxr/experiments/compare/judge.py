@@ -29,6 +29,7 @@ from fedcxr.experiments.compare.freezing import deviations, plan_protocol, read_
 from fedcxr.experiments.compare.predictions_file import write_predictions_file
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
+from fedcxr.experiments.compare.task_judge import task_scores
 from fedcxr.experiments.compare.tested_folds import (
     TestedTogether,
     all_tested,
@@ -71,7 +72,6 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
     """
     config = read_config(folder / "config.yaml")
     plans = read_draws(folder, config)
-    plan = plans[0]
     protocol = plan_protocol(folder, config, names_of(arms))
     frozen = read_protocol(folder)
     arms = [arm for arm in arms if not arm.partition]  # what is told of an arm is of the first
@@ -101,15 +101,20 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
             endpoint=protocol.endpoint,
             details=details.pairs,
         ),
-        site_matrix=site_matrix(plan, on_first, config.data.score_by),
-        site_differences=site_differences(plan, on_first, config, LEVEL),
+        site_matrix=site_matrix(plans[0], on_first, config.data.score_by),
+        site_differences=site_differences(plans[0], on_first, config, LEVEL),
         label_frequencies=_frequencies(on_first[arms[0].name], models.val[0], test),
         external=tuple(
             external_result(each, trainings, protocol, config) for each in protocol.external
         ),
+        task=task_scores(folder, config, arms, on_first, models),
         warnings=tuple(warnings_of(config, arms, by_arm)),
         notes=tuple(_notes(folder, by_arm, has_folds=len(folds) > 1)),
     )
+    return _written(folder, found, trainings)
+
+
+def _written(folder: Path, found: Comparison, trainings: Sequence[Training]) -> Comparison:
     write_comparison_result(folder, found)
     write_predictions_file(folder, trainings)
     return found

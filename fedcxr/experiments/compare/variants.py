@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 
 from fedcxr.config.compare import Augmentation
 from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.load import with_values
+from fedcxr.config.model import network_title
 from fedcxr.config.vae import OF_A_VAE, VaeConfig
 from fedcxr.errors import ConfigError, DataError
 from fedcxr.home import home_folder
+from fedcxr.models.architectures import check_model
 from partitions.plan import PartitionPlan
 from server.vae_check import check_vae, check_vae_data
 
@@ -42,13 +45,19 @@ _QUESTIONS: tuple[tuple[Augmentation, Augmentation], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What of a study is added, to whichever arm."""
+    """What of a study is added, to whichever arm, and to which network."""
 
     augmentation: Augmentation
+    model: str = ""
+    """The network's name; empty where the study is made with one alone."""
 
     def name(self, arm: str) -> str:
         """Return what the arm is called that trains as `arm` does, with this added."""
-        return f"{arm}-{self.augmentation}"
+        return "-".join([arm, *([self.model] if self.model else []), self.augmentation])
+
+    def setting(self, way: str) -> str:
+        """Return how such an arm is trained beside what it adds, as far as arms differ in it."""
+        return ", ".join(filter(None, (network_title(self.model), way)))
 
     @property
     def title(self) -> str:
@@ -63,12 +72,22 @@ class Variant:
 
 def variants_of(config: ExperimentConfig) -> list[Variant]:
     """Return the variants of every arm; none where nothing is asked about augmentation."""
-    return [Variant(augmentation) for augmentation in config.compare.augmentations]
+    return [
+        Variant(augmentation, model)
+        for model in config.compare.models or ("",)
+        for augmentation in config.compare.augmentations
+    ]
 
 
 def study_names(config: ExperimentConfig) -> list[str]:
     """Return what the arms of a study are called; none where nothing is asked of augmentation."""
     return [each.name(arm) for arm in config.compare.arms for each in variants_of(config)]
+
+
+def networks_of(config: ExperimentConfig) -> list[ExperimentConfig]:
+    """Return the configuration with each network that is trained."""
+    names = config.compare.models or (config.model.name,)
+    return [with_values(config, {"model.name": name}) for name in names]
 
 
 def with_variant(
@@ -81,6 +100,9 @@ def with_variant(
         variant: of the study.
         pooled_sites: whose images the arm has at one place: it adds what all of them would.
     """
+    if variant.model:
+        model = config.model.model_copy(update={"name": variant.model})
+        config = config.model_copy(update={"model": model})
     if variant.augmentation == "none":
         return config.model_copy(update={"vae": VaeConfig()})
     keys: dict[str, object] = {
@@ -93,7 +115,7 @@ def with_variant(
 
 
 def study_pairs(config: ExperimentConfig, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return which arms of a study are held against which: question by question, arm by arm.
+    """Return which arms of a study are held against which: by question, network and arm.
 
     An arm of the user's own is held against the first one that trains on what is asked about.
 
@@ -101,11 +123,12 @@ def study_pairs(config: ExperimentConfig, names: Sequence[str]) -> list[tuple[st
         config: of the comparison.
         names: of all arms.
     """
-    by_kind = {variant.augmentation: variant for variant in variants_of(config)}
+    kinds = config.compare.augmentations
     pairs = [
-        (by_kind[one].name(arm), by_kind[other].name(arm))
+        (Variant(one, model).name(arm), Variant(other, model).name(arm))
         for one, other in _QUESTIONS
-        if one in by_kind and other in by_kind
+        if one in kinds and other in kinds
+        for model in config.compare.models or ("",)
         for arm in config.compare.arms
     ]
     within = study_names(config)
@@ -119,6 +142,12 @@ def check_study(config: ExperimentConfig) -> None:
         ConfigError: it has one variant, adds nothing, or its arms would not take as many steps.
     """
     asked = config.compare.augmentations
+    if not asked and config.compare.models:
+        raise ConfigError(
+            f"compare.models = {', '.join(config.compare.models)}: several networks are for a "
+            "study of augmentation (`fedcxr augment-study`). Set model.name (--model), or give "
+            "each of the others an arm, as in --arm alexnet=model.name=alexnet."
+        )
     if not asked:
         return
     if len(asked) < 2:
@@ -142,7 +171,9 @@ def check_study(config: ExperimentConfig) -> None:
             "could tell what helped. Leave it on in a study of augmentation."
         )
     for variant in variants_of(config):
-        check_vae(with_variant(config, variant))
+        own = with_variant(config, variant)
+        check_model(own.model)
+        check_vae(own)
 
 
 def check_site_vaes(

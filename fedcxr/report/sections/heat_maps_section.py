@@ -51,7 +51,8 @@ def show(view: View) -> Shown | None:
     return Shown(
         {
             "found": found,
-            "cards": [_card(run.folder, each) for each in found.files],
+            "is_trust": run.config.explain.show == "trust",
+            "cards": [card_of(run.folder, each) for each in found.files],
             "methods": [
                 MethodFacts(each.title, found.hit_rate[name], _how(name, each))
                 for name, each in found.methods.items()
@@ -62,7 +63,13 @@ def show(view: View) -> Shown | None:
     )
 
 
-def _card(folder: Path, heat_map: HeatMap) -> Card:
+def card_of(folder: Path, heat_map: HeatMap) -> Card:
+    """Return an overlay with its caption.
+
+    Args:
+        folder: of the run.
+        heat_map: in it.
+    """
     return Card(
         heat_map,
         source=_data_uri(folder, heat_map.file),

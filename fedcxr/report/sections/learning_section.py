@@ -33,6 +33,7 @@ def show(view: View) -> Shown | None:
         "missed": missed[:_MOST_MISSED],
         "more_missed": max(0, len(missed) - _MOST_MISSED),
         "has_site_lines": any(c.site for arm in view.result.arms for c in arm.learning),
+        "has_test_curve": any(c.test_loss for arm in view.result.arms for c in arm.learning),
     }
     return Shown(values, tuple(pictures))
 

@@ -1,5 +1,6 @@
 """What thresholds that were fixed on validation give on the test set, with confusion matrices."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,7 +9,6 @@ from fedcxr.report.page_table import PageTable
 from fedcxr.report.shown import Shown, View, pairs_of
 from fedcxr.report.wording import count
 from fedcxr.results.arms import ArmResult
-from fedcxr.results.details import OperatingPoint
 
 POINTS = {
     "youden": (
@@ -67,15 +67,20 @@ def _points(view: View, arm: ArmResult) -> list[Point]:
     for name, (title, rule) in POINTS.items():
         own = [row for row in arm.operating_points if row.point == name]
         if own:
-            matrices = tuple(_matrix(row) for row in own if row.tp is not None)
+            matrices = tuple(
+                matrix_of(row.label, (row.tp, row.fn, row.fp, row.tn))
+                for row in own
+                if row.tp is not None
+            )
             cut = table.only("point", name)
             found.append(Point(view.of_arm(arm, title), rule, cut, matrices))
     return found
 
 
-def _matrix(row: OperatingPoint) -> Matrix:
-    tp, fn, fp, tn = (number or 0 for number in (row.tp, row.fn, row.fp, row.tn))
+def matrix_of(label: str, cells: Sequence[float | None]) -> Matrix:
+    """Return the confusion matrix of the four cells: found, missed, false alarms, let go."""
+    tp, fn, fp, tn = (number or 0 for number in cells)
     parts = ((tp, tp + fn), (fn, tp + fn), (fp, fp + tn), (tn, fp + tn))
     return Matrix(
-        row.label, tuple((count(part), part / whole if whole else 0.0) for part, whole in parts)
+        label, tuple((count(part), part / whole if whole else 0.0) for part, whole in parts)
     )

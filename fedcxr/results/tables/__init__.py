@@ -10,6 +10,7 @@ from fedcxr.results.tables import (
     difference_tables,
     score_tables,
     site_tables,
+    task_tables,
 )
 from fedcxr.results.tables.result_table import Table
 
@@ -44,7 +45,7 @@ def all_tables(comparison: Comparison) -> dict[str, Table]:
 
 
 def _of_design(comparison: Comparison) -> Iterator[Table]:
-    """Yield the tables of folds or partitions, added images and external sets, if there are any."""
+    """Yield the tables of what not every comparison has: folds, draws, added images, a task."""
     if comparison.data.partition.folds:
         yield design_tables.folds(comparison)
     elif len(comparison.data.partition.draws) > 1:
@@ -56,3 +57,6 @@ def _of_design(comparison: Comparison) -> Iterator[Table]:
         yield design_tables.external_arms(comparison)
         yield design_tables.external_differences(comparison)
         yield design_tables.external_label_differences(comparison)
+    if comparison.task is not None:
+        yield task_tables.task_scores(comparison, comparison.task)
+        yield task_tables.task_differences(comparison, comparison.task)

@@ -150,7 +150,9 @@ def label_difference_rows(comparison: Comparison, each: Difference) -> list[tupl
 
 def learning(comparison: Comparison) -> Table:
     """Return every point of the learning curves."""
-    measures = ("train_loss", "val_loss", "val_macro_auroc", "val_accuracy")
+    measures = ["train_loss", "val_loss", "val_macro_auroc", "val_accuracy"]
+    if any(curve.test_loss for arm in comparison.arms for curve in arm.learning):
+        measures += ["test_loss", "test_accuracy"]
     columns = (
         Column("arm", "Arm", "head"),
         Column("seed", "Seed", "count"),
@@ -161,7 +163,8 @@ def learning(comparison: Comparison) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for arm in comparison.arms:
         for curve in arm.learning:
-            series = (getattr(curve, measure) for measure in measures)
+            nothing = (None,) * len(curve.round)
+            series = (getattr(curve, measure) or nothing for measure in measures)
             points = zip(curve.round, *series, strict=True)
             rows += [(arm.name, curve.seed, curve.site, *point) for point in points]
     return Table("learning", columns, tuple(rows), "Learning curves")

@@ -7,6 +7,7 @@ import typer
 from fake_run import write_run
 from typer.testing import CliRunner
 
+from fedcxr.cli import augment_study as verb
 from fedcxr.cli.flags import FLAGS, RUN_FLAGS, config_from_flags
 from fedcxr.cli.main import cli
 from fedcxr.cli.simulate import simulate
@@ -206,3 +207,24 @@ def test_an_output_below_a_tilde_goes_there(monkeypatch, tmp_path):
     CliRunner().invoke(cli, given)
     assert {"data", "a.json", "a.html"} <= {path.name for path in (tmp_path / "ada").iterdir()}
     assert [path.name for path in tmp_path.iterdir()] == ["ada"]
+
+
+def test_a_task_starts_its_study_from_its_own_preset_and_every_key_can_be_changed(monkeypatch):
+    asked = []
+    monkeypatch.setattr(verb, "run", lambda config, arms, quiet: asked.append(config))
+
+    def ask(*words):
+        found = CliRunner().invoke(cli, ["augment-study", *words])
+        assert found.exit_code == 0, found.output
+        return asked[-1]
+
+    plain = ask()
+    assert (plain.name, plain.compare.models, plain.data.task) == ("quickstart", (), None)
+    lesion = ask("--task", "lung-lesion", "--image-size", "64")
+    assert lesion.name == "lung-lesion"
+    assert lesion.compare.models == ("alexnet", "densenet121")
+    assert lesion.partition.class_sizes.train == (6488, 6287)
+    assert (lesion.model.image_size, lesion.model.weights) == (64, "imagenet")
+    assert ask("--task", "lung-lesion", "--models", "resnet50").compare.models == ("resnet50",)
+    other = ask("--task", "lung-lesion", "--preset", "quickstart")
+    assert (other.name, other.partition.class_sizes) == ("quickstart", None)

@@ -316,6 +316,7 @@ def test_a_configuration_is_frozen():
 @pytest.mark.parametrize("name", preset_names())
 def test_what_was_written_is_read_back_the_same(name, tmp_path):
     changes = {
+        "data.task": None,
         "data.labels": ["Edema", "Lung Opacity"],
         "data.uncertain_by_label": {"Edema": "ones"},
         "data.root": "/dätä",

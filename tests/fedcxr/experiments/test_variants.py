@@ -101,6 +101,35 @@ def test_with_two_places_each_question_is_asked_at_both_before_the_next():
     ]
 
 
+def test_each_network_is_crossed_with_everything_and_asked_by_itself(plan, tmp_path):
+    config = study(compare__models=["densenet_small", "alexnet"])
+    arms = {arm.name: arm for arm in arms_of(config, plan, tmp_path, {})}
+    assert len(arms) == 8
+    assert arms["federated-alexnet-vae"].config.model.name == "alexnet"
+    assert arms["federated-alexnet-vae"].config.vae.added == "vae"
+    assert not arms["federated-densenet_small-none"].config.vae.enabled
+    assert arms["federated-alexnet-copies"].title == "AlexNet: Copies"
+    both = study(compare__models=["alexnet"], compare__arms=["federated", "local"])
+    assert arms_of(both, plan, tmp_path / "both", {})[4].setting == (
+        "AlexNet, Local (each site alone)"
+    )
+    pairs = study_pairs(config, list(arms))
+    assert pairs[:2] == [
+        ("federated-densenet_small-vae", "federated-densenet_small-copies"),
+        ("federated-alexnet-vae", "federated-alexnet-copies"),
+    ]
+    assert all(one.rpartition("-")[0] == other.rpartition("-")[0] for one, other in pairs)
+
+
+def test_networks_that_there_are_not_or_that_no_study_asks_about_are_refused():
+    with pytest.raises(ConfigError, match=r"'alexnett' is not known\. Did you mean alexnet"):
+        check_arms(study(compare__models=["densenet_small", "alexnett"]))
+    with pytest.raises(ConfigError, match=r"several networks are for a study.*--arm alexnet="):
+        check_arms(load_config(overrides={"compare.models": ["alexnet", "resnet50"]}))
+    with pytest.raises(ConfigError, match="alexnet: given twice"):
+        study(compare__models=["alexnet", "alexnet"])
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

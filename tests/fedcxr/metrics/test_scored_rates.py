@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import f1_score, precision_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from fedcxr.metrics.estimate import bounded_share
 from fedcxr.metrics.patient_images import group
@@ -52,6 +52,7 @@ def oracles(truth, called):
         "ppv": precision,
         "npv": precision_score(1 - truth, ~called),
         "f1": f1_score(truth, called),
+        "accuracy": accuracy_score(truth, called),
         "net_benefit": hits - alarms * 0.2 / 0.8,
         "ppv_at_prevalence": bayes,
     }

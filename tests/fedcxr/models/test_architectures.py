@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import urllib.error
 
 import pytest
@@ -83,7 +84,7 @@ def test_random_weights_depend_on_the_seed_alone_and_leave_the_global_generator(
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("name", ["densenet121", "resnet50"])
+@pytest.mark.parametrize("name", ["densenet121", "resnet50", "alexnet"])
 def test_one_channel_sees_what_three_copies_of_it_saw(name, tmp_path):
     original = torchvision_weights(name)
     classes = [f"class {number}" for number in range(1000)]
@@ -212,16 +213,18 @@ def test_a_torch_file_is_refused_as_weights(tmp_path):
         build_model(ModelConfig(weights=str(tmp_path / "w.pt")), num_outputs=2, seed=0)
 
 
-def test_unreachable_imagenet_weights_are_a_plain_network_error(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("densenet121", "densenet121-a639ec97.pth"), ("alexnet", "alexnet-owt-7be5be79.pth")],
+)
+def test_unreachable_imagenet_weights_are_a_plain_network_error(tmp_path, monkeypatch, name, file):
     def unreachable(*_, **__):
         raise urllib.error.URLError("no route")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(
-        NetworkError, match=r"densenet121-a639ec97\.pth: .*--weights FILE"
-    ) as caught:
-        build_model(ModelConfig(name="densenet121", weights="imagenet"), num_outputs=2, seed=0)
+    with pytest.raises(NetworkError, match=rf"{re.escape(file)}: .*--weights FILE") as caught:
+        build_model(ModelConfig(name=name, weights="imagenet"), num_outputs=2, seed=0)
     assert str(tmp_path) in str(caught.value)
     assert "pytorch.org" not in str(caught.value)
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedcxr.collector import paused_collector
-from fedcxr.config.data import TaskName
 from fedcxr.data.readers.chexpert import read_chexpert
 from fedcxr.data.readers.join import MAX_SOURCES, join, joined_labels, own_labels, source_names
 from fedcxr.data.readers.layouts import CHEXPERT, KINDS, NIH14, recognise
@@ -15,6 +15,9 @@ from fedcxr.data.readers.tables import nearest
 from fedcxr.data.records import DataSet
 from fedcxr.data.tasks import TASKS, as_task
 from fedcxr.errors import ConfigError, DataError, some
+
+if TYPE_CHECKING:
+    from fedcxr.config.data import TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ def read_dataset(
     *,
     views: str = "all",
     labels: Sequence[str] | None = None,
-    task: TaskName | None = None,
+    task: "TaskName | None" = None,
     label_table: str | None = None,
     column: str | None = None,
     follow_links: bool = False,
@@ -79,7 +82,7 @@ def _sources(
     roots: Sequence[Path],
     labels: Sequence[str] | None,
     label_table: str | None,
-    task: TaskName | None,
+    task: "TaskName | None",
 ) -> tuple[list[_Source], tuple[str, ...]]:
     """Return the sources in the folders, and the labels to read of them together."""
     found = [recognise(root, label_table) for root in roots]
@@ -112,7 +115,7 @@ def _sources(
 
 
 def _read(
-    source: _Source, label_table: str | None, column: str | None, task: TaskName | None
+    source: _Source, label_table: str | None, column: str | None, task: "TaskName | None"
 ) -> DataSet:
     """Return a source's records with the labels that it has of those asked for."""
     if task is not None:

@@ -6,13 +6,16 @@ either has a lesion. The labels are read as any others and then become the one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr.config.data import TaskName
 from fedcxr.data.labels import BLANK, MASKED, NEGATIVE, POSITIVE, UNCERTAIN
 from fedcxr.data.records import DataSet
+
+if TYPE_CHECKING:  # who only reads tables needs no configuration
+    from fedcxr.config.data import TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class BinaryTask:
     """By kind of data set, its labels of which any makes the image positive."""
 
 
-TASKS: Mapping[TaskName, BinaryTask] = {
+TASKS: "Mapping[TaskName, BinaryTask]" = {
     "lung-lesion": BinaryTask(
         "Lung Lesion", {"chexpert": ("Lung Lesion",), "nih14": ("Nodule", "Mass")}
     ),

@@ -173,7 +173,7 @@ def test_test_files_have_names_of_their_own():
     assert len(list((ROOT / "tests").rglob("conftest.py"))) == 1
 
 
-def test_flowers_bundle_takes_every_module():
+def test_flowers_bundle_takes_every_module_and_data_file():
     # it leaves out files that are named like tests
     assert len(MODULES) > 200
     assert those(lambda path: path.match("test_*.py") or path.match("*_test.py")) == []
@@ -181,3 +181,8 @@ def test_flowers_bundle_takes_every_module():
     app = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["flwr"]["app"]
     included = {path for pattern in app["fab-include"] for path in ROOT.glob(pattern)}
     assert those(lambda path: path not in included) == []
+    # ... and of the data files, which are read while a run is judged, those as well
+    data = {path for path in (ROOT / "fedcxr").rglob("*.*") if path.suffix in (".json", ".md")}
+    data |= set((ROOT / "configs").glob("*.yaml"))
+    assert len(data) > 30
+    assert sorted(data - included) == []

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 
 from fedcxr.metrics.auroc import FloatArray, Interval, check_scores
 from fedcxr.metrics.calibration_line import to_logit
+from fedcxr.metrics.root import root
 
 NO_TEMPERATURE = (
     "no temperature: on the validation data no target is known, or the probabilities separate the "
@@ -128,7 +128,7 @@ def fit_temperature(target_val: ArrayLike, probs_val: ArrayLike) -> float:
 
     if not len(y) or not slope(1 / _FLATTEST) < 0 < slope(1 / _SHARPEST):
         return _NAN
-    return 1 / float(brentq(slope, 1 / _FLATTEST, 1 / _SHARPEST, xtol=1e-12))
+    return 1 / root(slope, 1 / _FLATTEST, 1 / _SHARPEST, 1e-12)
 
 
 def tempered(probs: ArrayLike, temperature: float) -> FloatArray:

@@ -14,10 +14,10 @@ intercept with the logit as an offset).
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from fedcxr.metrics.auroc import FloatArray
+from fedcxr.metrics.root import root
 
 _FLOOR = 1e-7  # probabilities are kept this far from 0 and 1: float32 sigmoids do reach them
 _MAX_STEPS = 100  # Newton needs about 8
@@ -93,7 +93,7 @@ def fit_intercept(truth: FloatArray, x: FloatArray) -> float:
 
     # With all logits moved to at most that of the share it is too low, with at least that too high.
     middle = float(logit(share))
-    return float(brentq(shortfall, middle - x.max() - 1, middle - x.min() + 1, xtol=1e-12))
+    return root(shortfall, middle - x.max() - 1, middle - x.min() + 1, 1e-12)
 
 
 def _newton(x: FloatArray, y: FloatArray) -> Line | None:

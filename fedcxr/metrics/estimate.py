@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, special
+from scipy import special
 
 from fedcxr.metrics.auroc import Interval
+from fedcxr.metrics.root import root
 
 MIN_SEEDS = 2
 """A variance over trainings needs two of them."""
@@ -137,9 +138,9 @@ def bounded_auroc(
         return abs(value - theta) - quantile * math.sqrt(variance)
 
     tiny = 1e-9
-    low = optimize.brentq(beyond, tiny, min(value, 1 - tiny)) if beyond(tiny) > 0 else 0.0
-    high = optimize.brentq(beyond, max(value, tiny), 1 - tiny) if beyond(1 - tiny) > 0 else 1.0
-    return Estimate(value, (float(low), float(high)), None, (part,))
+    low = root(beyond, tiny, min(value, 1 - tiny)) if beyond(tiny) > 0 else 0.0
+    high = root(beyond, max(value, tiny), 1 - tiny) if beyond(1 - tiny) > 0 else 1.0
+    return Estimate(value, (low, high), None, (part,))
 
 
 def with_trainings(patients: Estimate, by_seed: ArrayLike, level: float) -> Estimate:
@@ -226,7 +227,7 @@ def p_value(value: float, parts: Sequence[Part]) -> float:
     least, most = -230.0, math.log(0.5)  # below 1e-100 a p value is 0; t²(1) would overflow
     if beyond(least) < 0:
         return 0.0
-    return 2 * math.exp(optimize.brentq(beyond, least, most, xtol=1e-12))
+    return 2 * math.exp(root(beyond, least, most, 1e-12))
 
 
 def _score_interval(value: float, per_trial: float) -> Interval:

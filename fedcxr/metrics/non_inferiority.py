@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import optimize, special
+from scipy import special
 
 from fedcxr.metrics.auroc import Interval
 from fedcxr.metrics.estimate import Estimate, Part, half_width
+from fedcxr.metrics.root import root
 from fedcxr.metrics.superiority import DecidedGain, Question, decide_gain
 
 Decided = Literal["better", "non-inferior", "non-inferior, and worse", "inferior", "inconclusive"]
@@ -242,7 +243,7 @@ def _more_patients(
     least, most = 0.0, math.log(1e6)
     if lacking(most) > 0:
         return None
-    return math.exp(optimize.brentq(lacking, least, most)) if lacking(least) > 0 else 1.0
+    return math.exp(root(lacking, least, most)) if lacking(least) > 0 else 1.0
 
 
 def _two_digits(count: float) -> int:

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from fedcxr.errors import ArtefactError
 from fedcxr.results.arms import ArmResult
@@ -17,6 +16,9 @@ from fedcxr.results.reading import read_result
 from fedcxr.results.score import Score
 from fedcxr.results.tables import all_tables
 from fedcxr.runs.long_predictions import FILE as PREDICTIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MACRO = "macro mean"
 """What the rows of `OpenedResult.auroc` call the mean over labels."""
@@ -31,27 +33,27 @@ class OpenedResult:
     """Everything, as typed values."""
 
     @cached_property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
+    def tables(self) -> "Mapping[str, pd.DataFrame]":
         """Every table of the page by the stem of its file."""
         return {name: table.frame() for name, table in all_tables(self.comparison).items()}
 
     @cached_property
-    def auroc(self) -> pd.DataFrame:
+    def auroc(self) -> "pd.DataFrame":
         """AUROC of each arm: the macro mean first, then label by label."""
         return self._by_label("auroc")
 
     @cached_property
-    def ap(self) -> pd.DataFrame:
+    def ap(self) -> "pd.DataFrame":
         """Average precision of each arm: the macro mean first, then label by label."""
         return self._by_label("ap")
 
     @cached_property
-    def differences(self) -> pd.DataFrame:
+    def differences(self) -> "pd.DataFrame":
         """Every pair of arms, with the verdict."""
         return self.tables["differences"]
 
     @cached_property
-    def predictions(self) -> pd.DataFrame:
+    def predictions(self) -> "pd.DataFrame":
         """A row for each training, image and label.
 
         Raises:
@@ -70,7 +72,9 @@ class OpenedResult:
             found: pd.DataFrame = database.read_parquet(str(path)).df()
             return found
 
-    def _by_label(self, measure: str) -> pd.DataFrame:
+    def _by_label(self, measure: str) -> "pd.DataFrame":
+        import pandas as pd
+
         rows = [row for arm in self.comparison.arms for row in _rows(arm, measure)]
         return pd.DataFrame(rows)
 
@@ -95,6 +99,8 @@ def _rows(arm: ArmResult, measure: str) -> list[dict[str, object]]:
 
 
 def _row(arm: str, label: str, score: Score, measure: str) -> dict[str, object]:
+    import pandas as pd
+
     low, high = score.ci or (None, None)
     return {
         "arm": arm,

@@ -9,12 +9,15 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from fedcxr.atomic import write_bytes_atomically
 from fedcxr.runs.predictions import Predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE = "predictions.parquet"
 
@@ -61,7 +64,9 @@ def write_long_predictions(path: Path, trainings: Iterable[TrainingPredictions])
         write_bytes_atomically(path, made.read_bytes())
 
 
-def _long(each: TrainingPredictions) -> pd.DataFrame:
+def _long(each: TrainingPredictions) -> "pd.DataFrame":
+    import pandas as pd
+
     found = each.found
     images, labels = found.probs.shape
     target = found.target.ravel()

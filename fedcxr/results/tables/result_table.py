@@ -4,15 +4,22 @@ A number with its interval is one cell; as a DataFrame it is four columns: the v
 why one of them is missing. Every digit is kept; rounding is the page's.
 """
 
+import csv
+import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from fedcxr.results.score import Score
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Cell = str | int | float | Score | None
+
+Typed = tuple[Literal["object", "Int64", "float64"], list[Any]]
+"""Of a column in files: its type in pandas, and its cells, None where there is nothing."""
 
 Kind = Literal[
     "head",  # names the row
@@ -103,7 +110,7 @@ class Table:
         place = self._place(key)
         return list(dict.fromkeys(row[place] for row in self.rows))
 
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> "pd.DataFrame":
         """Return it as a DataFrame; title, units and notes are in its `attrs`.
 
         >>> columns = (Column("label", "Label", "head"), Column("auroc", "AUROC", "estimate"))
@@ -111,10 +118,11 @@ class Table:
         >>> Table("x", columns, rows).frame().to_dict("records")[0]
         {'label': 'Edema', 'auroc': 0.8, 'auroc_low': 0.7, 'auroc_high': 0.9, 'auroc_reason': None}
         """
-        found = {}
-        for place, column in enumerate(self.columns):
-            found.update(_series(column, [row[place] for row in self.rows]))
-        frame = pd.DataFrame(found)
+        import pandas as pd  # a third of a second that no run needs
+
+        frame = pd.DataFrame(
+            {name: pd.Series(cells, dtype=kind) for name, (kind, cells) in self._typed().items()}
+        )
         units = {column.key: column.unit for column in self.columns if column.unit}
         frame.attrs = {"title": self.title, "units": units, "notes": list(self.notes)}
         return frame
@@ -125,7 +133,19 @@ class Table:
         >>> Table("x", (Column("n", "N", "count"),), ((3,), (None,))).to_csv()
         'n\n3\n""\n'
         """
-        return self.frame().to_csv(index=False, lineterminator="\n")
+        typed = self._typed()
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(typed)
+        writer.writerows(zip(*(cells for _, cells in typed.values()), strict=True))
+        return text.getvalue()
+
+    def _typed(self) -> dict[str, Typed]:
+        """Return the type and the cells of each of its columns in files, by name."""
+        found: dict[str, Typed] = {}
+        for place, column in enumerate(self.columns):
+            found.update(_typed_columns(column, [row[place] for row in self.rows]))
+        return found
 
     def _place(self, key: str) -> int:
         return [column.key for column in self.columns].index(key)
@@ -145,30 +165,31 @@ def cell_of(thing: Any, column: Column) -> Cell:  # noqa: ANN401  # of whatever 
     return found
 
 
-def _series(column: Column, cells: list[Cell]) -> dict[str, "pd.Series[Any]"]:
-    """Return the columns of a DataFrame that a column becomes, by their names."""
+def _typed_columns(column: Column, cells: list[Cell]) -> dict[str, Typed]:
+    """Return the columns in files that a column becomes, by their names."""
     if column.kind in _WITH_BOUNDS:
         scores = [cell if isinstance(cell, Score) else Score(value=None) for cell in cells]
         bounds = [score.ci or (None, None) for score in scores]
-        parts = {
+        parts: dict[str, Typed] = {
             "low": _numbers([low for low, _ in bounds]),
             "high": _numbers([high for _, high in bounds]),
-            "reason": pd.Series([score.reason for score in scores], dtype=object),
+            "reason": ("object", [score.reason for score in scores]),
         }
         found = {column.key: _numbers([score.value for score in scores])}
         return found | {f"{column.key}_{part}": parts[part] for part in _PARTS}
     plain = [cell.value if isinstance(cell, Score) else cell for cell in cells]
     if any(isinstance(cell, str) for cell in plain):
-        return {column.key: pd.Series(plain, dtype=object)}
+        return {column.key: ("object", plain)}
     whole = [cell for cell in plain if cell is not None]
     if (
         whole
         and all(float(cell).is_integer() for cell in whole)
         and (column.kind in _WHOLE or all(isinstance(cell, int) for cell in whole))
     ):
-        return {column.key: pd.Series(plain, dtype="Int64")}
+        return {column.key: ("Int64", [None if cell is None else int(cell) for cell in plain])}
     return {column.key: _numbers(plain)}
 
 
-def _numbers(cells: list[Any]) -> "pd.Series[Any]":
-    return pd.Series(cells, dtype="float64")
+def _numbers(cells: Sequence[Any]) -> Typed:
+    """Return cells as floats, those that are none or NaN as None."""
+    return "float64", [None if x is None or math.isnan(x) else float(x) for x in cells]

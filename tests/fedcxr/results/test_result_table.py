@@ -62,3 +62,18 @@ def test_a_cut_keeps_the_rows_and_drops_the_column():
     cut = made(SCORE, NONE).only("arm", "b")
     assert (cut.rows, [column.key for column in cut.columns]) == (((NONE,),), ["d"])
     assert made(SCORE, NONE).values("arm") == ["a", "b"]
+def test_the_csv_says_what_the_frame_would_say():
+    columns = (
+        Column("name", "Name", "head"),
+        Column("d", "D", "signed"),
+        Column("share", "Share", "share"),
+        Column("n", "N", "count"),
+        Column("why", "Why", "reason"),
+    )
+    rows = (
+        ("a, b", SCORE, 1, 12, 'a "quote"\nand a line'),
+        ("c", NONE, float("nan"), None, None),
+        ("é", None, 0.1 + 0.2, 1e6, ""),
+    )
+    table = Table("x", columns, rows)
+    assert table.to_csv() == table.frame().to_csv(index=False, lineterminator="\n")

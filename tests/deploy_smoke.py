@@ -77,10 +77,10 @@ def make_folders(folder: Path) -> None:
     dataset, key = read_dataset(root, views="frontal"), load_key()
     for site in ready.plan.sites:
         export_site(ready.plan, site.site_id, dataset, key, folder / "sites" / site.site_id)
-    export_global(ready.plan, dataset, key, folder / "global")
+    export_global(ready.plan, dataset, key, folder / "server")
     fedcxr(
         *("simulate", "--data", root, "--partition", ready.plan.folder, "--rounds", ROUNDS),
-        *("--threads-per-client", 1, "--name", "simulated", "--runs-dir", folder / "runs"),
+        *("--threads-per-client", 1, "--runs-dir", folder / "simulated"),
     )
     shutil.rmtree(folder / "source")  # from here on nobody can look at another's data
 
@@ -111,6 +111,7 @@ def processes(folder: Path) -> Iterator[None]:
 
     try:
         start("server", "server", "start", "--kit", folder / "kits" / "server")
+        wait_for_port(port_of(folder))
         for name in (*SITES, IMPOSTOR):
             kit, data = folder / "kits" / name, folder / "sites" / name
             start(name, "client", "start", "--kit", kit, "--data", data, "--wait", 90)
@@ -142,9 +143,7 @@ def check_refused(folder: Path) -> None:
     )
     assert done.returncode == 5, done
     assert "was revoked" in done.stderr, done
-    address = (folder / "kits" / "server" / "kit.yaml").read_text().split("address: ")[1].strip()
-    host, port = address.split(":")
-    with socket.create_connection((host, int(port)), 5) as plain:
+    with socket.create_connection(("127.0.0.1", port_of(folder)), 5) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nhost: server\r\n\r\n")
         with contextlib.suppress(ConnectionError):
             assert not plain.recv(100).startswith(b"HTTP"), "the server answers without TLS"
@@ -153,7 +152,7 @@ def check_refused(folder: Path) -> None:
 def run_app(folder: Path) -> None:
     """Start a run at the server and wait for its end."""
     done = fedcxr(
-        *("run", "--kit", folder / "kits" / "server", "--data", folder / "global"),
+        *("run", "--kit", folder / "kits" / "server", "--data", folder / "server"),
         *("--rounds", ROUNDS, "--name", "deployed", "--runs-dir", folder / "runs"),
     )
     assert "Global macro AUROC" in done, done
@@ -179,7 +178,7 @@ def command_lines() -> list[str]:
 
 def check(folder: Path, seconds: float) -> None:
     """Raise AssertionError unless the run folder is that of a whole run over all sites."""
-    simulated = list((folder / "runs").glob("*-simulated"))
+    simulated = list((folder / "simulated").iterdir())
     runs = list((folder / "runs").glob("*-deployed"))
     assert len(runs) == 1, f"expected one run folder, found {runs}"
     missing = [name for name in FILES if not (runs[0] / name).is_file()]
@@ -220,6 +219,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def port_of(folder: Path) -> int:
+    """Return the port of the server's kit."""
+    kit = (folder / "kits" / "server" / "kit.yaml").read_text()
+    return int(kit.split("address: 127.0.0.1:")[1].split()[0])
+
+
+def wait_for_port(port: int, limit_s: float = 120.0) -> None:
+    """Wait until something listens at a port of the loopback interface."""
+    end = time.monotonic() + limit_s
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+            return
+        if time.monotonic() > end:
+            raise TimeoutError(f"nothing listens at port {port} after {limit_s:g} s")
+        time.sleep(0.2)
 
 
 def wait_for_line(log: Path, line: str, limit_s: float = 120.0) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.page import page_text, read_results, write_page
-from benchmarks.result import Result, Row, save
+from benchmarks.result import Result, Row, Table, save
 
 
 @pytest.fixture
@@ -35,6 +35,22 @@ def test_without_a_long_form_the_short_one_stands_in_and_says_so(folders):
     text = (folders[0].parent / "page.md").read_text()
     assert "| soak (short form) | slope | < 0.1 MB | 0.2 MB | **no** |" in text
     assert "\n## Soak (short form)\n" in text
+
+
+def test_a_committed_short_form_stands_where_the_last_run_measured_nothing(folders):
+    long, short = folders
+    seen = [Table("NVIDIA H200", ["at once", "images/s"], [["1", "2000"]])]
+    rows = [Row("rate", "≥ 3,500", "2000")]
+    save(Result("gpu", "On a GPU", "", True, rows=rows, tables=seen), long)
+    save(Result("gpu", "On a GPU", "", True, rows=[Row("rate", "≥ 3,500", "no GPU here")]), short)
+    page = long.parent / "page.md"
+    write_page(page, long, short)
+    assert "NVIDIA H200" in page.read_text()
+    assert "no GPU here" not in page.read_text()
+    seen = [Table("NVIDIA H100", ["at once", "images/s"], [["1", "1900"]])]
+    save(Result("gpu", "On a GPU", "", True, rows=rows, tables=seen), short)
+    write_page(page, long, short)
+    assert "NVIDIA H100" in page.read_text()
 
 
 def test_a_figure_without_a_goal_is_in_its_section_only(folders):

@@ -18,6 +18,7 @@ from fedcxr.config import load_config
 from fedcxr.experiments.compare.comparing import compare
 from fedcxr.results.reading import read_result
 from fedcxr.runs.predictions import read_predictions
+from server.vae_check import check_vae
 
 pytestmark = pytest.mark.usefixtures("no_pictures", "in_this_process")
 
@@ -123,3 +124,19 @@ def test_heat_maps_are_of_both_views_and_of_named_kinds(done, found):
     assert all(one.outcome == "convincing" or one.outcome.startswith("unreliable") for one in shown)
     for example in found.task.examples:
         assert (done / example.folder / example.heat_map.file).is_file()
+
+
+def test_a_run_by_itself_has_the_same_rates(done, found):
+    of_study = {arm.arm: arm for arm in found.task.arms}
+    for name, added in (("none", "none"), ("vae", "vae")):
+        arm = of_study[f"federated-densenet_small-{name}"]
+        run = read_result(done / "arms" / f"{arm.arm}-seed-0")
+        (own,) = run.task.arms
+        assert own.added == added
+        for key in ("accuracy", "precision", "recall", "f1", "tp", "fn", "fp", "tn"):
+            assert getattr(own, key) == getattr(arm, key)
+        assert run.task.differences == ()
+
+
+def test_the_preset_by_itself_asks_for_no_vae():
+    check_vae(load_config("lung_lesion"))

@@ -15,9 +15,17 @@ STUDY = {
 }
 """What makes a comparison this study, where file and flags say nothing else."""
 TASKS = {
-    "lung-lesion": ("lung_lesion", {"compare.models": ["alexnet", "densenet121"]}),
+    "lung-lesion": (
+        "lung_lesion",
+        {
+            "compare.models": ["alexnet", "densenet121"],
+            # at each of five sites: 1,000 of each class in all, as in the earlier study
+            "vae.samples_per_label": 200,
+            "vae.classes": "both",
+        },
+    ),
 }
-"""By task, the preset that its study starts from, and its networks."""
+"""By task, the preset that its study starts from, its networks, and what its sites add."""
 
 
 def augment_study(

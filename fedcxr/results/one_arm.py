@@ -23,8 +23,10 @@ from fedcxr.results.comparison import (
 from fedcxr.results.details import NO_DETAILS, ArmDetails
 from fedcxr.results.judging.all_details import all_details
 from fedcxr.results.judging.all_models import LEVEL, AllModels, over_competition
+from fedcxr.results.judging.task_judge import task_scores
 from fedcxr.results.run_files import Manifest, RunFacts, RunSummary
 from fedcxr.results.score import UNDEFINED, Score
+from fedcxr.results.task_scores import TaskScores
 from fedcxr.runs.predictions import Predictions
 
 ARM = "federated"
@@ -66,6 +68,7 @@ def as_comparison(facts: RunFacts, test: Predictions | None, val: Predictions | 
         site_matrix=SiteMatrix(sites=(), models=(), macro_auroc=(), labels=(), worst={}),
         site_differences=(),
         label_frequencies=_frequencies(manifest, test, val),
+        task=judged.task,
         warnings=(),
         notes=(*manifest.data.notes, *([NO_PREDICTIONS] if is_lacking else [])),
         run=facts,
@@ -114,6 +117,7 @@ class _Judged:
     ap: Mapping[str, Score] = field(default_factory=dict)
     """By label."""
     details: ArmDetails = NO_DETAILS
+    task: TaskScores | None = None
 
 
 def _judge(facts: RunFacts, test: Predictions, val: Predictions) -> _Judged:
@@ -132,6 +136,7 @@ def _judge(facts: RunFacts, test: Predictions, val: Predictions) -> _Judged:
         five_auroc=over_competition(arms, test.labels, partial(arms.mean, "auroc", ARM)),
         ap={label: ap([column]) for column, label in enumerate(test.labels)},
         details=all_details(models, config.compare.prevalence).arms[ARM],
+        task=task_scores({ARM: config}, models),
     )
 
 

@@ -67,5 +67,5 @@ class TaskScores(Section):
 
     @property
     def adds_something(self) -> bool:
-        """Whether any arm adds something to its real images."""
-        return any(arm.added != "none" for arm in self.arms)
+        """Whether the arms differ in what is added to their real images."""
+        return len({arm.added for arm in self.arms}) > 1

@@ -29,7 +29,7 @@ from fedcxr.experiments.compare.freezing import deviations, plan_protocol, read_
 from fedcxr.experiments.compare.predictions_file import write_predictions_file
 from fedcxr.experiments.compare.site_differences import site_differences
 from fedcxr.experiments.compare.sites import site_matrix
-from fedcxr.experiments.compare.task_judge import task_scores
+from fedcxr.experiments.compare.task_examples import task_examples
 from fedcxr.experiments.compare.tested_folds import (
     TestedTogether,
     all_tested,
@@ -54,6 +54,7 @@ from fedcxr.results.frozen import Protocol
 from fedcxr.results.judging.all_details import AllDetails, all_details
 from fedcxr.results.judging.all_models import LEVEL, AllModels
 from fedcxr.results.judging.scored_arms import ScoredArms
+from fedcxr.results.judging.task_judge import task_scores
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions
 from partitions.plan import PartitionPlan
@@ -107,7 +108,11 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
         external=tuple(
             external_result(each, trainings, protocol, config) for each in protocol.external
         ),
-        task=task_scores(folder, config, arms, on_first, models),
+        task=task_scores(
+            {arm.name: arm.config for arm in arms},
+            models,
+            task_examples(folder, [on_first[arm.name][0] for arm in arms]),
+        ),
         warnings=tuple(warnings_of(config, arms, by_arm)),
         notes=tuple(_notes(folder, by_arm, has_folds=len(folds) > 1)),
     )

@@ -48,7 +48,7 @@ def _differences(table: PageTable) -> PageTable | None:
 
 def _looks(view: View, found: TaskScores, titles: dict[str, str]) -> list[Looks]:
     """Return the maps of what the table calls Initial and Augmented; the others are in files."""
-    if view.folder is None:
+    if view.folder is None or view.result.run is not None:  # a run has a section of its own
         return []
     shown = []
     for arm in ordered(found):

@@ -36,7 +36,8 @@ def task_scores(comparison: Comparison, found: TaskScores) -> Table:
         )
         for arm in ordered(found)
     )
-    return Table("task_scores", columns, rows, f"{found.label}: Initial and Augmented")
+    what = "Initial and Augmented" if found.adds_something else "the likelier of two classes"
+    return Table("task_scores", columns, rows, f"{found.label}: {what}")
 
 
 def task_differences(comparison: Comparison, found: TaskScores) -> Table:

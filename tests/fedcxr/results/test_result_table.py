@@ -62,6 +62,8 @@ def test_a_cut_keeps_the_rows_and_drops_the_column():
     cut = made(SCORE, NONE).only("arm", "b")
     assert (cut.rows, [column.key for column in cut.columns]) == (((NONE,),), ["d"])
     assert made(SCORE, NONE).values("arm") == ["a", "b"]
+
+
 def test_the_csv_says_what_the_frame_would_say():
     columns = (
         Column("name", "Name", "head"),

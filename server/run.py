@@ -77,6 +77,7 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
         may_stop=job.config.server.stop_after is not None,
         sites=len(plan.sites),
         images=sum(s.train_images for s in plan.sites),
+        vae_rounds=[r for r in range(1, job.config.server.rounds + 1) if job.config.vae.is_made(r)],
     )
     model = Predictor(
         job.config,

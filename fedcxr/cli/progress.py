@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 from rich.progress import TaskID
 
 from fedcxr.cli.bar import counting_bar
+from fedcxr.cli.clock import Clock
 from fedcxr.errors import some
 from fedcxr.runs.folder import RunFolder
 
@@ -28,62 +29,11 @@ PHASES = {
 class Display(Protocol):
     """Shows events."""
 
-    def show(self, event: dict[str, Any], clock: "Clock") -> None:
+    def show(self, event: dict[str, Any], clock: Clock) -> None:
         """Show one event."""
 
     def close(self) -> None:
         """End the display."""
-
-
-class Clock:
-    """What is known of speed and time left, from the events so far."""
-
-    def __init__(self) -> None:
-        self.rounds = 0
-        self.may_stop = False
-        self.sites_done = 0
-        self.cohort = 0
-        self.round_num = 0
-        self._images = 0
-        self._started: float | None = None
-        self._first_round = 1
-        self._now = 0.0
-
-    def take(self, event: dict[str, Any]) -> None:
-        """Account for an event."""
-        kind, self._now = event["event"], event["time"]
-        if kind == "run_started":
-            self.rounds, self.may_stop = event["rounds"], event.get("may_stop", False)
-        elif kind == "stopped_early":
-            self.rounds, self.may_stop = event["round"], False
-        elif kind == "round_started":
-            self.round_num, self.cohort, self.sites_done = event["round"], len(event["cohort"]), 0
-            if self._started is None:
-                self._started, self._first_round = self._now, self.round_num
-        elif kind == "site_done":
-            self.sites_done += 1
-            self._images += event["images"]
-
-    @property
-    def images_per_second(self) -> float:
-        """Training images a second since the first round, evaluation's time included."""
-        passed = self._now - self._started if self._started is not None else 0.0
-        return self._images / passed if passed > 0 else 0.0
-
-    @property
-    def of_rounds(self) -> str:
-        """How many rounds there are, or can be at most."""
-        return f"≤{self.rounds}" if self.may_stop else str(self.rounds)
-
-    @property
-    def left(self) -> str:
-        """Time left of the rounds, as m:ss; empty while unknown, or if the run may end any time."""
-        done = self.round_num - self._first_round + self.sites_done / max(self.cohort, 1)
-        if self._started is None or done <= 0 or self.may_stop:
-            return ""
-        per_round = (self._now - self._started) / done
-        seconds = per_round * (self.rounds - self._first_round + 1 - done)
-        return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
 
 
 class PlainDisplay:
@@ -125,7 +75,8 @@ class LiveDisplay:
             left = f"{clock.left} left" if clock.left else ""
             self._progress.update(
                 self._task,
-                description=f"Round {clock.round_num}/{clock.of_rounds}, sites",
+                description=f"Round {clock.round_num}/{clock.of_rounds}, sites"
+                + " with their VAEs" * clock.makes_vaes,
                 total=clock.cohort,
                 completed=clock.sites_done,
                 extra=f"{clock.images_per_second:.0f} images/s  {left}",
@@ -209,6 +160,15 @@ def _line(event: dict[str, Any], clock: Clock) -> str:
         return _weights(event)
     if kind == "resumed":
         return f"Going on after round {event['round']}"
+    if kind == "round_started" and clock.makes_vaes:
+        return f"Round {event['round']}: each site trains its VAE first"
+    if (
+        kind == "site_done"
+        and event["outcome"] == "done"
+        and clock.makes_vaes
+        and clock.cohort <= 20
+    ):
+        return f"Round {clock.round_num}: {clock.sites_done} of {clock.cohort} sites are done"
     if kind == "site_done" and event["outcome"] != "done":
         return f"Round {clock.round_num}: {event['site_id']} {event['outcome']}"
     if kind == "round_done" and event["round"] > 0:

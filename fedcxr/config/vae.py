@@ -124,6 +124,15 @@ class VaeConfig(Section):
         """Whether sites train VAEs; controls of them train none."""
         return self.enabled and self.added == "vae"
 
+    def is_made(self, round_num: int) -> bool:
+        """Return whether a site that is in every round makes a VAE in this one.
+
+        >>> [VaeConfig(enabled=True, every=2).is_made(number) for number in (1, 2, 3)]
+        [True, False, True]
+        """
+        every = self.every or round_num
+        return self.trains and (round_num - 1) % every == 0
+
 
 OF_A_VAE = (
     "size_px",

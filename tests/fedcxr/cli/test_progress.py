@@ -4,8 +4,9 @@ import pytest
 from fake_run import change, write_run
 
 from fedcxr.cli import progress
+from fedcxr.cli.clock import Clock
 from fedcxr.cli.outcome import print_outcome, print_scores, progress_for
-from fedcxr.cli.progress import Clock, Follower, LiveDisplay, PlainDisplay
+from fedcxr.cli.progress import Follower, LiveDisplay, PlainDisplay
 from fedcxr.runs.folder import RunFolder
 
 COHORT = ["site-00", "site-01", "site-02", "site-03"]
@@ -311,3 +312,36 @@ def test_a_table_of_scores_says_why_one_is_not_defined(capsys):
     )
     assert lines[3] == "Left out: 3 images of patients that the run learned from"
     assert lines[4] == "Not in this data set: Hernia"
+
+
+def with_vaes(*rounds):
+    return {**started(0), "rounds": 4, "vae_rounds": list(rounds)}
+
+
+def all_done(begin, end):
+    return [site_done(begin + (end - begin) * (n + 1) / 4) for n in range(4)]
+
+
+def test_a_round_with_vaes_does_not_stand_for_those_without():
+    first = [with_vaes(1), round_started(1, 0.0), *all_done(0.0, 400.0), round_done(1, 400.0)]
+    assert clock_after(*first).left == ""  # nothing is known of a round without VAEs yet
+    clock = clock_after(*first, round_started(2, 400.0), *all_done(400.0, 410.0)[:2])
+    assert clock.left == "0:25"  # half of round 2 took 5 s
+    assert clock.images_per_second == 40.0  # and not 600 images in 405 s
+
+
+def test_both_kinds_of_round_are_counted_where_vaes_are_made_anew():
+    events = [with_vaes(1, 3), round_started(1, 0.0), *all_done(0.0, 100.0)]
+    events += [round_started(2, 100.0), *all_done(100.0, 110.0)]
+    assert clock_after(*events).left == "1:50"  # round 3 as the first, round 4 as the second
+    events += [round_started(3, 110.0), *all_done(110.0, 310.0)]
+    assert clock_after(*events).left == "0:10"
+
+
+def test_lines_say_that_sites_make_their_vaes(capsys):
+    display, clock = PlainDisplay(), Clock()
+    for event in (with_vaes(1), round_started(1, 0.0), site_done(50.0), round_started(2, 60.0)):
+        clock.take(event)
+        display.show(event, clock)
+    lines = capsys.readouterr().err.splitlines()[1:]
+    assert lines == ["Round 1: each site trains its VAE first", "Round 1: 1 of 4 sites are done"]

@@ -73,7 +73,7 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
 
 def evaluate(locate: Locate, message: Message, context: Context) -> Message:
     """Answer an order to evaluate with the site's own scores."""
-    order, task, location, site = _open(locate, message, context)
+    order, task, location, site = _open(locate, message, context, asks_scores=True)
     worker = worker_for(task, order.threads)
     vectors = vectors_in(message.content, worker.schema(task).model)
     numbers = evaluate_order(location, site, task, order, vectors=vectors, worker=worker)
@@ -101,7 +101,7 @@ def card(locate: Locate, message: Message, context: Context) -> Message:
 
 
 def _open(
-    locate: Locate, message: Message, context: Context
+    locate: Locate, message: Message, context: Context, *, asks_scores: bool = False
 ) -> tuple[Order, SiteTask, SiteLocation, Site]:
     order = unpack_order(message)
     task = parse_task(order.task)
@@ -109,8 +109,10 @@ def _open(
     check_algorithm(task.algorithm, task.train)
     check_training(task.train, [task.labels[column] for column in three_way])
     location = locate(context)
-    location.limits.check(task)
-    return order, task, location, open_site(location, task)
+    location.limits.check(task, num_sites=order.num_sites, asks_scores=asks_scores)
+    site = open_site(location, task)
+    location.limits.check_steps(task.train.steps(len(site.train.rows)))
+    return order, task, location, site
 
 
 app = build_app(locate_from_context)

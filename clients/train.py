@@ -79,12 +79,13 @@ def train_order(
     target = filled_target(location, site, task, order, worker)
     images = training_images(location, site, task, order, target=target, given=given, worker=worker)
     own = _algorithm_vectors(memory, schema, vectors)
-    train = task.train
+    train, config = task.train, train_config(task, images.pool)
+    location.limits.check_steps(config.steps(len(images.pool)))
     keeps = train.moments == "keep"
     result = train_site(
         worker.model,
         images.pool,
-        config=train_config(task, images.pool),
+        config=config,
         learning_rate=order.learning_rate,
         normalization=Normalization(train.normalization, train.mean, train.std),
         precision=worker.precision,

@@ -73,6 +73,9 @@ class Order:
     learning_rate: float
     threads: int = 1
     """Of the site's arithmetic; another number changes the last bits."""
+    num_sites: int = 1
+    """How many sites are sent this order, as the server says; of the first query, how many each
+    round of the run asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,7 @@ def pack_order(order: Order) -> ConfigRecord:
             "task": order.task,
             "learning-rate": order.learning_rate,
             "threads": order.threads,
+            "num-sites": order.num_sites,
         }
     )
 
@@ -169,6 +173,7 @@ def unpack_order(message: Message) -> Order:
         task=_text(record, "task"),
         learning_rate=_number(record, "learning-rate"),
         threads=max(1, min(_whole(record, "threads"), MAX_THREADS)),
+        num_sites=_whole(record, "num-sites"),
     )
 
 

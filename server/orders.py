@@ -63,11 +63,12 @@ class OrderBook:
     ) -> Orders:
         """Return each site with the maker of its message; all share one record of arrays."""
         self.open = {}
-        return [
-            (site_id, partial(self._make, kind, site_id, round_num, arrays)) for site_id in site_ids
-        ]
+        make = partial(self._make, kind, round_num, arrays, len(site_ids))
+        return [(site_id, partial(make, site_id)) for site_id in site_ids]
 
-    def _make(self, kind: str, site_id: str, round_num: int, arrays: ArrayRecord) -> Message:
+    def _make(
+        self, kind: str, round_num: int, arrays: ArrayRecord, num_sites: int, site_id: str
+    ) -> Message:
         sites = self.federation
         order = Order(
             sites.run,
@@ -77,6 +78,7 @@ class OrderBook:
             sites.task,
             self.learning_rate,
             sites.threads,
+            num_sites,
         )
         self.open[site_id] = order
         return Message(

@@ -164,8 +164,9 @@ def _note_weights(job: Job, model: Predictor) -> None:
 def _gather(job: Job, grid: Grid, model: Predictor) -> Roster:
     task, threads = job.task().to_text(), job.compute.threads
     schema = schema_of(job.task(), model.spec)
-    order = Order(job.run.name, 0, "", schema.digest, task, 0.0, threads)
     train_images = {site.site_id: site.train_images for site in job.prepared.plan.sites}
+    asked = cohort_size(len(train_images), job.config.server.fraction)
+    order = Order(job.run.name, 0, "", schema.digest, task, 0.0, threads, asked)
 
     def on_change(site_id: str, what: str) -> None:
         job.run.event("site_changed", site_id=site_id, what=what)

@@ -76,6 +76,8 @@ class SiteLimits(Section):
 
     local_epochs: PositiveInt | None = None
     """Most epochs a round."""
+    steps: PositiveInt | None = None
+    """Most steps a round, of a batch each; a VAE's own are not among them."""
     image_size: PositiveInt | None = None
     """Longest side, pixels."""
     models: tuple[str, ...] | None = None
@@ -87,9 +89,20 @@ class SiteLimits(Section):
     label_counts: bool = True
     """Whether it may be told how many of the training targets of each label are known and positive.
     """
+    min_sites: PositiveInt | None = None
+    """Fewest sites of a round, as the server says how many it asks; in a mean of few, one site's
+    update shows. The site cannot check the number."""
+    scores: bool = True
+    """Whether the loss and AUROC of a model on the site's own val images may be told."""
 
-    def check(self, task: SiteTask) -> None:
-        """Raise `LimitError` where a run asks for more; it names every limit."""
+    def check(self, task: SiteTask, *, num_sites: int, asks_scores: bool = False) -> None:
+        """Raise `LimitError` where an order asks for more; it names every limit but `steps`.
+
+        Args:
+            task: the run's.
+            num_sites: that are sent the order.
+            asks_scores: whether it asks for the site's own scores.
+        """
         asked = []
         if self.local_epochs is not None and task.train.local_epochs > self.local_epochs:
             asked.append(f"local_epochs: {task.train.local_epochs} of {self.local_epochs}")
@@ -103,8 +116,16 @@ class SiteLimits(Section):
             asked.append("vae: none is to be made")
         if _tells_counts(task) and not self.label_counts:
             asked.append("label_counts: none are to leave")
-        if asked:
-            raise LimitError(f"kit.yaml, limits: the run asks for more: {'; '.join(asked)}.")
+        if self.min_sites is not None and num_sites < self.min_sites:
+            asked.append(f"min_sites: it asks {num_sites} sites, and {self.min_sites} are needed")
+        if asks_scores and not self.scores:
+            asked.append("scores: none are to leave")
+        _refuse(asked)
+
+    def check_steps(self, steps: int) -> None:
+        """Raise `LimitError` where a round would take more steps than the owner allows."""
+        if self.steps is not None and steps > self.steps:
+            _refuse([f"steps: {steps} of {self.steps}"])
 
 
 class SiteKitConfig(Section):
@@ -154,6 +175,11 @@ def read_kit_yaml(folder: Path) -> KitConfig:
     except ValidationError as err:
         lines = [_explained(problem["loc"], problem["msg"]) for problem in err.errors()]
         raise ConfigError(f"{file} is wrong:\n  " + "\n  ".join(lines)) from err
+
+
+def _refuse(asked: list[str]) -> None:
+    if asked:
+        raise LimitError(f"kit.yaml, limits: the run asks for more: {'; '.join(asked)}.")
 
 
 def _tells_counts(task: SiteTask) -> bool:

@@ -57,9 +57,9 @@ def schema_for(task):
     return worker_for(task, 1).schema(task)
 
 
-def answer(location, task, start, order):
+def answer(location, task, start, order, kind="train"):
     content = RecordDict({ORDER: pack_order(order), VECTORS: pack_vectors(start)})
-    message = Message(content, dst_node_id=1, message_type="train")
+    message = Message(content, dst_node_id=1, message_type=kind)
     return build_app(lambda context: location)(message, simulated_context(1, 1)).content
 
 
@@ -222,3 +222,30 @@ def test_an_order_beyond_the_owners_limits_is_not_begun(at, make_task, make_orde
     assert unpack_receipt(answer(limited, task, start, order)).reason == REASONS[LimitError]
     allowed = replace(at, limits=SiteLimits(local_epochs=3))
     assert unpack_receipt(answer(allowed, task, start, order)).code == "ok"
+
+
+def test_an_owner_limits_the_steps_of_a_round_and_its_fewest_sites(
+    at, make_task, make_order, start
+):
+    # 6 images in batches of 4, 2 epochs: 4 steps
+    task = make_task(train={"local_epochs": 2, "batch_size": 4})
+    order = make_order(task, worker_for(task, 1).spec, num_sites=3)
+
+    def code(**limits):
+        limited = replace(at, limits=SiteLimits(**limits))
+        return unpack_receipt(answer(limited, task, start, order)).code
+
+    assert (code(steps=3), code(min_sites=4)) == ("failed", "failed")
+    assert (code(steps=4), code(min_sites=3)) == ("ok", "ok")
+
+
+def test_a_site_that_keeps_its_scores_trains_and_tells_none(at, make_task, make_order, start):
+    task = make_task()
+    order = make_order(task, worker_for(task, 1).spec)
+    start = start | {VECTOR: np.zeros_like(start[VECTOR])}
+    quiet = replace(at, limits=SiteLimits(scores=False))
+    refused = answer(quiet, task, start, order, kind="evaluate")
+    assert unpack_receipt(refused).reason == REASONS[LimitError]
+    assert unpack_result(refused) == {}
+    assert "val-loss" in unpack_result(answer(at, task, start, order, kind="evaluate"))
+    assert unpack_receipt(answer(quiet, task, start, order)).code == "ok"

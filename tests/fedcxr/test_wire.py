@@ -150,6 +150,7 @@ def test_a_receipt_comes_back():
         ("task", "x" * 200_001, "'task' is not a text"),
         ("round", 1.0, "'round' is not a whole number"),
         ("round", True, "'round' is not a whole number"),
+        ("num-sites", True, "'num-sites' is not a whole number"),
         ("nonce", b"bytes", "'nonce' is not a text"),
         ("learning-rate", float("nan"), "'learning-rate' is not a finite number"),
         ("learning-rate", "fast", "'learning-rate' is not a finite number"),

@@ -44,6 +44,7 @@ def test_every_site_of_the_cohort_gets_an_order_of_its_own(make_book):
     assert [m.metadata.dst_node_id for m in made.values()] == [1000, 1001, 1002, 1003]
     orders = [unpack_order(m) for m in made.values()]
     assert len({order.nonce for order in orders}) == 4
+    assert {order.num_sites for order in orders} == {4}
     assert {(o.run, o.round_num, o.schema_digest, o.learning_rate) for o in orders} == {
         ("a-run", 7, SCHEMA.digest, 0.25)
     }

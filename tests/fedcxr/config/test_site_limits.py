@@ -19,8 +19,20 @@ from fedcxr.errors import ConfigError, LimitError
 def test_a_run_that_asks_for_more_than_a_limit_is_refused_by_its_name(limits, changes, make_task):
     (name,) = limits
     with pytest.raises(LimitError, match=rf"kit\.yaml, limits: the run asks for more: {name}: "):
-        SiteLimits(**limits).check(make_task(**changes))
-    SiteLimits().check(make_task(**changes))
+        SiteLimits(**limits).check(make_task(**changes), num_sites=3)
+    SiteLimits().check(make_task(**changes), num_sites=3)
+
+
+def test_a_round_of_too_few_sites_or_too_many_steps_is_refused_and_so_are_scores(make_task):
+    limits = SiteLimits(min_sites=3, steps=4, scores=False)
+    with pytest.raises(LimitError, match="min_sites: it asks 2 sites, and 3 are needed"):
+        limits.check(make_task(), num_sites=2)
+    with pytest.raises(LimitError, match="scores: none are to leave"):
+        limits.check(make_task(), num_sites=3, asks_scores=True)
+    with pytest.raises(LimitError, match="asks for more: steps: 5 of 4"):
+        limits.check_steps(5)
+    limits.check(make_task(), num_sites=3)
+    limits.check_steps(4)
 
 
 def test_limits_are_read_from_the_kit(tmp_path, make_task):
@@ -28,7 +40,7 @@ def test_limits_are_read_from_the_kit(tmp_path, make_task):
     said = SiteKitConfig(site="charite", server="fl.example.org:9092", limits=limits)
     (tmp_path / "kit.yaml").write_text(kit_yaml(said))
     assert read_kit_yaml(tmp_path) == said
-    said.limits.check(make_task())
+    said.limits.check(make_task(), num_sites=3)
     text = (tmp_path / "kit.yaml").read_text().replace("local_epochs: 1", "local_epoch: 0")
     (tmp_path / "kit.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"limits\.local_epoch: Extra inputs"):

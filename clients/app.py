@@ -8,6 +8,7 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from clients.activity import noted
 from clients.egress import Outgoing, redact_errors, site_reply, skipped
 from clients.evaluate import evaluate_order, site_counts, site_frequencies, site_moments
 from clients.locate import locate_from_context, locate_in_run
@@ -31,9 +32,9 @@ Locate = Callable[[Context], SiteLocation]
 def build_app(locate: Locate) -> ClientApp:
     """Return a ClientApp whose site is where `locate` says."""
     flower = ClientApp()
-    flower.train()(redact_errors(partial(train, locate)))
-    flower.evaluate()(redact_errors(partial(evaluate, locate)))
-    flower.query()(redact_errors(partial(card, locate)))
+    flower.train()(noted("training", redact_errors(partial(train, locate))))
+    flower.evaluate()(noted("scoring a model", redact_errors(partial(evaluate, locate))))
+    flower.query()(noted("opening its data", redact_errors(partial(card, locate))))
     return flower
 
 

@@ -27,8 +27,9 @@ def locate_from_context(context: Context) -> SiteLocation:
     """Return the site of this node.
 
     In deployment the node config has `site-dir="/path"`, and `kit` where a start-up kit says who
-    the site is and what its owner allows. In a simulation Flower gives a `partition-id`, and the
-    data are those of the run config, made ready once by the server.
+    the site is and what its owner allows, with `images-dir` where its images are elsewhere. In
+    a simulation Flower gives a `partition-id`, and the data are those of the run config, made ready
+    once by the server.
 
     Raises:
         ConfigError: the node config has neither, or the kit is wrong.
@@ -37,7 +38,9 @@ def locate_from_context(context: Context) -> SiteLocation:
     if isinstance(folder, str) and folder:
         kit = context.node_config.get("kit")
         if isinstance(kit, str) and kit:
-            return _located_by_kit(Path(folder), Path(kit))
+            images = context.node_config.get("images-dir")
+            place = Path(images) if isinstance(images, str) and images else None
+            return _located_by_kit(Path(folder), Path(kit), place)
         return own_folder(Path(folder), _vae_numbers(context.node_config.get("vae-numbers")))
     if not _is_simulated():
         raise ConfigError(NO_SITE_DIR)
@@ -80,12 +83,13 @@ def _is_simulated() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
-def _located_by_kit(folder: Path, kit: Path) -> SiteLocation:
-    """Return the site of a kit, with its data in `folder`; read anew for every order."""
+def _located_by_kit(folder: Path, kit: Path, images: Path | None) -> SiteLocation:
+    """Return the site of a kit, with its table in `folder`; read anew for every order."""
     config = read_kit_yaml(kit)
     if not isinstance(config, SiteKitConfig):
         raise ConfigError(f"{kit}: the kit of the server. Give that of a site.")
-    return own_folder(folder, _vae_numbers(config.vae_numbers), config.site, config.limits)
+    numbers = _vae_numbers(config.vae_numbers)
+    return own_folder(folder, numbers, config.site, config.limits, images)
 
 
 def _vae_numbers(said: object) -> tuple[str, ...]:

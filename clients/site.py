@@ -6,7 +6,7 @@ elsewhere.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -44,6 +44,9 @@ class SiteLocation:
     """The numbers of its VAE that the site's owner lets out; none = those that the run asks for."""
     limits: SiteLimits = NO_LIMITS
     """The most that the site's owner lets a run ask for."""
+    images: Path | None = None
+    """Folder that the table's paths are relative to, in which nothing is written; none = the
+    table's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ def own_folder(
     vae_numbers: tuple[str, ...] = (),
     site_id: str | None = None,
     limits: SiteLimits = NO_LIMITS,
+    images: Path | None = None,
 ) -> SiteLocation:
     """Return the location of a hospital's own folder: `site.csv`, and its images beside it.
 
@@ -98,6 +102,7 @@ def own_folder(
         vae_numbers: what its owner lets out of a VAE.
         site_id: its name in the plan; none = the folder's.
         limits: the most that its owner lets a run ask for.
+        images: where its images are; none = beside `site.csv`.
 
     Raises:
         ConfigError: there is no such file.
@@ -109,7 +114,9 @@ def own_folder(
         )
     name = site_id or folder.resolve().name
     state = folder / "state"
-    return SiteLocation(name, table, None, state, vae_numbers=vae_numbers, limits=limits)
+    return SiteLocation(
+        name, table, None, state, vae_numbers=vae_numbers, limits=limits, images=images
+    )
 
 
 def simulated(
@@ -178,18 +185,46 @@ def _unfilled(states: NDArray[np.int8], image_id: Sequence[str], task: SiteTask)
 def _cache_of(location: SiteLocation, table: RecordTable, task: SiteTask) -> Cache:
     if location.cache is not None:
         return open_cache(location.cache)
+    return decode_site(
+        location, table, size_px=task.model.image_size, max_bad_fraction=task.max_bad_fraction
+    )
+
+
+def decode_site(
+    location: SiteLocation,
+    table: RecordTable,
+    *,
+    size_px: int,
+    max_bad_fraction: float,
+    progress: Callable[[int, int], None] | None = None,
+) -> Cache:
+    """Return the cache of a real site's images: beside its own folder's table, else at home.
+
+    Args:
+        location: the site's.
+        table: its table.
+        size_px: side of the squares.
+        max_bad_fraction: more bad files than this share is an error.
+        progress: told how many files are done, and of how many.
+
+    Raises:
+        DataError: the table says of no image where it is, or too many are bad.
+        ArtefactError: the cache is damaged or cannot be written.
+    """
     if table.path is None:
         raise DataError(
             f"{location.table}: no column 'path', so its images cannot be found. "
             "Write the site's folder anew with `export_site`."
         )
+    folder = location.table.parent
     return build_cache(
         list(zip(table.image_id, table.path, strict=True)),
-        location.table.parent,
-        size_px=task.model.image_size,
-        max_bad_fraction=task.max_bad_fraction,
+        location.images or folder,
+        size_px=size_px,
+        max_bad_fraction=max_bad_fraction,
         workers=cores(),
-        folder=location.table.parent / "cache" / f"{task.model.image_size}px",
+        folder=None if location.images else folder / "cache" / f"{size_px}px",
+        progress=progress,
     )
 
 

@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,24 +68,55 @@ def check_data(
     Missing, truncated, duplicated, rotated and mislabelled images; labels and patients in numbers;
     patients shared between splits; how fast the disk is. Exits with 3 unless the data are clean.
     """
-    # numpy, Pillow, rich and matplotlib: too heavy for `fedcxr --help`.
-    from fedcxr.data.quality.check import check_data as check
-
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers {workers}: give at least 1.")
-    with progress_bar("Reading the tables") as show:
-        report = check(
-            folder,
-            labels_only=labels_only,
-            sample=sample,
-            splits=splits or (),
-            follow_links=bool(follow_links),
-            workers=workers,
-            progress=show and (lambda what, done, total: show(f"{what} images", done, total)),
-        )
+    report = _checked(
+        folder,
+        splits or (),
+        follow_links=bool(follow_links),
+        labels_only=labels_only,
+        sample=sample,
+        workers=workers,
+    )
     _write(report, json_file, html_file)
     if not report.is_clean:
         raise typer.Exit(DataError.exit_code)
+
+
+def _checked(
+    folder: Path,
+    splits: Sequence[Path],
+    *,
+    follow_links: bool,
+    labels_only: bool,
+    sample: int | None,
+    workers: int | None,
+) -> "DataReport":
+    """Return the report of a data set, or of a hospital's own folder."""
+    # numpy and Pillow: too heavy for `fedcxr --help`.
+    from fedcxr.data.quality.check import check_reading
+    from fedcxr.data.quality.read import read_for_check
+    from partitions.export import SITE_CSV
+    from partitions.hospital_folder import hospital_reading
+
+    start = time.perf_counter()
+    with progress_bar("Reading the tables") as show:
+        if (folder / SITE_CSV).is_file():
+            if splits or follow_links:
+                raise ConfigError(
+                    f"{folder}: a hospital's own folder has no --splits and no links."
+                )
+            reading = hospital_reading(folder)
+        else:
+            reading = read_for_check(folder, splits, follow_links=follow_links)
+        return check_reading(
+            reading,
+            labels_only=labels_only,
+            sample=sample,
+            workers=workers,
+            progress=show and (lambda what, done, total: show(f"{what} images", done, total)),
+            start=start,
+        )
 
 
 def _write(report: "DataReport", json_file: Path | None, html_file: Path | None) -> None:

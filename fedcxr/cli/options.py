@@ -24,3 +24,11 @@ Settings = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the result only.")]
 FollowLinks = Annotated[bool | None, option_of("follow_links")]
 """For verbs that make no configuration."""
+AcceptedProblems = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        help="Go on beside this kind of problem, as check-data names it.",
+        metavar="KIND",
+    ),
+]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcxr.config.kit import SiteKitConfig
-from fedcxr.data.records import RecordTable
 from fedcxr.deploy import kit_files as k
 from fedcxr.deploy.child import (
     Child,
@@ -22,10 +21,11 @@ from fedcxr.deploy.child import (
 )
 from fedcxr.deploy.kit_check import CheckedKit, site_kit
 from fedcxr.deploy.knock import knock
+from fedcxr.deploy.site_data import SiteData
+from fedcxr.deploy.site_status import Connected, read_status
 from fedcxr.errors import ConfigError, NetworkError
 from fedcxr.home import home_folder
 from fedcxr.interrupts import raise_if_interrupted
-from partitions.table import read_table
 
 LOST_S = 300
 """How long the node itself asks a server that is gone, before it ends."""
@@ -41,7 +41,7 @@ class Joining:
     """The client is about to connect."""
 
     kit: CheckedKit
-    table: RecordTable
+    data: SiteData
     log: Path
 
 
@@ -61,33 +61,41 @@ class Waiting:
     most_s: float
 
 
-OnEvent = Callable[[Joining | Admitted | Waiting], None]
+OnEvent = Callable[[Joining | Admitted | Waiting | Connected], None]
+Prepare = Callable[[str], SiteData]
+"""Makes the data of a site ready, given its name."""
 
 
 def join(
-    folder: Path, data: Path, on_event: OnEvent, *, gpu: int | None = None, wait_s: float = 0.0
+    folder: Path,
+    prepare: Prepare,
+    on_event: OnEvent,
+    *,
+    gpu: int | None = None,
+    wait_s: float = 0.0,
 ) -> None:
     """Take part with a site's kit until interrupted; it leaves no process behind.
 
     Args:
         folder: the site's kit.
-        data: its data: `site.csv`, and the images beside it.
-        on_event: told how it goes.
+        prepare: makes its data ready (`prepare_site`), before anything connects.
+        on_event: told how it goes, and while it is connected every second what it does.
         gpu: the number of the GPU to train on; none = what the run says.
         wait_s: how long a server that is not there, or does not take the site, is asked again.
 
     Raises:
         ConfigError: no kit of a site, or no data folder, or no such GPU.
-        DataError: the site's table is wrong.
+        DataError: the site's data are wrong.
         NetworkError: the kit has a fault, or the server is not there or does not take the site.
     """
     kit, config = site_kit(folder)
-    table = _table(data)
     variables = {} if gpu is None else _on_gpu(gpu)
+    data = prepare(config.site)
     os.environ.update(direct_loopback(os.environ))
     log = home_folder().absolute() / "logs" / f"client-{config.site}.log"
-    on_event(Joining(kit, table, log))
-    arguments = supernode_arguments(folder.absolute(), config, data.absolute())
+    on_event(Joining(kit, data, log))
+    activity = home_folder().absolute() / "sites" / config.site / "activity.json"
+    arguments = supernode_arguments(folder.absolute(), config, data, activity)
     environment = flower_environment(config.site, **variables)
     while True:
         _wait_for_server(folder, config, on_event, wait_s)
@@ -97,24 +105,34 @@ def join(
             "pinned_supernode", [*arguments, *ports], log=log, environment=environment
         ) as child:
             on_event(Admitted(config.site, config.server))
-            _watch(child)
+            _watch(child, config.site, activity, on_event)
         on_event(Waiting(_last_words(child), RETURN_S))
         wait_s = RETURN_S
 
 
-def supernode_arguments(folder: Path, config: SiteKitConfig, data: Path) -> list[str]:
+def supernode_arguments(
+    folder: Path, config: SiteKitConfig, data: SiteData, activity: Path
+) -> list[str]:
     """Return the command line of the SuperNode, without its port: TLS and the key, always.
+
+    Args:
+        folder: the kit.
+        config: its `kit.yaml`.
+        data: the site's.
+        activity: the file in which the client says what it does.
 
     Raises:
         ConfigError: a folder's name has a sign that Flower's node config cannot hold.
     """
-    for path in (data, folder):
+    facts = {"site-dir": data.folder.absolute(), "kit": folder, "activity": activity}
+    if data.images != data.folder:
+        facts["images-dir"] = data.images.absolute()
+    for path in facts.values():
         if any(sign in str(path) for sign in "\"'\\\n"):
             raise ConfigError(
                 f"{path}: Flower's node config holds no path with quotation marks or backslashes. "
                 "Give the folder another name, or a link to it."
             )
-    facts = {"site-dir": str(data), "kit": str(folder)}
     return [
         *("--root-certificates", str(folder / k.CA_CRT)),
         *("--superlink", config.server),
@@ -122,20 +140,6 @@ def supernode_arguments(folder: Path, config: SiteKitConfig, data: Path) -> list
         *("--max-wait-time", str(LOST_S)),
         *("--node-config", " ".join(f'{key}="{value}"' for key, value in facts.items())),
     ]
-
-
-def _table(data: Path) -> RecordTable:
-    """Return the site's own table, read once so that a wrong one is told before anything starts."""
-    file = data / "site.csv"
-    if not file.is_file():
-        raise ConfigError(
-            f"{file}: missing. --data is the site's folder, with site.csv and the images beside "
-            "it (docs/data-formats.md, a hospital's folder)."
-        )
-    table = read_table(file)
-    if table.path is None:
-        raise ConfigError(f"{file}: no column 'path', so the images cannot be found. Add it.")
-    return table
 
 
 def _on_gpu(gpu: int) -> dict[str, str]:
@@ -167,10 +171,12 @@ def _wait_for_server(folder: Path, config: SiteKitConfig, on_event: OnEvent, wai
         time.sleep(KNOCK_S)
 
 
-def _watch(child: Child) -> None:
-    """Return when the node has ended."""
+def _watch(child: Child, site: str, activity: Path, on_event: OnEvent) -> None:
+    """Say what the client does, and return when the node has ended."""
+    since = time.time()
     while child.exit_code is None:
         raise_if_interrupted()
+        on_event(read_status(activity, site, since))
         time.sleep(POLL_S)
 
 

@@ -28,6 +28,7 @@ _LAYOUTS = {
     "nih14-onehot": "NIH ChestX-ray14, one-hot tables",
     "chexlocalize": "CheXlocalize outlines",
     "files": "image files without readable tables",
+    "site": "a hospital's own folder",
 }
 
 

@@ -93,10 +93,42 @@ def check_data(
         ConfigError: `sample` is below 1.
         ArtefactError: the cache cannot be written.
     """
+    start = time.perf_counter()
+    return check_reading(
+        read_for_check(root, splits, follow_links=follow_links),
+        labels_only=labels_only,
+        sample=sample,
+        workers=workers,
+        progress=progress,
+        disk_budget_s=disk_budget_s,
+        start=start,
+    )
+
+
+def check_reading(
+    reading: Reading,
+    *,
+    labels_only: bool = False,
+    sample: int | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    disk_budget_s: float = BUDGET_S,
+    start: float | None = None,
+) -> DataReport:
+    """Return what is wrong with a data set that was read; arguments and errors as `check_data`'s.
+
+    Args:
+        reading: the data set.
+        labels_only: look at no image.
+        sample: look at this many images.
+        workers: that decode.
+        progress: told how far it is.
+        disk_budget_s: for the disk.
+        start: when the reading began, on the clock of `time.perf_counter`; none = now.
+    """
     if sample is not None and sample < 1:
         raise ConfigError(f"--sample {sample}: give at least 1 image, or leave it out for all.")
-    start = time.perf_counter()
-    reading = read_for_check(root, splits, follow_links=follow_links)
+    start = time.perf_counter() if start is None else start
     workers = workers or cores()
     if reading.dataset.layout == OUTLINES:
         seen = _Seen(())

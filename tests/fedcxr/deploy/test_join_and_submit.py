@@ -17,7 +17,8 @@ from fedcxr.deploy import kit_files as k
 from fedcxr.deploy.control import RunState
 from fedcxr.deploy.provision import new_deployment
 from fedcxr.deploy.refusal_trial import Trial
-from fedcxr.errors import ConfigError, NetworkError, RunError
+from fedcxr.deploy.site_data import SiteData, prepare_site
+from fedcxr.errors import ConfigError, DataError, NetworkError, RunError
 from fedcxr.runs.folder import RunFolder
 
 
@@ -80,7 +81,11 @@ def submitted(made, tmp_path, monkeypatch):
         seen = []
         try:
             run = submit.run_deployed(
-                made.server, tmp_path, config, preset="chexpert", on_start=seen.append
+                made.server,
+                tmp_path,
+                config,
+                preset="chexpert",
+                on_start=seen.append,
             )
         finally:
             start.control, start.seen = control, seen
@@ -142,31 +147,38 @@ def test_a_site_of_the_plan_without_a_kit_is_named_before_anything_is_sent(submi
 def test_flower_reads_the_node_config_as_it_was_meant(made, tmp_path):
     folder = tmp_path / "my data, 2026 = new"
     config = join.SiteKitConfig(site="site-00", server="127.0.0.1:1")
-    words = join.supernode_arguments(made.folder / "site-00", config, folder)
+    data, note = SiteData(folder, folder, None), tmp_path / "activity.json"
+    words = join.supernode_arguments(made.folder / "site-00", config, data, note)
     assert "--insecure" not in words
     given = parse_config_args([words[words.index("--node-config") + 1]])
-    assert given == {"site-dir": str(folder), "kit": str(made.folder / "site-00")}
+    own = {"site-dir": str(folder), "kit": str(made.folder / "site-00"), "activity": str(note)}
+    assert given == own
+    data = SiteData(folder, tmp_path / "cxr", None)
+    words = join.supernode_arguments(made.folder / "site-00", config, data, note)
+    given = parse_config_args([words[words.index("--node-config") + 1]])
+    assert given == {**own, "images-dir": str(tmp_path / "cxr")}
+    data = SiteData(tmp_path / 'a "b', folder, None)
     with pytest.raises(ConfigError, match="holds no path with quotation marks"):
-        join.supernode_arguments(made.folder, config, tmp_path / 'a "b')
+        join.supernode_arguments(made.folder, config, data, note)
 
 
 def test_wrong_data_is_told_before_the_server_is_asked(made, tmp_path):
     kit = made.folder / "site-00"
-    with pytest.raises(ConfigError, match=r"site\.csv: missing\. --data is the site's folder"):
-        join.join(kit, tmp_path, lambda event: None)
+    words = r"no site\.csv \(docs/data-formats\.md.*neither CheXpert \(train\.csv\) nor NIH"
+    with pytest.raises(DataError, match=words):
+        join.join(kit, lambda site: prepare_site(site, tmp_path), lambda event: None)
 
 
 def test_a_client_gives_up_on_a_server_that_does_not_come(made, monkeypatch):
-    monkeypatch.setattr(join, "_table", lambda data: None)
     monkeypatch.setattr(join, "KNOCK_S", 0.01)
 
     def nobody(folder, config):
         raise NetworkError("no connection")
 
     monkeypatch.setattr(join, "knock", nobody)
-    events = []
+    events, data = [], SiteData(made.folder, made.folder, None)
     with pytest.raises(NetworkError, match="no connection"):
-        join.join(made.folder / "site-00", made.folder, events.append, wait_s=0.2)
+        join.join(made.folder / "site-00", lambda site: data, events.append, wait_s=0.2)
     assert [type(event) for event in events] == [join.Joining, join.Waiting]
 
 

@@ -14,7 +14,10 @@ from fedcxr.cores import cores
 from fedcxr.errors import RunError
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.known_runs import register_run
+from partitions.overlap import check_comparison, read_comparison, write_comparison
+from partitions.plan import PartitionPlan
 from partitions.prepare import prepare, prepare_global
+from server.disjointness import OVERLAP_JSON, disjointness
 from server.job import ComputePlan, Job
 from server.start import plan_compute, start_job
 
@@ -48,8 +51,19 @@ def job_from_context(grid: Grid, context: Context) -> Job:
         compute = ComputePlan("flwr run", simulated.workers, window, simulated.threads)
     run = RunFolder.create(Path(config.runs_dir), config.name)
     job = start_job(config, run, ready, compute, prepare_seconds=time.perf_counter() - begun)
+    keep_comparison(run, ready.plan, context.run_config)
     register_run(run, flower_run_id=str(context.run_id))
     return replace(job, site_keys=site_keys(context.run_config))
+
+
+def keep_comparison(run: RunFolder, plan: PartitionPlan, run_config: Mapping[str, object]) -> None:
+    """Keep what the sites found of patients that they share, where `overlap` names the file."""
+    file = run_config.get("overlap")
+    if isinstance(file, str) and file:
+        found = read_comparison(Path(file))
+        check_comparison(found, plan, Path(file))
+        write_comparison(found, run.path / OVERLAP_JSON)
+        run.update_manifest(disjoint=disjointness(plan, found))
 
 
 def site_keys(run_config: Mapping[str, object]) -> dict[str, bytes] | None:

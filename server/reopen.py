@@ -16,8 +16,9 @@ from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.versions import code_digest, machine, versions
 from fedcxr.training.device import resolve_device
 from fedcxr.training.precision import Precision
+from partitions.overlap import Comparison, read_comparison
 from partitions.prepare import Prepared
-from server.disjointness import disjointness
+from server.disjointness import OVERLAP_JSON, disjointness
 from server.job import ComputePlan, Job
 from server.start import config_sha256, data_changes, keep_data, now
 
@@ -64,7 +65,7 @@ def reopen_job(path: Path, prepared: Prepared, stopped: StoppedRun, compute: Com
         workers=compute.workers,
         device=device,
         config_sha256=config_sha256(run.path / "config.yaml"),
-        disjoint=disjointness(prepared.plan),
+        disjoint=disjointness(prepared.plan, _kept_comparison(run)),
         partition_digest=prepared.plan.digest,
         data_changes=data_changes(manifest, prepared),
         resumed=[*manifest.get("resumed", []), again],
@@ -83,6 +84,12 @@ def reopen_job(path: Path, prepared: Prepared, stopped: StoppedRun, compute: Com
         resume=True,
         server_threads=manifest["server_threads"],
     )
+
+
+def _kept_comparison(run: RunFolder) -> Comparison | None:
+    """Return what the sites found of their patients, where the run was started with that."""
+    file = run.path / OVERLAP_JSON
+    return read_comparison(file) if file.is_file() else None
 
 
 def read_stopped_run(path: Path, settings: Iterable[str] = ()) -> StoppedRun:

@@ -14,6 +14,7 @@ import typer
 from fedcxr import __version__
 from fedcxr.cli.augment_study import augment_study
 from fedcxr.cli.check_data import check_data
+from fedcxr.cli.check_overlap import check_overlap
 from fedcxr.cli.clean import clean
 from fedcxr.cli.client import client
 from fedcxr.cli.compare import compare
@@ -72,6 +73,7 @@ cli.add_typer(kit, name="kit")
 cli.add_typer(server, name="server")
 cli.add_typer(client, name="client")
 cli.add_typer(deploy, name="deploy")
+cli.add_typer(check_overlap, name="check-overlap")
 cli.add_typer(selftest, name="selftest")
 
 

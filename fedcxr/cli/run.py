@@ -35,6 +35,14 @@ def run(
     preset: o.Preset = "quickstart",
     config: o.ConfigFile = None,
     settings: o.Settings = None,
+    overlap: Annotated[
+        Path | None,
+        typer.Option(
+            help="What the sites found of patients they share: check-overlap compare --out.",
+            metavar="FILE",
+            parser=expanded,
+        ),
+    ] = None,
     quiet: o.Quiet = False,
     **flags: Any,  # noqa: ANN401  # each flag's own type is its key's
 ) -> None:
@@ -48,7 +56,9 @@ def run(
         from fedcxr.deploy.submit import run_deployed
 
     with progress_for(quiet) as follow:
-        finished = run_deployed(kit, data, resolved, preset=preset, on_start=follow)
+        finished = run_deployed(
+            kit, data, resolved, preset=preset, on_start=follow, overlap=overlap
+        )
     print_outcome(finished.path)
 
 

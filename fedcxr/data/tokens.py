@@ -49,6 +49,13 @@ class Tokens:
         """Return the token of what an image file holds, from a digest of its bytes."""
         return self._token("content", digest)
 
+    def compared(self, patient_id: str) -> str:
+        """Return the token by which sites find patients that they share (`partitions/overlap.py`).
+
+        Another one than `patient`, so that a key used for both links no table with the comparison.
+        """
+        return self._token("compared", patient_id)
+
     @property
     def fingerprint(self) -> str:
         """Eight hex digits that tell keys apart and say nothing else of them."""

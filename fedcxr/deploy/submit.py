@@ -23,6 +23,8 @@ from fedcxr.home import home_folder
 from fedcxr.interrupts import raise_if_interrupted
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.known_runs import known_runs
+from partitions.overlap import check_comparison, read_comparison
+from partitions.plan import PartitionPlan
 from partitions.plan_reader import read_plan
 
 BEGIN_S = 120.0
@@ -39,6 +41,7 @@ def run_deployed(
     *,
     preset: str,
     on_start: Callable[[RunFolder], None],
+    overlap: Path | None = None,
 ) -> RunFolder:
     """Start a run over the sites of a deployment and return its folder when it is finished.
 
@@ -48,15 +51,20 @@ def run_deployed(
         config: of the run.
         preset: the preset that it was made of.
         on_start: called with the run folder as soon as it is there.
+        overlap: what the sites found of patients that they share (`fedcxr check-overlap`).
 
     Raises:
-        ConfigError: no kit of a server, or a site of the plan has none.
+        ConfigError: no kit of a server, a site of the plan has none or was not compared.
+        LeakError: sites share patients.
         ArtefactError: `data` is no server's data folder.
         NetworkError: the server is not up or does not begin.
         RunError: the run failed, with what it said.
     """
     kit, kit_config = server_kit(folder)
-    _check_sites(data, kit.sites, folder)
+    plan = read_plan(data)
+    _check_sites(plan, data, kit.sites, folder)
+    if overlap is not None:
+        check_comparison(read_comparison(overlap), plan, overlap)
     os.environ.update(direct_loopback(os.environ))
     settled = with_values(config, {"runs_dir": str(Path(config.runs_dir).absolute())})
     file = home_folder().absolute() / "submitted" / f"{uuid.uuid4().hex}.yaml"
@@ -69,6 +77,7 @@ def run_deployed(
                     "config": str(file),
                     "global-dir": str(data.absolute()),
                     "site-keys": str(folder.absolute() / k.SITES),
+                    "overlap": "" if overlap is None else str(overlap.absolute()),
                 }
             )
             try:
@@ -112,8 +121,8 @@ def stop_runs(folder: Path) -> int:
     return len(under_way)
 
 
-def _check_sites(data: Path, known: tuple[str, ...], folder: Path) -> None:
-    missing = [site.site_id for site in read_plan(data).sites if site.site_id not in known]
+def _check_sites(plan: PartitionPlan, data: Path, known: tuple[str, ...], folder: Path) -> None:
+    missing = [site.site_id for site in plan.sites if site.site_id not in known]
     if missing:
         raise ConfigError(
             f"{data}: these sites of the plan have no kit at {folder}: {some(missing)}. It knows "

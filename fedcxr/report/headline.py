@@ -110,7 +110,7 @@ def _run_facts(result: Comparison, run: RunFacts) -> list[Fact]:
         ),
         Fact(
             "Patients apart",
-            "proven" if disjoint.verified else "not verifiable",
+            disjoint.status or ("proven" if disjoint.verified else "not verifiable"),
             disjoint.reason
             or f"{counted(disjoint.pairs_checked, 'pair', 'pairs')} of sets compared",
         ),

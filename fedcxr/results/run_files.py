@@ -64,7 +64,9 @@ class Disjointness(_Part):
     verified: bool
     pairs_checked: int
     reason: str | None
-    """Why it could not be shown."""
+    """Why it could not be shown, or who compared what."""
+    status: Literal["proven", "checked", "not verifiable"] | None = None
+    """`checked`: the sites compared tokens of their patients, and the server has their word."""
 
 
 class Precision(_Part):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -18,8 +19,9 @@ from fedcxr.deploy.control import RunState
 from fedcxr.deploy.provision import new_deployment
 from fedcxr.deploy.refusal_trial import Trial
 from fedcxr.deploy.site_data import SiteData, prepare_site
-from fedcxr.errors import ConfigError, DataError, NetworkError, RunError
+from fedcxr.errors import ConfigError, DataError, LeakError, NetworkError, RunError
 from fedcxr.runs.folder import RunFolder
+from partitions.overlap import Comparison, Shared, write_comparison
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def read_config_of(run_config):
 def submitted(made, tmp_path, monkeypatch):
     """Start a run at a SuperLink that says these states."""
 
-    def start(*states, folder=None, sites=("site-00",)):
+    def start(*states, folder=None, sites=("site-00",), overlap=None):
         control = FakeControl(states)
         monkeypatch.setattr(submit, "POLL_S", 0.0)
         monkeypatch.setattr(submit, "BEGIN_S", 0.0)
@@ -86,6 +88,7 @@ def submitted(made, tmp_path, monkeypatch):
                 config,
                 preset="chexpert",
                 on_start=seen.append,
+                overlap=overlap,
             )
         finally:
             start.control, start.seen = control, seen
@@ -107,6 +110,19 @@ def test_a_run_is_started_with_the_whole_configuration_and_the_sites_keys(
     assert given["site-keys"] == str(made.server / k.SITES)
     assert given["global-dir"] == str(tmp_path)
     assert list((fedcxr_home / "submitted").iterdir()) == []
+
+
+def test_a_comparison_of_patients_goes_with_the_run_and_a_bad_one_starts_none(submitted, tmp_path):
+    file = tmp_path / "overlap.json"
+    found = Comparison("0a1b2c3d", "2030-01-01", {"site-00": 5, "site-01": 6}, ())
+    write_comparison(found, file)
+    submitted(state(), state(is_over=True, is_good=True), folder=tmp_path / "a", overlap=file)
+    assert submitted.control.given["overlap"] == str(file)
+    shared = replace(found, shared=(Shared("site-00", "site-01", 1),))
+    write_comparison(shared, file)
+    with pytest.raises(LeakError, match="site-00 and site-01: 1"):
+        submitted(sites=["site-00", "site-01"], overlap=file)
+    assert submitted.control.given is None
 
 
 def test_a_run_that_failed_says_why(submitted, tmp_path):

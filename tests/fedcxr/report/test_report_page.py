@@ -294,6 +294,9 @@ def test_what_nobody_could_compare_is_not_called_proven(tmp_path):
     why = "the sites' tables stay with them"
     change(run / "manifest.json", disjoint={"verified": False, "pairs_checked": 1, "reason": why})
     assert f"Patients apart not verifiable {why}" in Outline(report(run)).text
+    told = {"verified": False, "status": "checked", "pairs_checked": 3, "reason": "by tokens"}
+    change(run / "manifest.json", disjoint=told)
+    assert "Patients apart checked by tokens" in Outline(report(run)).text
 
 
 def test_the_sites_table_says_in_how_many_rounds_each_took_part(tmp_path):

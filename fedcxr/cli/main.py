@@ -21,6 +21,7 @@ from fedcxr.cli.compare import compare
 from fedcxr.cli.deploy import deploy
 from fedcxr.cli.evaluate import evaluate
 from fedcxr.cli.kit import kit
+from fedcxr.cli.launch import launch
 from fedcxr.cli.output import secure_output
 from fedcxr.cli.partition import partition
 from fedcxr.cli.plan_study import plan_study
@@ -64,6 +65,7 @@ for verb in (
     synth,
     clean,
     provision,
+    launch,
     run,
     status,
     stop,

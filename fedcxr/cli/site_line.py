@@ -1,6 +1,7 @@
 """The line that says what a site's client does: in place on a terminal, else a line a change."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,14 +19,20 @@ class SiteLine:
     def __init__(self) -> None:
         self._in_place = sys.stdout.isatty()
         self._last = ""
+        self._lock = threading.Lock()  # the status comes from a thread of its own
 
     def print(self, text: str) -> None:
         """Print a line that stays."""
-        self.clear()
-        print(text, flush=True)
+        with self._lock:
+            self._clear()
+            print(text, flush=True)
 
     def clear(self) -> None:
         """Take the line that changes off the terminal."""
+        with self._lock:
+            self._clear()
+
+    def _clear(self) -> None:
         if self._in_place and self._last:
             print(_CLEAR, end="", flush=True)
             self._last = ""
@@ -33,12 +40,12 @@ class SiteLine:
     def status(self, now: "Connected") -> None:
         """Show what the client does."""
         text = status_words(now)
-        if not self._in_place:
-            if text != self._last:
+        with self._lock:
+            if self._in_place:
+                print(f"{_CLEAR}{text}{_elapsed(now)}", end="", flush=True)
+            elif text != self._last:
                 print(text, flush=True)
-        else:
-            print(f"{_CLEAR}{text}{_elapsed(now)}", end="", flush=True)
-        self._last = text
+            self._last = text
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, int, int], None]]:

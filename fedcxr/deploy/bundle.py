@@ -28,6 +28,7 @@ config = ""
 set = ""
 global-dir = ""
 site-keys = ""
+overlap = ""
 """
 _DATE = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3

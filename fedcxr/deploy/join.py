@@ -22,7 +22,7 @@ from fedcxr.deploy.child import (
 from fedcxr.deploy.kit_check import CheckedKit, site_kit
 from fedcxr.deploy.knock import knock
 from fedcxr.deploy.site_data import SiteData
-from fedcxr.deploy.site_status import Connected, read_status
+from fedcxr.deploy.site_status import Connected, status_told
 from fedcxr.errors import ConfigError, NetworkError
 from fedcxr.home import home_folder
 from fedcxr.interrupts import raise_if_interrupted
@@ -79,7 +79,8 @@ def join(
     Args:
         folder: the site's kit.
         prepare: makes its data ready (`prepare_site`), before anything connects.
-        on_event: told how it goes, and while it is connected every second what it does.
+        on_event: told how it goes, and while it is connected every second, from another thread,
+            what it does.
         gpu: the number of the GPU to train on; none = what the run says.
         wait_s: how long a server that is not there, or does not take the site, is asked again.
 
@@ -105,7 +106,8 @@ def join(
             "pinned_supernode", [*arguments, *ports], log=log, environment=environment
         ) as child:
             on_event(Admitted(config.site, config.server))
-            _watch(child, config.site, activity, on_event)
+            with status_told(activity, config.site, on_event):
+                _watch(child)
         on_event(Waiting(_last_words(child), RETURN_S))
         wait_s = RETURN_S
 
@@ -171,12 +173,10 @@ def _wait_for_server(folder: Path, config: SiteKitConfig, on_event: OnEvent, wai
         time.sleep(KNOCK_S)
 
 
-def _watch(child: Child, site: str, activity: Path, on_event: OnEvent) -> None:
-    """Say what the client does, and return when the node has ended."""
-    since = time.time()
+def _watch(child: Child) -> None:
+    """Return when the node has ended."""
     while child.exit_code is None:
         raise_if_interrupted()
-        on_event(read_status(activity, site, since))
         time.sleep(POLL_S)
 
 

@@ -1,8 +1,14 @@
 """What a connected client is doing, as its own processes have noted it (`clients/activity.py`)."""
 
+import contextlib
 import json
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,31 @@ class Connected:
     doing: str = ""
     """Empty = it waits for an order."""
     doing_since: float = 0.0
+
+
+@contextlib.contextmanager
+def status_told(file: Path, site: str, on_status: Callable[[Connected], None]) -> Iterator[None]:
+    """Tell every second what a client does that connects now, until the end of the block.
+
+    Args:
+        file: in which it is noted.
+        site: whose client.
+        on_status: called from a thread of its own.
+    """
+    since, is_over = time.time(), threading.Event()
+
+    def tell() -> None:
+        while not is_over.is_set():
+            on_status(read_status(file, site, since))
+            is_over.wait(POLL_S)
+
+    thread = threading.Thread(target=tell, name="site-status", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(2 * POLL_S)
 
 
 def read_status(file: Path, site: str, since: float) -> Connected:

@@ -1,5 +1,6 @@
 """What a client notes of what it does, and how the line of its status says it."""
 
+import threading
 import time
 
 import pytest
@@ -7,7 +8,7 @@ from flwr.app import Context, Message, RecordDict, UserConfig
 
 from clients.activity import noted
 from fedcxr.cli.site_line import SiteLine, status_words
-from fedcxr.deploy.site_status import Connected, read_status
+from fedcxr.deploy.site_status import Connected, read_status, status_told
 from fedcxr.wire import ORDER, Order, pack_order
 
 pytestmark = pytest.mark.usefixtures("flower")
@@ -85,3 +86,16 @@ def test_a_terminal_gets_one_line_that_changes_in_place(capsys, monkeypatch):
 def test_round_0_is_before_training():
     said = status_words(Connected("site-00", 0.0, "a-run", 0, "opening its data"))
     assert said.endswith(" · a-run · opening its data")
+
+
+def test_what_a_client_does_is_told_until_it_ends(tmp_path):
+    seen = []
+    with status_told(tmp_path / "note", "site-00", seen.append):
+        end = time.monotonic() + 10
+        while not seen:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    told = len(seen)
+    assert (seen[0].site, seen[0].doing) == ("site-00", "")
+    assert not [one for one in threading.enumerate() if one.name == "site-status"]
+    assert len(seen) == told

@@ -1,9 +1,12 @@
 """What `client start` and `run` check and pass on before any process or message is made."""
 
+import io
 import os
 import subprocess
 import sys
 import time
+import tomllib
+import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,6 +18,7 @@ from fedcxr.cli.main import cli
 from fedcxr.config.load import load_config, read_config
 from fedcxr.deploy import child, join, submit
 from fedcxr.deploy import kit_files as k
+from fedcxr.deploy.bundle import bundle
 from fedcxr.deploy.control import RunState
 from fedcxr.deploy.provision import new_deployment
 from fedcxr.deploy.refusal_trial import Trial
@@ -110,6 +114,10 @@ def test_a_run_is_started_with_the_whole_configuration_and_the_sites_keys(
     assert given["site-keys"] == str(made.server / k.SITES)
     assert given["global-dir"] == str(tmp_path)
     assert list((fedcxr_home / "submitted").iterdir()) == []
+    # Flower refuses a run that says what its bundle does not name
+    with zipfile.ZipFile(io.BytesIO(bundle())) as packed:
+        app = tomllib.loads(packed.read("pyproject.toml").decode())["tool"]["flwr"]["app"]
+    assert given.keys() - {"text"} <= app["config"].keys()
 
 
 def test_a_comparison_of_patients_goes_with_the_run_and_a_bad_one_starts_none(submitted, tmp_path):

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from fedcxr.data.cache.writer import sha256_of
 from fedcxr.data.paths import Fence
@@ -57,11 +58,25 @@ def export_site(plan: PartitionPlan, site_id: str, dataset: DataSet, key: bytes,
     return _make_folder(out, fill)
 
 
-def export_global(plan: PartitionPlan, dataset: DataSet, key: bytes, out: Path) -> Path:
+def export_global(
+    plan: PartitionPlan,
+    dataset: DataSet,
+    key: bytes,
+    out: Path,
+    *,
+    change_head: Callable[[dict[str, Any]], None] = lambda head: None,
+) -> Path:
     """Return `out`, made as the server's data folder: plan.json, its two splits and their images.
 
     The sites' files are not in it. plan.json keeps their numbers and the proof, names the plan it
     was taken from as `exported_from`, and has a digest of its own; `read_plan` opens it.
+
+    Args:
+        plan: the partition.
+        dataset: what it was made of.
+        key: the key it was made with.
+        out: the folder to make; it may exist if it is empty.
+        change_head: changes in place what plan.json is to say.
 
     Raises:
         ArtefactError: another key or data set, or `out` cannot be written.
@@ -78,6 +93,7 @@ def export_global(plan: PartitionPlan, dataset: DataSet, key: bytes, out: Path) 
         head = json.loads((plan.folder / PLAN_JSON).read_text(encoding="utf-8"))
         head["exported_from"] = head.get("exported_from", plan.digest)
         head["files"] = {name: sha256_of(folder / name) for name in (VAL_CSV, TEST_CSV)}
+        change_head(head)
         head["digest"] = digest_of(head)
         (folder / PLAN_JSON).write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
         read_plan(folder)

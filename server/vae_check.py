@@ -9,6 +9,7 @@ from fedcxr.config.vae import OF_A_VAE, VaeConfig
 from fedcxr.errors import ConfigError, DataError, some
 from fedcxr.models.vae import vae_size
 from partitions.plan import PartitionPlan
+from partitions.unseen import OWN_DATA
 
 
 def check_vae(config: ExperimentConfig) -> None:
@@ -94,7 +95,7 @@ def check_vae_data(
         for label in vae.labels
         if not any(site.label_counts[label]["positive"] for site in plan.sites)
     ]
-    if empty:
+    if empty and plan.scheme != OWN_DATA:  # of whose tables nobody knows the labels
         raise DataError(
             f"vae.labels: no site has a positive of {some(empty)}, so there is nothing to sample "
             "it from. Leave it out."

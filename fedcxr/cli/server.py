@@ -1,7 +1,7 @@
 """`fedcxr server`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -46,6 +46,51 @@ def start(
     except KeyboardInterrupt as err:
         print("Stopped.", flush=True)
         raise typer.Exit(StoppedError.exit_code) from err
+
+
+@server.command()
+def data(
+    kit: Annotated[
+        Path, typer.Option(help="The server's start-up kit.", metavar="KIT", parser=expanded)
+    ],
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            help="The server's own CheXpert or NIH, for validation and test.",
+            metavar="DIR",
+            parser=expanded,
+        ),
+    ],
+    most: Annotated[
+        list[str],
+        typer.Option(
+            help="Most training images of every site, or NAME=N of one; may be repeated.",
+            metavar="N",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make.", metavar="DIR", parser=expanded)],
+    views: Annotated[
+        Literal["frontal", "all"], typer.Option(help="Which images are taken.")
+    ] = "frontal",
+) -> None:
+    """Make the server's data folder for hospitals whose tables nobody has seen.
+
+    Its own validation and test patients, and the most training images that each site may weigh.
+    """
+    from fedcxr.data.read import read_dataset
+    from fedcxr.data.tokens import load_key
+    from fedcxr.deploy.kit_check import server_kit
+    from partitions.unseen import most_images, write_server_folder
+
+    checked, _ = server_kit(kit)
+    allowed = most_images(most, checked.sites)
+    plan = write_server_folder(
+        read_dataset(source, views=views), allowed, key=load_key(), views=views, out=out
+    )
+    for site in plan.sites:
+        print(f"{site.site_id}: at most {site.train_images:,} training images")
+    print(f"The server's data: {out}. Use it: fedcxr run --kit {kit} --data {out}")
 
 
 def _show(event: "ServerUp | SiteChange") -> None:

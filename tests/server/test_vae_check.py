@@ -14,6 +14,7 @@ LABELS = ("Edema", "Mass")
 def plan_of(*sites):
     """A plan's sites, by training images and positives of the labels."""
     return SimpleNamespace(
+        scheme="iid",
         sites=[
             SimpleNamespace(
                 train_images=images,
@@ -23,7 +24,7 @@ def plan_of(*sites):
                 },
             )
             for images, positives in sites
-        ]
+        ],
     )
 
 

@@ -58,13 +58,8 @@ def digest(
 ) -> None:
     """Write a site's patients as tokens, which may be shown to the server and the other sites."""
     from fedcxr.data.tokens import load_key
-    from partitions.overlap import (
-        SUFFIX,
-        is_server_folder,
-        patients_in,
-        token_set,
-        write_token_set,
-    )
+    from partitions.compared_patients import is_server_folder, patients_in
+    from partitions.overlap import SUFFIX, token_set, write_token_set
     from partitions.plan_folder import GLOBAL, SITE_ID
 
     name = out.name.removesuffix(SUFFIX)

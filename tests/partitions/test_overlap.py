@@ -13,12 +13,12 @@ from fedcxr.cli.main import cli
 from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.errors import ArtefactError, ConfigError, LeakError
 from fedcxr.runs.folder import RunFolder
+from partitions.compared_patients import patients_in
 from partitions.overlap import (
     Comparison,
     Shared,
     check_comparison,
     compare,
-    patients_in,
     read_comparison,
     read_token_set,
     token_set,

@@ -172,7 +172,8 @@ def command_lines() -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if process.name != str(os.getpid()):
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                words = (process / "cmdline").read_bytes().replace(b"\0", b" ")
+                found.append(words.decode(errors="replace"))
     return found
 
 

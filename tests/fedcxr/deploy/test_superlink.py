@@ -308,7 +308,7 @@ def test_the_bundle_is_the_same_bytes_everywhere_and_flower_takes_it(tmp_path, m
     assert [p.name for p in installed.iterdir()] == ["pyproject.toml"]
 
 
-BUNDLE = "965978117c4b904b"
+BUNDLE = "343a51a96972d917"
 
 
 def test_a_site_runs_the_code_it_has_installed_and_no_other(caplog):

@@ -29,6 +29,9 @@ from fedcxr.wire import (
 )
 from server.bounds import Norms, UpdateBound, clipped, norms_of, shortened
 
+MOST_STEPS = 2**31
+"""That a counter may move in a round."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteUpdate:
@@ -197,10 +200,17 @@ def check_vectors(vectors: Vectors, schema: WireSchema, given: Parameters) -> No
         raise RunError(
             f"{int((~finite).sum())} numbers are not finite, the first in {spec.tensor_at(first)}"
         )
-    if (vectors[COUNTERS] < 0).any():
-        raise RunError("a counter is negative")
+    _check_counters(vectors[COUNTERS], given.counters)
     _check_variances(update, given.vector, spec)
     return norms
+
+
+def _check_counters(counters: NDArray[np.int64], given: NDArray[np.int64]) -> None:
+    """Refuse what no training counts; a counter near its end would have the next round overflow."""
+    if (counters < 0).any():
+        raise RunError("a counter is negative")
+    if ((counters < given) | (counters - given > MOST_STEPS)).any():
+        raise RunError("a counter has moved as no round of training moves it")
 
 
 def _check_variances(update: Floats, given: Floats, spec: ParameterSpec) -> None:

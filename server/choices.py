@@ -7,6 +7,7 @@ from fedcxr.explain.methods import check_methods
 from fedcxr.models.architectures import check_model
 from fedcxr.training.choices import check_algorithm, check_stop, check_training
 from server.aggregate.known_aggregators import aggregator_registry
+from server.cohort import cohort_size
 from server.vae_check import check_vae
 
 
@@ -25,6 +26,20 @@ def check_choices(config: ExperimentConfig) -> None:
             "train.positive_share: is filled in by the server, from what the sites share under "
             "train.class_frequencies=shared. Leave it out."
         )
+
+
+def check_cohort(config: ExperimentConfig, num_sites: int) -> None:
+    """Raise ConfigError where the aggregator needs more updates than a round can bring.
+
+    Args:
+        config: the run's.
+        num_sites: of its partition.
+    """
+    server = config.server
+    count = cohort_size(num_sites, server.fraction)
+    problem = aggregator_registry().get(server.aggregator).too_few(count, server)
+    if problem:
+        raise ConfigError(f"server.aggregator: {problem}")
 
 
 def _check_aggregator(config: ExperimentConfig) -> None:

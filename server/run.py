@@ -89,20 +89,21 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
     )
     asked = time.perf_counter()
     roster = _gather(job, grid, model)
-    cards = roster.cards
     if not job.resume:
         job.run.update_manifest(join_seconds=time.perf_counter() - asked)
         _note_weights(job, model)
     if job.config.train.normalization == "pooled":
-        job = with_pooled_moments(job, cards)
+        job = with_pooled_moments(job, roster.cards)
         model.set_normalization(job.config.train)
     if job.config.train.class_frequencies == "shared":
-        job = with_shared_frequencies(job, cards)
-    _note_agreement(job, cards)
+        job = with_shared_frequencies(job, roster.cards)
+    _note_agreement(job, roster.cards)
     held_out = partial(read_held_out, job.prepared.cache, config=job.config, labels=job.labels)
     session = _session(job, grid, model, roster, held_out(plan.val_csv))
     if job.config.server.test_curve:
         session = dataclasses.replace(session, test=held_out(plan.test_csv))
+    if session.aggregator.needs_all:
+        job.run.event("spooling", name=job.config.server.aggregator, **session.place.room())
     return _finish(session, run_rounds(session))
 
 
@@ -210,12 +211,8 @@ def _session(job: Job, grid: Grid, model: Predictor, roster: Roster, val: HeldOu
 
     book = OrderBook(federation)
     aggregator = aggregator_registry().get(server.aggregator)
-    place = AggregatorPlace(
-        schema,
-        _head(job, schema),
-        cohort_size(len(federation.most_examples), server.fraction),
-        job.run.path / "spool",
-    )
+    size = cohort_size(len(federation.most_examples), server.fraction)
+    place = AggregatorPlace(schema, _head(job, schema), size, job.run.path / "spool", server)
     return Session(job, book, Intake(book, on_site), aggregator, place, roster, grid, model, val)
 
 

@@ -28,7 +28,7 @@ from fedcxr.training.threads import threads_per_client, workers_for
 from partitions.changes import write_contents
 from partitions.plan import PartitionPlan
 from partitions.prepare import Prepared
-from server.choices import check_choices
+from server.choices import check_choices, check_cohort
 from server.cohort import cohort_size
 from server.disjointness import disjointness
 from server.job import ComputePlan, Job
@@ -72,13 +72,15 @@ def start_job(
 
     Raises:
         ConfigError: a policy names a label that is not trained, or has no round left to act in;
-            a loss, optimiser or schedule that there is not; a key that what was chosen ignores.
+            a loss, optimiser or schedule that there is not; a key that what was chosen ignores;
+            fewer sites in a round than the aggregator needs.
         DataError: no site can have the VAE that is asked for.
         ArtefactError: the run folder cannot be written.
     """
     check_choices(config)
     labels = config.data.labels or prepared.plan.labels
     _check_policies(config, labels)
+    check_cohort(config, len(prepared.plan.sites))
     check_vae_data(config, prepared.plan, labels, place=home_folder())
     device = resolve_device(config.engine.device)
     precision = resolve_precision(

@@ -7,6 +7,7 @@ import numpy as np
 
 from fedcxr.algorithms.protocol import Round
 from fedcxr.codecs import Floats
+from fedcxr.errors import QuorumError
 from fedcxr.parameters import Parameters
 from fedcxr.schema import WireSchema
 from server.aggregate.aggregator import Aggregate, AggregatorKind, AggregatorPlace
@@ -44,7 +45,7 @@ def aggregate_round(
         state: the algorithm's, from the round before.
 
     Raises:
-        QuorumError: fewer sites than the quorum answered rightly.
+        QuorumError: fewer sites than the quorum, or than the aggregator needs, answered rightly.
     """
     schema, sites = place.schema, intake.federation
     given = schema.shared.take(parameters)
@@ -53,6 +54,7 @@ def aggregate_round(
         for update in intake.take(round_num, given, replies):
             adding.add(update)
             del update  # before the next one is waited for: a reply is 28 MB
+        _check_number(intake, aggregator, place, round_num)
         found = adding.result()
     finally:
         shutil.rmtree(place.folder, ignore_errors=True)
@@ -61,6 +63,16 @@ def aggregate_round(
     share = intake.log.weight / sum(images)
     shared, state = next_model(schema, given, found, share=share, state=state)
     return schema.shared.put(shared, parameters), state
+
+
+def _check_number(
+    intake: Intake, aggregator: AggregatorKind, place: AggregatorPlace, round_num: int
+) -> None:
+    problem = aggregator.too_few(len(intake.log.accepted), place.settings)
+    if problem:
+        raise QuorumError(
+            f"Round {round_num}: of the updates that passed, {problem} {intake.federation.advice}"
+        )
 
 
 def next_model(

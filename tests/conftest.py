@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from fedcxr.config.algorithm import AlgorithmConfig
+from fedcxr.config.server import ServerConfig
 from fedcxr.config.task import SiteTask
 from fedcxr.data.cache.store import build_cache
 from fedcxr.data.records import DataSet, Record, RecordTable
@@ -204,9 +205,11 @@ class UpdateMaker:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def __call__(self, values, weight=1, counters=(), *, vectors=None, known=None):
+    def __call__(
+        self, values, weight=1, counters=(), *, site_id="site-00", vectors=None, known=None
+    ):
         return SiteUpdate(
-            site_id="site-00",
+            site_id=site_id,
             update=np.atleast_1d(np.asarray(values, np.float32)),
             counters=np.asarray(counters, np.int64),
             num_examples=weight,
@@ -219,10 +222,14 @@ class UpdateMaker:
             known=None if known is None else np.asarray(known, np.int64),
         )
 
-    def place(self, size, *, algorithm="fedavg", head=(), num_sites=100):
-        spec = ParameterSpec(("w",), ((size,),), ("trainable",))
+    def place(self, size, *, algorithm="fedavg", head=(), num_sites=100, buffers=0, **settings):
+        """`size` trained values and as many `buffers`; `settings` are keys of `server`."""
+        names, shapes, kinds = ("w", "mean"), ((size,), (buffers,)), ("trainable", "buffer")
+        number = 2 if buffers else 1
+        spec = ParameterSpec(names[:number], shapes[:number], kinds[:number])
         schema = WireSchema(SharedPart(spec), AlgorithmConfig(name=algorithm))
-        return AggregatorPlace(schema, head, num_sites, self._folder / "spool")
+        folder = self._folder / "spool"
+        return AggregatorPlace(schema, head, num_sites, folder, ServerConfig(**settings))
 
 
 @pytest.fixture

@@ -130,6 +130,23 @@ def test_workers_give_the_same_bits_as_one_process(run_of, tmp_path, name, flags
             | {"server__aggregator": "label-mean"},
             "server.aggregator=label-mean weighs otherwise",
         ),
+        (
+            {"algorithm__name": "scaffold", **{k.replace(".", "__"): v for k, v in DESCENT.items()}}
+            | {"server__aggregator": "multi-krum", "server__byzantine": 0},
+            "server.aggregator=multi-krum weighs otherwise",
+        ),
+        (
+            {"server__aggregator": "krum"},
+            r"server.aggregator: krum with server.byzantine=1 needs at least 2·1 \+ 3 = 5 updates",
+        ),
+        (
+            {"server__aggregator": "krum", "server__fraction": 0.5, "server__byzantine": 0},
+            r"needs at least 2·0 \+ 3 = 3 updates a round, and there are 2",
+        ),
+        (
+            {"server__aggregator": "trimmed-mean", "server__trim": 0.4},
+            r"trimmed-mean leaves out 2 of 3 updates at each end \(server.trim=0.4, rounded up\)",
+        ),
         ({"server__aggregator": "meen"}, r"there is no aggregator 'meen' \(did you mean 'mean'\?"),
     ],
 )
@@ -185,9 +202,11 @@ def test_an_aggregator_is_added_by_one_value(run_of, tmp_path):
     assert counted.summary["parameters_sha256"] == fedavg
 
 
-@pytest.mark.parametrize("aggregator", ["label-mean", "median"])
+@pytest.mark.parametrize(
+    "aggregator", ["label-mean", "median", "trimmed-mean", "krum", "multi-krum"]
+)
 def test_other_aggregators_give_other_models(run_of, tmp_path, aggregator):
-    settings = {**settings_of("fedavg"), "server.aggregator": aggregator}
+    settings = {**settings_of("fedavg"), "server.aggregator": aggregator, "server.byzantine": 0}
     if aggregator == "label-mean":  # where all labels are known it is the mean
         settings["data.blank"] = "ignore"
     run = simulate(load_config(overrides={**settings, "runs_dir": str(tmp_path)}))

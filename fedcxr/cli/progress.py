@@ -148,6 +148,11 @@ def _line(event: dict[str, Any], clock: Clock) -> str:
             f"Federation: {event['sites']} sites, {event['images']} training images, "
             f"{clock.of_rounds} rounds"
         )
+    if kind == "spooling":
+        return (
+            f"Aggregator {event['name']}: the {event['updates']} updates of a round take "
+            f"{event['bytes'] / 1e9:.2f} GB on disk"
+        )
     if kind == "fewer_clients":
         return f"{event['why'].capitalize()}: {event['workers']} clients at once from here on"
     if kind == "round_refused":

@@ -40,11 +40,17 @@ class ServerConfig(Section):
     none = however long."""
     norm_policy: NormPolicy = "refuse"
     """What becomes of a longer one: it does not count, or it is shortened to the limit."""
-    aggregator: Annotated[str, Flag("mean, label-mean or median.")] = Field(
-        default="mean", max_length=64
-    )
+    aggregator: Annotated[
+        str, Flag("mean, label-mean, median, trimmed-mean, krum or multi-krum.")
+    ] = Field(default="mean", max_length=64)
     """How the sites' updates become one: `mean` (by images), `label-mean` (the head's rows by the
-    known targets of their label) or `median` (of each number)."""
+    known targets of their label), `median` or `trimmed-mean` (of each number), `krum` or
+    `multi-krum` (of the updates with the nearest neighbours)."""
+    trim: float = Field(default=0.2, ge=0.0, lt=0.5)
+    """Aggregator `trimmed-mean`: share of a round's updates that is left out at each end of each
+    number, rounded up."""
+    byzantine: int = Field(default=1, ge=0)
+    """Aggregators `krum` and `multi-krum`: how many of a round's updates may be hostile, f."""
     batch_norm: Annotated[BatchNorm, Flag()] = "average"
     """Batch-norm statistics: averaged with the rest, kept at each site, or never changed."""
     codec: Annotated[CodecName, Flag("Of updates: {choices}.")] = "none"

@@ -24,7 +24,7 @@ from partitions.plan_folder import count_sites
 from partitions.prepare import prepare
 from partitions.sites_file import site_names
 from server.app import build_app
-from server.choices import check_choices
+from server.choices import check_choices, check_cohort
 from server.job import ComputePlan, Job
 from server.reopen import StoppedRun, read_stopped_run, reopen_job
 from server.start import plan_compute, start_job
@@ -71,6 +71,7 @@ def simulate(
         check_compile(device)
     check_reachable(config.engine.ray_address)
     config = with_sites_of_plan(config)
+    check_cohort(config, config.partition.clients)
     run = RunFolder.at(folder) if folder else RunFolder.create(Path(config.runs_dir), config.name)
     if on_start:
         on_start(run)

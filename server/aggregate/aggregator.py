@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.config.server import ServerConfig
 from fedcxr.schema import WireSchema
 from server.aggregate.head_rows import HeadRows
 from server.check import SiteUpdate
@@ -48,6 +49,17 @@ class AggregatorPlace:
     """Most updates that can come."""
     folder: Path
     """For what does not fit into memory; the round's own, removed after it."""
+    settings: ServerConfig = field(default_factory=ServerConfig)
+    """Of the run; an aggregator reads its own keys of it."""
+
+    def room(self) -> dict[str, int]:
+        """Return the `bytes` that a round's `updates` take where all are kept."""
+        size = 4 * self.num_sites * self.schema.shared.spec.num_float
+        return {"updates": self.num_sites, "bytes": size}
+
+
+TooFew = Callable[[int, ServerConfig], str | None]
+"""What is wrong where only so many updates come, with the figures; None where they are enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +75,5 @@ class AggregatorKind:
     """Whether it keeps all updates of a round (on disk) until the last has come."""
     is_mean: bool = True
     """Whether it gives a weighted mean; an algorithm that sends more than an update needs one."""
+    too_few: TooFew = lambda count, settings: None
+    """Asked when a run begins, of its cohort, and in every round, of the updates that passed."""

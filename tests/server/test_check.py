@@ -231,6 +231,23 @@ def test_a_negative_variance_is_refused_by_its_tensor():
         check(update(vector=changed(9, -1e-9)))
 
 
+@pytest.mark.parametrize(
+    ("counter", "words"),
+    [
+        (-1, "a counter is negative"),
+        (4, "a counter has moved as no round of training moves it"),  # back
+        # one more, and the next round's honest steps would overflow
+        (2**63 - 1, "a counter has moved as no round of training moves it"),
+    ],
+)
+def test_a_counter_that_no_training_counts_is_refused(counter, words):
+    given = Parameters(np.zeros(10, np.float32), np.int64([5]))
+    for allowed in (5, 5 + 2**31):
+        check_vectors({UPDATE: VECTOR, COUNTERS: np.int64([allowed])}, SCHEMA, given)
+    with pytest.raises(RunError, match=words):
+        check_vectors({UPDATE: VECTOR, COUNTERS: np.int64([counter])}, SCHEMA, given)
+
+
 def test_a_negative_weight_or_mean_and_a_variance_of_zero_are_right():
     vector = VECTOR.copy()
     vector[[0, 4, 6]] = -1.0

@@ -6,6 +6,7 @@ from flwr.app import Message, MessageType, MetricRecord, RecordDict
 
 from fedcxr.chain import UPDATE, chain_of
 from fedcxr.codecs import Codec
+from fedcxr.config.server import ServerConfig
 from fedcxr.errors import QuorumError
 from fedcxr.parameters import Parameters, ParameterSpec
 from fedcxr.schema import COUNTERS, VECTOR, WireSchema
@@ -40,7 +41,9 @@ START = Parameters(np.float32([0, 0, 1]), np.int64([0]))
 class Server:
     """Orders, intake and the mean of one round after another."""
 
-    def __init__(self, place, *, codec="none", on_site=None, observers=(), **changes):
+    def __init__(
+        self, place, *, codec="none", on_site=None, observers=(), aggregator="mean", **changes
+    ):
         schema = WireSchema(SharedPart(SPEC), chain=chain_of(Codec(codec)))
         fields = {
             "run": "a-run",
@@ -56,7 +59,8 @@ class Server:
         self.book = OrderBook(Federation(**(fields | changes)))
         told = {} if on_site is None else {"on_site": on_site}
         self.intake = Intake(self.book, observers=observers, **told)
-        self.place = AggregatorPlace(schema, (), 4, place / "spool")
+        self.aggregator = aggregator_registry().get(aggregator)
+        self.place = AggregatorPlace(schema, (), 4, place / "spool", ServerConfig(byzantine=0))
         self.start = START
 
     def order_round(self, round_num=1, start=START):
@@ -73,7 +77,7 @@ class Server:
             self.intake,
             replies,
             round_num=round_num,
-            aggregator=aggregator_registry().get("mean"),
+            aggregator=self.aggregator,
             place=self.place,
             parameters=self.start,
             state={},
@@ -246,6 +250,23 @@ def test_too_few_right_answers_end_the_run_with_every_reason(make_server):
     assert "site-01: a variance is negative in bn.running_var" in words
     assert "site-02: no answer within 5 s" in words
     assert words.endswith("(code 2). Ask somebody.")
+
+
+def test_a_round_with_fewer_updates_than_its_aggregator_needs_ends_the_run(make_server):
+    server = make_server(aggregator="krum", advice="Ask somebody.")
+    orders = server.order_round()
+    replies = [
+        reply("site-00", orders["site-00"], 1.0),
+        reply("site-01", orders["site-01"], update=[0.0, np.nan, 0.0]),
+        reply("site-02", orders["site-02"], 3.0),
+    ]
+    with pytest.raises(QuorumError) as caught:
+        server.aggregate(4, replies)
+    words = str(caught.value)
+    assert words.startswith("Round 4: of the updates that passed, krum with server.byzantine=0")
+    assert "needs at least 2·0 + 3 = 3 updates a round, and there are 2." in words
+    assert words.endswith("Ask somebody.")
+    assert not server.place.folder.exists()
 
 
 def test_half_of_the_cohort_is_a_quorum_of_one_half(server):

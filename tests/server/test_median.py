@@ -7,13 +7,13 @@ import pytest
 
 from fedcxr.errors import StorageError
 from server.aggregate import spool
-from server.aggregate.median import Median
+from server.aggregate.median import median
 from server.aggregate.spool import Spool
 
 
 def median_of(make_update, *updates):
     size = len(updates[0])
-    adding = Median(make_update.place(size, num_sites=len(updates)))
+    adding = median(make_update.place(size, num_sites=len(updates)))
     for values in updates:
         adding.add(make_update(values, counters=[len(values)]))
     return adding.result()
@@ -38,7 +38,7 @@ def test_one_site_cannot_move_it_beyond_the_others(make_update):
 
 def test_weights_do_not_count(make_update):
     place = make_update.place(1, num_sites=3)
-    adding = Median(place)
+    adding = median(place)
     for value, weight in ((1, 1), (2, 1), (9, 1000)):
         adding.add(make_update([value], weight))
     assert adding.result().update.tolist() == [2]
@@ -64,6 +64,11 @@ def test_what_it_takes_is_said_before_it_starts(tmp_path, caplog):
     # 1,000 · 250 · 4 bytes
     assert "1000 updates take 0.00 GB on disk" in caplog.text
     assert "32 MB of memory at once" in caplog.text
+
+
+def test_the_room_of_a_round_is_known_before_it(make_update):
+    # 1,000 · 250 · 4 bytes
+    assert make_update.place(250, num_sites=1000).room() == {"updates": 1000, "bytes": 10**6}
 
 
 def test_a_disk_without_room_is_told_before_the_first_update(tmp_path):

@@ -53,6 +53,20 @@ def test_a_choice_that_cannot_be_trained_with_stops_a_run_before_it_starts(keys,
     assert not list(tmp_path.iterdir())
 
 
+def test_an_aggregator_that_needs_more_sites_stops_a_run_before_it_starts(tmp_path):
+    # config says 9 sites, and the plan of a deployment may have others
+    config = load_config(overrides={"server.aggregator": "krum", "partition.clients": 9})
+    plan = SimpleNamespace(labels=("Edema",), sites=[object()] * 4)
+    with pytest.raises(ConfigError, match=r"needs at least 2·1 \+ 3 = 5 updates a round"):
+        start_job(
+            config,
+            SimpleNamespace(path=tmp_path),
+            SimpleNamespace(plan=plan),
+            ComputePlan("superlink", 1, 2),
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_manifest_has_the_users_command_and_no_secret_of_flowers(monkeypatch):
     monkeypatch.setattr("sys.argv", ["/bin/fedcxr", "simulate", "--rounds", "2"])
     assert run_command() == ["fedcxr", "simulate", "--rounds", "2"]

@@ -15,10 +15,12 @@ from pathlib import Path
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
 from fedcxr.errors import ConfigError
+from fedcxr.experiments.compare.budget_words import epochs, most_rounds, rounds, whose_model
 from fedcxr.experiments.compare.draws import folds_of
 from fedcxr.experiments.compare.variants import Variant, check_study, variants_of, with_variant
 from partitions.plan import PartitionPlan
 from partitions.pooled import POOLED, pool_sites, single_site
+from server.choices import check_cohort
 from server.cohort import cohort_size
 
 FEDERATED, CENTRALIZED, LOCAL, FEWER_STEPS, RESTARTS = (
@@ -98,9 +100,12 @@ def check_arms(config: ExperimentConfig) -> None:
 
     Raises:
         ConfigError: an optimiser is to start anew as the sites' does, which goes on; how long sites
-            train is not known beforehand; or a study of augmentation could not answer.
+            train is not known beforehand; a study of augmentation could not answer; or an
+            aggregator needs more sites than a round has.
     """
     check_study(config)
+    if FEDERATED in config.compare.arms:
+        check_cohort(config, config.partition.clients)
     if RESTARTS in config.compare.arms and config.train.moments == "keep":
         raise ConfigError(
             f"compare.arms: {RESTARTS} is centralized training whose optimiser starts anew as "
@@ -148,7 +153,7 @@ def arms_of(
     if variants := variants_of(config):
         found = [_varied(arm, each, config, plan) for arm in found for each in variants]
     for title, own in extra_arms.items():
-        budget = f"as its settings say: {_rounds(own)}{_whose_model(own)}"
+        budget = f"as its settings say: {rounds(own)}{whose_model(own)}"
         found.append(Arm(title, title, budget, own, {"": plan.folder}, plan.folder, travels=True))
     return [replace(arm, partition=partition) for arm in found]
 
@@ -225,7 +230,7 @@ def steps_by_site(config: ExperimentConfig, plan: PartitionPlan) -> list[int]:
 
 def _federated(config: ExperimentConfig, plan: PartitionPlan) -> Arm:
     title = f"Federated ({config.algorithm.algorithm.title.partition(' (')[0]})"
-    budget = _rounds(config) + _whose_model(config)
+    budget = rounds(config) + whose_model(config)
     return Arm(FEDERATED, title, budget, config, {"": plan.folder}, plan.folder, travels=True)
 
 
@@ -256,7 +261,7 @@ def _centralized(
 
 def _local(config: ExperimentConfig, plan: PartitionPlan, folder: Path) -> Arm:
     plans = {s.site_id: single_site(plan, s.site_id, folder / s.site_id).folder for s in plan.sites}
-    budget = f"{_most_rounds(config)} times {_epochs(config)} of each site's own images"
+    budget = f"{most_rounds(config)} times {epochs(config)} of each site's own images"
     alone = with_values(config, _alone(config))
     return Arm(LOCAL, "Local (each site alone)", budget, alone, plans, plan.folder)
 
@@ -270,29 +275,3 @@ def _alone(config: ExperimentConfig) -> dict[str, object]:
 def _share(config: ExperimentConfig, plan: PartitionPlan) -> float:
     """Return the share of the sites that train in a round."""
     return cohort_size(len(plan.sites), config.server.fraction) / len(plan.sites)
-
-
-def _whose_model(config: ExperimentConfig) -> str:
-    """Return a warning where the model that is judged is not the one that sites use."""
-    has_own = config.algorithm.algorithm.private(["bn.weight", "bn.running_mean"])
-    if not has_own and config.server.batch_norm != "local":
-        return ""
-    return "; judged is the server's model, without any site's own batch norms"
-
-
-def _rounds(config: ExperimentConfig) -> str:
-    where = "each site"
-    if config.server.fraction < 1:
-        where = f"{100 * config.server.fraction:g} % of the sites, drawn anew"
-    return f"{_most_rounds(config)} rounds of {_epochs(config)} at {where}"
-
-
-def _most_rounds(config: ExperimentConfig) -> str:
-    """Return the number of rounds; with early stopping a training may end before."""
-    return f"{'at most ' if config.server.stop_after else ''}{config.server.rounds}"
-
-
-def _epochs(config: ExperimentConfig) -> str:
-    number, most = config.train.local_epochs, config.train.max_steps
-    epochs = "1 epoch" if number == 1 else f"{number} epochs"
-    return f"{epochs}, at most {most:,} step{'s' * (most != 1)}," if most else epochs

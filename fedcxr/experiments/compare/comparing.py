@@ -84,9 +84,9 @@ def compare(
         FedCxrError: see its subclasses; the folder keeps what was reached.
     """
     check_choices(config)
+    config = with_sites_of_plan(config)
     check_arms(config)
     check_draws(config)
-    config = with_sites_of_plan(config)
     own = {name: extra_arm(config, name, over) for name, over in (extra_arms or {}).items()}
     draws = prepare_draws(config)
     prepared = draws[0]

@@ -8,7 +8,7 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import overlay_file, parse_settings, with_values
 from fedcxr.errors import ConfigError
 from fedcxr.experiments.compare.variants import study_names
-from server.choices import check_choices
+from server.choices import check_choices, check_cohort
 
 
 def extra_arm(config: ExperimentConfig, name: str, over: Path | Sequence[str]) -> ExperimentConfig:
@@ -39,4 +39,5 @@ def extra_arm(config: ExperimentConfig, name: str, over: Path | Sequence[str]) -
                 f"--arm {name}: {section} differs from the other arms', so it could not be "
                 f"compared with them. Leave {section} out."
             )
+    check_cohort(changed, changed.partition.clients)
     return changed

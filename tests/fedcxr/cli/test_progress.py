@@ -92,6 +92,7 @@ def test_plain_lines_tell_what_matters_in_a_log(capsys):
         {"event": "phase", "time": 0.0, "name": "prepare"},
         {"event": "preparing", "time": 0.0, "done": 3, "total": 9},
         started(1.0, rounds=2),
+        {"event": "spooling", "time": 1.0, "name": "krum", "updates": 9, "bytes": 5 * 10**9},
         round_done(0, 1.0, loss=None),
         round_started(1, 2.0),
         site_done(3.0),
@@ -109,6 +110,7 @@ def test_plain_lines_tell_what_matters_in_a_log(capsys):
     assert capsys.readouterr().err.splitlines() == [
         "Preparing data …",
         "Federation: 4 sites, 400 training images, 2 rounds",
+        "Aggregator krum: the 9 updates of a round take 5.00 GB on disk",
         "Round 1: site-01 refused",
         "Round 1: site-02 missing",
         "Round 1/2: loss 0.123, val macro AUROC not defined, 50 images/s, 0:04 left",

@@ -129,7 +129,8 @@ def finish_report(job: Job, summary: dict[str, Any]) -> None:
     start = time.perf_counter()
     job.run.write_json("summary.json", summary)
     job.run.update_manifest(status="finished")
-    write_report(job.run.path, with_figures=False)  # they take longer than all else here
+    if job.has_page:
+        write_report(job.run.path, with_figures=False)  # they take longer than all else here
     took = time.perf_counter() - start
     phases = {**summary["phases"], "report": took}
     total = summary["seconds"] + took

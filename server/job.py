@@ -51,6 +51,8 @@ class Job:
     """Of the server's own evaluation."""
     site_keys: Mapping[str, bytes] | None = None
     """The public key of each site's node, where kits bind them; none = no binding."""
+    has_page: bool = True
+    """Whether the run writes a page of its own; one of a study need not."""
 
     @property
     def limits(self) -> ExchangeLimits:

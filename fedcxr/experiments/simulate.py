@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from flwr.app import Context, RecordDict, UserConfig
 from flwr.serverapp import Grid
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.engines.app_ref import AppRef
-from fedcxr.engines.local import local_grid
+from fedcxr.engines.local import LocalGrid, local_grid
 from fedcxr.engines.ray_address import check_reachable
+from fedcxr.errors import ConfigError
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.known_runs import register_run
 from fedcxr.training.compiled import check_compile
@@ -32,6 +33,20 @@ from server.start import plan_compute, start_job
 PROGRESS_EVERY_S = 0.5
 
 MakeJob = Callable[[ComputePlan], Job]
+
+
+class Tampering(Protocol):
+    """What a study of attacks puts into its own simulation, in this process and its workers.
+
+    No key of the configuration and nothing in an order can ask for it: a real site's client, which
+    knows neither this module nor those that fill it, has no way to be hostile.
+    """
+
+    def app(self, honest: AppRef) -> AppRef:
+        """Return the app of the simulated sites' clients."""
+
+    def grid(self, job: Job, honest: LocalGrid) -> Grid:
+        """Return what stands between the server and the simulated sites."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +67,7 @@ def simulate(
     on_start: Callable[[RunFolder], None] | None = None,
     *,
     folder: Path | None = None,
+    tampering: Tampering | None = None,
 ) -> FinishedRun:
     """Run a federation of simulated hospitals.
 
@@ -60,6 +76,7 @@ def simulate(
         on_start: called with the run folder before anything else happens; its event log can be
             followed from then on.
         folder: the run folder to make; none = a new one in `config.runs_dir`, named by the time.
+        tampering: of a study of attacks, whose trainings have no page; none = all sites are honest.
 
     Raises:
         FedCxrError: see its subclasses; the run folder keeps what was reached.
@@ -76,7 +93,7 @@ def simulate(
     if on_start:
         on_start(run)
     try:
-        return _execute(config, run, partial(_new_job, config, run))
+        return _execute(config, run, partial(_new_job, config, run), tampering)
     except BaseException:
         if not (run.path / "manifest.json").exists():  # what cannot start leaves no folder behind
             shutil.rmtree(run.path, ignore_errors=True)
@@ -88,6 +105,7 @@ def resume(
     on_start: Callable[[RunFolder], None] | None = None,
     *,
     settings: Sequence[str] = (),
+    tampering: Tampering | None = None,
 ) -> FinishedRun:
     """Go on with a run from its newest checkpoint, to the same bits as if it had not stopped.
 
@@ -96,6 +114,7 @@ def resume(
         on_start: called with it before anything else happens.
         settings: `key=value` texts of what is to be otherwise from now on; only what operates the
             run, such as `server.quorum=0.3`.
+        tampering: of a study of attacks, as the run was begun with.
 
     Raises:
         ArtefactError: not a run folder, finished already, or damaged.
@@ -105,7 +124,7 @@ def resume(
     run = RunFolder.open(path)
     if on_start:
         on_start(run)
-    return _execute(stopped.config, run, partial(_stopped_job, stopped, run))
+    return _execute(stopped.config, run, partial(_stopped_job, stopped, run), tampering)
 
 
 def with_sites_of_plan(config: ExperimentConfig) -> ExperimentConfig:
@@ -121,9 +140,17 @@ def with_sites_of_plan(config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(update={"partition": partition})
 
 
-def _execute(config: ExperimentConfig, run: RunFolder, make_job: MakeJob) -> FinishedRun:
+def _execute(
+    config: ExperimentConfig, run: RunFolder, make_job: MakeJob, tampering: Tampering | None
+) -> FinishedRun:
     compute = plan_compute(config)
     client_app = AppRef("clients.app", "simulated_app", (str(run.path.absolute()),))
+    if tampering is not None:
+        if config.engine.kind != "local":
+            raise ConfigError("A study of attacks runs with engine.kind=local only.")
+        client_app = tampering.app(client_app)
+        # Colluders answer when they have seen what the honest sites send.
+        compute = dataclasses.replace(compute, window=max(compute.window, config.partition.clients))
     with run.lock():
         if config.engine.kind == "local":
             gpus = config.engine.client_gpus
@@ -131,7 +158,8 @@ def _execute(config: ExperimentConfig, run: RunFolder, make_job: MakeJob) -> Fin
             # A client in this process could not be ended at its deadline.
             apart = config.server.deadline_s is not None
             with local_grid(client_app, clients, compute.workers, gpus, tell, apart=apart) as grid:
-                _run_job(make_job(compute), grid)
+                job = dataclasses.replace(make_job(compute), has_page=tampering is None)
+                _run_job(job, tampering.grid(job, grid) if tampering else grid)
         else:
             _run_on_ray(config, run, make_job, client_app, compute)
     return FinishedRun(run.path, run.read_json("summary.json"))

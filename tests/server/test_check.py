@@ -87,12 +87,14 @@ def test_every_weight_from_1_to_the_plans_number_passes(weight):
 
 @pytest.mark.parametrize("weight", [0, -1, 41, 10**12, 1.5, 1e300])
 def test_a_weight_that_the_plan_does_not_give_the_site_is_refused(weight):
+    # row 14 of the bad-input table
     with pytest.raises(RunError, match="is not a whole number from 1 to 40"):
         check(update(numbers={"num-examples": weight}))
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf")])
 def test_a_weight_that_is_not_finite_is_refused(weight):
+    # row 14 of the bad-input table
     with pytest.raises(RunError, match="'num-examples' is not a finite number"):
         check(update(numbers={"num-examples": weight}))
 
@@ -124,6 +126,7 @@ def test_a_number_that_nobody_asked_for_is_refused():
     ],
 )
 def test_a_reply_to_something_else_is_refused(field, value, words):
+    # row 19 of the bad-input table
     with pytest.raises(RunError, match=words):
         check(update(**{field: value}))
 
@@ -147,6 +150,7 @@ def test_a_receipt_alone_can_be_checked():
 
 
 def test_missing_extra_and_renamed_arrays_are_refused():
+    # row 18 of the bad-input table
     good = pack_vectors({UPDATE: VECTOR, COUNTERS: np.int64([7])})
     missing = ArrayRecord({UPDATE: good[UPDATE]})
     extra = ArrayRecord({**good, "secret": good[UPDATE]})
@@ -169,6 +173,7 @@ def test_a_reply_without_arrays_is_refused():
 
 @pytest.mark.parametrize("length", [0, 1, 9, 11])
 def test_a_vector_of_another_length_is_refused(length):
+    # row 18 of the bad-input table
     with pytest.raises(RunError, match=f"'update' has {length} numbers, expected 10"):
         check(update(vector=np.ones(length, np.float32)))
 
@@ -189,6 +194,7 @@ def test_another_number_of_counters_is_refused(length):
     ],
 )
 def test_an_array_of_another_dtype_order_or_shape_is_refused(array, words):
+    # row 18 of the bad-input table
     good = pack_vectors({UPDATE: VECTOR, COUNTERS: np.int64([7])})
     record = ArrayRecord({UPDATE: array_of(npy(array)), COUNTERS: good[COUNTERS]})
     with pytest.raises(RunError, match=words):
@@ -216,6 +222,7 @@ def test_bytes_that_are_cut_off_or_something_else_are_refused(data, words):
     [(0, "conv.weight"), (3, "conv.weight"), (4, "bn.weight"), (9, "bn.running_var")],
 )
 def test_a_number_that_is_not_finite_is_refused_by_its_tensor(position, tensor, value):
+    # row 15 of the bad-input table
     with pytest.raises(RunError, match=f"1 numbers are not finite, the first in {tensor}$"):
         check(update(vector=changed(position, value)))
 
@@ -280,6 +287,7 @@ def test_an_update_of_3e38_has_a_norm_and_is_refused_by_it(position):
 
 
 def test_a_long_update_is_clipped_to_the_limit_in_the_same_direction():
+    # row 16 of the bad-input table
     # twice the usual 2 and 3: 4 and 6 are allowed
     found = check(update(), bounded("clip"))
     assert found.is_clipped

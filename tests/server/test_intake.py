@@ -138,6 +138,7 @@ def test_the_mean_is_weighted_by_the_sites_images(server):
 
 
 def test_one_nan_reply_is_refused_by_name_and_does_not_spoil_the_mean(server):
+    # row 15 of the bad-input table
     orders = server.order_round()
     replies = [
         reply("site-00", orders["site-00"], 1.0),
@@ -193,6 +194,7 @@ def test_a_round_in_which_every_site_skipped_is_no_round(server):
 
 
 def test_a_second_reply_of_a_site_is_refused(server):
+    # row 19 of the bad-input table
     orders = server.order_round()
     once = reply("site-00", orders["site-00"], 1.0)
     mean = server.aggregate(1, [once, once, reply("site-01", orders["site-01"], 3.0)])
@@ -202,6 +204,7 @@ def test_a_second_reply_of_a_site_is_refused(server):
 
 
 def test_a_reply_of_the_round_before_is_refused(server):
+    # row 19 of the bad-input table
     before = server.order_round(1)
     now = server.order_round(2)
     replies = [reply("site-00", before["site-00"]), reply("site-01", now["site-01"])]
@@ -227,6 +230,7 @@ def test_a_site_that_was_not_asked_does_not_count(server):
 
 
 def test_a_weight_above_the_plans_is_refused(make_server):
+    # row 14 of the bad-input table
     server = make_server(most_examples={**dict.fromkeys(SITES, 100), "site-01": 5})
     orders = server.order_round()
     replies = [reply(s, orders[s], examples=10) for s in ("site-00", "site-01")]
@@ -376,6 +380,7 @@ def test_the_bytes_of_the_accepted_replies_are_counted(server):
 def test_a_site_that_moves_the_model_too_far_is_refused_with_its_norm_and_the_round_goes_on(
     make_server,
 ):
+    # row 16 of the bad-input table
     server = make_server(norm_factor=10.0)
     server.intake.history = (Norms(1.0, 0.5),)
     orders = server.order_round(2)
@@ -395,6 +400,7 @@ def test_a_site_that_moves_the_model_too_far_is_refused_with_its_norm_and_the_ro
 
 
 def test_where_long_updates_are_clipped_the_mean_has_them_at_the_limit(make_server):
+    # row 16 of the bad-input table
     server = make_server(norm_factor=2.0, norm_policy="clip")
     server.intake.history = (Norms(2**0.5, 1.0),)
     orders = server.order_round(2)

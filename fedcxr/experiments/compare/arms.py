@@ -15,6 +15,7 @@ from pathlib import Path
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
 from fedcxr.errors import ConfigError
+from fedcxr.experiments.byzantine.hostile_sites import HostileSites
 from fedcxr.experiments.compare.budget_words import epochs, most_rounds, rounds, whose_model
 from fedcxr.experiments.compare.draws import folds_of
 from fedcxr.experiments.compare.variants import Variant, check_study, variants_of, with_variant
@@ -88,6 +89,8 @@ class Training:
     """Which of the draws of patients to sites it is trained on."""
     external: tuple[Path, ...] = ()
     """Folders of the external sets that the model is scored on."""
+    hostile: HostileSites | None = None
+    """Of a study of attacks, also where it has no attack; none = no such study."""
 
     @property
     def name(self) -> str:

@@ -24,6 +24,7 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import by_key, check_config, read_config
 from fedcxr.engines.fork_server import ForkServer, fork_server, kill
 from fedcxr.errors import ArtefactError, FedCxrError, RunError, some
+from fedcxr.experiments.byzantine.hostile_sites import BROKE_OFF, HostileSites
 from fedcxr.experiments.compare.arms import Training
 from fedcxr.experiments.compare.predict_held_out import (
     SITES_FILE,
@@ -117,7 +118,12 @@ def run_trainings(
 
 
 def is_finished(training: Training) -> bool:
-    """Return whether the run folder holds a finished run, scored at every site and elsewhere."""
+    """Return whether the run folder holds a finished run, scored at every site and elsewhere.
+
+    A training that hostile sites have broken is finished too.
+    """
+    if (training.folder / BROKE_OFF).is_file():
+        return True
     files = [training.folder / SITES_FILE]
     files += [external_file(training.folder, kept) for kept in training.external]
     return _status(training.folder) == "finished" and all(file.is_file() for file in files)
@@ -138,7 +144,8 @@ def train_one(pipe: socket.socket, text: str) -> None:
         pipe: takes a JSON object with the error, where there is one; nothing comes from it but
             its end, when the owner is gone.
         text: JSON with the run folder, its configuration, the partition at whose sites it is
-            scored, the external sets that it is scored on, and a file for what would be printed.
+            scored, the external sets that it is scored on, its hostile sites, and a file for what
+            would be printed.
     """
     order = json.loads(text)
     with Path(order["log"]).open("ab", buffering=0) as log:
@@ -149,8 +156,10 @@ def train_one(pipe: socket.socket, text: str) -> None:
     try:
         watch = threading.Thread(target=_end_with, args=(pipe, threading.get_ident()), daemon=True)
         watch.start()
-        _train_or_resume(Path(order["folder"]), order["config"])
-        predict_at_sites(Path(order["folder"]), Path(order["partition"]))
+        hostile = HostileSites.from_json(order["hostile"]) if order["hostile"] else None
+        with hostile.noting_end(Path(order["folder"])) if hostile else contextlib.nullcontext():
+            _train_or_resume(Path(order["folder"]), order["config"], hostile)
+            predict_at_sites(Path(order["folder"]), Path(order["partition"]))
         for kept in order["external"]:
             predict_external(Path(order["folder"]), Path(kept))
     except KeyboardInterrupt:
@@ -172,7 +181,9 @@ def _end_with(pipe: socket.socket, thread: int) -> None:
     kill(os.getpid())
 
 
-def _train_or_resume(folder: Path, tree: Mapping[str, Any]) -> None:
+def _train_or_resume(
+    folder: Path, tree: Mapping[str, Any], hostile: HostileSites | None = None
+) -> None:
     if folder.is_dir():
         with RunFolder(folder).lock(wait_s=_ENDING_S):
             finished = _status(folder) == "finished"
@@ -183,9 +194,9 @@ def _train_or_resume(folder: Path, tree: Mapping[str, Any]) -> None:
         if finished:
             return
         if begun:
-            resume(folder, settings=_new_settings(folder, check_config(tree)))
+            resume(folder, settings=_new_settings(folder, check_config(tree)), tampering=hostile)
             return
-    simulate(check_config(tree), folder=folder)
+    simulate(check_config(tree), folder=folder, tampering=hostile)
 
 
 def _new_settings(folder: Path, config: ExperimentConfig) -> list[str]:
@@ -206,7 +217,7 @@ def _check_unchanged(training: Training) -> None:
     changed = [
         f"{key} was {then.get(key)!r}, is {now.get(key)!r}"
         for key in sorted(then.keys() | now.keys())
-        if then.get(key) != now.get(key) and not _may_differ(key)
+        if then.get(key) != now.get(key) and not only_operates(key, _OF_THE_COMPARISON)
     ]
     if changed:
         raise ArtefactError(
@@ -214,11 +225,6 @@ def _check_unchanged(training: Training) -> None:
             f"has now: {some(changed)}. Put the comparison's config.yaml back as it was (or the "
             "file of your own arm in arms/), or start a new comparison."
         )
-
-
-def _may_differ(key: str) -> bool:
-    own = any(key == free or key.startswith(f"{free}.") for free in _OF_THE_COMPARISON)
-    return own or only_operates(key)
 
 
 def _status(folder: Path) -> str | None:
@@ -235,6 +241,7 @@ def _start(server: ForkServer, training: Training) -> _Running:
         "config": training.config.model_dump(mode="json"),
         "partition": str(training.federation.absolute()),
         "external": [str(kept.absolute()) for kept in training.external],
+        "hostile": training.hostile.to_json() if training.hostile else None,
         "log": str((logs / f"{training.name}.log").absolute()),
     }
     with theirs:

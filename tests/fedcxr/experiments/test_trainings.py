@@ -75,7 +75,7 @@ def test_a_training_without_a_checkpoint_is_removed_once_its_lock_is_free(
     free = threading.Event()
     seen = []
 
-    def begin(config, *, folder):
+    def begin(config, *, folder, tampering):
         seen.append((free.is_set(), folder.exists()))
 
     monkeypatch.setattr(module, "simulate", create_autospec(simulate, side_effect=begin))

@@ -13,6 +13,7 @@ import typer
 
 from fedcxr import __version__
 from fedcxr.cli.augment_study import augment_study
+from fedcxr.cli.byzantine import byzantine
 from fedcxr.cli.check_data import check_data
 from fedcxr.cli.check_overlap import check_overlap
 from fedcxr.cli.clean import clean
@@ -54,6 +55,7 @@ for verb in (
     simulate,
     compare,
     augment_study,
+    byzantine,
     plan_study,
     resume,
     evaluate,

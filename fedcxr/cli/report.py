@@ -7,10 +7,14 @@ from fedcxr.collector import quick_imports
 def report(run: o.RunOrComparison) -> None:
     """Write a page again from the folder alone; a comparison's figures are computed anew."""
     with quick_imports():
+        from fedcxr.experiments.byzantine.byzantine_study import report_byzantine
         from fedcxr.experiments.compare.comparing import report_again
         from fedcxr.report.page import write_report
-        from fedcxr.results.reading import is_comparison
+        from fedcxr.results.reading import is_byzantine, is_comparison
         from fedcxr.runs.folder import RunFolder
 
     folder = RunFolder.open(run).path
-    print(report_again(folder) if is_comparison(folder) else write_report(folder))
+    if is_byzantine(folder):
+        print(report_byzantine(folder))
+    else:
+        print(report_again(folder) if is_comparison(folder) else write_report(folder))

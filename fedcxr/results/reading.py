@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from fedcxr.config.load import read_config
 from fedcxr.errors import ArtefactError, some
 from fedcxr.metrics.studies import read_scored
+from fedcxr.results.byzantine import KIND as BYZANTINE
 from fedcxr.results.comparison import FILE, Comparison, read_comparison
 from fedcxr.results.one_arm import as_comparison
 from fedcxr.results.run_files import Manifest, Round, RunFacts, RunPlan, RunSummary
@@ -37,8 +38,18 @@ def read_result(folder: Path) -> Comparison:
 
 def is_comparison(folder: Path) -> bool:
     """Return whether a folder is a comparison's."""
-    manifest = folder / "manifest.json"
-    return manifest.is_file() and RunFolder(folder).read_json("manifest.json").get("kind") == KIND
+    return _kind(folder) == KIND
+
+
+def is_byzantine(folder: Path) -> bool:
+    """Return whether a folder is that of a study of hostile sites."""
+    return _kind(folder) == BYZANTINE
+
+
+def _kind(folder: Path) -> object:
+    if not (folder / "manifest.json").is_file():
+        return None
+    return RunFolder(folder).read_json("manifest.json").get("kind")
 
 
 def read_run(folder: Path) -> Comparison:

@@ -91,7 +91,10 @@ class HostileGrid(Grid):
             if message.metadata.message_type != MessageType.TRAIN:
                 continue
             node = message.metadata.dst_node_id
-            round_ = self._rounds.setdefault(message.metadata.group_id, _Round())
+            group = message.metadata.group_id
+            if group not in self._rounds:
+                self._rounds = {group: _Round()}  # what honest sites sent before is not needed
+            round_ = self._rounds[group]
             self._nodes[message_id], self._round_of[message_id] = node, round_
             if node not in self._hostile:
                 round_.honest_left.add(message_id)

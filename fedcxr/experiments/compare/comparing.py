@@ -154,10 +154,10 @@ def resume_comparison(
                 config,
                 arms,
                 plans,
-                partial(_train, folder, config, on_progress=on_progress),
+                partial(train_all, folder, config, on_progress=on_progress),
             )
             trainings = all_trainings(folder, config, arms, plans)
-            _train(folder, config, trainings, on_progress)
+            train_all(folder, config, trainings, on_progress)
             judge(folder, arms, trainings)
             write_report(folder)
         except KeyboardInterrupt:
@@ -267,7 +267,7 @@ def _check_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
     check_primary_labels(config, config.data.labels or labels)
 
 
-def _train(
+def train_all(
     folder: Path, config: ExperimentConfig, trainings: Sequence[Training], on_progress: OnProgress
 ) -> None:
     """Do the trainings, each on its share of the cores."""

@@ -54,7 +54,12 @@ class Child:
 
 @contextlib.contextmanager
 def running(
-    module: str, arguments: Sequence[str], *, log: Path, environment: Mapping[str, str]
+    module: str,
+    arguments: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str],
+    keeps: Sequence[int] = (),
 ) -> Iterator[Child]:
     """Run a module of `fedcxr.deploy` as a program, and have it ended, with its own children.
 
@@ -63,6 +68,7 @@ def running(
         arguments: of its command line.
         log: takes what it prints; only its owner can read it.
         environment: of the process.
+        keeps: descriptors of ours that it keeps open, so that a lock holds as long as it runs.
     """
     with writing(log):
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +82,7 @@ def running(
             stdin=subprocess.PIPE,  # its end is how the child learns that we are gone
             stdout=file,
             stderr=subprocess.STDOUT,
+            pass_fds=keeps,
             start_new_session=True,  # Ctrl-C is for this process, which then ends the child
         )
     try:

@@ -21,6 +21,7 @@ from fedcxr.deploy.child import (
 )
 from fedcxr.deploy.kit_check import CheckedKit, site_kit
 from fedcxr.deploy.knock import knock
+from fedcxr.deploy.own_node import OwnNode
 from fedcxr.deploy.site_data import SiteData
 from fedcxr.deploy.site_status import Connected, status_told
 from fedcxr.errors import ConfigError, NetworkError
@@ -98,18 +99,23 @@ def join(
     activity = home_folder().absolute() / "sites" / config.site / "activity.json"
     arguments = supernode_arguments(folder.absolute(), config, data, activity)
     environment = flower_environment(config.site, **variables)
-    while True:
-        _wait_for_server(folder, config, on_event, wait_s)
-        # The node's own door to its processes: any free port of this machine.
-        ports = ["--port", str(free_port())]
-        with running(
-            "pinned_supernode", [*arguments, *ports], log=log, environment=environment
-        ) as child:
-            on_event(Admitted(config.site, config.server))
-            with status_told(activity, config.site, on_event):
-                _watch(child)
-        on_event(Waiting(_last_words(child), RETURN_S))
-        wait_s = RETURN_S
+    with OwnNode.of_kit(folder, wait_s) as own:
+        while True:
+            own.remember(_wait_for_server(folder, config, on_event, wait_s, own.node_id))
+            # The node's own door to its processes: any free port of this machine.
+            ports = ["--port", str(free_port())]
+            with running(
+                "pinned_supernode",
+                [*arguments, *ports],
+                log=log,
+                environment=environment,
+                keeps=[own.file.fileno()],
+            ) as child:
+                on_event(Admitted(config.site, config.server))
+                with status_told(activity, config.site, on_event):
+                    _watch(child)
+            on_event(Waiting(_last_words(child), RETURN_S))
+            wait_s = RETURN_S
 
 
 def supernode_arguments(
@@ -154,21 +160,21 @@ def _on_gpu(gpu: int) -> dict[str, str]:
         raise ConfigError(f"--gpu {gpu}: this machine has no such GPU ({err})") from err
 
 
-def _wait_for_server(folder: Path, config: SiteKitConfig, on_event: OnEvent, wait_s: float) -> None:
-    """Knock until the server takes the site, `wait_s` seconds at most."""
+def _wait_for_server(
+    folder: Path, config: SiteKitConfig, on_event: OnEvent, wait_s: float, leftover: int | None
+) -> int:
+    """Knock until the server takes the site, `wait_s` seconds at most; return its node's id."""
     end = time.monotonic() + wait_s
     last = ""
     while True:
         try:
-            knock(folder, config)
+            return knock(folder, config, leftover)
         except NetworkError as err:
             if time.monotonic() + KNOCK_S > end:
                 raise
             if str(err) != last:
                 last = str(err)
                 on_event(Waiting(last, wait_s))
-        else:
-            return
         raise_if_interrupted()
         time.sleep(KNOCK_S)
 

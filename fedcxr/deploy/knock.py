@@ -33,19 +33,27 @@ CONNECT_S = 4.0
 """Longest wait for the server to answer a call."""
 
 
-def knock(folder: Path, config: SiteKitConfig) -> None:
-    """Return if the server of a site's kit takes the site now; `NetworkError` says why not."""
-    with connected(folder, config):
-        pass
-
-
-@contextlib.contextmanager
-def connected(folder: Path, config: SiteKitConfig) -> Iterator[None]:
-    """Have a site's node connected inside; it does nothing.
+def knock(folder: Path, config: SiteKitConfig, leftover: int | None = None) -> int:
+    """Return the site's node id if the server takes it now; `NetworkError` says why not.
 
     Args:
         folder: the site's kit.
         config: its `kit.yaml`.
+        leftover: id of a node of this kit whose process is gone for certain; it is put off where
+            the server still holds it for connected.
+    """
+    with connected(folder, config, leftover) as node_id:
+        return node_id
+
+
+@contextlib.contextmanager
+def connected(folder: Path, config: SiteKitConfig, leftover: int | None = None) -> Iterator[int]:
+    """Have a site's node connected inside, and yield its id; it does nothing.
+
+    Args:
+        folder: the site's kit.
+        config: its `kit.yaml`.
+        leftover: as `knock` takes it.
 
     Raises:
         NetworkError: nothing answers, it is not the kit's server, or it does not take this key.
@@ -65,13 +73,20 @@ def connected(folder: Path, config: SiteKitConfig) -> Iterator[None]:
     request = ActivateNodeRequest(public_key=public, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
     with client:
         try:
-            node = client.ActivateNode(request)
+            try:
+                node = client.ActivateNode(request)
+            except httpx.HTTPStatusError:
+                if leftover is None:
+                    raise
+                with contextlib.suppress(httpx.HTTPStatusError):  # not what is in the way
+                    client.DeactivateNode(DeactivateNodeRequest(node_id=leftover))
+                node = client.ActivateNode(request)
         except httpx.HTTPStatusError as err:
             raise NetworkError(_refusal(config, public, err.response)) from err
         except httpx.HTTPError as err:
             raise NetworkError(_failure(folder, config, err)) from err
         try:
-            yield
+            yield int(node.node_id)
         finally:
             with contextlib.suppress(httpx.HTTPError):  # it counts for a minute then
                 client.DeactivateNode(DeactivateNodeRequest(node_id=node.node_id))

@@ -20,6 +20,10 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from fedcxr.deploy.bundle import bundle_digest
 from fedcxr.deploy.orphans import end_with_parent, log_to_stderr
 
+RETRY_S = 2
+"""Longest pause between two tries to reach a server that is gone; Flower's own are ten times as
+long, and a server that is started again would wait for its sites."""
+
 _log = logging.getLogger("fedcxr.site")
 
 GetFab = Callable[[FleetHttpClient, GetFabRequest], GetFabResponse]
@@ -56,8 +60,10 @@ def main() -> None:
     sys.argv[0] = "flower-supernode"
     # The only door through which a bundle comes.
     setattr(FleetHttpClient, "GetFab", pinned(FleetHttpClient.GetFab, bundle_digest()))  # noqa: B010  # mypy holds a method for fixed
+    from flwr.supercore.retry import http_retry
     from flwr.supernode.cli import flower_supernode
 
+    setattr(http_retry, "MAX_RETRY_DELAY", RETRY_S)  # noqa: B010  # it is not in its __all__
     flower_supernode()
 
 

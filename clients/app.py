@@ -53,7 +53,8 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
     worker = worker_for(task, order.threads)
     schema = worker.schema(task)
     vectors = vectors_in(message.content, schema.order)
-    memory = StagedMemory(memory_of(location.state, task.run, order.round_num))
+    kept = memory_of(location.state, task.run, order.round_num, order.last_round)
+    memory = StagedMemory(kept)
     result = train_order(location, site, task, order, vectors=vectors, worker=worker, memory=memory)
     if result.num_examples == 0:
         return skipped(message, order, site.site_id, result.reason or "")

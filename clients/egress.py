@@ -51,7 +51,7 @@ REASONS: Mapping[type[Exception], str] = {
     LimitError: "the site's owner does not allow what the run asks for; its log says what",
     ConfigError: "the site's own configuration is wrong; its log says where",
     DataError: "the site's data cannot be used; its log names the file",
-    ArtefactError: "a file that the site keeps is damaged; its log names it",
+    ArtefactError: "a file that the site keeps is damaged or gone; its log names it",
     DivergedError: training.NOT_FINITE,
     RunError: "the order does not fit this site or its training broke down; its log says why",
     FedCxrError: "the site could not do this; its log says why",

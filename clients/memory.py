@@ -32,13 +32,16 @@ class SiteMemory:
     folder: Path
     """The run's own, below the site's state folder."""
     round_num: int
+    last_round: int = 0
+    """The newest round that the server has of the site: kept is that one or a later one."""
 
     def read(self, kind: str) -> Vectors | None:
         """Return what was kept in the newest round before this one; None if nothing ever was.
 
         Raises:
             ArtefactError: later rounds only were kept: the server went back further than two
-                rounds; or the file is damaged.
+                rounds; what was kept is gone, or older than what the server has; or the file is
+                damaged.
         """
         kept = self._generations(kind)
         before = [number for number in kept if number < self.round_num]
@@ -47,7 +50,14 @@ class SiteMemory:
                 f"{self.folder}: kept from rounds {kept}, none from before round "
                 f"{self.round_num}. The server went back too far; start the run anew."
             )
-        return _read(self._file(kind, max(before))) if before else None
+        newest = max(before, default=0)
+        if newest < self.last_round:
+            raise ArtefactError(
+                f"{self.folder}: what this site kept of round {self.last_round} ({kind}) is gone, "
+                "so it cannot go on as if nothing had happened. Put the folder back, or start the "
+                "run anew."
+            )
+        return _read(self._file(kind, newest)) if before else None
 
     def write(self, kind: str, vectors: Vectors) -> None:
         """Keep vectors as this round's, atomically, and drop all but the newest two generations.
@@ -95,15 +105,16 @@ class StagedMemory:
             self.memory.write(kind, vectors)
 
 
-def memory_of(state: Path, run: str, round_num: int) -> SiteMemory:
+def memory_of(state: Path, run: str, round_num: int, last_round: int = 0) -> SiteMemory:
     """Return a site's memory for an order.
 
     Args:
         state: the site's state folder.
         run: the run's name.
         round_num: the order's.
+        last_round: the order's.
     """
-    return SiteMemory(state / run, round_num)
+    return SiteMemory(state / run, round_num, last_round)
 
 
 def _write(file: Path, vectors: Vectors) -> None:

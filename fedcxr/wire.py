@@ -76,6 +76,9 @@ class Order:
     num_sites: int = 1
     """How many sites are sent this order, as the server says; of the first query, how many each
     round of the run asks."""
+    last_round: int = 0
+    """The newest round that the site's update is in, of which it must have kept what is its own;
+    0 = none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,7 @@ def pack_order(order: Order) -> ConfigRecord:
             "learning-rate": order.learning_rate,
             "threads": order.threads,
             "num-sites": order.num_sites,
+            "last-round": order.last_round,
         }
     )
 
@@ -174,6 +178,7 @@ def unpack_order(message: Message) -> Order:
         learning_rate=_number(record, "learning-rate"),
         threads=max(1, min(_whole(record, "threads"), MAX_THREADS)),
         num_sites=_whole(record, "num-sites"),
+        last_round=_whole(record, "last-round"),
     )
 
 

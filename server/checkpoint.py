@@ -114,11 +114,15 @@ def read_checkpoint(file: Path, spec: ParameterSpec, arithmetic: Arithmetic) -> 
             vectors,
         )
     except (KeyError, TypeError, ValueError) as err:
-        raise ArtefactError(
-            f"{file}: not a checkpoint of a run, or of an earlier version. Use an earlier one."
-        ) from err
+        raise _not_of_a_run(file) from err
     _check_same(file, then, arithmetic)
     return found
+
+
+def _not_of_a_run(file: Path) -> ArtefactError:
+    return ArtefactError(
+        f"{file}: not a checkpoint of a run, or of an earlier version. Use an earlier one."
+    )
 
 
 def _check_same(file: Path, then: Arithmetic, now: Arithmetic) -> None:
@@ -136,6 +140,25 @@ def newest_checkpoint(folder: Path, spec: ParameterSpec, arithmetic: Arithmetic)
     Raises:
         ArtefactError: there is none, or the newest is damaged; the message names the one before.
     """
+    file, _ = _newest(folder)
+    return read_checkpoint(file, spec, arithmetic)
+
+
+def check_newest(folder: Path, arithmetic: Arithmetic) -> None:
+    """Raise ArtefactError unless a run can go on from its newest checkpoint.
+
+    As `newest_checkpoint`, but for the layout of a model, which nobody has built yet.
+    """
+    file, metadata = _newest(folder)
+    try:
+        then = Arithmetic.from_json(metadata["arithmetic"])
+    except (KeyError, TypeError, ValueError) as err:
+        raise _not_of_a_run(file) from err
+    _check_same(file, then, arithmetic)
+
+
+def _newest(folder: Path) -> tuple[Path, dict[str, str]]:
+    """Return the newest checkpoint's file and metadata, if it is whole."""
     rounds = checkpoint_rounds(folder)
     if not rounds:
         raise ArtefactError(
@@ -143,9 +166,8 @@ def newest_checkpoint(folder: Path, spec: ParameterSpec, arithmetic: Arithmetic)
         )
     file = checkpoint_file(folder, rounds[-1])
     try:
-        load_parameters(file)
+        return file, load_parameters(file)[1]
     except ArtefactError as err:
         if len(rounds) == 1:
             raise
         raise ArtefactError(f"{err} Delete it to go on from round {rounds[-2]}.") from err
-    return read_checkpoint(file, spec, arithmetic)

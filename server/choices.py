@@ -21,6 +21,7 @@ def check_choices(config: ExperimentConfig) -> None:
     check_algorithm(config.algorithm, config.train)
     check_vae(config)
     _check_aggregator(config)
+    _check_min_sites(config)
     if config.train.positive_share:
         raise ConfigError(
             "train.positive_share: is filled in by the server, from what the sites share under "
@@ -40,6 +41,21 @@ def check_cohort(config: ExperimentConfig, num_sites: int) -> None:
     problem = aggregator_registry().get(server.aggregator).too_few(count, server)
     if problem:
         raise ConfigError(f"server.aggregator: {problem}")
+
+
+def _check_min_sites(config: ExperimentConfig) -> None:
+    """Refuse a beginning without all sites where their cards decide the weights."""
+    train = config.train
+    waits = {
+        "train.normalization=pooled": train.normalization == "pooled",
+        "train.class_frequencies=shared": train.class_frequencies == "shared",
+    }
+    for key, is_set in waits.items():
+        if is_set and config.server.min_sites is not None:
+            raise ConfigError(
+                f"server.min_sites: with {key} all sites must be there at the start, since what "
+                "they share decides the weights. Leave one of the two out."
+            )
 
 
 def _check_aggregator(config: ExperimentConfig) -> None:

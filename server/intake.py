@@ -183,7 +183,7 @@ class Intake:
     def _check_quorum(self, round_num: int, asked: int) -> None:
         sites = self.federation
         asked -= len(self.log.skipped)
-        needed = max(1, math.ceil(sites.quorum * asked - 1e-9))
+        needed = quorum_of(sites.quorum, asked)
         if len(self.log.accepted) >= needed:
             return
         bad: list[Mapping[str, object]] = [*self.log.refused, *self.log.missing]
@@ -192,6 +192,15 @@ class Intake:
             f"Round {round_num}: {len(self.log.accepted)} of {asked} sites answered "
             f"rightly, {needed} are needed. " + "; ".join(reasons[:10]) + f". {sites.advice}"
         )
+
+
+def quorum_of(quorum: float, asked: int) -> int:
+    """Return how many of the sites that were asked must answer rightly; at least one.
+
+    >>> quorum_of(0.5, 3), quorum_of(0.01, 3)
+    (2, 1)
+    """
+    return max(1, math.ceil(quorum * asked - 1e-9))
 
 
 def _as_row(norms: Norms) -> dict[str, object]:

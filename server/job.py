@@ -1,6 +1,7 @@
 """Everything a server needs for one run, as one value."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from fedcxr.config.arithmetic import Arithmetic, arithmetic_of
@@ -53,6 +54,8 @@ class Job:
     """The public key of each site's node, where kits bind them; none = no binding."""
     has_page: bool = True
     """Whether the run writes a page of its own; one of a study need not."""
+    lock: ExitStack = field(default_factory=ExitStack, repr=False)
+    """What is held until the run ends: its folder, where this process is the only one of it."""
 
     @property
     def limits(self) -> ExchangeLimits:

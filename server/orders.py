@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from flwr.app import ArrayRecord, Message, RecordDict
+from flwr.app import ArrayRecord, Message, MessageType, RecordDict
 
 from fedcxr.config.server import NormPolicy
 from fedcxr.schema import WireSchema
@@ -47,6 +47,8 @@ class OrderBook:
     learning_rate: float = 0.0
     open: dict[str, Order] = field(default_factory=dict)
     """By site, the order that it was sent and has not answered."""
+    last_rounds: dict[str, int] = field(default_factory=dict)
+    """By site, the newest round that its update is in."""
 
     def cohort(self, round_num: int) -> list[str]:
         """Return the sites that take part in a round, those with most images first.
@@ -79,6 +81,7 @@ class OrderBook:
             self.learning_rate,
             sites.threads,
             num_sites,
+            self.last_rounds.get(site_id, 0) if kind == MessageType.TRAIN else 0,
         )
         self.open[site_id] = order
         return Message(

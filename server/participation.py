@@ -33,3 +33,12 @@ def participation(lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any
                 else:
                     site[kind].append(number)
     return dict(sorted(found.items()))
+
+
+def last_rounds(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return by site the newest round that its update is in; sites that are in none are left out.
+
+    >>> last_rounds([{"round": 1, "sites": [{"site_id": "a"}]}, {"round": 2, "sites": []}])
+    {'a': 1}
+    """
+    return {row["site_id"]: line["round"] for line in lines for row in line["sites"]}

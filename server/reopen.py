@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedcxr.atomic import write_text_atomically
-from fedcxr.config.arithmetic import OPERATING, only_operates
+from fedcxr.config.arithmetic import OPERATING, arithmetic_of, only_operates
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import by_key, parse_settings, read_config, to_yaml, with_values
 from fedcxr.errors import ArtefactError, ConfigError, some
@@ -18,6 +18,7 @@ from fedcxr.training.device import resolve_device
 from fedcxr.training.precision import Precision
 from partitions.overlap import Comparison, read_comparison
 from partitions.prepare import Prepared
+from server.checkpoint import check_newest
 from server.disjointness import OVERLAP_JSON, disjointness
 from server.job import ComputePlan, Job
 from server.start import config_sha256, data_changes, keep_data, now
@@ -50,7 +51,8 @@ def reopen_job(path: Path, prepared: Prepared, stopped: StoppedRun, compute: Com
     if "engine.device" in stopped.changes:
         device = resolve_device(config.engine.device)
     other = _what_differs(manifest, device)
-    if config.vae.features == "classifier" and not site_state(path).is_dir():
+    is_simulated = not compute.has_real_sites  # real sites know themselves what they have kept
+    if is_simulated and config.vae.features == "classifier" and not site_state(path).is_dir():
         other.append("VAEs: the sites' own are gone, as where the folder was moved")
     if other:
         log.warning("%s: not the same bits as without the stop: other %s", path, ", ".join(other))
@@ -61,6 +63,7 @@ def reopen_job(path: Path, prepared: Prepared, stopped: StoppedRun, compute: Com
         write_text_atomically(run.path / "config.yaml", to_yaml(written))
     run.update_manifest(
         status="running",
+        stopped=None,
         engine=compute.engine,
         workers=compute.workers,
         device=device,
@@ -92,22 +95,26 @@ def _kept_comparison(run: RunFolder) -> Comparison | None:
     return read_comparison(file) if file.is_file() else None
 
 
-def read_stopped_run(path: Path, settings: Iterable[str] = ()) -> StoppedRun:
+def read_stopped_run(
+    path: Path, settings: Iterable[str] = (), *, real_sites: bool = False
+) -> StoppedRun:
     """Return what a run can go on with.
 
     Args:
         path: the run folder.
         settings: `key=value` texts of what is to be otherwise from now on.
+        real_sites: whether it goes on over real sites, or in a simulation.
 
     Raises:
-        ArtefactError: not a run folder, finished, or a run of real sites.
+        ArtefactError: not a run folder, finished, or a run of the other kind.
         ConfigError: a key that decides the weights, or that there is not.
     """
     run = RunFolder.open(path)
     manifest = run.read_json("manifest.json")
-    if manifest["engine"] == "superlink":
+    if (manifest["engine"] == "superlink") != real_sites:
         raise ArtefactError(
-            f"{path}: a run of real sites cannot be resumed from here yet. Start it anew."
+            f"{path}: a run of {'simulated' if real_sites else 'real'} sites. It goes on with "
+            f"`fedcxr resume {path}{'' if real_sites else ' --kit KIT'}`."
         )
     if manifest["status"] == "finished":
         raise ArtefactError(
@@ -119,6 +126,25 @@ def read_stopped_run(path: Path, settings: Iterable[str] = ()) -> StoppedRun:
     config, changes = with_changes(written, settings)
     partition = config.partition.model_copy(update={"folder": str(run.path / "partition")})
     return StoppedRun(config.model_copy(update={"partition": partition}), changes)
+
+
+def check_stopped_run(path: Path, stopped: StoppedRun, lineage: str) -> None:
+    """Raise ArtefactError unless a run's newest checkpoint is whole and of its configuration.
+
+    Args:
+        path: the run folder.
+        stopped: with what it is to go on.
+        lineage: of the partition that it is to go on with.
+    """
+    manifest = RunFolder.open(path).read_json("manifest.json")
+    settled = {
+        "dtype": manifest["precision"]["dtype"],
+        "channels_last": manifest["precision"]["channels_last"],
+        "threads": manifest["threads_per_client"],
+        "engine.compile": stopped.config.engine.compile,
+        "partition": lineage,
+    }
+    check_newest(path / "checkpoints", arithmetic_of(stopped.config, settled))
 
 
 def with_changes(

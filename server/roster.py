@@ -34,6 +34,9 @@ from fedcxr.wire import (
 from server.check import check_receipt
 
 POLL_S = 0.2
+ASK_AGAIN_S = 30.0
+"""After which a node that gave no card is asked again; every further time after twice as long. Its
+client may have been killed with the question."""
 RETURN_S = 30.0
 """Longest wait before a round for the card of a node that showed up while a site is missing."""
 
@@ -66,6 +69,8 @@ class JoinLimits:
     up on it."""
     may_grow: bool
     """Whether nodes can show up that are not there yet."""
+    fewest: int | None = None
+    """Sites that are enough once `timeout_s` is over; none = all of the plan."""
 
 
 @dataclass(slots=True)
@@ -104,7 +109,10 @@ class Roster:
         self._on_change = on_change
         self._declared = declared or {}
         self._site_keys = site_keys
-        self._asked: set[int] = set()
+        self._answered: set[int] = set()
+        self._again: dict[int, tuple[float, float]] = {}
+        """Of each node that was asked, when it may be asked again, and how long after that."""
+        self._is_gathered = False
         self._queries: dict[str, _Query] = {}
         self._reasons: dict[int, str] = {}
         self._rivals: dict[str, list[Card]] = {}
@@ -115,10 +123,14 @@ class Roster:
     def gather(self, limits: JoinLimits) -> dict[str, Card]:
         """Return the card of every site of the plan, as soon as all are there.
 
+        When the wait is over and there are enough, of those that are there; `update` takes up the
+        others.
+
         Raises:
             RunError: a site is not there in time, failed, or has other data or another model than
                 the plan says.
         """
+        fewest = len(self._images) if limits.fewest is None else limits.fewest
         end = time.monotonic() + limits.timeout_s
         while self._absent():
             self._ask_new_nodes()
@@ -126,11 +138,16 @@ class Roster:
             now = time.monotonic()
             silent = [q for q in self._queries.values() if not _is_over(q, limits.answer_s, now)]
             is_over = now >= end or not limits.may_grow
+            if self._absent() and is_over and len(self.node_by_site) >= fewest:
+                break
             if self._absent() and is_over and not silent:
                 raise self._not_there(limits.answer_s)
             if self._absent():
                 time.sleep(POLL_S if limits.may_grow else 0.0)
-        self.cards = {site_id: self.cards[site_id] for site_id in self._images}
+        for site_id in self._absent():
+            self._on_change(site_id, "was not there at the beginning")
+        self._is_gathered = True
+        self.cards = {s: self.cards[s] for s in self._images if s in self.cards}
         return self.cards
 
     def update(self, missed: Collection[str] = ()) -> None:
@@ -147,6 +164,7 @@ class Roster:
         while self._queries:
             self._collect(missed)
             lost = [s for s, node in self.node_by_site.items() if node not in there or s in missed]
+            lost += self._absent()
             if not (lost and self._queries) or time.monotonic() >= end:
                 break
             time.sleep(POLL_S)
@@ -157,8 +175,13 @@ class Roster:
         return sorted(set(self._images) - set(self.node_by_site))
 
     def _ask_new_nodes(self, there: Collection[int] | None = None) -> None:
+        """Ask the nodes that have not been asked, and again those that have not answered."""
         nodes = self._grid.get_node_ids() if there is None else there
-        for node_id in sorted(set(nodes) - self._asked):
+        now = time.monotonic()
+        for node_id in sorted(set(nodes) - self._answered):
+            at, wait_s = self._again.get(node_id, (now, ASK_AGAIN_S))
+            if now < at:
+                continue
             order = replace(self._order, nonce=secrets.token_hex(16))
             message = Message(
                 RecordDict({ORDER: pack_order(order)}),
@@ -167,13 +190,17 @@ class Roster:
             )
             sent = list(self._grid.push_messages([message]))
             if sent:  # it may be gone again already
-                self._asked.add(node_id)
+                self._again[node_id] = (now + wait_s, 2 * wait_s)
                 self._queries[sent[0]] = _Query(node_id, order, time.monotonic())
 
     def _collect(self, missed: Collection[str] = ()) -> None:
         """Take the cards that have come."""
         for message in self._grid.pull_messages(list(self._queries)):
             query = self._queries.pop(message.metadata.reply_to_message_id)
+            if query.node_id in self._answered:
+                continue  # a question that was put twice
+            if not message.has_error():
+                self._answered.add(query.node_id)
             try:
                 card = self._read_card(message, query)
             except RunError as err:
@@ -186,6 +213,8 @@ class Roster:
         site_id = card.site_id
         if site_id not in self.node_by_site:
             self.cards[site_id], self.node_by_site[site_id] = card, card.node_id
+            if self._is_gathered:
+                self._on_change(site_id, "joined")
             return
         self._rivals.setdefault(site_id, []).append(card)
         if not self._promote(site_id, set(self._grid.get_node_ids()), missed):

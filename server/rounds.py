@@ -28,6 +28,7 @@ from server.exchange import exchange
 from server.intake import Intake
 from server.job import Job
 from server.orders import OrderBook
+from server.participation import last_rounds
 from server.roster import Roster
 from server.site_scores import site_scores
 from server.step import State, aggregate_round, first_state
@@ -74,7 +75,9 @@ def run_rounds(session: Session) -> Checkpoint:
     """
     job = session.job
     state = _resume(job, session.model) if job.resume else _begin(session)
-    val_aurocs = [line["val_macro_auroc"] for line in job.run.read_lines("rounds.jsonl")]
+    lines = job.run.read_lines("rounds.jsonl")
+    val_aurocs = [line["val_macro_auroc"] for line in lines]
+    session.book.last_rounds = last_rounds(lines)
     for round_num in range(state.round_num + 1, job.config.server.rounds + 1):
         raise_if_interrupted()
         if round_num > _first_stop(job) and should_stop(job.config.server, val_aurocs):
@@ -82,6 +85,7 @@ def run_rounds(session: Session) -> Checkpoint:
             break
         state = _one_round(session, state, round_num, val_aurocs)
         val_aurocs.append(state.line["val_macro_auroc"])
+        session.book.last_rounds |= last_rounds([state.line])
     return state
 
 

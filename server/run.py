@@ -2,9 +2,7 @@
 
 import dataclasses
 import logging
-import math
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,17 +10,17 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from fedcxr.data.policies import columns_with
-from fedcxr.errors import RunError, some
+from fedcxr.errors import RunError
 from fedcxr.inference import Predictor
 from fedcxr.models.architectures import head_tensors
 from fedcxr.runs.predictions import write_predictions
 from fedcxr.runs.saved_model import checkpoint_file
-from fedcxr.runs.versions import code_digest
-from fedcxr.schema import KNOWN, POSITIVE, WireSchema, schema_of
+from fedcxr.schema import WireSchema, schema_of
 from fedcxr.wire import Order
 from server.aggregate.aggregator import AggregatorPlace
 from server.aggregate.head_rows import HeadRows, head_rows
 from server.aggregate.known_aggregators import aggregator_registry
+from server.agreement import note_agreement, with_agreement
 from server.checkpoint import Checkpoint, read_checkpoint
 from server.cohort import cohort_size
 from server.evaluate import HeldOut, read_held_out
@@ -36,11 +34,11 @@ from server.finish import (
     times,
     vae_summary,
 )
-from server.intake import Intake
+from server.intake import Intake, quorum_of
 from server.job import Job
 from server.orders import Federation, OrderBook
 from server.participation import participation
-from server.roster import Card, JoinLimits, Roster
+from server.roster import JoinLimits, Roster
 from server.rounds import Session, run_rounds
 
 log = logging.getLogger(__name__)
@@ -54,14 +52,15 @@ def run_server(job: Job, grid: Grid) -> dict[str, Any]:
     Raises:
         RunError: sites are missing, or too few answer rightly in a round.
     """
-    try:
-        return _run(job, grid)
-    except KeyboardInterrupt:
-        _ended(job, "interrupted", "stopped by the user")
-        raise
-    except Exception as err:
-        _ended(job, "failed", str(err) or type(err).__name__)
-        raise
+    with job.lock:
+        try:
+            return _run(job, grid)
+        except KeyboardInterrupt:
+            _ended(job, "interrupted", "stopped by the user")
+            raise
+        except Exception as err:
+            _ended(job, "failed", str(err) or type(err).__name__)
+            raise
 
 
 def _ended(job: Job, status: str, why: str) -> None:
@@ -92,12 +91,10 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
     if not job.resume:
         job.run.update_manifest(join_seconds=time.perf_counter() - asked)
         _note_weights(job, model)
+    job = with_agreement(job, roster.cards)
     if job.config.train.normalization == "pooled":
-        job = with_pooled_moments(job, roster.cards)
         model.set_normalization(job.config.train)
-    if job.config.train.class_frequencies == "shared":
-        job = with_shared_frequencies(job, roster.cards)
-    _note_agreement(job, roster.cards)
+    note_agreement(job, roster.cards)
     held_out = partial(read_held_out, job.prepared.cache, config=job.config, labels=job.labels)
     session = _session(job, grid, model, roster, held_out(plan.val_csv))
     if job.config.server.test_curve:
@@ -105,51 +102,6 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
     if session.aggregator.needs_all:
         job.run.event("spooling", name=job.config.server.aggregator, **session.place.room())
     return _finish(session, run_rounds(session))
-
-
-def _note_agreement(job: Job, cards: Mapping[str, Card]) -> None:
-    """Write what the sites agreed on into the manifest, and who runs other code."""
-    train = job.config.train
-    other = sorted(s for s, card in cards.items() if card.texts.get("code-digest") != code_digest())
-    job.run.update_manifest(
-        normalization={"kind": train.normalization, "mean": train.mean, "std": train.std},
-        sites_with_other_code=other,
-        positive_share=dict(zip(job.labels, train.positive_share, strict=False)) or None,
-    )
-    if other:
-        log.warning("these sites run other code than the server: %s", some(other))
-
-
-def with_pooled_moments(job: Job, cards: Mapping[str, Card]) -> Job:
-    """Return the job with mean and deviation over all sites' training pixels, by count.
-
-    Raises:
-        RunError: the sites have no training pixels.
-    """
-    count, total, squares = (
-        math.fsum(card.numbers.get(key, 0.0) for card in cards.values())
-        for key in ("pixel-count", "pixel-sum", "pixel-sum-of-squares")
-    )
-    if count <= 0:
-        raise RunError(
-            "No site has training pixels to pool a mean over. Use train.normalization=preset."
-        )
-    mean = total / count
-    std = max(math.sqrt(max(squares / count - mean * mean, 0.0)), 1e-3)
-    train = job.config.train.model_copy(update={"mean": mean, "std": std})
-    return dataclasses.replace(job, config=job.config.model_copy(update={"train": train}))
-
-
-def with_shared_frequencies(job: Job, cards: Mapping[str, Card]) -> Job:
-    """Return the job with how often each label is positive over all sites' known targets.
-
-    A label that no site knows has the share 0.
-    """
-    known = np.sum([card.vectors[KNOWN] for card in cards.values()], axis=0)
-    positive = np.sum([card.vectors[POSITIVE] for card in cards.values()], axis=0)
-    shares = tuple((positive / np.maximum(known, 1)).tolist())
-    train = job.config.train.model_copy(update={"positive_share": shares})
-    return dataclasses.replace(job, config=job.config.model_copy(update={"train": train}))
 
 
 def _note_weights(job: Job, model: Predictor) -> None:
@@ -180,12 +132,21 @@ def _gather(job: Job, grid: Grid, model: Predictor) -> Roster:
             job.config.server.join_timeout_s,
             job.limits.deadline_s,
             may_grow=job.compute.has_real_sites,
+            fewest=_fewest_sites(job),
         )
     )
     job.run.write_json(
         "cards.json", {site_id: {**card.numbers, **card.texts} for site_id, card in cards.items()}
     )
     return roster
+
+
+def _fewest_sites(job: Job) -> int | None:
+    """Return with how many sites a run begins; one that goes on needs no more than a round does."""
+    server = job.config.server
+    if job.resume and job.compute.has_real_sites:
+        return quorum_of(server.quorum, len(job.prepared.plan.sites))
+    return server.min_sites
 
 
 def _session(job: Job, grid: Grid, model: Predictor, roster: Roster, val: HeldOut) -> Session:
@@ -225,7 +186,7 @@ def _head(job: Job, schema: WireSchema) -> tuple[HeadRows, ...]:
 
 def _advice(job: Job) -> str:
     """Return how to go on where too few sites answered."""
-    if job.compute.engine in ("local", "ray"):
+    if job.compute.engine in ("local", "ray", "superlink"):
         again = f"fedcxr resume {job.run.path}"
         return f"Mend the sites and go on: {again}, or with fewer of them: {again} --set " + (
             "server.quorum=0.1"

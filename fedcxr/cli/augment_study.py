@@ -6,7 +6,7 @@ import typer
 
 from fedcxr.cli import options as o
 from fedcxr.cli.compare import ExtraArms, run
-from fedcxr.cli.flags import FLAGS, config_from_flags, takes_flags
+from fedcxr.cli.flags import COMPARE_FLAGS, config_from_flags, takes_flags
 
 STUDY = {
     "compare.arms": ["federated"],
@@ -57,4 +57,4 @@ def augment_study(
     run(resolved, arm, quiet)
 
 
-takes_flags(augment_study, FLAGS)
+takes_flags(augment_study, COMPARE_FLAGS)

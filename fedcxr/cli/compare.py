@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedcxr.cli import options as o
-from fedcxr.cli.flags import FLAGS, config_from_flags, takes_flags
+from fedcxr.cli.flags import COMPARE_FLAGS, config_from_flags, takes_flags
 from fedcxr.cli.outcome import print_sample
 from fedcxr.cli.trainings_display import TrainingsDisplay
 from fedcxr.collector import quick_imports
@@ -158,4 +158,4 @@ def _with_interval(found: "Score", *, signed: bool = False) -> str:
     return f"{found.value:{form}}{ci_text}"
 
 
-takes_flags(compare, FLAGS)
+takes_flags(compare, COMPARE_FLAGS)

@@ -21,8 +21,11 @@ from fedcxr.home import expanded
 FLAGS = {flagged.parameter: flagged for flagged in flagged_keys(ExperimentConfig)}
 """By the name of the verb's parameter, in the order of the configuration."""
 
-RUN_FLAGS = tuple(name for name, flagged in FLAGS.items() if flagged.section != "compare")
-"""Those of a single run; the others are of `fedcxr compare` alone."""
+COMPARE_FLAGS = tuple(name for name in FLAGS if name != "min_sites")
+"""Those of a comparison: all but the one of `fedcxr run` alone."""
+
+RUN_FLAGS = tuple(name for name in COMPARE_FLAGS if FLAGS[name].section != "compare")
+"""Those of a single simulation."""
 
 PARTITION_FLAGS = tuple(
     name

@@ -22,6 +22,7 @@ OPERATING = (
     "server.quorum",
     "server.deadline_s",
     "server.join_timeout_s",
+    "server.min_sites",
     "server.test_curve",
     "engine.kind",
     "engine.workers",

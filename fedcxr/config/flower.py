@@ -26,8 +26,13 @@ def config_from_run(
         str(run_config.get("preset") or "quickstart"),
         Path(file) if file else None,
         {"partition.clients": clients} if clients else None,
-        settings=shlex.split(str(run_config.get("set", ""))),
+        settings=settings_of(run_config),
     )
+
+
+def settings_of(run_config: Mapping[str, object]) -> list[str]:
+    """Return the `key=value` texts of a run config's `set`."""
+    return shlex.split(str(run_config.get("set", "")))
 
 
 def config_key(config: ExperimentConfig) -> str:

@@ -35,6 +35,11 @@ class ServerConfig(Section):
     simulation (a client that does nothing for ten minutes is ended), an hour for real sites."""
     join_timeout_s: PositiveFloat = 120.0
     """Longest wait for the sites to be there at the start."""
+    min_sites: Annotated[
+        PositiveInt | None, Flag("Begin with so many sites once the wait for all is over.")
+    ] = None
+    """Sites with which a run over real sites begins when `join_timeout_s` is over; the others join
+    at the next round. None = all of the plan; a simulation has all of them from the start."""
     norm_factor: float | None = Field(default=10.0, gt=1.0)
     """How many times as long as usual a site's update may be, by the medians of the rounds before;
     none = however long."""

@@ -29,6 +29,7 @@ set = ""
 global-dir = ""
 site-keys = ""
 overlap = ""
+resume = ""
 """
 _DATE = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3

@@ -63,6 +63,11 @@ class RunState:
     """Whether it is over and came to its end."""
     why: str
     """Why it failed; empty for any other."""
+    is_stopped: bool = False
+    """Whether somebody stopped it."""
+    is_lost: bool = False
+    """Whether it is over, neither finished nor failed by its own word: stopped, or its process was
+    not heard of any more."""
 
 
 class _Bearer:
@@ -146,10 +151,16 @@ class Control:
         with self._asking():
             self._client.StopRun(StopRunRequest(run_id=run_id))
 
-    def run_state(self, run_id: int) -> RunState:
-        """Return how a run is."""
-        with self._asking():
-            runs = self._client.ListRuns(ListRunsRequest(run_id=run_id)).run_dict
+    def find_run(self, run_id: int) -> RunState | None:
+        """Return how a run is; None where the SuperLink does not know it: it was started since."""
+        try:
+            with self._asking():
+                runs = self._client.ListRuns(ListRunsRequest(run_id=run_id)).run_dict
+        except NetworkError as err:
+            answer = err.__cause__
+            if isinstance(answer, httpx.HTTPStatusError) and answer.response.status_code == 404:
+                return None
+            raise
         return _state_of(runs[run_id])
 
     def runs(self) -> list[ListedRun]:
@@ -180,11 +191,16 @@ class Control:
 
 def _state_of(run: Run) -> RunState:
     status = run.status
+    has_failed = status.sub_status == SubStatus.FAILED and status.details.startswith(_FAILED)
     return RunState(
         has_begun=status.status not in ("", Status.PENDING),
         is_over=status.status == Status.FINISHED,
         is_good=status.sub_status == SubStatus.COMPLETED,
         why=status.details.removeprefix(_FAILED) or status.sub_status,
+        is_stopped=status.sub_status == SubStatus.STOPPED,
+        is_lost=status.status == Status.FINISHED
+        and status.sub_status != SubStatus.COMPLETED
+        and not has_failed,
     )
 
 

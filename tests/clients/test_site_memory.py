@@ -154,3 +154,15 @@ def test_generations_of_a_history_that_the_server_has_left_are_dropped(tmp_path)
     SiteMemory(tmp_path, 2).write("lost", {"lost": np.float32([22])})
     # round 3 is done again without this site, and round 4 must not see the 3 of before
     assert SiteMemory(tmp_path, 4).read("lost")["lost"].tolist() == [22]
+
+
+def test_what_the_server_has_and_the_site_has_no_more_is_told(tmp_path):
+    with pytest.raises(ArtefactError, match=r"kept of round 2 \(private\) is gone"):
+        memory_of(tmp_path, "run", 3, last_round=2).read(PRIVATE)
+    write(tmp_path, 1)
+    with pytest.raises(ArtefactError, match="round 2"):  # an old copy of the folder was put back
+        memory_of(tmp_path, "run", 3, last_round=2).read(PRIVATE)
+    write(tmp_path, 2)
+    assert memory_of(tmp_path, "run", 3, last_round=2).read(PRIVATE) is not None
+    # A round that the server does not have, since the answer was lost.
+    assert memory_of(tmp_path, "run", 3, last_round=1).read(PRIVATE) is not None

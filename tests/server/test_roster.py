@@ -329,3 +329,55 @@ def test_a_site_without_a_kit_is_not_taken():
     roster = Roster(grid, {"site-00": 1000}, ORDER, lambda *change: None, site_keys={})
     with pytest.raises(RunError, match="another key than this site's"):
         roster.gather(JoinLimits(0.05, 0.05, may_grow=True))
+
+
+class Lossy(Nodes):
+    """Nodes that swallow the first questions of each, as a client that is killed with them."""
+
+    def __init__(self, answers, lost):
+        super().__init__(answers)
+        self.lost = lost
+
+    def push_messages(self, messages):
+        """Answer from the time on after the lost questions."""
+        found = super().push_messages(messages)
+        if self.lost > 0:
+            self.lost -= 1
+            self._replies.clear()
+        return [f"{found[0]}-{len(self.nonces)}"] if self.lost else found
+
+
+def test_a_node_that_was_killed_with_the_question_is_asked_again(monkeypatch):
+    monkeypatch.setattr("server.roster.ASK_AGAIN_S", 0.01)
+    grid = Lossy({1: ("site-00", "ok", "")}, lost=2)
+    roster = roster_of(grid, ["site-00"])
+    assert list(roster.gather(JoinLimits(5.0, 60.0, may_grow=True))) == ["site-00"]
+    assert len(grid.nonces) >= 3
+
+
+def test_a_run_begins_with_enough_sites_and_takes_up_the_late_one():
+    grid, told = Nodes({1: ("site-00", "ok", "")}), []
+    roster = roster_of(grid, on_change=lambda *change: told.append(change))
+    cards = roster.gather(JoinLimits(0.02, 60.0, may_grow=True, fewest=1))
+    assert list(cards) == list(roster.node_by_site) == ["site-00"]
+    assert told == [("site-01", "was not there at the beginning")]
+    grid.answers[2] = ("site-01", "ok", "")
+    roster.update()
+    assert list(roster.node_by_site) == ["site-00", "site-01"]
+    assert told[1:] == [("site-01", "joined")]
+
+
+def test_a_site_that_hangs_holds_up_nobody_where_enough_are_there():
+    grid = Nodes({1: ("site-00", "ok", ""), 2: ("site-01", "silent", "")})
+    start = time.monotonic()
+    cards = roster_of(grid).gather(JoinLimits(0.02, 60.0, may_grow=True, fewest=1))
+    assert list(cards) == ["site-00"]
+    assert time.monotonic() - start < 5.0
+
+
+def test_too_few_sites_begin_nothing():
+    grid = Nodes({1: ("site-00", "ok", "")})
+    with pytest.raises(RunError, match="not there: site-01, site-02"):
+        roster_of(grid, ["site-00", "site-01", "site-02"]).gather(
+            JoinLimits(0.02, 0.01, may_grow=True, fewest=2)
+        )

@@ -15,12 +15,12 @@ from fedcxr.runs.folder import RunFolder
 from fedcxr.training.precision import Precision
 from fedcxr.training.schedules import learning_rate
 from server import rounds
+from server.agreement import with_pooled_moments
 from server.checkpoint import Checkpoint
 from server.finish import times
 from server.job import ComputePlan, Job
 from server.roster import Card
 from server.rounds import _better
-from server.run import with_pooled_moments
 
 PRECISION = Precision("fp32", False, "a test")
 LOCAL = ComputePlan("local", 1, 2)
@@ -154,7 +154,7 @@ def rounds_of(monkeypatch, run, aurocs, *, resume=False, **server):
     rates = []
 
     def keep(round_num):
-        line = {"round": round_num, "val_macro_auroc": aurocs[round_num]}
+        line = {"round": round_num, "val_macro_auroc": aurocs[round_num], "sites": []}
         run.append("rounds.jsonl", line)
         return replace(after(0, None), round_num=round_num, line=line)
 
@@ -166,7 +166,7 @@ def rounds_of(monkeypatch, run, aurocs, *, resume=False, **server):
     newest = [line["round"] for line in run.read_lines("rounds.jsonl")][-1:]
     monkeypatch.setattr(rounds, "_resume", lambda *_: replace(after(0, None), round_num=newest[0]))
     monkeypatch.setattr(rounds, "_one_round", one_round)
-    session = SimpleNamespace(job=job, model=None)
+    session = SimpleNamespace(job=job, model=None, book=SimpleNamespace(last_rounds={}))
     return rounds.run_rounds(session).round_num, rates
 
 

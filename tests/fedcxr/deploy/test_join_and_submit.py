@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from fedcxr.cli.main import cli
 from fedcxr.config.load import load_config, read_config
-from fedcxr.deploy import child, join, submit
+from fedcxr.deploy import child, follow, join, submit
 from fedcxr.deploy import kit_files as k
 from fedcxr.deploy.bundle import bundle
 from fedcxr.deploy.control import RunState
@@ -42,7 +42,8 @@ class FakeControl:
     """A SuperLink whose run goes through `states`."""
 
     def __init__(self, states):
-        self.states, self.given, self.stopped = iter(states), None, []
+        self.states, self.given, self.stopped, self.asked = iter(states), None, [], []
+        self.starts = 0
 
     def __enter__(self):
         return self
@@ -52,9 +53,11 @@ class FakeControl:
 
     def start_run(self, run_config):
         self.given = {**run_config, "text": read_config_of(run_config)}
-        return 7
+        self.starts += 1
+        return 6 + self.starts
 
-    def run_state(self, run_id):
+    def find_run(self, run_id):
+        self.asked.append(run_id)
         found = next(self.states)
         if isinstance(found, Exception):
             raise found
@@ -74,15 +77,19 @@ def read_config_of(run_config):
 def submitted(made, tmp_path, monkeypatch):
     """Start a run at a SuperLink that says these states."""
 
-    def start(*states, folder=None, sites=("site-00",), overlap=None):
+    def start(*states, folder=None, sites=("site-00",), ids=(7,), status="running", overlap=None):
         control = FakeControl(states)
-        monkeypatch.setattr(submit, "POLL_S", 0.0)
-        monkeypatch.setattr(submit, "BEGIN_S", 0.0)
+        monkeypatch.setattr(follow, "POLL_S", 0.0)
+        monkeypatch.setattr(follow, "BEGIN_S", 0.0)
         monkeypatch.setattr(submit.Control, "of_kit", lambda folder, config: control)
-        plan = SimpleNamespace(sites=[SimpleNamespace(site_id=name) for name in sites])
+        named = [SimpleNamespace(site_id=name) for name in sites]
+        plan = SimpleNamespace(sites=named, folder=tmp_path)
         monkeypatch.setattr(submit, "read_plan", lambda data: plan)
-        known = [SimpleNamespace(flower_run_id="7", path=folder)] if folder else []
-        monkeypatch.setattr(submit, "known_runs", lambda: known)
+        known = [SimpleNamespace(flower_run_id=str(n), path=folder) for n in ids if folder]
+        if folder:
+            folder.mkdir()
+            RunFolder(folder).write_json("manifest.json", {"status": status})
+        monkeypatch.setattr(follow, "known_runs", lambda: known)
         config = load_config("chexpert", overrides={"server.rounds": 3, "runs_dir": "runs"})
         seen = []
         try:
@@ -154,10 +161,62 @@ def test_ctrl_c_stops_the_run(submitted, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(submit, "raise_if_interrupted", interrupted)
+    monkeypatch.setattr(follow, "raise_if_interrupted", interrupted)
     with pytest.raises(KeyboardInterrupt):
         submitted(state())
     assert submitted.control.stopped == [7]
+
+
+STOPPED = RunState(True, True, False, "stopped", is_stopped=True, is_lost=True)
+
+
+def test_a_run_that_goes_on_under_another_id_is_followed(submitted, tmp_path):
+    good = state(is_over=True, is_good=True)
+    run = submitted(state(), None, state(), good, folder=tmp_path / "a-run", ids=(7, 9))
+    assert run.path == tmp_path / "a-run"
+    assert submitted.control.asked == [7, 7, 9, 9]
+    assert submitted.control.starts == 1
+
+
+def test_one_whose_process_died_is_followed_too(submitted, tmp_path):
+    good = state(is_over=True, is_good=True)
+    submitted(state(), STOPPED, good, folder=tmp_path / "a-run", ids=(7, 9))
+    assert submitted.control.asked == [7, 7, 9]
+
+
+def test_one_that_the_user_stopped_is_over(submitted, tmp_path, monkeypatch):
+    run = tmp_path / "a-run"
+
+    def stopping(self):
+        RunFolder(run).update_manifest(stopped="2026-11-28T03:00:00+00:00")
+
+    monkeypatch.setattr(follow.Pursuit, "_submit", stopping)
+    monkeypatch.setattr(follow, "folder_of", lambda run_id: RunFolder(run))
+    with pytest.raises(RunError, match="did not come to its end: stopped"):
+        submitted(STOPPED, folder=run)
+
+
+def test_one_that_finished_before_the_server_died_is_finished(submitted, tmp_path):
+    submitted(state(), None, folder=tmp_path / "a-run", status="finished")
+
+
+def test_one_that_nobody_goes_on_with_says_how(submitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(follow, "LOST_S", 0.0)
+    with pytest.raises(RunError, match=r"The server of this run died\. .*--keep.*fedcxr resume /"):
+        submitted(state(), None, None, folder=tmp_path / "a-run")
+
+
+def test_one_that_had_no_folder_yet_is_submitted_again_a_few_times(submitted, monkeypatch):
+    monkeypatch.setattr(follow, "LOST_S", 0.0)
+    with pytest.raises(RunError, match="start the server and the run again"):
+        submitted(*[None] * 20)
+    assert submitted.control.starts == follow.MOST_STARTS
+
+
+def test_a_silent_superlink_is_given_up_with_how_to_go_on(submitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(follow, "SILENT_S", 0.0)
+    with pytest.raises(NetworkError, match=r"no answer A server that was started with --keep"):
+        submitted(state(), NetworkError("no answer"), folder=tmp_path / "a-run")
 
 
 def test_a_site_of_the_plan_without_a_kit_is_named_before_anything_is_sent(submitted):
@@ -196,7 +255,7 @@ def test_wrong_data_is_told_before_the_server_is_asked(made, tmp_path):
 def test_a_client_gives_up_on_a_server_that_does_not_come(made, monkeypatch):
     monkeypatch.setattr(join, "KNOCK_S", 0.01)
 
-    def nobody(folder, config):
+    def nobody(folder, config, leftover):
         raise NetworkError("no connection")
 
     monkeypatch.setattr(join, "knock", nobody)

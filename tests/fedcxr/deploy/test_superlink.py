@@ -123,6 +123,15 @@ def test_a_second_client_with_one_kit_is_refused(superlink, roll):
     knocks(kit)
 
 
+def test_what_is_left_of_a_killed_client_is_put_off(superlink, roll):
+    kit = superlink.deployment.folder / "site-00"
+    config = read_kit_yaml(kit)
+    with connected(kit, config) as node_id:  # it is held for connected, and nobody is there
+        with pytest.raises(NetworkError, match="in use by another client"):
+            knock(kit, config, leftover=node_id + 1)
+        assert knock(kit, config, leftover=node_id) == node_id
+
+
 def test_a_revoked_key_does_not_come_in_again(superlink, roll):
     deployment = superlink.deployment
     add_site(deployment, "back")
@@ -157,10 +166,13 @@ def test_a_flower_without_the_guard_is_not_started(superlink, monkeypatch):
 
 def test_a_run_is_started_and_stopped(superlink):
     run_id = superlink.control.start_run({"preset": "quickstart", "site-keys": "x"})
-    assert not superlink.control.run_state(run_id).has_begun
+    assert not superlink.control.find_run(run_id).has_begun
     superlink.control.stop_run(run_id)
-    state = superlink.control.run_state(run_id)
+    state = superlink.control.find_run(run_id)
     assert (state.is_over, state.is_good, state.why) == (True, False, "stopped")
+    assert state.is_stopped
+    assert state.is_lost
+    assert superlink.control.find_run(run_id + 1) is None
 
 
 def test_the_status_says_who_is_there_and_what_runs(superlink, roll):
@@ -308,7 +320,7 @@ def test_the_bundle_is_the_same_bytes_everywhere_and_flower_takes_it(tmp_path, m
     assert [p.name for p in installed.iterdir()] == ["pyproject.toml"]
 
 
-BUNDLE = "343a51a96972d917"
+BUNDLE = "b3ee5122525fd293"
 
 
 def test_a_site_runs_the_code_it_has_installed_and_no_other(caplog):

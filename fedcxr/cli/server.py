@@ -10,7 +10,7 @@ from fedcxr.errors import StoppedError
 from fedcxr.home import expanded
 
 if TYPE_CHECKING:  # flwr: too heavy for `fedcxr --help`
-    from fedcxr.deploy.serve import ServerUp, SiteChange
+    from fedcxr.deploy.serve import Event
 
 server = typer.Typer(no_args_is_help=True, help="The server of a deployment.")
 
@@ -33,6 +33,9 @@ def start(
     kit: Annotated[
         Path, typer.Option(help="The server's start-up kit.", metavar="KIT", parser=expanded)
     ],
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Start it again when it dies, and go on with what ran.")
+    ] = False,
 ) -> None:
     """Run the server until Ctrl-C: it lets in the kit's sites, and runs that `fedcxr run` starts.
 
@@ -42,7 +45,7 @@ def start(
         from fedcxr.deploy.serve import serve
 
     try:
-        serve(kit, _show)
+        serve(kit, _show, keep=keep)
     except KeyboardInterrupt as err:
         print("Stopped.", flush=True)
         raise typer.Exit(StoppedError.exit_code) from err
@@ -93,12 +96,19 @@ def data(
     print(f"The server's data: {out}. Use it: fedcxr run --kit {kit} --data {out}")
 
 
-def _show(event: "ServerUp | SiteChange") -> None:
+def _show(event: "Event") -> None:
+    from fedcxr.deploy.keep import RunChange
     from fedcxr.deploy.kit_check import sites_in_words
-    from fedcxr.deploy.serve import SiteChange
+    from fedcxr.deploy.serve import Restarting, SiteChange
 
     if isinstance(event, SiteChange):
         print(f"{event.site}: {_WORDS[event.what]}", flush=True)
+        return
+    if isinstance(event, RunChange):
+        print(f"{event.run}: {'goes on' if event.goes_on else 'ended:'} {event.why}", flush=True)
+        return
+    if isinstance(event, Restarting):
+        print(f"The server died and is started again ({event.number}): {event.why}", flush=True)
         return
     print(f"Server at {event.address}, {sites_in_words(event.kit.sites)}", flush=True)
     print(f"Certificate valid until {event.kit.ends:%Y-%m-%d}. Log: {event.log}", flush=True)

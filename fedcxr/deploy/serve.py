@@ -19,6 +19,7 @@ from fedcxr.config.kit import ServerKitConfig, parse_address
 from fedcxr.deploy import kit_files as k
 from fedcxr.deploy.child import Child, direct_loopback, flower_environment, running
 from fedcxr.deploy.control import Control, loopback_address
+from fedcxr.deploy.keep import BadServerError, Keeper, RunChange
 from fedcxr.deploy.kit_check import CheckedKit, server_kit
 from fedcxr.errors import NetworkError
 from fedcxr.home import home_folder
@@ -28,7 +29,10 @@ START_S = 90.0
 """Longest wait for the SuperLink to answer."""
 SILENT_S = 300.0
 """Longest time that a busy SuperLink may leave us without an answer."""
+KEPT_SILENT_S = 60.0
+"""The same where it is started again then."""
 POLL_S = 2.0
+_CHILD_POLL_S = 0.2
 _START_POLL_S = 0.3
 
 
@@ -51,40 +55,79 @@ class ServerUp:
     log: Path
 
 
-OnEvent = Callable[[ServerUp | SiteChange], None]
+@dataclass(frozen=True, slots=True)
+class Restarting:
+    """The server died, and is started again."""
+
+    why: str
+    number: int
+    """How often that was of late."""
 
 
-def serve(folder: Path, on_event: OnEvent) -> None:
+Event = ServerUp | SiteChange | RunChange | Restarting
+OnEvent = Callable[[Event], None]
+
+
+def serve(folder: Path, on_event: OnEvent, *, keep: bool = False) -> None:
     """Run the server of a kit until it is interrupted; it leaves no process behind.
 
     Args:
         folder: the server's kit.
-        on_event: told that it is up, and of sites that come and go.
+        on_event: told that it is up, of sites that come and go, and of its restarts.
+        keep: whether it is started again when it dies, and goes on with what ran.
 
     Raises:
         ConfigError: no kit of a server.
-        NetworkError: the kit has a fault, the port is taken, or the SuperLink ended.
+        NetworkError: the kit has a fault, the port is taken, or the SuperLink ended; with `keep`
+            when it has died too often.
     """
     kit, config = server_kit(folder)
     port = parse_address(config.address)[1]
-    log = home_folder().absolute() / "logs" / f"superlink-{port}.log"
-    with started_server(folder, config, log) as (child, roll):
-        changes = roll.update()
-        on_event(ServerUp(kit, config.address, log))
-        heard = time.monotonic()
-        while True:
-            for change in changes:
-                on_event(change)
-            raise_if_interrupted()
-            time.sleep(POLL_S)
-            if child.exit_code is not None:
-                raise _ended(child)
-            try:
-                changes, heard = roll.update(), time.monotonic()
-            except NetworkError:  # it may be busy
-                changes = []
-                if time.monotonic() - heard > SILENT_S:
-                    raise
+    up = ServerUp(kit, config.address, home_folder().absolute() / "logs" / f"superlink-{port}.log")
+    keeper = Keeper.of_kit(folder, port) if keep else None
+    was_up = False
+    while True:
+        try:
+            with started_server(folder, config, up.log) as (child, roll):
+                was_up = True
+                _attend(child, roll, keeper, on_event, up)
+        except NetworkError as err:
+            if keeper is None or not was_up or keeper.deaths.are_too_many:
+                raise
+            on_event(Restarting(str(err), keeper.deaths.note(str(err))))
+
+
+def _attend(
+    child: Child, roll: "Roll", keeper: Keeper | None, on_event: OnEvent, up: ServerUp
+) -> None:
+    """Look after a server that is up; `NetworkError` when it is not any more."""
+    changes: list[Event] = [up, *roll.update()]
+    silent_s = KEPT_SILENT_S if keeper else SILENT_S
+    heard = time.monotonic()
+    while True:
+        for change in changes:
+            on_event(change)
+        changes = []
+        try:
+            changes += keeper.look(roll.control) if keeper else []
+            changes += roll.update()
+            heard = time.monotonic()
+        except BadServerError:
+            raise
+        except NetworkError:  # it may be busy
+            if time.monotonic() - heard > silent_s:
+                raise
+        _pause(child)
+
+
+def _pause(child: Child) -> None:
+    """Wait a moment; `NetworkError` as soon as the SuperLink has ended."""
+    end = time.monotonic() + POLL_S
+    while time.monotonic() < end:
+        raise_if_interrupted()
+        if child.exit_code is not None:
+            raise _ended(child)
+        time.sleep(_CHILD_POLL_S)
 
 
 @contextlib.contextmanager

@@ -63,6 +63,7 @@ def reopen_job(path: Path, prepared: Prepared, stopped: StoppedRun, compute: Com
         write_text_atomically(run.path / "config.yaml", to_yaml(written))
     run.update_manifest(
         status="running",
+        why=None,
         stopped=None,
         engine=compute.engine,
         workers=compute.workers,

@@ -5,7 +5,10 @@ its holder, however that ends: Flower itself takes a minute to miss it. What is 
 home folder too, so that a server which is started again goes on with what its last start left.
 """
 
+import contextlib
 import json
+import os
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +18,13 @@ from fedcxr.deploy.control import Control, RunState
 from fedcxr.deploy.submit import check_can_go_on, place_of, submit_resume
 from fedcxr.errors import FedCxrError, NetworkError
 from fedcxr.home import home_folder
-from fedcxr.locks import is_locked
+from fedcxr.locks import is_locked, lock_holder
 from fedcxr.runs.folder import LOCK_FILE, RunFolder
 from fedcxr.runs.known_runs import known_runs
 from fedcxr.runs.saved_model import checkpoint_rounds
 
+LET_GO_S = 2.0
+"""Longest wait for a process that was killed to let go of its run's folder, at each look."""
 MOST_DEATHS = 5
 WITHIN_S = 600.0
 """A server that dies more often than that in this time, with no round in between, is given up."""
@@ -131,7 +136,8 @@ class Keeper:
         if manifest["status"] == "finished" or manifest.get("stopped"):
             return self._drop(path)
         if state is None:
-            return None if is_held else self._go_on(path, control)
+            is_free = not is_held or _end_holder(path / LOCK_FILE)
+            return self._go_on(path, control) if is_free else None
         if manifest["status"] == "failed" or state.is_stopped:
             return self._drop(path)
         if is_held:
@@ -168,3 +174,20 @@ class Keeper:
         """Keep a run no longer."""
         self.runs.pop(str(path), None)
         return RunChange(path, goes_on=False, why=why) if why else None
+
+
+def _end_holder(lock: Path) -> bool:
+    """End a run's process whose SuperLink is gone, and return whether its folder is free.
+
+    It would end by itself, in seconds; one that is frozen would not.
+    """
+    holder = lock_holder(lock)
+    if holder is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(holder, signal.SIGKILL)
+    end = time.monotonic() + LET_GO_S
+    while is_locked(lock):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True

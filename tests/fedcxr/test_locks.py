@@ -1,11 +1,13 @@
 import errno
 import fcntl
 import os
+import subprocess
+import sys
 
 import pytest
 
 from fedcxr.errors import ArtefactError
-from fedcxr.locks import is_locked, take_lock
+from fedcxr.locks import is_locked, lock_holder, take_lock
 
 
 @pytest.fixture
@@ -62,3 +64,26 @@ def test_a_lock_that_cannot_be_looked_at_counts_as_held(file, tmp_path, monkeypa
     assert is_locked(tmp_path / "lock")
     (tmp_path / "link").symlink_to(tmp_path / "lock")
     assert is_locked(tmp_path / "link")
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from fedcxr.locks import take_lock
+file = open(sys.argv[1], "w")
+print(take_lock(file.fileno(), Path(sys.argv[1])), flush=True)
+input()
+"""
+
+
+def test_who_holds_a_lock_is_told(tmp_path):
+    path = tmp_path / "lock"
+    assert lock_holder(path) is None
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    held = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert held.stdout.readline() == "True\n"
+        assert lock_holder(path) == held.pid
+    finally:
+        held.communicate("\n", timeout=30)
+    assert lock_holder(path) is None

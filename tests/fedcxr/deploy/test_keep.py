@@ -1,6 +1,8 @@
 """A kept server's runs: which go on, which do not, and when the server is given up."""
 
 import json
+import signal
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -89,6 +91,24 @@ def test_what_ran_goes_on_at_a_superlink_that_was_started_anew(kept, status):
     kept.held[0], kept.control.states = False, {}
     assert kept.keeper.look(kept.control) == gone_on(kept)
     assert kept.control.stopped == []
+
+
+def test_a_process_that_outlives_its_superlink_is_ended(kept, monkeypatch):
+    process = subprocess.Popen(["sleep", "60"])
+    process.send_signal(signal.SIGSTOP)  # it would not end by itself
+    monkeypatch.setattr(keep, "lock_holder", lambda path: process.pid)
+    monkeypatch.setattr(keep, "is_locked", lambda path: process.poll() is None)
+    kept.control.states = {}
+    assert kept.keeper.look(kept.control) == gone_on(kept)
+    assert process.wait(10) == -signal.SIGKILL
+
+
+def test_one_that_cannot_be_told_is_waited_for(kept, monkeypatch):
+    monkeypatch.setattr(keep, "LET_GO_S", 0.0)
+    monkeypatch.setattr(keep, "lock_holder", lambda path: None)
+    kept.control.states = {}
+    assert kept.keeper.look(kept.control) == []
+    assert kept.keeper.runs == {str(kept.run.path): "1"}
 
 
 def test_a_server_that_is_started_again_knows_what_its_last_start_left(kept):

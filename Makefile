@@ -52,8 +52,9 @@ check-wheel: env  ## Build the wheel and run it from an unrelated folder
 		--clients 3 --rounds 1 --local-epochs 1 --image-size 32 --runs-dir $(CURDIR)/build/wheel/runs \
 		--set data.synthetic.patients=90 --set data.synthetic.size_px=48
 
-deploy-smoke: env  ## One SuperLink and three SuperNodes as real processes on loopback
+deploy-smoke: env  ## A server and three clients as real processes on loopback, and a server that dies
 	$(BIN)/python tests/deploy_smoke.py
+	$(BIN)/fedcxr chaos --trials 1 --seed 5
 
 bench-peers:  ## Make the environments of the frameworks that fedcxr is measured against
 	for peer in flower nvflare pfl; do PYTHON=$(PYTHON) bash benchmarks/vs/$$peer/setup.sh || true; done

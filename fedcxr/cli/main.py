@@ -14,6 +14,7 @@ import typer
 from fedcxr import __version__
 from fedcxr.cli.augment_study import augment_study
 from fedcxr.cli.byzantine import byzantine
+from fedcxr.cli.chaos import chaos
 from fedcxr.cli.check_data import check_data
 from fedcxr.cli.check_overlap import check_overlap
 from fedcxr.cli.clean import clean
@@ -71,6 +72,7 @@ for verb in (
     run,
     status,
     stop,
+    chaos,
 ):
     cli.command()(verb)
 cli.add_typer(kit, name="kit")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedcxr.atomic import write_bytes_atomically
 from fedcxr.config.kit import SiteLimits
 from fedcxr.config.task import SiteTask, parse_task
 from fedcxr.cores import cores
@@ -21,6 +22,7 @@ from fedcxr.data.cache.store import Cache, build_cache, open_cache
 from fedcxr.data.policies import score_targets, to_predict, train_targets
 from fedcxr.data.records import RecordTable
 from fedcxr.errors import ConfigError, DataError, some
+from partitions.exported import table_differences
 from partitions.table import read_table
 
 NO_LIMITS = SiteLimits()
@@ -154,6 +156,8 @@ def open_site(location: SiteLocation, task: SiteTask) -> Site:
 def _open_site(location: SiteLocation, task_text: str) -> Site:
     task = parse_task(task_text)
     table = read_table(location.table)
+    if location.cache is None:
+        _check_same_table(location, task.run, table)
     states = table.states[:, _columns(table.labels, task.labels)]  # (N, L)
     cache = _cache_of(location, table, task)
     usable = np.array([image_id in cache.row_by_id for image_id in table.image_id], dtype=bool)
@@ -173,6 +177,26 @@ def _open_site(location: SiteLocation, task_text: str) -> Site:
         val=SiteSplit(cache.rows([table.image_id[i] for i in val]), truth, patient[val]),
         unfilled=_unfilled(states[train], train_ids, task),
     )
+
+
+def _check_same_table(location: SiteLocation, run: str, table: RecordTable) -> None:
+    """Raise DataError where a hospital's labels are not those with which it began a run.
+
+    Its table is kept in its state folder when the run begins.
+    """
+    kept = location.state / run / location.table.name
+    today = location.table.read_bytes()
+    if not kept.is_file():
+        write_bytes_atomically(kept, today, mode=0o600)
+        return
+    if kept.read_bytes() == today:
+        return
+    differences = table_differences(location.table.name, read_table(kept), table)
+    if differences:
+        raise DataError(
+            f"{location.table}: not as it was when run {run} began: {some(differences, 5)}. Put it "
+            f"back for this run, or delete {kept} to go on with other labels."
+        )
 
 
 def _unfilled(states: NDArray[np.int8], image_id: Sequence[str], task: SiteTask) -> Unfilled:

@@ -19,7 +19,7 @@ def check_same_sets(kept: PartitionPlan, today: PartitionPlan) -> None:
         return
     found: list[str] = []
     for name in (VAL_CSV, TEST_CSV):
-        found += _differences(name, kept.table(name), today.table(name))
+        found += table_differences(name, kept.table(name), today.table(name))
     was, now = {s.site_id for s in kept.sites}, {s.site_id for s in today.sites}
     found += [f"site {site} is {'new' if site in now else 'gone'}" for site in sorted(was ^ now)]
     why = some(found, _SHOWN) if found else "another partition with other training data"
@@ -29,8 +29,14 @@ def check_same_sets(kept: PartitionPlan, today: PartitionPlan) -> None:
     )
 
 
-def _differences(name: str, kept: RecordTable, today: RecordTable) -> list[str]:
-    """Return what differs, in a phrase each: the labels, then each row; images by their tokens."""
+def table_differences(name: str, kept: RecordTable, today: RecordTable) -> list[str]:
+    """Return what differs, in a phrase each: the labels, or each row; images by their tokens.
+
+    Args:
+        name: the file's.
+        kept: as it was.
+        today: as it is.
+    """
     if kept.labels != today.labels:
         return [f"{name} had the labels {some(list(kept.labels))}, has {some(list(today.labels))}"]
     row_now = {image_id: row for row, image_id in enumerate(today.image_id)}

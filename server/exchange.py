@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from flwr.app import Message
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from fedcxr.interrupts import raise_if_interrupted
@@ -149,5 +150,7 @@ def _reply(sent: _Sent, message: Message | None, deadline_s: float | None) -> Re
         # Never the error's own text: it may be the site's.
         if message.error.code == CLIENT_IDLE:
             return Reply(sent.site_id, None, "the site's client did nothing any more")
+        if message.error.code == ErrorCode.NODE_UNAVAILABLE:
+            return Reply(sent.site_id, None, "the site's node went away")
         return Reply(sent.site_id, None, f"the site's client broke off (code {message.error.code})")
     return Reply(sent.site_id, message)

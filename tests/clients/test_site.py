@@ -166,3 +166,22 @@ def test_a_cache_that_is_not_there_is_an_artefact_error(sites, tmp_path, make_ta
     location = simulated(sites, 0, cache=tmp_path / "none", state=tmp_path)
     with pytest.raises(ArtefactError, match="the cache is damaged"):
         open_site(location, make_task())
+
+
+def test_a_hospital_whose_labels_changed_after_a_run_began_says_so(
+    tmp_path, site_records, make_task
+):
+    folder = own_site(tmp_path / "hospital", site_records)
+    location, task = own_folder(folder), make_task()
+    open_site(location, task)
+    table = read_table(folder / "site.csv")
+    image_id, label = table.image_id[0], table.labels[0]
+    table.states[0, 0] = 1 - table.states[0, 0]
+    write_table(table, folder / "site.csv")
+    # Another process, or another task of the run: nothing of the first look is at hand.
+    changed = make_task(max_bad_fraction=0.5)
+    assert changed.run == task.run
+    with pytest.raises(DataError, match=rf"began: site\.csv: {label} of image {image_id}"):
+        open_site(location, changed)
+    (location.state / task.run / "site.csv").unlink()
+    open_site(location, changed)

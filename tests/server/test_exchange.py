@@ -12,6 +12,8 @@ pytestmark = pytest.mark.usefixtures("flower")
 class FakeGrid(Grid):
     """Answers after a number of pulls that `delays` gives each site; never, where it is None."""
 
+    code = 2
+
     def __init__(self, delays, broken=(), offline=()):
         self.delays, self.broken, self.offline = delays, broken, offline
         self.pushed, self.pulls, self.most_under_way = {}, 0, 0
@@ -64,7 +66,7 @@ class FakeGrid(Grid):
 
     def _answer(self, site, message):
         if site in self.broken:
-            return Message(Error(2, "text of an exception"), reply_to=message)
+            return Message(Error(self.code, "text of an exception"), reply_to=message)
         content = RecordDict({"receipt": ConfigRecord({"site": site})})
         return Message(content, reply_to=message)
 
@@ -176,6 +178,13 @@ def test_a_client_that_broke_off_is_missing_and_its_text_is_not_repeated():
     (reply,) = run(FakeGrid({"a": 0}, broken=["a"]), "a")
     assert reply.message is None
     assert reply.reason == "the site's client broke off (code 2)"
+
+
+def test_a_node_that_went_away_is_told_from_a_client_that_broke_off(monkeypatch):
+    monkeypatch.setattr(FakeGrid, "code", 5)  # what Flower answers for a node that it misses
+    (reply,) = run(FakeGrid({"a": 0}, broken=["a"]), "a")
+    assert reply.message is None
+    assert reply.reason == "the site's node went away"
 
 
 def test_no_orders_give_no_replies():

@@ -19,6 +19,7 @@ ServerKit = Annotated[
 def status(kit: ServerKit) -> None:
     """Who is connected to the deployment's server on this machine, and what runs there."""
     with quick_imports():
+        from fedcxr.deploy.follow import folder_of
         from fedcxr.deploy.submit import status_of
 
     found = status_of(kit)
@@ -26,7 +27,9 @@ def status(kit: ServerKit) -> None:
         print(f"{site}: {'connected' if is_online else 'not connected'}")
     for run in found.runs:
         since = f" since {run.begun}" if run.begun and not run.state.is_over else ""
-        print(f"Run {run.run_id}: {_in_words(run.state)}{since}")
+        folder = folder_of(run.run_id)
+        where = f", {folder.path}" if folder else ""
+        print(f"Run {run.run_id}: {_in_words(run.state)}{since}{where}")
 
 
 def stop(kit: ServerKit) -> None:

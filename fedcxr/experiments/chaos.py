@@ -132,10 +132,9 @@ def _tried(deployment: Loopback, number: int, fault: Fault, expected: str) -> Ou
     is_equal, next_round_s = False, None
     try:
         run = _wait_for_round(deployment, process, name, fault)
-        at, before = time.monotonic(), len(_lines(run)) if run else 0
+        at = time.time()  # as the event log has it
         disturb(deployment, fault)
         run = run or _wait_for_folder(deployment, process, name)
-        next_round_s = _next_round(run, process, before, at)
         code = deployment.wait(name, max(1.0, RUN_S - (time.monotonic() - begun)))
         if code != 0:
             done.append(f"the run ended with code {code}: {_last_line(deployment, name)}")
@@ -143,6 +142,7 @@ def _tried(deployment: Loopback, number: int, fault: Fault, expected: str) -> Ou
             lines = _lines(run)
             is_equal = run.read_json("summary.json")["parameters_sha256"] == expected
             done += judge(lines, fault, is_equal=is_equal)
+            next_round_s = _next_round(run, at)
         deployment.wait_until_up()
         done += _left(deployment)
     except FedCxrError as err:
@@ -179,16 +179,10 @@ def _wait_for_folder(
     return run
 
 
-def _next_round(
-    run: RunFolder | None, process: "subprocess.Popen[bytes]", before: int, at: float
-) -> float | None:
-    """Return the seconds from the fault to the end of the next round."""
-    while run is not None and process.poll() is None:
-        raise_if_interrupted()
-        if len(_lines(run)) > before:
-            return time.monotonic() - at
-        time.sleep(_POLL_S)
-    return None
+def _next_round(run: RunFolder, at: float) -> float | None:
+    """Return the seconds from the fault to the end of the next round; none where there was none."""
+    done = (e["time"] for e in run.read_lines("events.jsonl") if e["event"] == "round_done")
+    return next((float(when) - at for when in done if when > at), None)
 
 
 def _left(deployment: Loopback) -> list[str]:

@@ -14,6 +14,9 @@ ROUNDS = 3
 LATEST_S = 8.0
 """Latest instant after the beginning of a round."""
 FROZEN_S = (3.0, 12.0)
+"""How long a server is frozen: less than it takes for dead."""
+CLIENT_FROZEN_S = (3.0, 45.0)
+"""How long a client is: also beyond the deadline of its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,15 @@ def draw_faults(trials: int, seed: int) -> list[Fault]:
         rng = derive_rng(seed, "chaos", number)
         turn, place = divmod(number, len(FAULTS))
         kinds = derive_rng(seed, "chaos-kinds", turn).permutation(list(FAULTS))
+        kind = str(kinds[place])
+        frozen_s = FROZEN_S if FAULTS[kind].of_server else CLIENT_FROZEN_S
         drawn.append(
             Fault(
-                str(kinds[place]),
+                kind,
                 str(rng.choice(SITES)),
                 int(rng.integers(0, ROUNDS + 1)),
                 float(rng.uniform(0.0, LATEST_S)),
-                float(rng.uniform(*FROZEN_S)),
+                float(rng.uniform(*frozen_s)),
             )
         )
     return drawn

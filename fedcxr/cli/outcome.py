@@ -21,15 +21,20 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def progress_for(quiet: bool) -> Iterator[Callable[[RunFolder], None]]:
-    """Yield what a run is to call with its folder; it says where the run is when it ends badly."""
+def progress_for(quiet: bool, *, from_begin: bool = False) -> Iterator[Callable[[RunFolder], None]]:
+    """Yield what a run is to call with its folder; it says where the run is when it ends badly.
+
+    Args:
+        quiet: whether nothing is shown meanwhile.
+        from_begin: whether the run may have begun before its folder is known here.
+    """
     started: list[RunFolder] = []
     with contextlib.nullcontext() if quiet else Follower(_display()) as follower:
 
         def on_start(run: RunFolder) -> None:
             started.append(run)
             if follower is not None:
-                follower.follow(run)
+                follower.follow(run, from_begin=from_begin)
 
         try:
             yield on_start

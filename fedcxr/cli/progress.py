@@ -113,10 +113,10 @@ class Follower:
             self._thread.join(timeout=2.0)
         self._display.close()
 
-    def follow(self, run: RunFolder) -> None:
-        """Begin to follow `run`, from the end of its log as it is now."""
+    def follow(self, run: RunFolder, *, from_begin: bool = False) -> None:
+        """Begin to follow `run`, from the end of its log as it is now, or from its beginning."""
         file = run.path / "events.jsonl"
-        offset = file.stat().st_size if file.exists() else 0
+        offset = file.stat().st_size if file.exists() and not from_begin else 0
         self._thread = threading.Thread(target=self._read, args=(run, offset), daemon=True)
         self._thread.start()
 

@@ -55,7 +55,7 @@ def run(
         from fedcxr.cli.outcome import print_outcome, progress_for
         from fedcxr.deploy.submit import run_deployed
 
-    with progress_for(quiet) as follow:
+    with progress_for(quiet, from_begin=True) as follow:
         finished = run_deployed(
             kit, data, resolved, preset=preset, on_start=follow, overlap=overlap
         )

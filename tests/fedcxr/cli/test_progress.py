@@ -220,6 +220,15 @@ def test_a_line_that_is_half_written_waits_for_its_end(run):
     assert recorder.rounds == [1, 2]
 
 
+def test_a_follower_of_a_run_that_began_elsewhere_reads_all_of_its_log(run):
+    run.event("round_done", round=1)
+    recorder = Recorder()
+    with Follower(recorder) as follower:
+        follower.follow(run, from_begin=True)
+        run.event("round_done", round=2)
+    assert recorder.rounds == [1, 2]
+
+
 def test_a_follower_that_followed_nothing_ends():
     recorder = Recorder()
     with Follower(recorder):

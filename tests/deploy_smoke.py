@@ -161,19 +161,20 @@ def run_app(folder: Path) -> None:
 def check_gone(folder: Path) -> None:
     """Raise AssertionError unless every process that was started here is gone."""
     end = time.monotonic() + END_S
-    while left := [line for line in command_lines() if str(folder) in line]:
+    while left := processes_of(folder):
         assert time.monotonic() < end, f"these processes are left: {left}"
         time.sleep(0.5)
 
 
-def command_lines() -> list[str]:
-    """Return the command lines of all processes but this one."""
+def processes_of(folder: Path) -> list[str]:
+    """Return the command lines of all processes, but this one, that know of a folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if process.name != str(os.getpid()):
-                words = (process / "cmdline").read_bytes().replace(b"\0", b" ")
-                found.append(words.decode(errors="replace"))
+            line = (process / "cmdline").read_bytes()
+            known = line + (process / "environ").read_bytes()
+            if process.name != str(os.getpid()) and str(folder).encode() in known:
+                found.append(line.replace(b"\0", b" ").decode())
     return found
 
 

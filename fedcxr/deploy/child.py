@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from fedcxr.home import home_folder
 from fedcxr.own_packages import own_search_path
@@ -68,12 +69,10 @@ def running(
         arguments: of its command line.
         log: takes what it prints; only its owner can read it.
         environment: of the process.
-        keeps: descriptors of ours that it keeps open, so that a lock holds as long as it runs.
+        keeps: descriptors of ours that it has as well, such as a pipe, or a lock that is to hold as
+            long as it runs.
     """
-    with writing(log):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "ab") as file:
+    with open_log(log) as file:
         begin = os.fstat(file.fileno()).st_size
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", f"fedcxr.deploy.{module}", *arguments],
@@ -89,6 +88,14 @@ def running(
         yield Child(process, log, begin)
     finally:
         _end(process)
+
+
+def open_log(log: Path) -> BinaryIO:
+    """Return a log that grows from start to start, and that only its owner can read."""
+    with writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.fdopen(descriptor, "ab")
 
 
 def flower_environment(home: str, **variables: str) -> dict[str, str]:

@@ -4,9 +4,10 @@ Where the data are, which GPU is used and what leaves the site is said here and 
 nothing that the server sends can say otherwise.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from fedcxr.deploy.child import (
 from fedcxr.deploy.kit_check import CheckedKit, site_kit
 from fedcxr.deploy.knock import knock
 from fedcxr.deploy.own_node import OwnNode
+from fedcxr.deploy.resident import Resident, resident
 from fedcxr.deploy.site_data import SiteData
+from fedcxr.deploy.site_orders import SiteOrders, orders_secret, site_orders
 from fedcxr.deploy.site_status import Connected, status_told
 from fedcxr.errors import ConfigError, NetworkError
 from fedcxr.home import home_folder
@@ -32,7 +35,6 @@ LOST_S = 300
 """How long the node itself asks a server that is gone, before it ends."""
 RETURN_S = 600.0
 """Longest wait after that, for the server to come back; then the client ends with code 5."""
-POLL_S = 1.0
 KNOCK_S = 3.0
 """Between two tries to reach the server."""
 
@@ -98,22 +100,13 @@ def join(
     on_event(Joining(kit, data, log))
     activity = home_folder().absolute() / "sites" / config.site / "activity.json"
     arguments = supernode_arguments(folder.absolute(), config, data, activity)
-    environment = flower_environment(config.site, **variables)
-    with OwnNode.of_kit(folder, wait_s) as own:
+    with OwnNode.of_kit(folder, wait_s) as own, resident(log, variables) as trainer:
         while True:
             own.remember(_wait_for_server(folder, config, on_event, wait_s, own.node_id))
-            # The node's own door to its processes: any free port of this machine.
-            ports = ["--port", str(free_port())]
-            with running(
-                "pinned_supernode",
-                [*arguments, *ports],
-                log=log,
-                environment=environment,
-                keeps=[own.file.fileno()],
-            ) as child:
+            with _node(config, arguments, log, own) as (child, orders):
                 on_event(Admitted(config.site, config.server))
                 with status_told(activity, config.site, on_event):
-                    _watch(child)
+                    _do_orders(child, orders, trainer)
             on_event(Waiting(_last_words(child), RETURN_S))
             wait_s = RETURN_S
 
@@ -179,11 +172,30 @@ def _wait_for_server(
         time.sleep(KNOCK_S)
 
 
-def _watch(child: Child) -> None:
+@contextlib.contextmanager
+def _node(
+    config: SiteKitConfig, arguments: list[str], log: Path, own: OwnNode
+) -> Iterator[tuple[Child, SiteOrders]]:
+    """Have the site's SuperNode run inside; yield it with the orders that it has."""
+    port = free_port()  # its own door to its orders: any of this machine's
+    environment = flower_environment(config.site)
+    with orders_secret() as (pipe, secret), site_orders(port, secret) as orders:
+        door = ["--port", str(port), "--isolation", "process"]
+        words = [*arguments, *door, "--superexec-auth-secret-file", f"/dev/fd/{pipe}"]
+        keeps = [pipe, own.file.fileno()]
+        with running(
+            "pinned_supernode", words, log=log, environment=environment, keeps=keeps
+        ) as child:
+            yield child, orders
+
+
+def _do_orders(child: Child, orders: SiteOrders, trainer: Resident) -> None:
     """Return when the node has ended."""
     while child.exit_code is None:
         raise_if_interrupted()
-        time.sleep(POLL_S)
+        if not orders.do_next(trainer, lambda: child.exit_code is None):
+            trainer.rest()
+            time.sleep(orders.pace.wait_s)
 
 
 def _last_words(child: Child) -> str:

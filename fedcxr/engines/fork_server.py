@@ -58,8 +58,14 @@ class ForkServer:
     _asking: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def start(cls, modules: Iterable[str] = ()) -> "ForkServer":
-        """Start the process; it imports the modules while this one goes on."""
+    def start(cls, modules: Iterable[str] = (), output: int | None = None) -> "ForkServer":
+        """Start the process; it imports the modules while this one goes on.
+
+        Args:
+            modules: their names.
+            output: descriptor of the file for what it and its workers print; none = where this
+                process prints.
+        """
         ours, theirs = socket.socketpair()
         ours.settimeout(ANSWER_S)
         command = [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno())]
@@ -70,6 +76,8 @@ class ForkServer:
                 env={**ENVIRONMENT, **os.environ, "PYTHONPATH": path},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 process_group=0,  # Ctrl-C is for this process, which then ends its workers
             )
         return cls(process, ours)
@@ -130,13 +138,13 @@ _servers: list[ForkServer] = []
 _starting = threading.Lock()
 
 
-def fork_server(*modules: str) -> ForkServer:
-    """Return this process's fork server, started with these modules where none is running."""
+def fork_server(*modules: str, output: int | None = None) -> ForkServer:
+    """Return this process's fork server, started so (`ForkServer.start`) where none is running."""
     with _starting:
         while _servers and _servers[0].process.poll() is not None:
             _servers.pop().control.close()
         if not _servers:
-            _servers.append(ForkServer.start(modules))
+            _servers.append(ForkServer.start(modules, output))
             atexit.register(end_fork_server)
         return _servers[0]
 

@@ -23,6 +23,7 @@ from fedcxr.engines.idle import IdleWatch, cpu_seconds_of
 from fedcxr.engines.local_worker import answer
 from fedcxr.engines.process import Placed, WorkerProcess, place
 from fedcxr.engines.shared import Blocks
+from fedcxr.training.device import WORKER_DEVICE
 from fedcxr.wire import CLIENT_IDLE
 
 log = logging.getLogger(__name__)
@@ -196,7 +197,8 @@ class LocalGrid(SimulatedGrid):
 
     def _spawn(self, number: int) -> WorkerProcess:
         gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
-        return WorkerProcess.start(self._ref, gpu)
+        variables = {} if gpu is None else {WORKER_DEVICE: f"cuda:{gpu}"}
+        return WorkerProcess.start(self._ref, variables)
 
 
 @contextlib.contextmanager

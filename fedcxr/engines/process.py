@@ -1,6 +1,7 @@
 """One worker process as the server sees it: started, given an order, asked for the reply, ended."""
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +22,13 @@ from fedcxr.engines.frames import (
     write_arrays,
 )
 from fedcxr.engines.shared import Blocks, Lease
-from fedcxr.training.device import WORKER_DEVICE
 
 STALL_S = 120.0
 """Longest standstill in the middle of a message; a worker that stalls is replaced."""
 STOP_S = 2.0
 """Longest wait for a process to end."""
-_WORKER = "fedcxr.engines.local_worker"
+WORKER = "fedcxr.engines.local_worker"
+"""What every worker runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +71,21 @@ class WorkerProcess:
     """What its order lies in, and the room for its reply."""
 
     @classmethod
-    def start(cls, app: AppRef, gpu: int | None = None) -> "WorkerProcess":
-        """Start a worker for `app`, on a GPU of its own where one is named."""
-        server = fork_server(_WORKER, app.module)
+    def start(cls, app: AppRef, variables: Mapping[str, str] | None = None) -> "WorkerProcess":
+        """Start a worker for `app`.
+
+        Args:
+            app: what answers its orders.
+            variables: set on top of this process's environment.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        server = fork_server(WORKER, app.module)
         ours, theirs = socket.socketpair()
         ours.settimeout(STALL_S)
-        variables = {} if gpu is None else {WORKER_DEVICE: f"cuda:{gpu}"}
         with theirs:
-            pid = server.fork(theirs, f"{_WORKER}:run", app.to_text(), variables)
+            pid = server.fork(theirs, f"{WORKER}:run", app.to_text(), variables)
         return cls(pid, ours, server)
 
     def send(self, message: Message, placed: Placed | None, blocks: Blocks) -> None:

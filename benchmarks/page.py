@@ -18,7 +18,17 @@ from fedcxr.atomic import write_text_atomically
 PAGE = Path("docs/benchmarks.md")
 LONG = Path("docs/benchmarks")
 NAMES = (
-    *("end_to_end", "overhead", "train_loop", "gpu", "scaling", "soak", "digests", "codecs"),
+    *(
+        "end_to_end",
+        "overhead",
+        "deployment",
+        "train_loop",
+        "gpu",
+        "scaling",
+        "soak",
+        "digests",
+        "codecs",
+    ),
     *("vae", "evaluation", "judging", "data", "quickstart"),
 )
 """In the order of the page."""

@@ -46,6 +46,7 @@ LONG_S = {
     "quickstart": 600,
     "data": 900,
     "gpu": 1800,
+    "deployment": 3600,
     "codecs": 5400,
     "train_loop": 5400,
     "overhead": 5400,

@@ -1,0 +1,54 @@
+"""A site's client as `fedcxr client start` runs it, whose local training takes no step.
+
+    python -m benchmarks.deployment_site --kit DIR --data DIR
+
+Everything else is the product's: the kit, the SuperNode, the resident trainer, the door out. One
+part of `benchmarks/deployment.py`.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flwr.clientapp import ClientApp
+
+from fedcxr.engines.app_ref import AppRef
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fedcxr.training.pool import ImagePool
+
+WAIT_S = 120.0
+
+
+def noop_app(node_config: str) -> ClientApp:
+    """Return the site's app, in a trainer in which no step is taken."""
+    from clients import train  # PyTorch: the client itself is without
+    from fedcxr.deploy.resident_app import resident_app
+    from fedcxr.training.loop import TrainResult
+
+    def train_site(model: "nn.Module", pool: "ImagePool", **settings: object) -> TrainResult:
+        return TrainResult(num_examples=pool.num_real, train_loss=0.0, num_steps=0, images_seen=0)
+
+    train.train_site = train_site
+    return resident_app(node_config)
+
+
+def main() -> None:
+    """Take part until interrupted."""
+    from fedcxr.deploy import resident
+    from fedcxr.deploy.join import join
+    from fedcxr.interrupts import end_on_signals
+
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kit", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    args = parser.parse_args()
+    end_on_signals()
+    resident.RESIDENT_APP = AppRef("benchmarks.deployment_site", "noop_app")
+    join(args.kit, args.data, lambda event: print(event, flush=True), wait_s=WAIT_S)
+
+
+if __name__ == "__main__":
+    main()

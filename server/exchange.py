@@ -14,9 +14,11 @@ from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from fedcxr.interrupts import raise_if_interrupted
+from fedcxr.pace import Pace
 from fedcxr.wire import CLIENT_IDLE
 
-POLL_S = 0.05
+POLL_S, LONGEST_POLL_S = 0.05, 0.5
+"""Between two questions for replies; the longer where none has come for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def exchange(
     todo = iter(orders)
     waiting: list[_Sent] = []  # in order
     arrived: dict[str, Message] = {}
+    pace = Pace(POLL_S, LONGEST_POLL_S)
     while True:
         raise_if_interrupted()
         while len(waiting) < limits.window and (following := next(todo, None)) is not None:
@@ -88,7 +91,7 @@ def exchange(
         head = waiting[0]
         message = arrived.pop(head.message_id, None)
         if message is None and head.message_id and not head.is_late:
-            _pull(grid, waiting, arrived)
+            _pull(grid, waiting, arrived, pace)
             continue
         waiting.pop(0)
         yield _reply(head, message, limits.deadline_s)
@@ -125,8 +128,8 @@ def _cancel_late(
             grid.cancel(sent.message_id)
 
 
-def _pull(grid: Grid, waiting: list[_Sent], arrived: dict[str, Message]) -> None:
-    """Take what is there; the local grid waits a moment itself, the others answer at once."""
+def _pull(grid: Grid, waiting: list[_Sent], arrived: dict[str, Message], pace: Pace) -> None:
+    """Take what is there; a simulation's grid waits a moment itself, the others answer at once."""
     start = time.monotonic()
     wanted = [
         s.message_id
@@ -137,8 +140,12 @@ def _pull(grid: Grid, waiting: list[_Sent], arrived: dict[str, Message]) -> None
     for message in grid.pull_messages(wanted):
         arrived[message.metadata.reply_to_message_id] = message
         found += 1
-    if not found:
-        time.sleep(max(0.0, POLL_S - (time.monotonic() - start)))
+    if found:
+        pace.restart()
+        return
+    # Work is done inside the questions to a simulation's grid: it is not to wait for the next one.
+    wait_s = POLL_S if isinstance(grid, TellsBeginning) else pace.wait_s
+    time.sleep(max(0.0, wait_s - (time.monotonic() - start)))
 
 
 def _reply(sent: _Sent, message: Message | None, deadline_s: float | None) -> Reply:

@@ -22,7 +22,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from fedcxr.deploy.bundle import bundle_digest
 from fedcxr.deploy.orphans import end_with_parent, log_to_stderr
-from fedcxr.deploy.pace import Pace
+from fedcxr.pace import Pace
 
 FLOWERS_S = 3.0
 """How long Flower's SuperNode itself waits between two questions for a message."""

@@ -42,9 +42,9 @@ from flwr.supercore.interceptors import (
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import push_message
 
-from fedcxr.deploy.pace import Pace
 from fedcxr.deploy.resident import Resident
 from fedcxr.errors import NetworkError
+from fedcxr.pace import Pace
 
 LEAST_S, MOST_S = 0.05, 1.0
 """Between two questions for an order."""

@@ -1,4 +1,6 @@
+import itertools
 import time
+from types import SimpleNamespace
 
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
@@ -195,3 +197,25 @@ def test_an_interruption_that_python_lost_ends_the_wait_for_a_site(monkeypatch):
     monkeypatch.setattr("fedcxr.interrupts._asked", True)
     with pytest.raises(KeyboardInterrupt):
         run(FakeGrid({"a": None}), "a", deadline_s=None)
+
+
+def test_a_server_is_asked_the_more_seldom_the_longer_nothing_comes(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("server.exchange.POLL_S", 0.05)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(time, "sleep", lambda s: setattr(clock, "now", clock.now + s))
+    grid = FakeGrid({"a": 100, "b": 300})
+    list(exchange(grid, orders_for("ab"), waits(deadline_s=None)))
+    assert clock.now > 100.0  # in 300 questions, which at 20 a second would be 15 s
+
+
+def test_a_grid_that_works_when_asked_is_asked_at_once(monkeypatch):
+    slept = []
+    monkeypatch.setattr("server.exchange.POLL_S", 0.05)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    grid = FakeGrid({"a": 50})
+    grid.begun_at = lambda message_id: None
+    minutes = SimpleNamespace(monotonic=itertools.count(step=60).__next__)
+    monkeypatch.setattr("fedcxr.pace.time", minutes)
+    list(exchange(grid, orders_for("a"), waits(deadline_s=None)))
+    assert max(slept) <= 0.05

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fedcxr.deploy import pace, pinned_supernode
+from fedcxr import pace
+from fedcxr.deploy import pinned_supernode
 from fedcxr.deploy.pinned_supernode import prompt
 
 

@@ -1,7 +1,7 @@
 """How often is asked for what may come at any time."""
 
-from fedcxr.deploy import pace as module
-from fedcxr.deploy.pace import Pace
+from fedcxr import pace as module
+from fedcxr.pace import Pace
 
 
 def test_the_longer_nothing_has_come_the_longer_is_waited(monkeypatch):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from fedcxr.deploy.allocator import VARIABLES
 from fedcxr.home import home_folder
 from fedcxr.own_packages import own_search_path
 from fedcxr.storage import writing
@@ -25,6 +26,7 @@ _SETTINGS = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    **VARIABLES,
 }
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

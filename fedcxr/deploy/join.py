@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fedcxr.config.kit import SiteKitConfig
 from fedcxr.deploy import kit_files as k
+from fedcxr.deploy.allocator import give_back_large_blocks
 from fedcxr.deploy.child import (
     Child,
     direct_loopback,
@@ -92,6 +93,7 @@ def join(
         DataError: the site's data are wrong.
         NetworkError: the kit has a fault, or the server is not there or does not take the site.
     """
+    give_back_large_blocks()
     kit, config = site_kit(folder)
     variables = {} if gpu is None else _on_gpu(gpu)
     data = prepare(config.site)

@@ -8,7 +8,7 @@ export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env simulate test test-slow check format deploy-smoke check-wheel bench bench-peers bench-data verify-bench verify-stats verify-quickstart verify-data verify-algorithms verify-losses clean
+.PHONY: help env simulate test test-slow check format deploy-smoke check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-data verify-algorithms verify-losses clean
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -70,6 +70,9 @@ bench-data: env  ## Tables, partitions, cache and batches at CheXpert's size, ag
 
 verify-data: env  ## check-data, partition, prepare and a by-source federation, run whole
 	$(BIN)/python -m benchmarks.verify_data
+
+verify-deploy: env  ## A deployment's soak of 50 rounds, and what a site costs its server: half an hour
+	$(BIN)/python -m benchmarks.run_all --only deployment_soak supernodes
 
 verify-stats: env  ## The statistics' self-test whole, into the package and docs/statistics.md: up to an hour
 	$(BIN)/fedcxr selftest stats --out fedcxr/metrics/self_test.json --page docs/statistics.md

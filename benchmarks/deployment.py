@@ -16,12 +16,12 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.processes import finish, started, tail
+from benchmarks.loopback_federation import loopback_federation
+from benchmarks.processes import finish, started, tail, wait_until
 from benchmarks.result import Result, Row, Table, run_as_command, spread
 from fedcxr.config.load import load_config
 from fedcxr.data.read import read_dataset
@@ -100,16 +100,20 @@ def ratios_of(found: Seconds) -> list[float]:
 
 
 @contextlib.contextmanager
-def folder_of_data() -> Iterator[Path]:
-    """Yield a folder with what each site and the server bring: `site-00` …, `server`."""
+def folder_of_data(sites: Sequence[str] = SITES) -> Iterator[Path]:
+    """Yield a folder with what each site and the server bring: `site-00` …, `server`.
+
+    Args:
+        sites: their names, as `fedcxr provision --sites NUMBER` gives them.
+    """
     with tempfile.TemporaryDirectory(prefix="fedcxr-deployment-") as name:
         folder = Path(name)
-        source = write_synthetic(folder / "source", patients=60, size_px=32)
+        source = write_synthetic(folder / "source", patients=20 * len(sites), size_px=32)
         os.environ["FEDCXR_HOME"] = str(folder / "home")
-        settings = {**SETTINGS, "data.root": str(source), "partition.clients": len(SITES)}
+        settings = {**SETTINGS, "data.root": str(source), "partition.clients": len(sites)}
         plan = prepare(load_config(overrides=settings)).plan
         dataset, key = read_dataset(source, views="frontal"), load_key()
-        for site in SITES:
+        for site in sites:
             export_site(plan, site, dataset, key, folder / site)
         export_global(plan, dataset, key, folder / "server")
         yield folder
@@ -117,28 +121,12 @@ def folder_of_data() -> Iterator[Path]:
 
 def fedcxr_rounds(folder: Path, data: Path, rounds: int) -> list[float]:
     """Return the seconds of the rounds of fedcxr's own deployment, but for the first."""
-    made = new_deployment(folder / "kits", f"127.0.0.1:{free_port()}", SITES)
-    home, python = folder / "home", (sys.executable, "-m")
-    with contextlib.ExitStack() as stack:
-
-        def start(name: str, *words: object) -> Path:
-            log = folder / f"{name}.log"
-            stack.enter_context(started([*python, *map(str, words)], home, log))
-            return log
-
-        log = start("server", "fedcxr", "server", "start", "--kit", made.server)
-        wait_for(log, made.address)
-        for site in SITES:
-            kit = ("--kit", made.folder / site, "--data", data / site)
-            start(site, "benchmarks.deployment_site", *kit)
-        for site in SITES:
-            wait_for(log, f"{site}: connected")
-        pairs = [f"{key}={value}" for key, value in SETTINGS.items()]
-        words = ["run", "--kit", made.server, "--data", data / "server", "--rounds", rounds + 1]
-        words += ["--runs-dir", folder / "runs", *(w for pair in pairs for w in ("--set", pair))]
+    clients = {site: ("benchmarks.deployment_site", "--data", data / site) for site in SITES}
+    with loopback_federation(folder, clients) as deployed:
+        settings = {**SETTINGS, "server.rounds": rounds + 1}
+        run = deployed.run_command(data / "server", folder / "runs", settings)
         said = folder / "run.log"
-        run = [*python, "fedcxr", *map(str, words)]
-        with started(run, home, said) as process:
+        with started(run, deployed.home, said, folder / "run") as process:
             finish(process, said, LONGEST_S)
     (lines,) = (folder / "runs").glob("*/rounds.jsonl")
     found = [json.loads(line) for line in lines.read_text("utf-8").splitlines()]
@@ -226,24 +214,6 @@ def surroundings(home: Path) -> list[str]:
         "PATH": os.pathsep.join([str(BINARIES), os.environ.get("PATH", "")]),
     }
     return [f"{name}={value}" for name, value in variables.items()]
-
-
-def wait_for(log: Path, words: str) -> None:
-    """Wait until a log has these words."""
-    wait_until(lambda: words in log.read_text("utf-8", "replace"), lambda: tail(log))
-
-
-def wait_until(is_there: Callable[[], bool], why: Callable[[], str]) -> None:
-    """Wait until something is there.
-
-    Raises:
-        RuntimeError: it did not come; holds `why`.
-    """
-    end = time.monotonic() + LONGEST_S
-    while not is_there():
-        if time.monotonic() > end:
-            raise RuntimeError(f"not there after {LONGEST_S:.0f} s: {why()}")
-        time.sleep(0.2)
 
 
 if __name__ == "__main__":

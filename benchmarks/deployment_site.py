@@ -7,6 +7,7 @@ part of `benchmarks/deployment.py`.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ def main() -> None:
     """Take part until interrupted."""
     from fedcxr.deploy import resident
     from fedcxr.deploy.join import join
+    from fedcxr.deploy.site_data import prepare_site
     from fedcxr.interrupts import end_on_signals
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -47,7 +49,8 @@ def main() -> None:
     args = parser.parse_args()
     end_on_signals()
     resident.RESIDENT_APP = AppRef("benchmarks.deployment_site", "noop_app")
-    join(args.kit, args.data, lambda event: print(event, flush=True), wait_s=WAIT_S)
+    prepare = partial(prepare_site, data=args.data)
+    join(args.kit, prepare, lambda event: print(event, flush=True), wait_s=WAIT_S)
 
 
 if __name__ == "__main__":

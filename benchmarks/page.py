@@ -22,6 +22,8 @@ NAMES = (
         "end_to_end",
         "overhead",
         "deployment",
+        "deployment_soak",
+        "supernodes",
         "train_loop",
         "gpu",
         "scaling",

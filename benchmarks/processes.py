@@ -11,8 +11,9 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,15 +46,18 @@ class Watch:
 
 
 @contextlib.contextmanager
-def started(command: list[str], home: Path, log: Path) -> Iterator["subprocess.Popen[str]"]:
+def started(
+    command: list[str], home: Path, log: Path, mark: Path | None = None
+) -> Iterator["subprocess.Popen[str]"]:
     """Run a command in a session of its own with `home` as FEDCXR_HOME; end what is left of it.
 
     Args:
         command: what to run.
         home: also the mark by which `marked` knows the processes that come from it.
         log: where its standard output and error go.
+        mark: a second mark, where other commands of this home are to go on when this one ends.
     """
-    marks = f"{os.environ.get(MARK, '')}{os.pathsep}{home}"
+    marks = os.pathsep.join([os.environ.get(MARK, ""), str(home), *([str(mark)] if mark else [])])
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command,
@@ -67,7 +71,7 @@ def started(command: list[str], home: Path, log: Path) -> Iterator["subprocess.P
     try:
         yield process
     finally:
-        end(process, home)
+        end(process, mark or home)
 
 
 def end(process: "subprocess.Popen[str]", home: Path) -> None:
@@ -127,6 +131,21 @@ def finish(process: "subprocess.Popen[str]", log: Path, timeout_s: float) -> Non
         raise RuntimeError(f"exit status {code}: {tail(log)}")
 
 
+def wait_until(
+    is_there: Callable[[], bool], why: Callable[[], str], timeout_s: float = 900.0
+) -> None:
+    """Wait until something is there.
+
+    Raises:
+        RuntimeError: it did not come; holds `why`.
+    """
+    end = time.monotonic() + timeout_s
+    while not is_there():
+        if time.monotonic() > end:
+            raise RuntimeError(f"not there after {timeout_s:.0f} s: {why()}")
+        time.sleep(0.2)
+
+
 def tail(log: Path, characters: int = 400) -> str:
     """Return the end of a log on one line."""
     return " ".join(log.read_text("utf-8", errors="replace").split())[-characters:]
@@ -182,3 +201,23 @@ def memory(pid: int) -> Mapping[str, int]:
 def shared_memory() -> set[str]:
     """Return the names of what lies in shared memory."""
     return {path.name for path in SHARED_MEMORY.iterdir()} if SHARED_MEMORY.is_dir() else set()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process and of its children that have ended; 0 without it."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0.0
+    fields = text.rpartition(")")[2].split()  # from the third on: a name may hold anything
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def anonymous_bytes(pid: int) -> int:
+    """Return the memory of a process that maps no file; cheap to read; 0 as in `pss_bytes`."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = dict(re.findall(r"^(Rss(?:Anon|Shmem)):\s+(\d+) kB", text, re.MULTILINE))
+    return 1024 * sum(map(int, found.values()))

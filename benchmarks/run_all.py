@@ -47,6 +47,8 @@ LONG_S = {
     "data": 900,
     "gpu": 1800,
     "deployment": 3600,
+    "deployment_soak": 2400,
+    "supernodes": 3600,
     "codecs": 5400,
     "train_loop": 5400,
     "overhead": 5400,

@@ -142,13 +142,13 @@ def members(server: int) -> dict[str, int]:
     return found
 
 
-def slope_mb(points: Sequence[Point]) -> tuple[float, float] | None:
+def slope_mb(points: Sequence[Point], warm_up: int = WARM_UP) -> tuple[float, float] | None:
     """Return MB a round after the warm-up with its standard error; None for under 3 rounds.
 
     >>> slope_mb([Point(41 + i, size, 0, 0, 0) for i, size in enumerate((0, 3_000_000, 3_000_000))])
     (1.5, 0.8660254037844386)
     """
-    kept = [p for p in points if p.round_num > WARM_UP]
+    kept = [p for p in points if p.round_num > warm_up]
     if len(kept) < 3:
         return None
     x = np.array([p.round_num for p in kept], dtype=np.float64)
@@ -181,7 +181,7 @@ def left_rows(processes: Sequence[int], shared: Sequence[str]) -> list[Row]:
 def memory_table(series: Series) -> Table:
     """Return what each process holds after some rounds."""
     last = max(points[-1].round_num for points in series.values())
-    marks = [n for n in (1, 10, WARM_UP, 100, 150, 200) if n <= last]
+    marks = sorted({*(n for n in (1, 10, WARM_UP, 100, 150, 200) if n < last), last})
     rows = []
     for name, points in series.items():
         near = [min(points, key=lambda p: abs(p.round_num - mark)) for mark in marks]

@@ -1,0 +1,150 @@
+"""50 rounds among real processes: does memory stay flat, and is nothing left behind?
+
+fedcxr's own deployment on this machine, as in `benchmarks/deployment.py`: a server, three clients
+from kits, TLS, densenet121's 28 MB to each site and back, no training. After each round the memory
+of every process is read, as in `benchmarks/soak.py`. Its slope over the rounds after a warm-up is
+that of the kind of process: the mean of the three sites' SuperNodes, and so on.
+
+    python -m benchmarks.deployment_soak            # some ten minutes
+    python -m benchmarks.deployment_soak --short    # the same with 16 rounds
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from subprocess import Popen
+
+from benchmarks.deployment import SETTINGS, SITES, folder_of_data
+from benchmarks.loopback_federation import Loopback, loopback_federation
+from benchmarks.processes import finish, shared_memory, started
+from benchmarks.result import Result, Table, run_as_command
+from benchmarks.soak import (
+    Point,
+    Series,
+    files_table,
+    left_rows,
+    mb,
+    point,
+    rounds_done,
+    slope_mb,
+    slope_rows,
+)
+
+ROUNDS, SHORT_ROUNDS = 50, 16
+WARM_UP = 10
+LONGEST_S = 1800.0
+MARKS = (1, 5, WARM_UP, 20, 30, 40, 50)
+
+
+def soak(short: bool) -> Result:
+    """Run the federation and return what its processes held and left."""
+    rounds = SHORT_ROUNDS if short else ROUNDS
+    shared_before, begun, load = shared_memory(), time.monotonic(), os.getloadavg()[1]
+    with folder_of_data() as data:
+        folder = data / "deployment"
+        clients = {site: ("benchmarks.deployment_site", "--data", data / site) for site in SITES}
+        with loopback_federation(folder, clients) as deployed:
+            settings = {**SETTINGS, "server.rounds": rounds}
+            command = deployed.run_command(data / "server", folder / "runs", settings)
+            said = folder / "run.log"
+            with started(command, deployed.home, said, folder / "run") as process:
+                series = follow(process, deployed, folder / "runs")
+                finish(process, said, LONGEST_S)
+            took_s, left = time.monotonic() - begun, deployed.stop()
+        left_shared = sorted(shared_memory() - shared_before)
+        files = files_table(next((folder / "runs").iterdir()), rounds)
+    kinds = by_kind(series)
+    slopes = {name: slope_mb(points, WARM_UP) for name, points in kinds.items()}
+    slopes = {name: slope for name, slope in slopes.items() if len(kinds[name]) > rounds // 2}
+    loads = (load, os.getloadavg()[1])
+    return Result(
+        name="deployment_soak",
+        title="A deployment's soak: memory of every process over many rounds",
+        command="python -m benchmarks.deployment_soak",
+        short=short,
+        rows=[*slope_rows(slopes, rounds), *left_rows(left, left_shared)],
+        tables=[memory_table(kinds), files],
+        notes=[
+            f"{rounds} rounds of densenet121 among 1 server and {len(SITES)} clients on one "
+            f"machine, in {took_s:.0f} s; the slope is fitted over the rounds after the "
+            f"{WARM_UP}th, over the mean of the processes of one kind, and stands with its "
+            f"standard error. Memory as in the soak of a simulation.",
+            f"Load of the machine at the beginning and end (5 minutes): {loads[0]:.1f} and "
+            f"{loads[1]:.1f}.",
+        ],
+        figures={
+            "rounds": rounds,
+            "seconds": took_s,
+            "load": loads,
+            "slopes_mb_per_round": slopes,
+            "memory": {name: [asdict(p) for p in points] for name, points in kinds.items()},
+            "left_processes": left,
+            "left_shared_memory": left_shared,
+        },
+    )
+
+
+def follow(process: "Popen[str]", deployed: Loopback, runs: Path) -> Series:
+    """Return the memory of every process after each round, until the run ends."""
+    series: Series = {}
+    seen = 0
+    end = time.monotonic() + LONGEST_S
+    while process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+        done = rounds_done(runs)
+        if done > seen:
+            seen = done
+            for name, pid in deployed.members().items():
+                series.setdefault(name, []).append(point(pid, done))
+    return series
+
+
+def by_kind(series: Series) -> Series:
+    """Return for each kind of process the mean of those that there were after each round.
+
+    >>> a, b = Point(3, 10, 30, 4, 5), Point(3, 20, 50, 4, 7)
+    >>> by_kind({"client of site-00": [a], "client of site-01": [b]})["client"][0].own_bytes
+    15
+    """
+    found: dict[str, dict[int, list[Point]]] = {}
+    for name, points in series.items():
+        kind = found.setdefault(name.partition(" of ")[0], {})
+        for one in points:
+            kind.setdefault(one.round_num, []).append(one)
+    return {
+        kind: [mean_point(points) for _, points in sorted(rounds.items())]
+        for kind, rounds in found.items()
+    }
+
+
+def mean_point(points: Sequence[Point]) -> Point:
+    """Return the mean of processes after the same round."""
+
+    def mean(values: Sequence[int]) -> int:
+        return round(sum(values) / len(values))
+
+    return Point(
+        points[0].round_num,
+        mean([p.own_bytes for p in points]),
+        mean([p.pss_bytes for p in points]),
+        mean([p.open_files for p in points]),
+        mean([p.mappings for p in points]),
+    )
+
+
+def memory_table(kinds: Series) -> Table:
+    """Return what a process of each kind holds after some rounds, in MB."""
+    last = max(points[-1].round_num for points in kinds.values())
+    marks = [mark for mark in MARKS if mark <= last]
+    rows = []
+    for name, points in kinds.items():
+        near = [min(points, key=lambda p: abs(p.round_num - mark)) for mark in marks]
+        rows.append([name, *(mb(p.own_bytes) for p in near), mb(near[-1].pss_bytes)])
+    header = ["memory without mapped files, MB", *(f"round {mark}" for mark in marks)]
+    return Table("", [*header, "with its share of them"], rows)
+
+
+if __name__ == "__main__":
+    run_as_command(soak, __doc__)

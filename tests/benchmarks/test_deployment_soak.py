@@ -1,0 +1,31 @@
+from benchmarks.deployment_soak import by_kind, memory_table
+from benchmarks.soak import Point, slope_mb
+
+
+def point(round_num, size):
+    return Point(round_num, size, 2 * size, 4, 5)
+
+
+def test_processes_of_one_kind_are_averaged_round_by_round():
+    series = {
+        "SuperLink": [point(1, 7), point(2, 9)],
+        "client of site-00": [point(1, 10), point(2, 20)],
+        "client of site-01": [point(1, 30)],
+    }
+    kinds = by_kind(series)
+    assert kinds["SuperLink"] == series["SuperLink"]
+    assert [(p.round_num, p.own_bytes) for p in kinds["client"]] == [(1, 20), (2, 20)]
+
+
+def test_the_slope_begins_after_its_own_warm_up():
+    points = [point(n, 50_000_000 if n <= 10 else n * 1_000_000) for n in range(1, 21)]
+    slope, error = slope_mb(points, 10)
+    assert abs(slope - 1.0) < 1e-9
+    assert error < 1e-9
+
+
+def test_the_table_shows_what_there_was_at_its_marks():
+    kinds = {"SuperLink": [point(n, n * 1_000_000) for n in range(1, 17)]}
+    table = memory_table(kinds)
+    assert table.header[1:-1] == ["round 1", "round 5", "round 10"]
+    assert table.rows == [["SuperLink", "1.0", "5.0", "10.0", "20.0"]]

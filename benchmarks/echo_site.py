@@ -102,8 +102,8 @@ def main() -> None:
     resident.RESIDENT_APP = AppRef("benchmarks.echo_site", "echo_site_app")
 
     def no_data(site: str) -> SiteData:
-        columns: list[tuple[str, ...]] = [()] * 9
-        return SiteData(kit, kit, RecordTable(*columns, np.empty((0, 0), np.int8)))
+        none = RecordTable((), (), (), (), (), (), (), (), (), states=np.empty((0, 0), np.int8))
+        return SiteData(kit, kit, none)
 
     join(kit, no_data, lambda event: None, wait_s=WAIT_S)
 

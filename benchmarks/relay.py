@@ -29,7 +29,7 @@ class Passed:
 def relay(server_port: int) -> Iterator[Passed]:
     """Yield the count of a relay to a server's port of this machine; connect to its `port`."""
     passed = Passed(free_port())
-    loop = asyncio.new_event_loop()
+    stops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
     ready = threading.Event()
 
     async def copy(
@@ -54,26 +54,19 @@ def relay(server_port: int) -> Iterator[Passed]:
         await asyncio.gather(copy(reader, back, "up"), copy(there, writer, "down"))
 
     async def serve() -> None:
+        stop = asyncio.Event()
+        stops.append((asyncio.get_running_loop(), stop))
         async with await asyncio.start_server(passed_on, "127.0.0.1", passed.port):
             ready.set()
-            await asyncio.Event().wait()
+            await stop.wait()
 
-    def run() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            loop.run_until_complete(task)
-        rest = asyncio.all_tasks(loop)
-        for one in rest:
-            one.cancel()
-        loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
-        loop.run_until_complete(asyncio.sleep(0.1))  # transports close in a later turn
-        loop.close()
-
-    task = loop.create_task(serve())
-    thread = threading.Thread(target=run, daemon=True)
+    # Connections that are still open are cancelled where `run` ends.
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     assert ready.wait(START_S), "the relay did not start"
     try:
         yield passed
     finally:
-        loop.call_soon_threadsafe(task.cancel)
+        loop, stop = stops[0]
+        loop.call_soon_threadsafe(stop.set)
         thread.join(START_S)

@@ -36,7 +36,7 @@ from benchmarks.soak import rounds_done
 from fedcxr.config.kit import KIT_YAML
 from fedcxr.deploy.provision import Deployment, site_names
 
-FITTED, CHECKED = (2, 4, 8), 12
+FITTED, CHECKED = (2, 3, 4), 8
 SHORT = (3,)
 MODELS = ("densenet_small", "densenet121")
 ROUNDS = 4
@@ -105,7 +105,7 @@ def result_of(idle: Sequence[Idle], costs: Sequence[Cost], *, short: bool) -> Re
     }
     if not short:
         fits = fit_costs([one for one in costs if one.sites != CHECKED])
-        waits = [one for one in idle if one.sites != CHECKED]
+        *waits, there = idle
         minute = fit_points([(one.sites, 0.0, one.cpu_s * one.sites) for one in waits])
         shown = constants_rows({**fits, IDLE: minute})
         tables.append(Table("", ("quantity", "fitted", "rest, median"), shown))
@@ -118,8 +118,7 @@ def result_of(idle: Sequence[Idle], costs: Sequence[Cost], *, short: bool) -> Re
             "measured ÷ predicted",
         )
         checked = [one for one in costs if one.sites == CHECKED]
-        there = next(one for one in idle if one.sites == CHECKED)
-        last = check_row(IDLE, minute, CHECKED, 0.0, there.cpu_s * CHECKED)
+        last = check_row(IDLE, minute, there.sites, 0.0, there.cpu_s * there.sites)
         tables.append(Table("", header, [*check_rows(fits, checked), last]))
         figures["formula"] = {name: asdict(fit) for name, fit in {**fits, IDLE: minute}.items()}
     return Result(

@@ -156,6 +156,7 @@ def test_no_message_holds_parameters_samples_or_images(tapped):
     assert tap.vectors["update"] == tap.vectors["vector"]
     assert set(tap.numbers) <= RESULT_KEYS
     order = {"run", "round", "nonce", "schema-digest", "task", "learning-rate", "threads"}
+    order |= {"num-sites", "last-round"}
     receipt = {"site-id", "code", "reason"}
     assert set(tap.texts) <= order | receipt | CARD_TEXT_KEYS
 

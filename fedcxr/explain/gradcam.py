@@ -6,7 +6,6 @@ Source: Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks
 Localization", eq. 1 and 2.
 """
 
-from captum.attr import LayerGradCam
 from torch import Tensor
 
 from fedcxr.models.base import CxrModel
@@ -20,6 +19,8 @@ def gradcam(model: CxrModel, inputs: Tensor, labels: Tensor) -> Tensor:
         inputs: (N, 1, H, W) as the model was trained on, on the model's device.
         labels: (N,) whose logit is explained, one for each image.
     """
+    from captum.attr import LayerGradCam  # with pyplot: a third of a second, at a run's end only
+
     explain = LayerGradCam(model, model.cam_layer)
     maps: Tensor = explain.attribute(inputs, target=labels, relu_attributions=True)
     return maps.detach().squeeze(1)

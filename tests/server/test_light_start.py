@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.parametrize("module", ["server.app", "clients.app", "fedcxr.report.page"])
 def test_a_run_imports_no_library_that_only_notebooks_and_comparisons_need(module):
-    heavy = "{'pandas', 'sklearn', 'scipy.optimize', 'scipy.stats', 'ray', 'torchvision'}"
+    heavy = "{'pandas', 'sklearn', 'scipy.optimize', 'scipy.stats', 'ray', 'torchvision', 'captum'}"
     code = f"import sys, {module}\nprint(sorted({heavy} & set(sys.modules)))"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False

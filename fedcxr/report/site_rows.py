@@ -17,8 +17,15 @@ class SiteRow:
     val_images: int | None = None
     val_auroc: float | None = None
     """Macro, of the final model on the site's own validation patients."""
+    trained_on: int | None = None
+    """Training images, by the site's own word in the last round that it counted in."""
     took_part: str = ""
     """In how many of the rounds that it was asked in; empty before the end."""
+
+    @property
+    def has_other_data(self) -> bool:
+        """Return whether the site trained on other images than the plan has for it."""
+        return self.trained_on not in (None, self.train_images)
 
     def positives(self, label: str) -> int | None:
         """Return the images with the label, None where the source does not have it."""
@@ -36,12 +43,19 @@ def site_rows(run: RunFacts) -> list[SiteRow]:
     """Return the sites in their order."""
     summary = run.summary
     scores = {each.site_id: each.val_macro_auroc for each in summary.site_scores} if summary else {}
+    trained_on = {each.site_id: each.num_examples for line in run.rounds for each in line.sites}
     taken = {}
     if summary is not None:
         parts = summary.participation.items()
         taken = {site_id: f"{each.counted} of {each.asked}" for site_id, each in parts}
     return [
-        _row(site, scores.get(site.site_id), taken.get(site.site_id, "")) for site in run.plan.sites
+        _row(
+            site,
+            scores.get(site.site_id),
+            trained_on.get(site.site_id),
+            taken.get(site.site_id, ""),
+        )
+        for site in run.plan.sites
     ]
 
 
@@ -57,7 +71,9 @@ def server_rows(run: RunFacts) -> list[SiteRow]:
     ]
 
 
-def _row(site: SiteCounts, val_auroc: float | None, took_part: str) -> SiteRow:
+def _row(
+    site: SiteCounts, val_auroc: float | None, trained_on: int | None, took_part: str
+) -> SiteRow:
     return SiteRow(
         name=site.site_id,
         patients=site.patients,
@@ -66,5 +82,6 @@ def _row(site: SiteCounts, val_auroc: float | None, took_part: str) -> SiteRow:
         train_images=site.train_images,
         val_images=site.val_images,
         val_auroc=val_auroc,
+        trained_on=trained_on,
         took_part=took_part,
     )

@@ -146,6 +146,8 @@ class SiteLoss(_Part):
 
     site_id: str
     train_loss: float | None
+    num_examples: int | None = None
+    """Images that it trained on; an older fedcxr did not keep them."""
 
 
 class Absence(_Part):

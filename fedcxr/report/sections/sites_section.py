@@ -83,6 +83,7 @@ def _of_run(run: RunFacts) -> tuple[dict[str, Any], tuple[Picture, ...]]:
         "sites": sites,
         "server": server,
         "site_scored": any(site.val_auroc is not None for site in sites),
+        "other_data": [site.name for site in sites if site.has_other_data],
         "took_part": any(site.took_part for site in sites),
         "labels": labels,
         "columns": columns if are_few else [],

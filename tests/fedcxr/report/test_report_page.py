@@ -312,6 +312,21 @@ def test_the_sites_table_says_in_how_many_rounds_each_took_part(tmp_path):
     assert rows == [("site-00", "4 of 4"), ("site-01", "1 of 4")]
 
 
+def test_a_site_that_trained_on_other_data_than_the_plan_has_is_named(tmp_path):
+    folder = write_run(tmp_path / "run")
+    assert "Trained on" not in write_report(folder).read_text()
+    lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
+    site_id = lines[-1]["sites"][0]["site_id"]
+    for line in lines[1:]:
+        for site in line["sites"]:
+            site["num_examples"] = 7 if site["site_id"] == site_id else site["num_examples"]
+    (folder / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = write_report(folder).read_text()
+    assert f"{site_id} trained on other data than the server's plan has." in page
+    row = page.partition(f'<th scope="row">{site_id}</th>')[2].partition("</tr>")[0]
+    assert '<td class="n">7</td>' in row
+
+
 def test_scores_by_study_and_real_data_are_stated(tmp_path):
     run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
     data = {**of(run, "manifest.json", "data"), "source": "nih14", "notes": ["Images: NIH."]}

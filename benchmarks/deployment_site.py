@@ -1,5 +1,7 @@
 """A site's client as `fedcxr client start` runs it, whose local training takes no step.
 
+It adds noise instead: Flower sends and keeps equal pieces of a vector once, however many come.
+
     python -m benchmarks.deployment_site --kit DIR --data DIR
 
 Everything else is the product's: the kit, the SuperNode, the resident trainer, the door out. One
@@ -25,11 +27,17 @@ WAIT_S = 120.0
 
 def noop_app(node_config: str) -> ClientApp:
     """Return the site's app, in a trainer in which no step is taken."""
-    from clients import train  # PyTorch: the client itself is without
+    import torch  # the client itself is without
+
+    from clients import train
     from fedcxr.deploy.resident_app import resident_app
     from fedcxr.training.loop import TrainResult
 
     def train_site(model: "nn.Module", pool: "ImagePool", **settings: object) -> TrainResult:
+        torch.seed()  # or all processes would begin with the same noise
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=1e-6)
         return TrainResult(num_examples=pool.num_real, train_loss=0.0, num_steps=0, images_seen=0)
 
     setattr(train, "train_site", train_site)  # noqa: B010  # mypy: another module's

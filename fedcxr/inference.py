@@ -31,8 +31,9 @@ from fedcxr.explain.needs import need_in_words
 from fedcxr.models.architectures import build_model, random_model
 from fedcxr.models.base import CxrModel
 from fedcxr.parameters import Parameters, ParameterSpec, extract, load_into, spec_of
+from fedcxr.runs.checkpoint_files import checkpoint_file
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.saved_model import checkpoint_file, read_weights
+from fedcxr.runs.saved_model import read_weights
 from fedcxr.seeding import derive_seed
 from fedcxr.training.device import resolve_device
 from fedcxr.training.precision import Precision, arrange

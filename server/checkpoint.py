@@ -23,7 +23,8 @@ from fedcxr.parameters import (
     load_with_vectors,
     save_parameters,
 )
-from fedcxr.runs.saved_model import check_layout, checkpoint_file, checkpoint_rounds
+from fedcxr.runs.checkpoint_files import checkpoint_file, checkpoint_rounds
+from fedcxr.runs.saved_model import check_layout
 
 KEPT = 2
 

@@ -14,9 +14,9 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.flower import config_from_run, settings_of
 from fedcxr.cores import cores
 from fedcxr.errors import RunError
+from fedcxr.runs.checkpoint_files import checkpoint_rounds
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.known_runs import register_run
-from fedcxr.runs.saved_model import checkpoint_rounds
 from partitions.exported import check_same_sets
 from partitions.overlap import check_comparison, read_comparison, write_comparison
 from partitions.plan import PartitionPlan

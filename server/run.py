@@ -13,8 +13,8 @@ from fedcxr.data.policies import columns_with
 from fedcxr.errors import RunError
 from fedcxr.inference import Predictor
 from fedcxr.models.architectures import head_tensors
+from fedcxr.runs.checkpoint_files import checkpoint_file
 from fedcxr.runs.predictions import write_predictions
-from fedcxr.runs.saved_model import checkpoint_file
 from fedcxr.schema import WireSchema, schema_of
 from fedcxr.wire import Order
 from server.aggregate.aggregator import AggregatorPlace

@@ -18,7 +18,7 @@ from fedcxr.data.tokens import load_key
 from fedcxr.errors import ArtefactError, ConfigError, DivergedError, QuorumError
 from fedcxr.experiments import resume, simulate
 from fedcxr.experiments.apply import evaluate_run
-from fedcxr.runs.saved_model import checkpoint_file, checkpoint_rounds
+from fedcxr.runs.checkpoint_files import checkpoint_file, checkpoint_rounds
 from partitions.export import export_global
 from partitions.plan import read_plan
 

@@ -15,13 +15,12 @@ from pathlib import Path
 
 from fedcxr.atomic import write_text_atomically
 from fedcxr.deploy.control import Control, RunState
-from fedcxr.deploy.submit import check_can_go_on, place_of, submit_resume
 from fedcxr.errors import FedCxrError, NetworkError
 from fedcxr.home import home_folder
 from fedcxr.locks import is_locked, lock_holder
+from fedcxr.runs.checkpoint_files import checkpoint_rounds
 from fedcxr.runs.folder import LOCK_FILE, RunFolder
 from fedcxr.runs.known_runs import known_runs
-from fedcxr.runs.saved_model import checkpoint_rounds
 
 LET_GO_S = 2.0
 """Longest wait for a process that was killed to let go of its run's folder, at each look."""
@@ -157,15 +156,19 @@ class Keeper:
         self._rounds[str(path)] = newest
 
     def _go_on(self, path: Path, control: Control) -> RunChange:
-        place = place_of(path, kit=self.kit)
+        from fedcxr.deploy import (
+            submit,
+        )  # PyTorch: 240 MB that a server without a fault never needs
+
+        place = submit.place_of(path, kit=self.kit)
         try:
-            check_can_go_on(path, place)
+            submit.check_can_go_on(path, place)
         except NetworkError:
             raise
         except FedCxrError as err:
             self.runs.pop(str(path), None)
             return RunChange(path, goes_on=False, why=str(err))
-        self.runs[str(path)] = str(submit_resume(control, path, place))
+        self.runs[str(path)] = str(submit.submit_resume(control, path, place))
         rounds = checkpoint_rounds(path / "checkpoints")
         after = f"after round {rounds[-1]}" if rounds else "from the beginning"
         return RunChange(path, goes_on=True, why=after)

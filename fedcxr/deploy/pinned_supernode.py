@@ -9,6 +9,7 @@ Run as a program, by `fedcxr client start`: it takes `flower-supernode`'s own ar
 with the process that started it.
 """
 
+import gc
 import hashlib
 import logging
 import sys
@@ -76,6 +77,9 @@ def prompt(pull: PullMessages) -> PullMessages:
         nonlocal has_answered
         if has_answered:  # the order is done, and the next one may come soon
             pace.restart()
+            # Flower's messages lie in reference cycles, 28 MB each, and Python would wait for
+            # hundreds of new objects before it looks for them: some 20 rounds.
+            gc.collect()
         while True:
             response = pull(client, request)
             wait_s = pace.wait_s

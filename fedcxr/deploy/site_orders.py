@@ -6,6 +6,7 @@ for each; ours gives them to one that stays. It imports nothing of the bundle th
 """
 
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -82,6 +83,7 @@ class SiteOrders:
         except Exception:  # whatever it was: the SuperNode answers for us within a minute
             _log.exception("an order was lost")
         self.pace.restart()
+        gc.collect()  # messages lie in cycles, as in the SuperNode (`pinned_supernode.py`)
         return True
 
     def _acquire(self) -> str:

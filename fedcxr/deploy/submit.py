@@ -25,8 +25,8 @@ from fedcxr.deploy.kit_check import server_kit
 from fedcxr.errors import ArtefactError, ConfigError, some
 from fedcxr.home import home_folder
 from fedcxr.locks import is_locked
+from fedcxr.runs.checkpoint_files import checkpoint_rounds
 from fedcxr.runs.folder import LOCK_FILE, RunFolder
-from fedcxr.runs.saved_model import checkpoint_rounds
 from partitions.exported import check_same_sets
 from partitions.overlap import check_comparison, read_comparison
 from partitions.plan import PartitionPlan

@@ -1,27 +1,15 @@
-"""The files in a run's `checkpoints/`, and the weights in them.
+"""The weights in the files of a run's `checkpoints/`.
 
 For whoever uses a model. What a run needs beside the weights to go on, the server keeps in the same
 file (`server/checkpoint.py`).
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from fedcxr.config.arithmetic import Arithmetic
 from fedcxr.errors import ArtefactError
 from fedcxr.parameters import Parameters, ParameterSpec, describe_difference, load_parameters
-
-
-def checkpoint_file(folder: Path, round_num: int) -> Path:
-    """Return the file of a round's checkpoint."""
-    return folder / f"round-{round_num:05d}.safetensors"
-
-
-def checkpoint_rounds(folder: Path) -> list[int]:
-    """Return the rounds that have a checkpoint, in order."""
-    names = (re.fullmatch(r"round-(\d+)\.safetensors", p.name) for p in folder.glob("round-*"))
-    return sorted(int(name[1]) for name in names if name)
 
 
 def read_weights(file: Path, spec: ParameterSpec, config_digest: str) -> Parameters:

@@ -1,4 +1,6 @@
-from benchmarks.deployment_soak import by_kind, memory_table
+from functools import reduce
+
+from benchmarks.deployment_soak import by_kind, memory_table, smaller
 from benchmarks.soak import Point, slope_mb
 
 
@@ -21,6 +23,18 @@ def test_the_slope_begins_after_its_own_warm_up():
     points = [point(n, 50_000_000 if n <= 10 else n * 1_000_000) for n in range(1, 21)]
     slope, error = slope_mb(points, 10)
     assert abs(slope - 1.0) < 1e-9
+    assert error < 1e-9
+
+
+def test_the_least_of_a_round_shows_what_leaks_beside_messages_in_passing():
+    points = []
+    for round_num in range(1, 51):
+        held = 150_000_000 + 200_000 * round_num
+        passing = [84_000_000, 28_000_000, 0, 28_000_000 * (round_num % 3)]
+        readings = [point(round_num, held + size) for size in passing]
+        points.append(reduce(lambda before, found: smaller(found, before), readings))
+    slope, error = slope_mb(points, 10)
+    assert abs(slope - 0.2) < 1e-9
     assert error < 1e-9
 
 

@@ -12,7 +12,7 @@ from fedcxr.errors import ArtefactError, ConfigError, ImageError
 from fedcxr.explain.methods import METHODS, heat_maps
 from fedcxr.inference import Predictor
 from fedcxr.parameters import save_parameters
-from fedcxr.runs.saved_model import checkpoint_file
+from fedcxr.runs.checkpoint_files import checkpoint_file
 from fedcxr.training.precision import Precision
 from fedcxr.training.transforms import normalize
 

@@ -4,7 +4,7 @@ import pytest
 from fedcxr.config.arithmetic import Arithmetic
 from fedcxr.errors import ArtefactError
 from fedcxr.parameters import Parameters, ParameterSpec
-from fedcxr.runs.saved_model import checkpoint_file, checkpoint_rounds
+from fedcxr.runs.checkpoint_files import checkpoint_file, checkpoint_rounds
 from server.checkpoint import Checkpoint, newest_checkpoint, read_checkpoint, write_checkpoint
 
 ARITHMETIC = Arithmetic({"seed": 0, "train.learning_rate": 0.001})

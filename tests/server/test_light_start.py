@@ -14,3 +14,12 @@ def test_a_run_imports_no_library_that_only_notebooks_and_comparisons_need(modul
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert (ended.returncode, ended.stdout) == (0, "[]\n"), ended.stderr
+
+
+@pytest.mark.parametrize("module", ["fedcxr.cli.main", "fedcxr.deploy.serve", "fedcxr.deploy.join"])
+def test_what_waits_beside_a_run_does_without_pytorch(module):
+    code = f"import sys, {module}\nprint('torch' in sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "False\n"), ended.stderr

@@ -54,8 +54,8 @@ def kept(tmp_path, monkeypatch, fedcxr_home):
 
     monkeypatch.setattr(keep, "known_runs", lambda: known)
     monkeypatch.setattr(keep, "is_locked", lambda path: held[0])
-    monkeypatch.setattr(keep, "check_can_go_on", lambda path, place: None)
-    monkeypatch.setattr(keep, "submit_resume", submit)
+    monkeypatch.setattr("fedcxr.deploy.submit.check_can_go_on", lambda path, place: None)
+    monkeypatch.setattr("fedcxr.deploy.submit.submit_resume", submit)
     begin(1)
     keeper = Keeper.of_kit(tmp_path / "kit", 9092)
     assert keeper.look(control) == []
@@ -141,7 +141,7 @@ def test_a_run_that_cannot_go_on_is_told_and_not_tried_again(kept, monkeypatch):
     def damaged(path, place):
         raise ArtefactError("the checkpoint is damaged")
 
-    monkeypatch.setattr(keep, "check_can_go_on", damaged)
+    monkeypatch.setattr("fedcxr.deploy.submit.check_can_go_on", damaged)
     kept.held[0] = False
     told = RunChange(kept.run.path, goes_on=False, why="the checkpoint is damaged")
     assert kept.keeper.look(kept.control) == [told]

@@ -4,7 +4,8 @@ import pytest
 from fedcxr.config.arithmetic import Arithmetic
 from fedcxr.errors import ArtefactError
 from fedcxr.parameters import Parameters, ParameterSpec, save_parameters
-from fedcxr.runs.saved_model import checkpoint_file, read_weights
+from fedcxr.runs.checkpoint_files import checkpoint_file
+from fedcxr.runs.saved_model import read_weights
 
 ARITHMETIC = Arithmetic({"seed": 0, "train.learning_rate": 0.001})
 

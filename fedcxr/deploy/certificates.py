@@ -113,10 +113,16 @@ def faults_in_time(certificate: x509.Certificate, now: datetime) -> list[str]:
     """Return why a certificate is not valid at this time; empty if it is."""
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now > end:
-        return [f"expired on {_date(end)} (valid {_date(begin)} to {_date(end)})"]
+        return [f"expired on {_date(end)} ({validity(certificate)})"]
     if now < begin:
         return [f"not valid before {_date(begin)}; this machine's clock says {_date(now)}"]
     return []
+
+
+def validity(certificate: x509.Certificate) -> str:
+    """Return from when to when a certificate is valid, in words."""
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return f"valid {_date(begin)} to {_date(end)}"
 
 
 def faults_of_server(

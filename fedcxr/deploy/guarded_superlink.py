@@ -23,7 +23,9 @@ from fedcxr.deploy.node_keys import fingerprint
 from fedcxr.deploy.orphans import end_with_parent, log_to_stderr
 
 FLEET, RUNTIME = "/v1/fleet/", "/v1/runtime/"
+ACTIVATE = "/v1/fleet/activate-node"
 NODE_KEY_HEADER = b"flwr-public-key"
+_REFUSED = (400, 401, 403)
 REPEAT_S = 60.0
 """A refused key that tries again is noted this often at most."""
 
@@ -71,8 +73,12 @@ class Guard:
     def _noting(self, scope: Scope, send: Send) -> Send:
         """Return a `send` that notes the key of a node that Flower refuses."""
 
+        def is_refusal(status: int) -> bool:
+            # A key that is not registered, was revoked or is in use is refused as it is activated.
+            return status in _REFUSED or (scope["path"] == ACTIVATE and 400 <= status < 500)
+
         async def noting(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start" and message["status"] in (400, 401, 403):
+            if message["type"] == "http.response.start" and is_refusal(message["status"]):
                 self._note(_header(scope, NODE_KEY_HEADER), scope.get("client"))
             await send(message)
 

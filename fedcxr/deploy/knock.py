@@ -25,7 +25,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fedcxr.config.kit import SiteKitConfig, parse_address
 from fedcxr.deploy import kit_files as k
-from fedcxr.deploy.certificates import faults_of_server, utc_now
+from fedcxr.deploy.certificates import faults_in_time, faults_of_server, utc_now, validity
 from fedcxr.deploy.node_keys import fingerprint, read_node_key
 from fedcxr.errors import NetworkError
 
@@ -149,9 +149,12 @@ def _faults(folder: Path, config: SiteKitConfig, err: ssl.SSLCertVerificationErr
     except (OSError, ValueError):  # behind a proxy, say
         return f"{err.verify_message}."
     authority = x509.load_pem_x509_certificate((folder / k.CA_CRT).read_bytes())
-    faults = faults_of_server(shown, authority, address[0], utc_now())
+    now = utc_now()
+    faults = faults_of_server(shown, authority, address[0], now) or [err.verify_message]
+    if not faults_in_time(shown, now):
+        faults.append(f"it is {validity(shown)}")
     mend = "`fedcxr provision --renew` makes a new one, where the deployment was made."
-    return f"{'; '.join(faults) or err.verify_message}. {mend}"
+    return f"{'; '.join(faults)}. {mend}"
 
 
 def _causes(err: BaseException) -> list[BaseException]:

@@ -18,7 +18,7 @@ from fedcxr.deploy.bundle import bundle, bundle_digest
 from fedcxr.deploy.control import Control
 from fedcxr.deploy.guarded_superlink import Guard, put_guard
 from fedcxr.deploy.knock import connected, knock
-from fedcxr.deploy.node_keys import fingerprint, new_node_key
+from fedcxr.deploy.node_keys import fingerprint, new_node_key, read_node_key
 from fedcxr.deploy.pinned_supernode import pinned
 from fedcxr.deploy.provision import add_site, new_deployment, revoke_site
 from fedcxr.deploy.serve import Roll, SiteChange, bind_host, check_guard, refuse_taken_port
@@ -79,6 +79,18 @@ def roll(superlink):
     return found
 
 
+@pytest.fixture
+def noted(caplog, monkeypatch):
+    """Tell whether the server's log says that the key of a kit was refused."""
+    monkeypatch.setattr("fedcxr.deploy.guarded_superlink.REPEAT_S", 0.0)
+
+    def is_noted(kit):
+        shown = fingerprint(read_node_key((kit / k.NODE_KEY).read_bytes()).public)
+        return f"refused a node with {shown} from" in caplog.text
+
+    return is_noted
+
+
 def knocks(folder):
     knock(folder, read_kit_yaml(folder))
 
@@ -94,16 +106,22 @@ def test_a_registered_site_is_taken(superlink, roll):
     assert len(superlink.control.nodes()) == 2
 
 
-def test_a_key_that_is_not_registered_is_refused_and_others_are_not(superlink, roll, tmp_path):
+def test_a_key_that_is_not_registered_is_refused_and_others_are_not(
+    superlink, roll, tmp_path, noted
+):
+    # row 32 of the bad-input table
     stranger = shutil.copytree(superlink.deployment.folder / "site-00", tmp_path / "site-00")
     key = new_node_key()
     k.write_secret(stranger / k.NODE_KEY, key.private)
     shown = fingerprint(key.public).replace("+", r"\+")
     refused(stranger, rf"does not take site-00: its key {shown} is not registered there, was rev")
+    assert noted(stranger)
     knocks(superlink.deployment.folder / "site-00")
+    assert not noted(superlink.deployment.folder / "site-00")
 
 
-def test_a_site_that_is_added_comes_in_and_one_that_is_revoked_is_put_out(superlink, roll):
+def test_a_site_that_is_added_comes_in_and_one_that_is_revoked_is_put_out(superlink, roll, noted):
+    # row 32 of the bad-input table
     deployment = superlink.deployment
     kit = add_site(deployment, "new")
     assert roll.update() == [SiteChange("new", "added")]
@@ -111,14 +129,19 @@ def test_a_site_that_is_added_comes_in_and_one_that_is_revoked_is_put_out(superl
     revoke_site(deployment, "new")
     assert roll.update() == [SiteChange("new", "revoked")]
     refused(kit, "not registered there, was revoked")
+    assert noted(kit)
     knocks(deployment.folder / "site-01")
 
 
-def test_a_second_client_with_one_kit_is_refused(superlink, roll):
+def test_a_second_client_with_one_kit_is_refused(superlink, roll, noted):
+    # row 32 of the bad-input table
     kit = superlink.deployment.folder / "site-00"
     with connected(kit, read_kit_yaml(kit)):
         assert roll.update() == [SiteChange("site-00", "connected")]
         refused(kit, "in use by another client that has started with this kit")
+        assert noted(kit)
+        assert roll.update() == []  # the first one is there still
+        knocks(superlink.deployment.folder / "site-01")
     assert roll.update() == [SiteChange("site-00", "gone")]
     knocks(kit)
 
@@ -265,6 +288,7 @@ def test_a_path_that_leads_out_of_the_fleet_is_no_way_in(flower_app):
 
 
 def test_a_refused_nodes_key_is_noted_once(caplog):
+    # row 32 of the bad-input table
     async def refusing(scope, receive, send):
         await send({"type": "http.response.start", "status": 401, "headers": []})
 
@@ -286,6 +310,7 @@ def test_a_refused_nodes_key_is_noted_once(caplog):
 
 
 def test_a_port_that_is_taken_is_refused_with_how_to_find_who_has_it():
+    # row 30 of the bad-input table
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         door.listen()
@@ -302,6 +327,7 @@ def test_the_server_listens_where_its_address_leads():
 
 
 def test_the_superlink_is_never_started_without_tls_and_node_keys(tmp_path):
+    # row 31 of the bad-input table
     words = serve.superlink_arguments(tmp_path, "0.0.0.0", 9092)
     assert "--insecure" not in words
     assert {"--enable-supernode-auth", "--ssl-certfile", "--ssl-keyfile"} <= set(words)
@@ -338,6 +364,9 @@ def test_a_site_runs_the_code_it_has_installed_and_no_other(caplog):
     assert "run 7 comes with code of its own" in caplog.text
 
 
+DATES = r"it is valid 20\d\d-.* UTC to 20\d\d-.* UTC\. `fedcxr provision --renew`"
+
+
 class TestCertificates:
     """What a site says of a server that is not the one of its kit."""
 
@@ -366,6 +395,7 @@ class TestCertificates:
         return read_certified((folder / k.CA_CRT).read_bytes(), (folder / k.CA_KEY).read_bytes())
 
     def test_an_expired_one(self, superlink, roll, kit, showing, tmp_path):
+        # row 31 of the bad-input table
         from datetime import timedelta
 
         from fedcxr.deploy.certificates import certify_server, utc_now
@@ -373,23 +403,36 @@ class TestCertificates:
         long_ago = utc_now() - timedelta(days=500)
         authority = self.authority_of(superlink)
         showing(certify_server(authority, "127.0.0.1", long_ago, days=10), tmp_path)
-        refused(kit, r"its certificate is not taken: expired on 20.*provision --renew")
+        refused(
+            kit,
+            r"its certificate is not taken: expired on 20.*\(valid 20.* to 20.*provision --renew",
+        )
 
     def test_one_for_another_name(self, superlink, roll, kit, showing, tmp_path):
+        # row 31 of the bad-input table
         from fedcxr.deploy import certificates
 
         authority, now = self.authority_of(superlink), certificates.utc_now()
         showing(certificates.certify_server(authority, "fl.example.org", now, also=()), tmp_path)
-        refused(kit, r"made for fl\.example\.org, not for 127\.0\.0\.1")
+        refused(kit, rf"made for fl\.example\.org, not for 127\.0\.0\.1; {DATES}")
 
     def test_one_of_another_authority(self, superlink, roll, kit, showing, tmp_path):
+        # row 31 of the bad-input table
         from fedcxr.deploy.certificates import certify_server, make_authority, utc_now
 
         other = make_authority(utc_now())
         showing(certify_server(other, "127.0.0.1", utc_now()), tmp_path)
-        refused(kit, r"not signed by the deployment's authority \(ca\.crt\)")
+        refused(kit, rf"not signed by the deployment's authority \(ca\.crt\); {DATES}")
+
+    def test_one_that_is_signed_by_itself(self, superlink, roll, kit, showing, tmp_path):
+        # row 31 of the bad-input table
+        from fedcxr.deploy.certificates import make_authority, utc_now
+
+        showing(make_authority(utc_now()), tmp_path)
+        refused(kit, rf"not signed by the deployment's authority .*; {DATES}")
 
     def test_none_at_all(self, kit):
+        # row 31 of the bad-input table
         with socket.socket() as door:
             door.bind(("127.0.0.1", 0))
             door.listen()
@@ -407,6 +450,7 @@ class TestCertificates:
                 knock(kit, plain)
 
     def test_no_server(self, kit):
+        # row 30 of the bad-input table
         config = read_kit_yaml(kit)
         nobody = config.model_copy(update={"server": "127.0.0.1:1"})
         start = time.monotonic()

@@ -11,6 +11,8 @@ from pathlib import Path
 from fedcxr.filenames import readable
 from fedcxr.storage import writing
 
+_UNFINISHED = ".writing-"
+
 
 def write_bytes_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write `data` to `path`, making its folder; after a crash the old or the new file is there.
@@ -22,7 +24,7 @@ def write_bytes_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> Non
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not named after `path`: its name may be as long as a name can be.
-        handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -43,6 +45,12 @@ def write_text_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     through `filenames.in_json` first.
     """
     write_bytes_atomically(path, readable(text).encode(), mode=mode)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder; nobody may be writing there."""
+    for rest in folder.glob(f"{_UNFINISHED}*"):
+        rest.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: str, *, sync: bool) -> None:

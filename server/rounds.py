@@ -12,6 +12,7 @@ import numpy as np
 from flwr.app import ArrayRecord, MessageType
 from flwr.serverapp import Grid
 
+from fedcxr.atomic import remove_unfinished
 from fedcxr.data.policies import policy_of
 from fedcxr.errors import RunError
 from fedcxr.inference import Predictor
@@ -144,6 +145,7 @@ def _begin(session: Session) -> Checkpoint:
 
 def _resume(job: Job, model: Predictor) -> Checkpoint:
     folder = job.run.path / "checkpoints"
+    remove_unfinished(folder)
     state = newest_checkpoint(folder, model.spec, job.arithmetic())
     lines = [x for x in job.run.read_lines("rounds.jsonl") if x["round"] < state.round_num]
     job.run.replace_lines("rounds.jsonl", [*lines, state.line])

@@ -10,7 +10,7 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from fedcxr.data.policies import columns_with
-from fedcxr.errors import RunError
+from fedcxr.errors import RunError, StorageError
 from fedcxr.inference import Predictor
 from fedcxr.models.architectures import head_tensors
 from fedcxr.runs.checkpoint_files import checkpoint_file
@@ -64,8 +64,11 @@ def run_server(job: Job, grid: Grid) -> dict[str, Any]:
 
 
 def _ended(job: Job, status: str, why: str) -> None:
-    job.run.update_manifest(status=status, why=why)
-    job.run.event(status, why=why)
+    try:
+        job.run.update_manifest(status=status, why=why)
+        job.run.event(status, why=why)
+    except StorageError as err:  # what ended the run is told: on a full disk, that one too
+        log.warning("how the run ended could not be written down: %s", err)
 
 
 def _run(job: Job, grid: Grid) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fedcxr.cli.progress import Display, Follower, LiveDisplay, PlainDisplay
-from fedcxr.errors import RunError, StoppedError, some
+from fedcxr.errors import RunError, StoppedError, StorageError, some
 from fedcxr.filenames import shell_command
 from fedcxr.runs.folder import RunFolder
 
@@ -41,7 +41,7 @@ def progress_for(quiet: bool, *, from_begin: bool = False) -> Iterator[Callable[
         except (KeyboardInterrupt, StoppedError) as err:
             _print_aside(f"\nInterrupted. {_what_is_left(started)}")
             raise typer.Exit(StoppedError.exit_code) from err
-        except RunError:
+        except (RunError, StorageError):
             _print_aside(_what_is_left(started))
             raise
 

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from fedcxr.atomic import append_line, write_bytes_atomically, write_text_atomically
+from fedcxr.atomic import (
+    append_line,
+    remove_unfinished,
+    write_bytes_atomically,
+    write_text_atomically,
+)
 from fedcxr.errors import StorageError
 
 
@@ -42,6 +47,22 @@ def test_a_full_disk_names_the_file_and_not_the_temporary_one(tmp_path, monkeypa
     with pytest.raises(StorageError, match=r"/page\.html: cannot be written \(No space left"):
         write_text_atomically(tmp_path / "page.html", "x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    code = """
+import os, sys
+from pathlib import Path
+from fedcxr.atomic import write_bytes_atomically
+os.fsync = lambda handle: os._exit(9)
+write_bytes_atomically(Path(sys.argv[1]), b"page")
+"""
+    write_bytes_atomically(tmp_path / "kept", b"1")
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "page")])
+    assert done.returncode == 9
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_lines_are_appended(tmp_path):

@@ -8,7 +8,7 @@ export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env simulate test test-slow check format deploy-smoke check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-data verify-algorithms verify-losses clean
+.PHONY: help env simulate test test-slow check format deploy-smoke check-deploy check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-data verify-algorithms verify-losses clean
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -55,6 +55,9 @@ check-wheel: env  ## Build the wheel and run it from an unrelated folder
 deploy-smoke: env  ## A server and three clients as real processes on loopback, and a server that dies
 	$(BIN)/python tests/deploy_smoke.py
 	$(BIN)/fedcxr chaos --trials 1 --seed 5
+
+check-deploy: env  ## A deployment's memory and a round's cost, so short that every change is checked
+	$(BIN)/python -m benchmarks.check_deployment
 
 bench-peers:  ## Make the environments of the frameworks that fedcxr is measured against
 	for peer in flower nvflare pfl; do PYTHON=$(PYTHON) bash benchmarks/vs/$$peer/setup.sh || true; done

@@ -1,5 +1,8 @@
 import io
+import logging
 import os
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fedcxr.cli.main import main
 from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.server import ServerConfig
 from fedcxr.config.task import SiteTask
@@ -31,6 +35,28 @@ def fedcxr_home(tmp_path_factory):
     patch.delenv("FEDCXR_PATIENT_KEY", raising=False)
     yield home
     patch.undo()
+
+
+@pytest.fixture
+def run_main(monkeypatch, capsys, tmp_path):
+    """Run the command in this process and return its exit code, stdout and stderr."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    level = logging.getLogger("flwr").level
+    monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fedcxr", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        told = capsys.readouterr()
+        return caught.value.code or 0, told.out, told.err
+
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    logging.getLogger("flwr").setLevel(level)
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ def last_weights(folder):
 
 @pytest.mark.slow
 def test_a_study_says_what_each_aggregator_scores_and_how_many_hostile_updates_it_took(study):
+    # row 17 of the bad-input table
     found = read_byzantine(study)
     assert (found.sites, found.hostile, found.byzantine) == (5, 1, 1)
     assert len(found.runs) == 4

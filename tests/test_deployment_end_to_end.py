@@ -65,6 +65,7 @@ def until(is_so, limit_s=150.0):
 
 
 def test_a_killed_server_is_started_again_and_its_run_resumed_to_the_bit(expected):
+    # row 22 of the bad-input table
     folder, digest = expected
     deployment = Loopback(folder, SITES)
     settings = [f"{key}={value}" for key, value in KEYS.items()]

@@ -195,6 +195,7 @@ def test_workers_and_ray_give_the_same_bits_as_one_process(finished, tmp_path, f
     ids=["fedavg", "sites' own state", "fedadam", "scaffold", "fedbn"],
 )
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, more):
+    # row 22 of the bad-input table
     settings = {"server.rounds": 4, **more}
     flags = [x for key, value in settings.items() for x in ("--set", f"{key}={value}")]
     killed = subprocess.Popen(command(tmp_path / "killed", *flags), start_new_session=True)
@@ -250,6 +251,7 @@ def test_a_partition_folder_is_used_again_as_it_is(finished, tmp_path):
 
 
 def test_a_run_refuses_a_partition_with_a_patient_at_two_sites(finished, tmp_path):
+    # row 4 of the bad-input table
     import shutil
 
     folder = tmp_path / "partition"

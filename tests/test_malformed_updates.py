@@ -202,5 +202,5 @@ def test_each_is_written_down_with_its_reason(runs, site):
 
 
 def test_a_doubled_reply_counts_once(runs):
-    # row 19
+    # row 19 of the bad-input table
     assert [row["site_id"] for row in last_round(runs[0])["sites"]].count(SITES[0]) == 1

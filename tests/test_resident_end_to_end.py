@@ -27,6 +27,7 @@ def trainers(folder):
 
 
 def test_killed_trainers_cost_no_round_and_no_bit(tmp_path, monkeypatch):
+    # row 20 of the bad-input table
     monkeypatch.setenv("FEDCXR_HOME", str(tmp_path / "home"))
     begun = time.monotonic()
     smoke.make_folders(tmp_path)

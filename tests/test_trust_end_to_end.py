@@ -118,6 +118,7 @@ class TestGoingOn:
         assert "quorum: 0.2" in (run.path / "config.yaml").read_text()
 
     def test_what_decides_the_weights_may_not_be_changed(self, finished, tmp_path):
+        # row 25 of the bad-input table
         run = simulate(tiny(tmp_path)).path
         cut_off_after(run, 2)
         with pytest.raises(ConfigError, match=r"server\.rounds: a run that goes on cannot change"):
@@ -128,6 +129,7 @@ class TestGoingOn:
             resume(run)
 
     def test_the_advice_of_a_run_without_a_quorum_is_one_that_works(self, tmp_path, monkeypatch):
+        # row 21 of the bad-input table
         honest = clients_app.train_order
 
         def fails(location, site, task, order, **more):
@@ -195,6 +197,7 @@ def own(tmp_path_factory):
 
 class TestOtherData:
     def test_under_another_key_nobody_is_scored_without_a_word(self, own, tmp_path, monkeypatch):
+        # row 33 of the bad-input table
         run, data = own
         right = evaluate_run(run, data, split="all")
         assert right["left_out_images"] > 0
@@ -212,6 +215,7 @@ class TestOtherData:
         assert said["patients"]["compared_with"] == 0
 
     def test_a_lost_key_is_not_made_anew_for_it(self, own, tmp_path, monkeypatch):
+        # row 33 of the bad-input table
         run, data = own
         monkeypatch.setenv("FEDCXR_PATIENT_KEY", str(tmp_path / "lost.key"))
         with pytest.raises(ArtefactError, match=r"is not here .*lost\.key"):
@@ -240,6 +244,7 @@ class TestChangedData:
         return cut_off_after(run, 2), data
 
     def test_a_run_does_not_go_on_with_other_pixels_without_a_word(self, stopped):
+        # row 34 of the bad-input table
         run, data = stopped
         for file in data.rglob("*.jpg"):
             with Image.open(file) as image:

@@ -170,6 +170,7 @@ def test_an_order_under_another_schema_is_refused(kind, at, make_task, start, ma
 def test_a_site_with_0_or_1_images_is_skipped_with_its_reason(
     index, at, make_task, start, make_order
 ):
+    # row 13 of the bad-input table
     content = answer(at(index), make_task(), start, make_order)
     receipt = unpack_receipt(content)
     assert receipt.code == "skipped"
@@ -210,6 +211,7 @@ def test_a_choice_that_the_site_does_not_know_is_refused_at_its_door(
 
 
 def test_a_last_batch_of_one_image_is_dropped(at, make_task, start, make_order):
+    # row 13 of the bad-input table
     # 5 images in batches of 4: the fifth would be alone, and batch norm has no variance of one
     result = train(at(1), make_task(), start, make_order)
     assert (result.num_steps, result.images_seen) == (1, 4)

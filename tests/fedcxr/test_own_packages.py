@@ -39,6 +39,7 @@ def folder(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--engine", "ray"]], ids=["local", "ray"])
 def test_a_run_searches_nothing_in_the_working_folder(folder, more):
+    # row 35 of the bad-input table
     # -P: as the installed command does, Python itself leaves the working folder out
     code = "from fedcxr.cli.main import command; command()"
     done = run_python("-P", "-c", code, "simulate", *TINY, *more, cwd=folder)
@@ -53,6 +54,7 @@ def test_python_m_fedcxr_leaves_the_working_folder_out(folder):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_beside_such_a_file_gets_our_package_and_a_word(name, tmp_path):
+    # row 35 of the bad-input table
     (tmp_path / f"{name}.py").write_text(RAN)
     (tmp_path / "run.py").write_text(f"import fedcxr\nimport {name}\nprint({name}.__file__)\n")
     done = run_python("run.py", cwd=tmp_path)

@@ -3,6 +3,7 @@ import json
 import os
 import pickle
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -152,12 +153,14 @@ def test_the_same_parameters_give_the_same_bytes(saved, tmp_path):
 
 
 def test_a_truncated_file_is_refused(saved):
+    # row 24 of the bad-input table
     saved.write_bytes(saved.read_bytes()[:-5])
     with pytest.raises(ArtefactError, match="truncated"):
         load_parameters(saved)
 
 
 def test_a_flipped_bit_is_found_in_values_and_in_metadata(saved):
+    # row 24 of the bad-input table
     size = saved.stat().st_size
     flip(saved, size - 1)
     with pytest.raises(ArtefactError, match="sha256 is not the one"):
@@ -253,6 +256,7 @@ class Canary:
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_a_pickle_is_refused_without_being_run(tmp_path, protocol):
+    # row 26 of the bad-input table
     path, canary = tmp_path / "model.pt", tmp_path / "canary"
     path.write_bytes(pickle.dumps(Canary(canary), protocol=protocol))
     with pytest.raises(ArtefactError, match="safetensors"):
@@ -261,23 +265,45 @@ def test_a_pickle_is_refused_without_being_run(tmp_path, protocol):
 
 
 def test_a_torch_file_is_refused_by_its_first_bytes(tmp_path):
-    torch.save({"a": torch.zeros(1)}, tmp_path / "model.pt")
-    with pytest.raises(ArtefactError, match="never unpickles"):
+    # row 26 of the bad-input table
+    canary = tmp_path / "canary"
+    torch.save({"a": torch.zeros(1), "b": Canary(canary)}, tmp_path / "model.pt")
+    with pytest.raises(ArtefactError, match="never unpickles") as caught:
         load_parameters(tmp_path / "model.pt")
+    assert caught.value.exit_code == 4
+    assert not canary.exists()
 
 
 @pytest.mark.parametrize("length", [0, 1, 100 * 2**30, 2**64 - 1])
 def test_a_header_of_impossible_length_is_refused_unread(tmp_path, length):
+    # row 27 of the bad-input table
     path = tmp_path / "a.safetensors"
     path.write_bytes(struct.pack("<Q", length) + b"{}" * 50)
     with pytest.raises(ArtefactError, match="not a safetensors file"):
         load_parameters(path)
 
 
+def test_a_header_as_long_as_its_file_of_100_gb_takes_no_memory(tmp_path):
+    # row 27 of the bad-input table
+    path = tmp_path / "a.safetensors"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 100 * 2**30))
+        file.truncate(8 + 100 * 2**30)  # a hole: it takes no room on the disk
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArtefactError, match="not a safetensors file") as caught:
+            load_parameters(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+    assert caught.value.exit_code == 4
+
+
 @pytest.mark.parametrize(
     "offsets", [[[0, 8], [4, 12]], [[0, 4], [8, 12]], [[8, 0], [8, 12]]], ids=str
 )
 def test_overlapping_or_gaping_tensors_are_refused(tmp_path, offsets):
+    # row 27 of the bad-input table
     header = {
         name: {"dtype": "F32", "shape": [2], "data_offsets": span}
         for name, span in zip("ab", offsets, strict=True)
@@ -303,6 +329,7 @@ def test_a_missing_or_empty_file_is_an_artefact_error(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file(saved, monkeypatch):
+    # row 23 of the bad-input table
     before = saved.read_bytes()
 
     def full(_):

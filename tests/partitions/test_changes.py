@@ -65,6 +65,7 @@ def test_data_that_are_as_they_were_are_taken_without_a_word(tree, folder):
 
 
 def test_a_label_that_changed_is_named_with_both_values(tree, folder):
+    # row 34 of the bad-input table
     path, old = change_cell(tree, "Edema", "1.0")
     if old == "1.0":
         path, old = change_cell(tree, "Edema", "0.0")
@@ -82,6 +83,7 @@ def test_another_age_is_named_as_well(tree, folder):
 
 
 def test_pixels_are_compared_by_content_and_not_by_time(tree, folder):
+    # row 34 of the bad-input table
     files = sorted((tree / "train").rglob("*frontal.jpg"))
     for file in files:
         file.touch()  # newer, and the same

@@ -16,6 +16,7 @@ def test_disjoint_sets_are_proved_pair_by_pair():
 
 @pytest.mark.parametrize("pair", [(0, 1), (0, 3), (2, 3)])
 def test_a_patient_in_any_two_sets_is_found(pair):
+    # row 4 of the bad-input table
     sets = {f"set-{i}": members([f"{i:016x}"], [f"image{i}"]) for i in range(4)}
     for i in pair:
         sets[f"set-{i}"] = members([f"{i:016x}", "f" * 16], [f"image{i}"])

@@ -77,6 +77,7 @@ def test_the_same_state_gives_the_same_bytes(tmp_path):
 
 
 def test_the_newest_two_and_the_best_are_kept(tmp_path):
+    # row 22 of the bad-input table
     write(tmp_path, *[state(round_num, best_round=min(round_num, 2)) for round_num in range(7)])
     assert checkpoint_rounds(tmp_path) == [2, 5, 6]
 
@@ -110,18 +111,33 @@ def test_a_folder_without_checkpoints_says_to_start_again(tmp_path):
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path):
+    # row 25 of the bad-input table
     write(tmp_path, state(1))
     with pytest.raises(ArtefactError) as caught:
         newest(tmp_path, arithmetic=Arithmetic({"seed": 1, "train.learning_rate": 0.001}))
     assert "made under another configuration: seed was 0, is 1. These keys" in str(caught.value)
+    assert caught.value.exit_code == 4
 
 
 def test_a_checkpoint_of_another_label_list_names_the_difference(tmp_path):
+    # row 25 of the bad-input table
     write(tmp_path, state(1))
     with pytest.raises(ArtefactError) as caught:
         newest(tmp_path, spec=spec_of(labels=5))
     assert "another model or label list" in str(caught.value)
     assert "classifier.weight is [14, 4], expected [5, 4]" in str(caught.value)
+    assert caught.value.exit_code == 4
+
+
+def test_a_checkpoint_of_another_architecture_names_the_difference(tmp_path):
+    # row 25 of the bad-input table
+    write(tmp_path, state(1))
+    names, kinds = ("stem.weight", "classifier.weight", "n"), SPEC.kinds
+    with pytest.raises(ArtefactError) as caught:
+        newest(tmp_path, spec=ParameterSpec(names, SPEC.shapes, kinds))
+    assert "another model or label list" in str(caught.value)
+    assert "stem.weight is missing, conv.weight is unknown" in str(caught.value)
+    assert caught.value.exit_code == 4
 
 
 @pytest.mark.parametrize(
@@ -129,6 +145,7 @@ def test_a_checkpoint_of_another_label_list_names_the_difference(tmp_path):
     ["truncated", "one bit of the values", "one bit of the state", "empty", "half a header"],
 )
 def test_a_damaged_checkpoint_is_refused_and_the_round_before_offered(tmp_path, kind):
+    # row 24 of the bad-input table
     write(tmp_path, state(1), state(2))
     damage(checkpoint_file(tmp_path, 2), kind)
     with pytest.raises(ArtefactError, match=r"Delete it to go on from round 1\."):
@@ -146,6 +163,7 @@ def test_a_damaged_checkpoint_alone_offers_no_other(tmp_path):
 
 
 def test_a_pickle_in_the_place_of_a_checkpoint_is_refused_by_its_format(tmp_path):
+    # row 26 of the bad-input table
     file = checkpoint_file(tmp_path, 1)
     file.write_bytes(b"\x80\x04\x95\x00\x00")
     with pytest.raises(ArtefactError, match="never unpickles"):
@@ -153,6 +171,7 @@ def test_a_pickle_in_the_place_of_a_checkpoint_is_refused_by_its_format(tmp_path
 
 
 def test_a_write_that_fails_leaves_the_checkpoints_as_they_were(tmp_path, monkeypatch):
+    # row 23 of the bad-input table
     write(tmp_path, state(1), state(2))
 
     def full(*args):

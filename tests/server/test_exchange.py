@@ -129,6 +129,7 @@ def test_a_message_is_made_only_when_it_is_sent():
 
 
 def test_a_site_that_does_not_answer_is_missing_after_the_deadline():
+    # row 20 of the bad-input table
     grid = FakeGrid({"a": 0, "b": None, "c": 0})
     start = time.monotonic()
     replies = run(grid, "abc", deadline_s=0.1)

@@ -239,6 +239,7 @@ def test_a_weight_above_the_plans_is_refused(make_server):
 
 
 def test_too_few_right_answers_end_the_run_with_every_reason(make_server):
+    # row 21 of the bad-input table
     server = make_server(advice="Ask somebody.")
     orders = server.order_round()
     replies = [

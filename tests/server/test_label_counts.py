@@ -27,6 +27,7 @@ def policy(**data):
 
 
 def test_training_images_of_all_sites_are_counted_before_and_after(plan):
+    # row 3 of the bad-input table
     # 6, 5, 0 and 1 training images; Fracture: 2 + 2 + 0 + 1 positive, 2 + 2 uncertain, 2 + 1 blank
     found = label_counts(plan, ["Fracture"], policy(uncertain="multi_class"), seed=0)
     assert (found["of"], found["images"]) == ("the sites' training images", 12)

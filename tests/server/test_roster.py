@@ -115,12 +115,14 @@ def test_a_site_that_is_not_there_is_named():
 
 
 def test_a_site_that_says_nothing_is_named_with_the_wait():
+    # row 21 of the bad-input table
     answers = {1: ("site-00", "ok", ""), 2: ("site-01", "silent", "")}
     with pytest.raises(RunError, match=r"not there: site-01 \(no answer within 0\.05 s\)"):
         gather(answers)
 
 
 def test_a_second_node_of_a_site_is_refused_and_told():
+    # row 39 of the bad-input table
     answers = {1: ("site-00", "ok", ""), 2: ("site-00", "ok", ""), 3: ("site-01", "ok", "")}
     told = []
     roster = roster_of(Nodes(answers), on_change=lambda *what: told.append(what))
@@ -172,6 +174,7 @@ def test_a_card_that_answers_another_question_is_refused(changed, monkeypatch):
 
 
 def test_a_site_that_comes_back_under_a_new_node_is_asked_there():
+    # row 39 of the bad-input table
     grid = Nodes({1: ("site-00", "ok", ""), 2: ("site-01", "ok", "")})
     told = []
     roster = roster_of(grid, on_change=lambda *what: told.append(what))
@@ -184,6 +187,7 @@ def test_a_site_that_comes_back_under_a_new_node_is_asked_there():
 
 
 def test_a_node_whose_old_id_lingers_takes_over_when_the_site_missed_a_round():
+    # row 39 of the bad-input table
     grid = Nodes({1: ("site-00", "ok", ""), 2: ("site-01", "ok", "")})
     roster = roster_of(grid)
     roster.gather(JoinLimits(1.0, 0.05, may_grow=True))
@@ -301,6 +305,7 @@ class KeyedNodes(Nodes):
 
 
 def test_a_node_with_another_key_cannot_claim_a_site_nor_keep_it_out():
+    # row 39 of the bad-input table
     # The impostor, node 1, is asked first, and answers as the site would.
     grid = KeyedNodes({2: ("site-00", "ok", ""), 1: ("site-00", "ok", "")})
     told = []

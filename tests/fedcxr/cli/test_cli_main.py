@@ -3,7 +3,6 @@
 import errno
 import importlib
 import inspect
-import logging
 import os
 import signal
 import subprocess
@@ -60,28 +59,6 @@ SUMMARY = {
 
 
 @pytest.fixture
-def run_main(monkeypatch, capsys, tmp_path):
-    """Run the command in this process and return its exit code, stdout and stderr."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    level = logging.getLogger("flwr").level
-    monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fedcxr", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        told = capsys.readouterr()
-        return caught.value.code or 0, told.out, told.err
-
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    logging.getLogger("flwr").setLevel(level)
-
-
-@pytest.fixture
 def simulation(monkeypatch, tmp_path):
     """Put something in the place of the simulation; what it was called with is kept."""
     calls = []
@@ -117,6 +94,7 @@ def in_a_process(code, *arguments, cwd):
 
 
 def test_a_wrong_key_is_exit_2_with_the_right_one_and_no_traceback(tmp_path):
+    # row 29 of the bad-input table
     code = "from fedcxr.cli.main import main; main()"
     done = in_a_process(code, "simulate", "--set", "train.lerning_rate=1", cwd=tmp_path)
     assert done.returncode == 2
@@ -216,6 +194,7 @@ def test_the_command_ends_on_every_signal_that_asks_for_it(run_main, number):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_one_line_with_what_to_do(run_main, simulation, number):
+    # row 23 of the bad-input table
     simulation(OSError(number, os.strerror(number), "/runs/x"))
     code, _, err = run_main("simulate")
     assert code == 6
@@ -267,6 +246,7 @@ def test_the_version_is_printed(run_main):
     ids=" ".join,
 )
 def test_a_wrong_command_is_exit_2_without_a_traceback(arguments, run_main, simulation):
+    # row 29 of the bad-input table
     calls = simulation()
     code, _, err = run_main(*arguments)
     assert code == 2

@@ -39,6 +39,7 @@ def fedcxr(*arguments, shell="", cwd, **environment):
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "ascii:strict", "utf-8"])
 def test_a_report_is_told_in_any_encoding(damaged, tmp_path, encoding):
+    # row 37 of the bad-input table
     done = fedcxr("check-data", damaged, "--workers", 1, cwd=tmp_path, PYTHONIOENCODING=encoding)
     assert done.returncode == 3
     told = done.stdout.decode(encoding.partition(":")[0])
@@ -70,6 +71,7 @@ def test_signs_that_an_encoding_lacks_are_written_plainly():
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_with_streams_closed_the_files_and_the_exit_code_are_right(damaged, tmp_path, closed):
+    # row 37 of the bad-input table
     done = fedcxr(
         "check-data", damaged, "--json", "a.json", "--html", "a.html", shell=closed, cwd=tmp_path
     )

@@ -94,6 +94,7 @@ def test_a_preset_is_a_name_and_not_a_path(name):
 
 
 def test_a_mistyped_key_is_refused_with_the_nearest():
+    # row 29 of the bad-input table
     words = refused(settings=["train.lerning_rate=1e-3"])
     assert "train.lerning_rate: there is no such key (did you mean 'learning_rate'?)" in words
     assert "batch_size" in words  # and all keys that there are
@@ -157,6 +158,7 @@ def test_a_word_like_no_key_gets_the_keys_alone():
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_key(setting, words):
+    # row 29 of the bad-input table
     assert words in refused(settings=[setting])
 
 
@@ -212,12 +214,14 @@ def test_a_setting_that_is_no_yaml_is_refused():
     ],
 )
 def test_a_tag_that_makes_objects_is_refused_and_not_obeyed(written, text, tmp_path, monkeypatch):
+    # row 28 of the bad-input table
     monkeypatch.chdir(tmp_path)
     assert "not plain YAML" in refused(file=written(text))
     assert not (tmp_path / "canary").exists()
 
 
 def test_aliases_are_refused_before_they_expand(written):
+    # row 28 of the bad-input table
     # "a billion laughs": nine lines that would be 10^9 strings
     rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
@@ -234,6 +238,7 @@ def test_aliases_are_refused_before_they_expand(written):
     ],
 )
 def test_a_key_given_twice_is_refused_by_its_line(written, text, line):
+    # row 28 of the bad-input table
     words = refused(file=written(text))
     assert f"line {line}: key" in words
     assert "is given twice; keep one" in words
@@ -245,6 +250,7 @@ def test_the_same_key_in_two_sections_is_right(written):
 
 
 def test_a_file_larger_than_a_page_of_text_is_refused(written):
+    # row 28 of the bad-input table
     assert "larger than 256 KiB" in refused(file=written("#" * (MAX_YAML_BYTES + 1)))
     with pytest.raises(ConfigError, match="larger than 256 KiB"):
         parse_yaml("é" * MAX_YAML_BYTES, "here")

@@ -85,6 +85,8 @@ def test_a_cache_travels_to_another_process_as_its_folder(tmp_path):
 
 
 def test_corrupt_and_missing_files_are_quarantined_by_name(tmp_path):
+    # row 6 of the bad-input table
+    # row 9 of the bad-input table
     items = make_images(tmp_path, 10)
     (tmp_path / items[0][1]).write_bytes(b"")
     whole = (tmp_path / items[2][1]).read_bytes()
@@ -105,6 +107,8 @@ def test_corrupt_and_missing_files_are_quarantined_by_name(tmp_path):
 
 
 def test_more_bad_files_than_allowed_stop_with_their_names(tmp_path):
+    # row 6 of the bad-input table
+    # row 9 of the bad-input table
     items = make_images(tmp_path, 10)
     for _, path in items[:3]:
         (tmp_path / path).write_bytes(b"<html>")

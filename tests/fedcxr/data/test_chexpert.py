@@ -164,6 +164,7 @@ def test_an_unknown_label_is_refused_with_the_nearest_one(tmp_path):
 
 
 def test_a_missing_column_is_named_with_the_nearest_one(tmp_path):
+    # row 1 of the bad-input table
     folder = make_tree(tmp_path, header=HEADER.replace("Path", "path_").replace("Edema", "Oedema"))
     with pytest.raises(RecordError, match=r"'Path' .did you mean 'path_'.*'Edema' .*'Oedema'"):
         read_dataset(folder)
@@ -171,6 +172,7 @@ def test_a_missing_column_is_named_with_the_nearest_one(tmp_path):
 
 @pytest.mark.parametrize("value", ["2.0", "yes", "1e9", "nan", " ", "-2", "01"])
 def test_a_label_outside_its_vocabulary_is_refused_with_its_rows(tmp_path, value):
+    # row 2 of the bad-input table
     good = [row(f"train/patient{i:05d}/study1/view1_frontal.jpg") for i in range(20)]
     bad = [
         row(f"train/patient{i:05d}/study1/view1_frontal.jpg", Edema=value) for i in range(20, 32)

@@ -20,6 +20,7 @@ def test_files_that_differ_are_all_kept(three):
 
 
 def test_a_copy_of_the_same_patient_is_left_out_and_counted(three):
+    # row 5 of the bad-input table
     second, first, copy = paths(three)
     kept = without_copies(three, {second: "b", first: "a", copy: "a"})
     assert paths(kept) == [second, first]
@@ -39,6 +40,7 @@ def test_an_image_without_a_digest_has_no_copy(three):
 
 
 def test_a_test_image_with_the_bytes_of_a_training_image_is_refused(make_dataset, make_record):
+    # row 5 of the bad-input table
     records = [make_record(1, 1, split="train"), make_record(2, 1, split="test")]
     dataset = make_dataset(records=records)
     with pytest.raises(

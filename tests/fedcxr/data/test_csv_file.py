@@ -26,6 +26,7 @@ def write(folder: Path, data: str | bytes) -> Path:
     ],
 )
 def test_what_spreadsheets_leave_in_a_file_is_accepted(tmp_path, data):
+    # row 11 of the bad-input table
     rows = read_rows(write(tmp_path, data))
     assert rows[0] == ["a", "b"]
     assert rows[1][:2] == ["1", "2"]
@@ -48,6 +49,7 @@ def test_what_spreadsheets_leave_in_a_file_is_accepted(tmp_path, data):
     ],
 )
 def test_a_file_that_is_no_rectangle_of_utf8_is_refused_with_its_row(tmp_path, data, words):
+    # row 11 of the bad-input table
     with pytest.raises(RecordError, match=words) as caught:
         read_rows(write(tmp_path, data))
     assert caught.value.exit_code == 3
@@ -56,6 +58,7 @@ def test_a_file_that_is_no_rectangle_of_utf8_is_refused_with_its_row(tmp_path, d
 # 100,001 and 131,072 pass csv's own limit, 131,073 does not
 @pytest.mark.parametrize("length", [MAX_FIELD_CHARS + 1, 131_072, 131_073, 1_000_000])
 def test_a_field_of_too_many_characters_is_refused_with_its_row(tmp_path, length):
+    # row 11 of the bad-input table
     limit = csv.field_size_limit()
     with pytest.raises(RecordError, match="row 3: a field of more than 100,000 characters"):
         read_rows(write(tmp_path, f"a,b\n1,2\n3,{'x' * length}\n5,6\n"))
@@ -85,6 +88,7 @@ FORMULAS = [
 @pytest.mark.parametrize("cell", FORMULAS)
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_a_formula_is_refused_wherever_it_stands(tmp_path, cell, line_end):
+    # row 11 of the bad-input table
     for place, column in ((f"{cell},2,3", "a"), (f"1,{cell},3", "b"), (f"1,2,{cell}", "c")):
         path = write(tmp_path, line_end.join(["a,b,c", "4,5,6", place, "7,8,9"]))
         with pytest.raises(RecordError, match=r"1 cell that a .* formula \(row 3\)") as caught:

@@ -130,6 +130,7 @@ def test_a_slope_or_an_intercept_may_stand_alone():
 
 
 def test_monochrome1_is_inverted_after_the_window():
+    # row 7 of the bad-input table
     # inverted before it, the window would catch other values
     window = {"WindowCenter": 50, "WindowWidth": 100, "VOILUTFunction": "LINEAR_EXACT"}
     pixels = np.array([[0, 20], [50, 300]], dtype=np.uint16)  # 0, 51, 127.5, 255
@@ -542,6 +543,7 @@ def deflate_bomb():
 
 
 def test_bombs_take_little_memory(tmp_path):
+    # row 8 of the bad-input table
     bombs = {
         "header": dicom_bytes(STEPS, Rows=65_535, Columns=65_535),
         "jpeg": jpeg_bomb(),

@@ -50,6 +50,7 @@ def shown(data, size_px):
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_a_picture_is_read_as_viewers_show_it(form, turn, order):
+    # row 40 of the bad-input table
     stored = image_bytes(PICTURE, form)
     data = with_exif(stored, block(turn, order, before=[(0x010F, 3, 8)]))
     np.testing.assert_array_equal(decode_bytes(data, 36), shown(data, 36))

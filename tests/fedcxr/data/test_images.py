@@ -40,6 +40,7 @@ def test_a_black_and_white_image_becomes_0_and_255(tmp_path):
 
 
 def test_sixteen_bits_are_scaled_from_the_full_range(tmp_path):
+    # row 7 of the bad-input table
     # 65535 = 255 · 257, so value v · 257 is exactly v, and v · 257 + 128 still rounds to v.
     wide = (RAMP.astype(np.uint16) * 257 + 128 * (RAMP < 255)).astype(np.uint16)
     Image.fromarray(wide).save(tmp_path / "x.png")
@@ -69,6 +70,7 @@ def test_few_bits_are_scaled_to_the_full_range(depth):
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 def test_a_palette_of_any_depth_gives_its_colours(depth):
+    # row 7 of the bad-input table
     lines = {
         1: [b"\x40", b"\x40"],
         2: [b"\x10", b"\xb0"],
@@ -121,6 +123,7 @@ def test_twelve_bit_values_in_sixteen_bits_of_colour_are_refused():
 
 
 def test_transparent_pixels_are_black(tmp_path):
+    # row 7 of the bad-input table
     rgba = np.dstack([np.full((8, 8, 3), 200, np.uint8), np.full((8, 8), 255, np.uint8)])
     rgba[:4, :, 3] = 0
     grey = decode(save(tmp_path / "x.png", rgba), 8)
@@ -165,6 +168,7 @@ def test_a_jpeg_shrunk_while_decoding_is_close_to_one_shrunk_after(tmp_path, mod
 
 
 def test_a_truncated_jpeg_is_refused_not_half_grey(tmp_path):
+    # row 6 of the bad-input table
     noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
     data = save(tmp_path / "x.jpg", noise).read_bytes()
     (tmp_path / "x.jpg").write_bytes(data[: len(data) // 2])
@@ -190,6 +194,7 @@ def test_a_truncated_jpeg_is_refused_not_half_grey(tmp_path):
     ],
 )
 def test_what_is_no_image_is_refused_with_a_reason(tmp_path, data, words):
+    # row 9 of the bad-input table
     (tmp_path / "x.jpg").write_bytes(data)
     with pytest.raises(ImageError, match=words):
         decode(tmp_path / "x.jpg", 32)
@@ -224,12 +229,14 @@ def test_colour_modes_without_certain_grey_are_refused(tmp_path):
 
 
 def test_too_many_pixels_are_refused_from_the_header(tmp_path):
+    # row 8 of the bad-input table
     (tmp_path / "x.png").write_bytes(png_header(8001, MAX_PIXELS // 8000) + b"\0\0\0\x10IDAT")
     with pytest.raises(ImageError, match="8001 × 8000 pixels, more than 64 million"):
         decode(tmp_path / "x.png", 32)
 
 
 def test_a_decompression_bomb_takes_little_memory(tmp_path):
+    # row 8 of the bad-input table
     # 50,000 × 50,000 grey zeros would be 2.5 GB; the file has 2.4 MB.
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     thousand_rows = packer.compress(b"\0" * 50_001_000) + packer.flush(zlib.Z_FULL_FLUSH)

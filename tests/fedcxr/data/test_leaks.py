@@ -151,6 +151,7 @@ def test_overlaps_are_intersections(splits):
 def test_a_patient_in_two_official_sets_is_refused_by_a_keyed_hash(
     make_dataset, make_record, key, one, other, words
 ):
+    # row 4 of the bad-input table
     records = [make_record(patient, 0, split="train") for patient in (1, 2)]
     dataset = make_dataset(records=[*records, make_record(3, 0, split=one)])
     refuse_shared_patients(dataset, Tokens(key))

@@ -180,6 +180,7 @@ def touch(*paths: Path) -> None:
 
 
 def test_masks_of_the_same_names_in_a_folder_of_their_own_are_not_read(tmp_path):
+    # row 36 of the bad-input table
     folder = make_tree(tmp_path)
     name = "00000001_000.png"
     others = ("images_masks", "images_small", "images_001_masks/images", "masks")
@@ -198,6 +199,7 @@ def test_masks_of_the_same_names_in_a_folder_of_their_own_are_not_read(tmp_path)
     ],
 )
 def test_one_name_in_two_folders_is_refused_with_both(tmp_path, places):
+    # row 36 of the bad-input table
     folder = make_tree(tmp_path)
     names = ["00000001_000.png", "00000002_000.png"]
     touch(*(folder / place / name for place in places for name in [*names, "Thumbs.db"]))

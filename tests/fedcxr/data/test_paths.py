@@ -27,6 +27,7 @@ def roots(folder, **options):
 
 @pytest.mark.parametrize("path", ["images/x.png", "y.png"])
 def test_a_link_that_leads_out_is_refused_with_the_setting_that_allows_it(linked, path):
+    # row 10 of the bad-input table
     with pytest.raises(
         DataError, match=r"by a symbolic link\. Let .*data\.follow_links, --follow-l"
     ):
@@ -44,6 +45,7 @@ def test_a_folder_that_no_setting_belongs_to_is_fenced_all_the_same(linked):
 
 @pytest.mark.parametrize("path", ["../disk/x.png", "images/../../disk/x.png", "/etc/passwd", "~/x"])
 def test_a_path_that_climbs_is_refused_whatever_links_may_do(linked, path):
+    # row 10 of the bad-input table
     for follow_links in (False, True):
         with pytest.raises(DataError, match=r"by '\.\.' or an absolute path"):
             Fence(roots(linked, follow_links=follow_links)).stat(path)

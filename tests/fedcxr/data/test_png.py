@@ -20,6 +20,7 @@ BLACK_BELOW[-9:] = 0
 
 
 def test_a_data_stream_that_ends_early_is_refused():
+    # row 40 of the bad-input table
     # Pillow gives a picture whose other lines are black
     assert decode_bytes(png_bytes(LINES, **SHAPE), 2).tolist() == [[16, 32], [48, 64]]
     with pytest.raises(ImageError, match="damaged: 6 of 12 bytes of pixels"):

@@ -114,6 +114,7 @@ def test_without_such_files_there_is_no_depth(tmp_path):
 
 
 def test_a_file_much_darker_than_the_set_is_refused_by_name(tmp_path):
+    # row 40 of the bad-input table
     items = write(tmp_path / "root", TWELVE | {11: 255})
     cache = build(tmp_path / "root", items, tmp_path / "cache", max_bad_fraction=0.1)
     ((_, path, reason),) = cache.bad

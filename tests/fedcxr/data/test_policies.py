@@ -57,6 +57,7 @@ def smoothed(image_id, label="Edema", seed=0, **data):
     ],
 )
 def test_each_policy_makes_its_own_targets(uncertain, blank, expected):
+    # row 3 of the bad-input table
     found = targets(STATES, ["Edema"], uncertain=uncertain, blank=blank)
     np.testing.assert_array_equal(found[:, 0], np.float32(expected))
     assert found.dtype == np.float32

@@ -185,6 +185,7 @@ def test_a_copy_in_two_given_splits_is_across_splits(copy, tmp_path):
 
 
 def test_a_picture_saved_again_is_found(copy):
+    # row 5 of the bad-input table
     one, two, three, four, five, six, seven = frontals(copy)[:7]
     valid = frontals(copy, "valid")[0]
     picture = Image.open(one)

@@ -40,6 +40,7 @@ def test_columns_without_a_name_are_left_out(table):
 
 
 def test_missing_columns_are_listed_with_the_nearest_ones(table):
+    # row 1 of the bad-input table
     read = table("path,Oedema,Age\nx,1,2\n")
     with pytest.raises(RecordError) as caught:
         read.require(["Path", "Edema", "Sex", "Age"])
@@ -85,6 +86,7 @@ def test_a_label_is_one_zero_minus_one_or_blank(table):
 
 @pytest.mark.parametrize("cell", ["2", "2.0", "yes", "1e9", "nan", "1.00", " 1", "0x1", "-0"])
 def test_any_other_label_is_refused_with_its_rows_and_their_count(table, cell):
+    # row 2 of the bad-input table
     with pytest.raises(RecordError) as caught:
         table("Edema,n\n1,x\n" + f"{cell},x\n" * 12).states(["Edema"])
     assert "12 rows with a wrong 'Edema' (row 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 and 2 more)" in (

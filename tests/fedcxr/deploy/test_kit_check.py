@@ -46,6 +46,7 @@ def test_a_secret_that_others_can_read_is_refused_with_the_command_that_mends_it
 
 
 def test_an_expired_certificate_is_refused_with_its_dates(deployment):
+    # row 31 of the bad-input table
     later = utc_now() + timedelta(days=400)
     refused(deployment.server, r"server\.crt: expired on 20.*\(valid 20.* to 20.* UTC\)", later)
     check_kit(deployment.folder / "site-00", later)  # its authority is valid for ten years
@@ -59,6 +60,7 @@ def test_a_certificate_of_the_future_points_at_the_clock(deployment):
 
 
 def test_a_certificate_of_another_authority_or_name_is_refused(deployment):
+    # row 31 of the bad-input table
     other = certify_server(make_authority(utc_now()), "elsewhere.example.org", utc_now())
     (deployment.server / k.SERVER_CRT).write_bytes(other.certificate_pem)
     k.write_secret(deployment.server / k.SERVER_KEY, other.key_pem)

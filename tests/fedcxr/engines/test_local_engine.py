@@ -181,6 +181,7 @@ def test_flowers_own_way_of_asking_works():
 
 @pytest.mark.slow
 def test_two_workers_survive_a_death_and_a_standstill_and_leave_no_process():
+    # row 20 of the bad-input table
     # One test, since starting a worker takes seconds.
     with local_grid(ECHO, 4, 2) as grid:
         first = round_of(grid, arrays_of(1.0), grid.get_node_ids())

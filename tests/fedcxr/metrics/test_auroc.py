@@ -103,6 +103,7 @@ def test_a_wrong_target_or_shape_or_weight_is_refused():
 
 
 def test_each_label_is_scored_by_itself_and_an_undefined_one_says_why():
+    # row 12 of the bad-input table
     nan = np.nan
     target = np.array([[0, 1, 0, nan], [1, 1, 0, nan], [1, nan, 0, nan]])
     probs = np.array([[0.1, 0.5, 0.5, 0.5], [0.2, 0.5, 0.5, 0.5], [0.3, 0.5, 0.5, 0.5]])
@@ -115,6 +116,7 @@ def test_each_label_is_scored_by_itself_and_an_undefined_one_says_why():
 
 
 def test_macro_is_over_the_defined_labels_and_states_their_number():
+    # row 12 of the bad-input table
     # (0.9 + 0.7) / 2; the undefined label neither poisons the mean nor counts as 0.5
     scores = [
         LabelScore("a", 0.9, None, 2, 2),

@@ -199,6 +199,7 @@ def test_vit_positions_are_interpolated_to_the_image_size(tmp_path):
 
 
 def test_weights_of_another_model_are_refused_with_the_difference(tmp_path):
+    # row 25 of the bad-input table
     model = build_model(ModelConfig(), num_outputs=4, seed=1)
     spec = spec_of(model)
     save_parameters(tmp_path / "c.safetensors", extract(model, spec), spec, {})
@@ -208,6 +209,7 @@ def test_weights_of_another_model_are_refused_with_the_difference(tmp_path):
 
 
 def test_a_torch_file_is_refused_as_weights(tmp_path):
+    # row 26 of the bad-input table
     torch.save({"a": torch.zeros(1)}, tmp_path / "w.pt")
     with pytest.raises(ArtefactError, match="never unpickles"):
         build_model(ModelConfig(weights=str(tmp_path / "w.pt")), num_outputs=2, seed=0)

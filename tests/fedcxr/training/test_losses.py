@@ -15,6 +15,7 @@ from fedcxr.training.losses import LOSSES, entry_losses, label_shares, masked_bc
 
 
 def test_only_known_labels_count():
+    # row 3 of the bad-input table
     # known: ln(1 + e^0) = 0.6931 and ln(1 + e^-2) = 0.1269 for target 1 at logit 2; mean 0.4100
     logits = torch.tensor([[0.0, 2.0, 50.0]])
     target = torch.tensor([[0.0, 1.0, torch.nan]])

@@ -32,6 +32,9 @@ KEYS = {
     "train.learning_rate": 0.05,
     "server.batch_norm": "local",
     "server.codec": "int8",
+    # Images are in the order of their tokens, whose key is new in each run of this test. Under some
+    # keys one of these tiny sites moves the model ten times as far as usual, and would be refused.
+    "server.norm_factor": 1e6,
     "engine.threads_per_client": 1,
     "explain.images_per_outcome": 0,
 }

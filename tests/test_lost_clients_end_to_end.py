@@ -29,6 +29,7 @@ KEYS = {
     "server.rounds": ROUNDS,
     "server.deadline_s": DEADLINE_S,
     "server.quorum": 0.5,
+    "server.norm_factor": 1e6,  # nobody is refused for how far a tiny site moves
     "train.local_epochs": 30,  # some seconds a round, so that what is killed is at work
     "engine.threads_per_client": 1,
     "explain.images_per_outcome": 0,

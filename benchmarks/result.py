@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fedcxr.atomic import write_text_atomically
+from fedcxr.interrupts import end_on_signals
 from fedcxr.runs.versions import machine, versions
 
 OUT = Path("build/bench")
@@ -74,6 +75,7 @@ def run_as_command(measure: Callable[[bool], Result], description: str) -> NoRet
     parser.add_argument("--short", action="store_true", help="What `make bench` runs.")
     parser.add_argument("--out", type=Path, default=OUT, help="Folder of the JSON file.")
     args = parser.parse_args()
+    end_on_signals()  # so that what a benchmark has started ends with it
     result = measure(args.short)
     print(to_markdown(result))
     save(result, args.out)

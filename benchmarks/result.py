@@ -67,6 +67,8 @@ class Result:
 def run_as_command(measure: Callable[[bool], Result], description: str) -> NoReturn:
     """Measure (True = the short form), print, save; exit with 1 if a goal is missed.
 
+    Whoever ends it, by SIGTERM too, ends what it has started; the exit status is then 130.
+
     Args:
         measure: the benchmark.
         description: its module's docstring, the first line of which is the command's help.
@@ -75,8 +77,11 @@ def run_as_command(measure: Callable[[bool], Result], description: str) -> NoRet
     parser.add_argument("--short", action="store_true", help="What `make bench` runs.")
     parser.add_argument("--out", type=Path, default=OUT, help="Folder of the JSON file.")
     args = parser.parse_args()
-    end_on_signals()  # so that what a benchmark has started ends with it
-    result = measure(args.short)
+    end_on_signals()
+    try:
+        result = measure(args.short)
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(to_markdown(result))
     save(result, args.out)
     sys.exit(1 if result.missed else 0)

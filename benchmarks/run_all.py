@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from benchmarks.page import LONG, write_page
 from benchmarks.processes import started, tail
 from benchmarks.result import OUT, Result, Row, load, save
+from fedcxr.interrupts import end_on_signals
 
 SHORT_S = {
     "evaluation": 20,
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--write-only", action="store_true", help="Only write the page.")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="Only these.")
     args = parser.parse_args()
+    end_on_signals()  # so that SIGTERM, too, ends what is running
     missed = False
     if not args.write_only:
         limits = SHORT_S if args.short else LONG_S

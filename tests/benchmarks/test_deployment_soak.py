@@ -1,6 +1,17 @@
 from functools import reduce
 
-from benchmarks.deployment_soak import by_kind, memory_table, smaller
+import numpy as np
+import pytest
+
+from benchmarks.deployment_soak import (
+    SHORT_WINDOW,
+    WARM_UP,
+    WINDOW,
+    by_kind,
+    floor,
+    memory_table,
+    smaller,
+)
 from benchmarks.soak import Point, slope_mb
 
 
@@ -36,6 +47,36 @@ def test_the_least_of_a_round_shows_what_leaks_beside_messages_in_passing():
     slope, error = slope_mb(points, 10)
     assert abs(slope - 0.2) < 1e-9
     assert error < 1e-9
+
+
+def with_messages(leak_bytes, rounds=50):
+    """What a process held at its least in each round, with up to three messages in passing."""
+    rng = np.random.default_rng(1)
+    passing = 28_200_000 * rng.choice([0, 1, 2, 3], size=rounds, p=[0.6, 0.2, 0.1, 0.1])
+    small = rng.normal(0, 20_000, size=rounds)
+    held = 108_000_000 + leak_bytes * np.arange(rounds) + passing + small
+    return [point(n + 1, int(size)) for n, size in enumerate(held)]
+
+
+@pytest.mark.parametrize("leak_bytes", [0, 100_000, 300_000])
+def test_the_least_of_five_rounds_shows_a_leak_through_messages_in_passing(leak_bytes):
+    points = with_messages(leak_bytes)
+    rough_error = slope_mb(points, WARM_UP)[1]
+    slope, error = slope_mb(floor(points, WINDOW), WARM_UP)
+    assert rough_error > 0.1  # round by round no leak of 0.1 MB can be told from none
+    assert error < 0.02
+    assert abs(slope - leak_bytes / 1e6) < 0.04
+
+
+def test_a_sawtooth_of_twenty_rounds_is_not_smoothed_away():
+    points = [point(n, 100_000_000 + 5_000_000 * (n % 20)) for n in range(1, 51)]
+    found = [p.own_bytes for p in floor(points, WINDOW)]
+    assert max(found) - min(found) > 50_000_000
+
+
+def test_the_short_form_has_windows_enough_for_a_slope():
+    points = [point(n, 1_000_000 * n) for n in range(1, 17)]
+    assert slope_mb(floor(points, SHORT_WINDOW), WARM_UP)[0] == pytest.approx(1.0)
 
 
 def test_the_table_shows_what_there_was_at_its_marks():

@@ -1,7 +1,14 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import marked
 from benchmarks.result import (
     Result,
     Row,
@@ -76,3 +83,32 @@ def test_a_command_prints_saves_and_exits_by_its_goals(met, code, tmp_path, monk
     assert end.value.code == code
     assert "A tiny thing (short form)" in capsys.readouterr().out
     assert json.loads((tmp_path / "tiny.json").read_text())["short"] is True
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_benchmark_that_is_ended_ends_what_it_has_started(tmp_path, number):
+    code = f"""
+import sys, time
+from pathlib import Path
+from benchmarks.processes import started
+from benchmarks.result import run_as_command
+
+HOME = Path({str(tmp_path)!r})
+
+def measure(short):
+    with started([sys.executable, "-c", "import time; time.sleep(600)"], HOME, HOME / "log"):
+        print("on", flush=True)
+        time.sleep(600)
+
+run_as_command(measure, "Waits.")
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as ended:
+        assert ended.stdout.readline() == "on\n"
+        assert len(marked(tmp_path)) == 1
+        os.kill(ended.pid, number)
+        assert ended.wait(30) == 130
+    end = time.monotonic() + 10
+    while marked(tmp_path) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert marked(tmp_path) == []

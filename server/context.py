@@ -1,5 +1,6 @@
 """From Flower's run config to a job: a simulation of `flwr run`, or a server among real sites."""
 
+import gc
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -61,6 +62,9 @@ def job_from_context(grid: Grid, context: Context) -> Job:
     else:
         job = _going_on(stopped, folder, said)
     register_run(job.run, flower_run_id=str(context.run_id))
+    # This process is the run's alone: with what stays left out, `exchange.py` looks quickly.
+    gc.collect()
+    gc.freeze()
     return replace(job, site_keys=site_keys(said))
 
 

@@ -1,9 +1,12 @@
 """Orders out, replies in, in the orders' order and with a bound on time and memory.
 
-Works on any Flower grid. At most `window` orders are under way, so at most that many replies wait
-for their turn, and what was yielded is dropped by the caller before the next is pulled.
+Works on any Flower grid. At most `window` orders are under way. Of the replies at most `HELD` wait
+here for their turn; real sites' others stay with the SuperLink until then. What was yielded is
+dropped by the caller before the next is pulled.
 """
 
+import gc
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +22,9 @@ from fedcxr.wire import CLIENT_IDLE
 
 POLL_S, LONGEST_POLL_S = 0.05, 0.5
 """Between two questions for replies; the longer where none has come for long."""
+HELD = 4
+"""Most replies that wait here for that of a site before them. Flower's grid takes all of a question
+at once, 28 MB each, so that no more are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class _Sent:
     site_id: str
     message_id: str
     sent_at: float
+    asked_at: float = -math.inf
+    """When the last question for its reply began."""
     is_late: bool = False
 
 
@@ -91,7 +99,7 @@ def exchange(
         head = waiting[0]
         message = arrived.pop(head.message_id, None)
         if message is None and head.message_id and not head.is_late:
-            _pull(grid, waiting, arrived, pace)
+            _pull(grid, waiting, arrived, pace, limits.deadline_s)
             continue
         waiting.pop(0)
         yield _reply(head, message, limits.deadline_s)
@@ -107,44 +115,58 @@ def _send(grid: Grid, order: tuple[str, Callable[[], Message]]) -> _Sent:
 def _cancel_late(
     grid: Grid, waiting: list[_Sent], arrived: dict[str, Message], deadline_s: float | None
 ) -> None:
-    """Mark the orders that are past their deadline, and have the grid forget them.
+    """Mark the orders that had no reply when asked after their deadline; have the grid forget them.
 
-    All of them, not only the one whose turn it is: a client that hangs would keep its place.
+    Not only the one whose turn it is: a client that hangs would keep its place. But none that was
+    not asked for: it may have answered long ago, and its reply wait with the SuperLink.
     """
     if deadline_s is None:
         return
-    now = time.monotonic()
     for sent in waiting:
         if not sent.message_id or sent.is_late or sent.message_id in arrived:
             continue
         begun = sent.sent_at
         if isinstance(grid, TellsBeginning):
             found = grid.begun_at(sent.message_id)
-            begun = now if found is None else found
-        if now - begun < deadline_s:
+            begun = math.inf if found is None else found
+        if sent.asked_at - begun < deadline_s:
             continue
         sent.is_late = True
         if isinstance(grid, Cancellable):
             grid.cancel(sent.message_id)
 
 
-def _pull(grid: Grid, waiting: list[_Sent], arrived: dict[str, Message], pace: Pace) -> None:
+def _pull(
+    grid: Grid,
+    waiting: list[_Sent],
+    arrived: dict[str, Message],
+    pace: Pace,
+    deadline_s: float | None,
+) -> None:
     """Take what is there; a simulation's grid waits a moment itself, the others answer at once."""
     start = time.monotonic()
-    wanted = [
-        s.message_id
-        for s in waiting
-        if s.message_id and not s.is_late and s.message_id not in arrived
-    ]
+    wanted = [s for s in waiting if s.message_id and not s.is_late and s.message_id not in arrived]
+    if not isinstance(grid, TellsBeginning):  # a simulation's window is small, and it works inside
+        wanted = wanted[: 1 + max(0, HELD - len(arrived))]  # the first is the one whose turn it is
+    for sent in wanted:
+        sent.asked_at = start
     found = 0
-    for message in grid.pull_messages(wanted):
+    for message in grid.pull_messages([sent.message_id for sent in wanted]):
         arrived[message.metadata.reply_to_message_id] = message
         found += 1
     if found:
         pace.restart()
+        if not isinstance(grid, TellsBeginning):
+            # httpx's response and its stream refer to one another: the bytes of each reply, 28 MB,
+            # would stay until Python looks for such cycles by itself, many replies later.
+            gc.collect()
         return
-    # Work is done inside the questions to a simulation's grid: it is not to wait for the next one.
-    wait_s = POLL_S if isinstance(grid, TellsBeginning) else pace.wait_s
+    if isinstance(grid, TellsBeginning):
+        wait_s = POLL_S  # work is done inside the questions: it is not to wait for the next one
+    elif deadline_s is None:
+        wait_s = pace.wait_s
+    else:  # silent sites are found out one after the other, and no wait for each comes on top
+        wait_s = min(pace.wait_s, wanted[0].sent_at + deadline_s - start)
     time.sleep(max(0.0, wait_s - (time.monotonic() - start)))
 
 

@@ -77,8 +77,8 @@ def prompt(pull: PullMessages) -> PullMessages:
         nonlocal has_answered
         if has_answered:  # the order is done, and the next one may come soon
             pace.restart()
-            # Flower's messages lie in reference cycles, 28 MB each, and Python would wait for
-            # hundreds of new objects before it looks for them: some 20 rounds.
+            # httpx's response and its stream refer to one another, so that the 28 MB of either
+            # way would stay until Python looks for such cycles by itself: some 20 rounds.
             gc.collect()
         while True:
             response = pull(client, request)

@@ -83,7 +83,7 @@ class SiteOrders:
         except Exception:  # whatever it was: the SuperNode answers for us within a minute
             _log.exception("an order was lost")
         self.pace.restart()
-        gc.collect()  # messages lie in cycles, as in the SuperNode (`pinned_supernode.py`)
+        gc.collect()  # HTTP's answers lie in cycles, as in the SuperNode (`pinned_supernode.py`)
         return True
 
     def _acquire(self) -> str:

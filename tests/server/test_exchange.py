@@ -1,12 +1,14 @@
+import gc
 import itertools
 import time
+import weakref
 from types import SimpleNamespace
 
 import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
-from server.exchange import ExchangeLimits, exchange
+from server.exchange import HELD, ExchangeLimits, exchange
 
 pytestmark = pytest.mark.usefixtures("flower")
 
@@ -71,6 +73,14 @@ class FakeGrid(Grid):
             return Message(Error(self.code, "text of an exception"), reply_to=message)
         content = RecordDict({"receipt": ConfigRecord({"site": site})})
         return Message(content, reply_to=message)
+
+
+@pytest.fixture(autouse=True)
+def quick_collections():
+    """Leave out what is there before the test, as a ServerApp does before its rounds."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +157,51 @@ def test_a_site_that_is_asked_late_has_as_long_as_the_others():
     grid = FakeGrid({"a": 0, "b": None, "c": 0})
     replies = run(grid, "abc", window=1, deadline_s=0.1)
     assert [r.message is None for r in replies] == [False, True, False]
+
+
+def test_replies_of_many_sites_stay_with_the_server_until_their_turn_is_near():
+    sites = [f"site-{n:03d}" for n in range(50)]
+    grid = FakeGrid({site: 20 if site == sites[0] else 0 for site in sites})
+    most = 0
+    for taken, reply in enumerate(exchange(grid, orders_for(sites), waits(50))):
+        assert (reply.site_id, reply.message is None) == (sites[taken], False)
+        most = max(most, len(grid.order_of_arrival) - taken)
+    assert grid.most_under_way == 50
+    assert most <= HELD + 1  # with the one that is yielded
+
+
+def test_who_answered_in_time_is_not_late_behind_silent_sites_however_many_wait():
+    sites = [f"site-{n:03d}" for n in range(50)]
+    silent = sites[:20]
+    grid = FakeGrid({site: None if site in silent else 0 for site in sites})
+    start = time.monotonic()
+    replies = run(grid, sites, window=50, deadline_s=0.1)
+    assert time.monotonic() - start < 1.0  # and not twenty times a wait of its own
+    assert [r.site_id for r in replies if r.message is None] == silent
+
+
+class Body:
+    """The bytes of an answer, in a cycle with what carried them, as httpx leaves them."""
+
+    def __init__(self):
+        self.carrier = [self]
+
+
+def test_the_bytes_of_a_reply_do_not_wait_for_pythons_own_collection():
+    bodies = []
+
+    class OverHttp(FakeGrid):
+        def pull_messages(self, message_ids):
+            bodies.append(weakref.ref(Body()))
+            return super().pull_messages(message_ids)
+
+    gc.disable()
+    try:
+        run(OverHttp(dict.fromkeys("abc", 0)), "abc")
+        assert bodies
+        assert [body() for body in bodies] == [None] * len(bodies)
+    finally:
+        gc.enable()
 
 
 def test_waits_of_silent_sites_run_side_by_side():

@@ -10,6 +10,8 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+DATASET_YAML = "dataset.yaml"
+"""What says how a folder of one's own is read (`fedcxr/config/dataset_file.py`)."""
 NAME_MAX_BYTES = 255
 """Of one file name on every usual disk."""
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from fedcxr.data.identity import normal_ids
 from fedcxr.data.read import read_dataset
+from fedcxr.data.readers.site_folder import SITE_CSV
 from fedcxr.data.tokens import Tokens
-from partitions.export import SITE_CSV
 from partitions.hospital_folder import hospital_reading, own_images
 from partitions.plan_folder import PLAN_JSON, TEST_CSV, VAL_CSV
 from partitions.table import read_table

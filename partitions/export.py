@@ -16,6 +16,7 @@ from typing import Any
 
 from fedcxr.data.cache.writer import sha256_of
 from fedcxr.data.paths import Fence
+from fedcxr.data.readers.site_folder import SITE_CSV
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens
 from fedcxr.errors import ArtefactError, some
@@ -31,7 +32,6 @@ from partitions.plan_folder import (
 from partitions.plan_reader import read_plan
 from partitions.table import read_table, write_table
 
-SITE_CSV = "site.csv"
 _log = logging.getLogger(__name__)
 
 

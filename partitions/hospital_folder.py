@@ -17,17 +17,14 @@ from fedcxr.data.identity import normal_ids
 from fedcxr.data.leaks import refuse_shared_patients
 from fedcxr.data.quality.read import Reading
 from fedcxr.data.quality.splits import official_splits
+from fedcxr.data.readers.site_folder import LAYOUT, SITE_CSV, no_path_error
 from fedcxr.data.records import DataSet, Record, RecordTable
 from fedcxr.data.tokens import TOKEN_HEX, Tokens
-from fedcxr.errors import DataError, RecordError
+from fedcxr.errors import DataError
 from fedcxr.storage import writing
-from partitions.export import SITE_CSV
 from partitions.record_table import take, tokenise
 from partitions.splits import MIN_PATIENTS_FOR_SITE_VAL, MIN_SITE_PATIENTS
 from partitions.table import read_table, write_table
-
-LAYOUT = "site"
-"""Of a data set that is a hospital's own folder."""
 
 
 def hospital_reading(folder: Path) -> Reading:
@@ -39,9 +36,7 @@ def hospital_reading(folder: Path) -> Reading:
     """
     table = read_table(folder / SITE_CSV)
     if table.path is None:
-        raise RecordError(
-            f"{folder / SITE_CSV}: no column 'path', so the images cannot be found. Add it."
-        )
+        raise no_path_error(folder)
     names = normal_ids(table.patient_id)
     columns = zip(
         (names[patient] for patient in table.patient_id),

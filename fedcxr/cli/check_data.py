@@ -96,7 +96,7 @@ def _checked(
     # numpy and Pillow: too heavy for `fedcxr --help`.
     from fedcxr.data.quality.check import check_reading
     from fedcxr.data.quality.read import read_for_check
-    from partitions.export import SITE_CSV
+    from fedcxr.data.readers.site_folder import SITE_CSV
     from partitions.hospital_folder import hospital_reading
 
     start = time.perf_counter()

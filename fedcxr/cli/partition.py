@@ -28,7 +28,7 @@ def partition(
     ],
     data: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[DIR]...", help="CheXpert or NIH folder; several are joined."),
+        typer.Argument(metavar="[DIR]...", help="CheXpert, NIH or own folder; several are joined."),
     ] = None,
     patients: Annotated[
         int | None, typer.Option(help="Without DIR: size of the synthetic data set.")

@@ -32,7 +32,7 @@ SHOWN = 10
 def prepare(
     data: Annotated[
         list[str],
-        typer.Argument(help="CheXpert or NIH folder; several = joined.", metavar="DIR..."),
+        typer.Argument(help="CheXpert, NIH or own folder; several = joined.", metavar="DIR..."),
     ],
     size: Annotated[int, typer.Option(help="Side of the square images, pixels.")] = 320,
     views: Annotated[
@@ -53,7 +53,7 @@ def prepare(
 ) -> None:
     """Decode a data set's images once, ahead of the runs that use them.
 
-    DIR is a CheXpert or NIH folder; several are joined, as by several `--data` of simulate.
+    DIR is a CheXpert, NIH or own folder; several are joined, as by several `--data` of simulate.
     Safe to interrupt and to start again, and to start twice at once. What is written is read
     back and verified; so is a cache that is there already.
     """

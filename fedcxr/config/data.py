@@ -27,19 +27,20 @@ class DataConfig(Section):
     root: Annotated[
         PathText | tuple[PathText, ...] | None,
         Flag(
-            "CheXpert or NIH ChestX-ray14; twice = joined; none = synthetic.",
+            "CheXpert, NIH ChestX-ray14 or own data; twice = joined; none = synthetic.",
             name="--data",
             is_path=True,
         ),
     ] = None
-    """Folder of CheXpert or NIH ChestX-ray14, or several to join; none = the synthetic data set."""
+    """Folder of CheXpert, NIH ChestX-ray14 or own data (`dataset.yaml`), or several to join; none =
+    the synthetic data set."""
     synthetic: SyntheticConfig = SyntheticConfig()
     views: Annotated[Literal["frontal", "all"], Flag()] = "frontal"
-    labels: Annotated[tuple[str, ...] | None, Flag("Comma-separated; default all 14.")] = None
-    """The labels to train on; none = all 14 of the data set, or those that joined ones share."""
-    task: Annotated[
-        TaskName | None, Flag("One label of its own in place of the 14: {choices}.")
-    ] = None
+    labels: Annotated[tuple[str, ...] | None, Flag("Comma-separated; default all.")] = None
+    """The labels to train on; none = all of the data set, or those that joined ones share."""
+    task: Annotated[TaskName | None, Flag("One label of its own in place of all: {choices}.")] = (
+        None
+    )
     """A binary task, whose one label is made of those of the data set; `lung-lesion` is CheXpert's
     Lung Lesion, or either of NIH's Nodule and Mass."""
     label_table: Annotated[str | None, Flag("train_cheXbert.csv in place of train.csv.")] = Field(

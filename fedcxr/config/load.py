@@ -50,7 +50,7 @@ def load_config(
     """
     tree = _overlay(parse_yaml(preset_text(preset), f"preset {preset}"), _tree_of(verb or {}))
     if file is not None:
-        tree = _overlay(tree, parse_yaml(_read_text(expanded(file)), str(file)))
+        tree = _overlay(tree, parse_yaml(read_yaml_text(expanded(file)), str(file)))
     values = {**(overrides or {}), **parse_settings(settings)}
     return check_config(_overlay(tree, _tree_of(values)))
 
@@ -77,7 +77,7 @@ def by_key(config: ExperimentConfig) -> dict[str, object]:
 
 def read_config(path: Path) -> ExperimentConfig:
     """Return the configuration that a run wrote as `config.yaml`, also an older fedcxr's."""
-    tree = parse_yaml(_read_text(path), str(path))
+    tree = parse_yaml(read_yaml_text(path), str(path))
     for key in REMOVED:
         section, _, name = key.partition(".")
         if isinstance(tree.get(section), dict):
@@ -87,7 +87,7 @@ def read_config(path: Path) -> ExperimentConfig:
 
 def overlay_file(config: ExperimentConfig, path: Path) -> ExperimentConfig:
     """Return a configuration with a YAML file laid over it; `ConfigError` as from `load_config`."""
-    tree = parse_yaml(_read_text(expanded(path)), str(path))
+    tree = parse_yaml(read_yaml_text(expanded(path)), str(path))
     return check_config(_overlay(config.model_dump(mode="json"), tree))
 
 
@@ -125,20 +125,26 @@ def preset_text(name: str) -> str:
     names = preset_names()
     if name not in names:
         raise ConfigError(
-            f"There is no preset '{name}'{_did_you_mean(name, names)}. Presets: {', '.join(names)}."
+            f"There is no preset '{name}'{did_you_mean(name, names)}. Presets: {', '.join(names)}."
         )
     return importlib.resources.files("configs").joinpath(f"{name}.yaml").read_text("utf-8")
 
 
-def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """Return the mapping in `text`; `ConfigError` for anything but plain, unambiguous YAML."""
+def parse_yaml(text: str, source: str, *, as_text: bool = False) -> dict[str, Any]:
+    """Return the mapping in `text`; `ConfigError` for anything but plain, unambiguous YAML.
+
+    Args:
+        text: of the file.
+        source: its name, for messages.
+        as_text: read every value as it is spelled, so that `007`, `1.0` and `no` stay so.
+    """
     if len(text.encode()) > MAX_YAML_BYTES:
         raise ConfigError(
             f"{source}: larger than {MAX_YAML_BYTES // 1024} KiB; "
             "a configuration is a page of text. Check the file's name."
         )
     try:
-        tree = yaml.load(text, _StrictLoader)
+        tree = yaml.load(text, _TextLoader if as_text else _StrictLoader)
     except yaml.YAMLError as err:
         raise ConfigError(f"{source}: not plain YAML: {' '.join(str(err).split())}") from err
     except (ValueError, KeyError, AttributeError) as err:
@@ -179,7 +185,14 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_text(path: Path) -> str:
+class _TextLoader(_StrictLoader):
+    """The same, without the guesses at what a plain value is."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # as PyYAML declares it
+
+
+def read_yaml_text(path: Path) -> str:
+    """Return the text of a YAML file; `ConfigError` where it cannot be read, or is too long."""
     try:
         if path.stat().st_size > MAX_YAML_BYTES:
             raise ConfigError(
@@ -242,7 +255,7 @@ def _explain(problem: ErrorDetails) -> str:
     if where in REMOVED:
         return f"{where}: there is no such key any more: {REMOVED[where]}."
     known = _fields_at(problem["loc"][:-1])
-    hint = _did_you_mean(str(problem["loc"][-1]), known)
+    hint = did_you_mean(str(problem["loc"][-1]), known)
     return f"{where}: there is no such key{hint}. Keys here: {', '.join(known)}."
 
 
@@ -256,7 +269,8 @@ def _fields_at(location: tuple[str | int, ...]) -> list[str]:
     return list(section.model_fields)
 
 
-def _did_you_mean(word: str, known: list[str]) -> str:
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Return ` (did you mean 'x'?)` for the known word nearest to `word`, or nothing."""
     near = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean '{near[0]}'?)" if near else ""
 

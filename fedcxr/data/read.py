@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from fedcxr.collector import paused_collector
 from fedcxr.data.readers.chexpert import read_chexpert
 from fedcxr.data.readers.join import MAX_SOURCES, join, joined_labels, own_labels, source_names
-from fedcxr.data.readers.layouts import CHEXPERT, KINDS, NIH14, recognise
+from fedcxr.data.readers.layouts import CHEXPERT, KINDS, NIH14, OWN, SITE, labels_of, recognise
 from fedcxr.data.readers.nih14 import ATTRIBUTION, read_nih14
 from fedcxr.data.readers.nih14_onehot import read_onehot
+from fedcxr.data.readers.site_folder import read_site_folder
 from fedcxr.data.readers.tables import nearest
 from fedcxr.data.records import DataSet
 from fedcxr.data.tasks import TASKS, as_task
 from fedcxr.errors import ConfigError, DataError, some
+from fedcxr.filenames import DATASET_YAML
 
 if TYPE_CHECKING:
     from fedcxr.config.data import TaskName
@@ -29,6 +31,8 @@ class _Source:
     layout: str
     labels: dict[str, str]
     """Of the labels asked for, those that it has, each with its own name for it."""
+    made_of: tuple[str, ...] = ()
+    """Under a task, the labels that its one label is made of."""
 
 
 def read_dataset(
@@ -44,13 +48,14 @@ def read_dataset(
     """Return the records of the data set in `root`, or of several joined, in their tables' order.
 
     No image is opened, and none is looked up on disk: a table's file that is not there is found by
-    the cache (`fedcxr/data/cache/store.py`).
+    the cache (`fedcxr/data/cache/store.py`). Of a `dataset.yaml` alone the headers of DICOM files
+    are read.
 
     Args:
         root: the folder with the tables, or its parent; several folders are joined
             (`fedcxr/data/readers/join.py`).
         views: `all`, or `frontal` to leave lateral views out.
-        labels: the labels to keep, in this order; none = all 14 of the layout, or those that
+        labels: the labels to keep, in this order; none = all of the data set, or those that
             joined data sets share.
         task: a binary task, whose one label takes the place of `labels` (`fedcxr/data/tasks.py`).
         label_table: CheXpert's table of training labels, such as `train_cheXbert.csv`;
@@ -69,7 +74,8 @@ def read_dataset(
     parts = {}
     for source in sources:
         with paused_collector():
-            part = _read(source, label_table, column, task)
+            part = _read(source, label_table, column, follow_links)
+            part = part if task is None else as_task(part, TASKS[task])
         parts[source.name] = _checked(part, views)
     (dataset, *others) = parts.values()
     if others:
@@ -93,17 +99,27 @@ def _sources(
     if label_table is not None and "chexpert" not in kinds:
         raise ConfigError(
             f"data.label_table={label_table}: only CheXpert has several tables of training "
-            f"labels; {roots[0]} is NIH ChestX-ray14. Leave it out."
+            f"labels; {roots[0]} is none. Leave it out."
         )
+    names = source_names(kinds)
+    known = [labels_of(*place) for place in found]
     if task is not None:
-        own = {TASKS[task].label: TASKS[task].label}
-        names = zip(source_names(kinds), found, strict=True)
-        return [_Source(name, *place, own) for name, place in names], tuple(own)
-    shared, known = joined_labels(kinds)
-    wanted = shared if labels is None else _check_labels(labels, known, " + ".join(kinds))
+        label = TASKS[task].label
+        sources = [
+            _Source(name, *place, {label: label}, _labels_of_task(task, place, own))
+            for name, place, own in zip(names, found, known, strict=True)
+        ]
+        return sources, (label,)
+    shared, union = joined_labels(list(zip(kinds, known, strict=True)))
+    if not shared and labels is None:
+        raise ConfigError(
+            f"data.labels: {' and '.join(names)} have no label in common. Give the same label the "
+            f"same name in each {DATASET_YAML}, or name the --labels to train on."
+        )
+    wanted = shared if labels is None else _check_labels(labels, union, " + ".join(kinds))
     sources = [
-        _Source(name, folder, layout, own_labels(KINDS[layout], kinds, wanted))
-        for name, (folder, layout) in zip(source_names(kinds), found, strict=True)
+        _Source(name, *place, own_labels(KINDS[place[1]], kinds, wanted, own))
+        for name, place, own in zip(names, found, known, strict=True)
     ]
     for source in sources:
         if not source.labels:
@@ -114,25 +130,37 @@ def _sources(
     return sources, wanted
 
 
+def _labels_of_task(
+    task: "TaskName", place: tuple[Path, str], known: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the labels that a task is made of in a data set; of one's own the label itself."""
+    folder, layout = place
+    label = TASKS[task].label
+    made_of = TASKS[task].made_of.get(KINDS[layout], (label,))
+    if not set(made_of) <= set(known):
+        raise ConfigError(
+            f"data.task={task}: {folder} has no label {label!r}{nearest(label, known)}. Name one "
+            f"so, or leave the task out; it has {some([*known], 30)}."
+        )
+    return made_of
+
+
 def _read(
-    source: _Source, label_table: str | None, column: str | None, task: "TaskName | None"
+    source: _Source, label_table: str | None, column: str | None, follow_links: bool
 ) -> DataSet:
     """Return a source's records with the labels that it has of those asked for."""
-    if task is not None:
-        labels = TASKS[task].made_of[KINDS[source.layout]]
-        return as_task(_of_layout(source, labels, label_table, column), TASKS[task])
-    return _of_layout(source, tuple(source.labels.values()), label_table, column)
-
-
-def _of_layout(
-    source: _Source, labels: tuple[str, ...], label_table: str | None, column: str | None
-) -> DataSet:
+    folder, name = source.folder, source.name
+    labels = source.made_of or tuple(source.labels.values())
     if source.layout == CHEXPERT:
-        return read_chexpert(
-            source.folder, labels, source=source.name, label_table=label_table, column=column
-        )
-    read = read_nih14 if source.layout == NIH14 else read_onehot
-    return read(source.folder, labels, source=source.name, column=column)
+        return read_chexpert(folder, labels, source=name, label_table=label_table, column=column)
+    if source.layout == OWN:
+        # pydantic and Pillow, which no other table needs
+        from fedcxr.data.readers.own import read_own
+
+        return read_own(folder, labels, source=name, column=column, follow_links=follow_links)
+    readers = {NIH14: read_nih14, SITE: read_site_folder}
+    read = readers.get(source.layout, read_onehot)
+    return read(folder, labels, source=name, column=column)
 
 
 def _checked(dataset: DataSet, views: str) -> DataSet:

@@ -47,7 +47,8 @@ class Record:
     labels: tuple[int, ...]
     """States (`fedcxr/data/labels.py`) along the data set's labels."""
     source: str = ""
-    """The data set it comes from, `chexpert` or `nih14`; numbered where there are two of one."""
+    """The data set it comes from: `chexpert`, `nih14`, `own` or `site`, numbered where there are
+    two of one kind."""
     attribute: str = ""
     """The cell of the column that the reader was asked to keep, for `by-attribute` partitions."""
 
@@ -82,7 +83,7 @@ class DataSet:
 
     root: Path
     layout: str
-    """`chexpert`, `nih14`, `nih14-onehot` or `joined`."""
+    """`chexpert`, `nih14`, `nih14-onehot`, `own`, `site` or `joined`."""
     labels: tuple[str, ...]
     records: tuple[Record, ...]
     boxes: tuple[Box, ...] = ()

@@ -22,11 +22,11 @@ from fedcxr.data.quality.findings import NOTICE, DataReport, Finding
 from fedcxr.data.quality.images import SIDE_PX
 from fedcxr.data.read import read_dataset
 from fedcxr.data.readers.layouts import recognise
+from fedcxr.data.readers.site_folder import SITE_CSV
 from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens, load_key
 from fedcxr.errors import ArtefactError, ConfigError, DataError
 from fedcxr.home import home_folder
-from partitions.export import SITE_CSV
 from partitions.hospital_folder import hospital_reading, own_images, write_own_table
 from partitions.table import read_table
 

@@ -29,6 +29,7 @@ _LAYOUTS = {
     "chexlocalize": "CheXlocalize outlines",
     "files": "image files without readable tables",
     "site": "a hospital's own folder",
+    "own": "own data, as dataset.yaml says",
 }
 
 

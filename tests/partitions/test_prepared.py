@@ -7,11 +7,11 @@ import pytest
 
 from fedcxr.config import load_config
 from fedcxr.data.read import read_dataset
+from fedcxr.data.readers import site_folder
 from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.data.tokens import load_key
 from fedcxr.errors import LeakError
 from fedcxr.runs.folder import RunFolder
-from partitions import table as site_tables
 from partitions.plan import make_partition
 from partitions.prepare import prepare
 from partitions.table import read_table
@@ -105,13 +105,13 @@ def test_a_given_partition_with_a_copy_of_a_test_image_elsewhere_is_refused(tree
 def reads(monkeypatch):
     """How often each CSV file of a partition has been parsed, by its name."""
     counts = Counter()
-    read = site_tables.read_table_file
+    read = site_folder.read_table_file
 
     def counted(path):
         counts[Path(path).name] += 1
         return read(path)
 
-    monkeypatch.setattr(site_tables, "read_table_file", counted)
+    monkeypatch.setattr(site_folder, "read_table_file", counted)
     return counts
 
 

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.pixels.decoders.base import Decoder
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
+DEFLATED = b"1.2.840.10008.1.2.1.99"
 """pydicom inflates such a file whole and without a limit as soon as it opens it."""
 
 _DEFER_BYTES = 1 << 20
 """Larger values are left in the file until they are asked for: after the checks."""
 
-_BROKEN = (
+BROKEN = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, SyntaxError),
     *(TypeError, ValueError, struct.error),
 )
@@ -70,9 +70,9 @@ def decode_dicom(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
     from pydicom import dcmread
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
-    if _DEFLATED in data:
+    if DEFLATED in data:
         raise ImageError("deflated DICOM file: store it uncompressed")
-    broken = (*_BROKEN, BytesLengthException, InvalidDicomError)
+    broken = (*BROKEN, BytesLengthException, InvalidDicomError)
     try:
         elements = list(ELEMENTS)
         header = dcmread(BytesIO(data), specific_tags=elements, defer_size=_DEFER_BYTES)

@@ -63,7 +63,7 @@ def read_for_check(
     folder, layout = place
     findings: list[Finding] = []
     try:
-        dataset = _read(root, folder, layout)
+        dataset = _read(root, folder, layout, follow_links=follow_links)
     except DataError as err:
         dataset = files_as_dataset(folder)
         findings.append(_table_finding(err))
@@ -105,10 +105,10 @@ def _own_splits(folder: Path, dataset: DataSet) -> list[Split]:
     return tables_as_splits(folder) if is_by_file else official_splits(dataset)
 
 
-def _read(root: Path, folder: Path, layout: str) -> DataSet:
+def _read(root: Path, folder: Path, layout: str, *, follow_links: bool) -> DataSet:
     """Return the data set, one-hot tables also where they share patients: other findings tell."""
     try:
-        return read_dataset(root, column=_visit_column(folder, layout))
+        return read_dataset(root, column=_visit_column(folder, layout), follow_links=follow_links)
     except LeakError:
         if layout != NIH14_ONEHOT:
             raise

@@ -1,1 +1,1 @@
-"""The tables of CheXpert, NIH ChestX-ray14 and CheXlocalize, in all their variants."""
+"""Tables of images: CheXpert, NIH ChestX-ray14 and CheXlocalize in all variants, and own ones."""

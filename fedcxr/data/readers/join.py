@@ -7,16 +7,10 @@ have is masked there: unknown, never negative.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 
-from fedcxr.data.labels import (
-    CHEXPERT_LABELS,
-    MASKED,
-    NIH14_IN_CHEXPERT,
-    NIH14_LABELS,
-    synonym_of,
-)
+from fedcxr.data.labels import MASKED, NIH14_IN_CHEXPERT, synonym_of
 from fedcxr.data.records import Box, DataSet, Record
 from fedcxr.errors import LeakError
 
@@ -53,21 +47,26 @@ def names_of_patient(record: Record) -> set[str]:
     return {own, *(f"{source}/{own}" for source in numbered)}
 
 
-def joined_labels(kinds: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the labels that all sources of these kinds share, and all that any of them has.
+def joined_labels(
+    sources: Sequence[tuple[str, Sequence[str]]],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the labels that all sources share, and all that any of them has.
 
-    >>> joined_labels(["chexpert", "nih14"])[0]
+    They are in CheXpert's order where one is among the sources, and else in that of the first.
+
+    Args:
+        sources: of each, the kind and the labels that it has.
+
+    >>> from fedcxr.data.labels import CHEXPERT_LABELS, NIH14_LABELS
+    >>> joined_labels([("chexpert", CHEXPERT_LABELS), ("nih14", NIH14_LABELS)])[0]
     ('Cardiomegaly', 'Edema', 'Consolidation', 'Pneumonia', 'Atelectasis', 'Pneumothorax', \
 'Pleural Effusion')
     """
-    if "chexpert" not in kinds:
-        return NIH14_LABELS, NIH14_LABELS
-    if set(kinds) == {"chexpert"}:
-        return CHEXPERT_LABELS, CHEXPERT_LABELS
-    common = set(NIH14_IN_CHEXPERT.values())
-    shared = tuple(label for label in CHEXPERT_LABELS if label in common)
-    own = tuple(label for label in NIH14_LABELS if label not in NIH14_IN_CHEXPERT)
-    return shared, CHEXPERT_LABELS + own
+    kinds = [kind for kind, _ in sources]
+    by_rank = sorted(sources, key=lambda source: source[0] != "chexpert")
+    named = [list(_joined_names(kind, kinds, own)) for kind, own in by_rank]
+    union = tuple(dict.fromkeys(chain.from_iterable(named)))
+    return tuple(label for label in union if all(label in own for own in named)), union
 
 
 def in_the_words_of(labels: Sequence[str], dataset: DataSet) -> DataSet:
@@ -84,19 +83,30 @@ def in_the_words_of(labels: Sequence[str], dataset: DataSet) -> DataSet:
     return replace(dataset, labels=tuple(named))
 
 
-def own_labels(kind: str, kinds: Sequence[str], labels: Sequence[str]) -> dict[str, str]:
+def own_labels(
+    kind: str, kinds: Sequence[str], labels: Sequence[str], known: Sequence[str]
+) -> dict[str, str]:
     """Return which of the joined `labels` a source has, each with the source's name for it.
 
-    >>> own_labels("nih14", ["chexpert", "nih14"], ["Pleural Effusion", "Fracture"])
+    Args:
+        kind: of the source.
+        kinds: of all sources.
+        labels: of the join.
+        known: the labels that the source has.
+
+    >>> from fedcxr.data.labels import NIH14_LABELS
+    >>> own_labels("nih14", ["chexpert", "nih14"], ["Pleural Effusion", "Fracture"], NIH14_LABELS)
     {'Pleural Effusion': 'Effusion'}
     """
-    if kind == "chexpert":
-        return {label: label for label in labels if label in CHEXPERT_LABELS}
-    renamed = (
-        {theirs: ours for ours, theirs in NIH14_IN_CHEXPERT.items()} if "chexpert" in kinds else {}
-    )
-    names = {label: renamed.get(label, label) for label in labels}
-    return {label: name for label, name in names.items() if name in NIH14_LABELS}
+    names = _joined_names(kind, kinds, known)
+    return {label: names[label] for label in labels if label in names}
+
+
+def _joined_names(kind: str, kinds: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """Return what the join calls each label of a source, with the source's own name for it."""
+    if kind != "nih14" or "chexpert" not in kinds:
+        return {label: label for label in known}
+    return {NIH14_IN_CHEXPERT.get(label, label): label for label in known}
 
 
 def join(
@@ -164,7 +174,7 @@ def _refuse_copies(parts: Mapping[str, DataSet]) -> None:
     """
     for (one, first), (other, second) in combinations(parts.items(), 2):
         if one.partition("-")[0] != other.partition("-")[0]:
-            continue  # CheXpert and NIH name nothing alike
+            continue  # data sets of two kinds name nothing alike
         has_people = _has_people(first) and _has_people(second)
         left, right = _rows(first, has_people), _rows(second, has_people)
         same = len(left & right)

@@ -22,6 +22,7 @@ from fedcxr.cli.client import client
 from fedcxr.cli.compare import compare
 from fedcxr.cli.deploy import deploy
 from fedcxr.cli.evaluate import evaluate
+from fedcxr.cli.init_data import init_data
 from fedcxr.cli.kit import kit
 from fedcxr.cli.launch import launch
 from fedcxr.cli.output import secure_output
@@ -62,6 +63,7 @@ for verb in (
     evaluate,
     predict,
     report,
+    init_data,
     check_data,
     prepare,
     partition,

@@ -70,7 +70,7 @@ def recognise(root: Path, label_table: str | None = None) -> tuple[Path, str]:
             f"{root}: neither CheXpert ({TRAIN_CSV}) nor NIH ChestX-ray14 ({ENTRY_GLOB}, or "
             f"one-hot tables), nor {DATASET_YAML} or {SITE_CSV}, is here or one folder below; "
             f"there is {names}. Name the folder with the table; for a table of your own "
-            f"write a {DATASET_YAML} (docs/data-formats.md)."
+            f"`fedcxr init-data {root}` proposes a {DATASET_YAML}."
         )
     places = some([f"{folder} ({layout})" for folder, layout in found])
     raise DataError(f"{root}: several data sets: {places}. Name one of them.")

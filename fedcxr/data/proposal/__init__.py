@@ -1,0 +1,1 @@
+"""What `fedcxr init-data` proposes: a `dataset.yaml` with a reason for each line."""

@@ -145,6 +145,7 @@ def test_only_the_command_line_prints():
         ("matplotlib", ("fedcxr/report", "fedcxr/explain/overlay.py")),
         ("typer", ("fedcxr/cli",)),
         ("cryptography", ("fedcxr/deploy",)),
+        ("opacus", ("fedcxr/privacy",)),
         (
             "flwr",
             (

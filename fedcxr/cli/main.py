@@ -30,6 +30,7 @@ from fedcxr.cli.partition import partition
 from fedcxr.cli.plan_study import plan_study
 from fedcxr.cli.predict import predict
 from fedcxr.cli.prepare import prepare
+from fedcxr.cli.privacy import privacy
 from fedcxr.cli.provision import provision
 from fedcxr.cli.report import report
 from fedcxr.cli.resume import resume
@@ -82,6 +83,7 @@ cli.add_typer(server, name="server")
 cli.add_typer(client, name="client")
 cli.add_typer(deploy, name="deploy")
 cli.add_typer(check_overlap, name="check-overlap")
+cli.add_typer(privacy, name="privacy")
 cli.add_typer(selftest, name="selftest")
 
 

@@ -1,0 +1,1 @@
+"""Differential privacy: pure arithmetic, arrays in and arrays out."""

@@ -23,7 +23,7 @@ from fedcxr.config.task import SiteTask, parse_task
 from fedcxr.data.policies import columns_with
 from fedcxr.home import home_folder
 from fedcxr.runs.versions import code_digest, versions
-from fedcxr.training.choices import check_algorithm, check_training
+from fedcxr.training.choices import check_algorithm, check_training, own_entries
 from fedcxr.wire import Order, unpack_order, vectors_in
 
 Locate = Callable[[Context], SiteLocation]
@@ -88,9 +88,10 @@ def card(locate: Locate, message: Message, context: Context) -> Message:
     numbers = site_counts(site)
     if task.train.normalization == "pooled":
         numbers |= site_moments(site)
+    brought = own_entries(task.model, task.train, task.algorithm)
     texts: dict[str, str | list[str]] = {
         "labels": list(site.labels),
-        "code-digest": code_digest(),
+        "code-digest": code_digest(tuple(brought.values())),
         "fedcxr-version": __version__,
         "torch-version": versions()["torch"],
     }
@@ -105,12 +106,12 @@ def card(locate: Locate, message: Message, context: Context) -> Message:
 def _open(
     locate: Locate, message: Message, context: Context, *, asks_scores: bool = False
 ) -> tuple[Order, SiteTask, SiteLocation, Site]:
+    location = locate(context)  # first: it says whose code may be imported here
     order = unpack_order(message)
     task = parse_task(order.task)
     three_way = columns_with(task.policy, task.labels, "multi_class")
     check_algorithm(task.algorithm, task.train)
     check_training(task.train, [task.labels[column] for column in three_way])
-    location = locate(context)
     location.limits.check(task, num_sites=order.num_sites, asks_scores=asks_scores)
     site = open_site(location, task)
     location.limits.check_steps(task.train.steps(len(site.train.rows)))

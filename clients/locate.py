@@ -14,6 +14,7 @@ from fedcxr.config.load import check_config
 from fedcxr.config.vae import VAE_NUMBERS
 from fedcxr.errors import ConfigError, some
 from fedcxr.home import home_folder, site_state
+from fedcxr.plugins import allow_only
 from fedcxr.runs.folder import RunFolder
 from partitions.prepare import Prepared, prepare
 
@@ -25,6 +26,8 @@ NO_SITE_DIR = (
 
 def locate_from_context(context: Context) -> SiteLocation:
     """Return the site of this node.
+
+    A real site's process imports no plug-ins from then on but those that its kit names.
 
     In deployment the node config has `site-dir="/path"`, and `kit` where a start-up kit says who
     the site is and what its owner allows, with `images-dir` where its images are elsewhere. In
@@ -41,6 +44,7 @@ def locate_from_context(context: Context) -> SiteLocation:
             images = context.node_config.get("images-dir")
             place = Path(images) if isinstance(images, str) and images else None
             return _located_by_kit(Path(folder), Path(kit), place)
+        allow_only(())
         return own_folder(Path(folder), _vae_numbers(context.node_config.get("vae-numbers")))
     if not _is_simulated():
         raise ConfigError(NO_SITE_DIR)
@@ -88,6 +92,7 @@ def _located_by_kit(folder: Path, kit: Path, images: Path | None) -> SiteLocatio
     config = read_kit_yaml(kit)
     if not isinstance(config, SiteKitConfig):
         raise ConfigError(f"{kit}: the kit of the server. Give that of a site.")
+    allow_only(config.plugins)
     numbers = _vae_numbers(config.vae_numbers)
     return own_folder(folder, numbers, config.site, config.limits, images)
 

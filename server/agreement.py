@@ -11,6 +11,7 @@ import numpy as np
 from fedcxr.errors import RunError, some
 from fedcxr.runs.versions import code_digest
 from fedcxr.schema import KNOWN, POSITIVE
+from fedcxr.training.choices import own_entries
 from server.job import Job
 from server.roster import Card
 
@@ -73,7 +74,9 @@ def with_shared_frequencies(job: Job, cards: Mapping[str, Card]) -> Job:
 def note_agreement(job: Job, cards: Mapping[str, Card]) -> None:
     """Write what the sites agreed on into the manifest, and who runs other code."""
     train = job.config.train
-    other = sorted(s for s, card in cards.items() if card.texts.get("code-digest") != code_digest())
+    own = own_entries(job.config.model, train, job.config.algorithm)
+    ours = code_digest(tuple(own.values()))
+    other = sorted(s for s, card in cards.items() if card.texts.get("code-digest") != ours)
     job.run.update_manifest(
         normalization={"kind": train.normalization, "mean": train.mean, "std": train.std},
         sites_with_other_code=other,

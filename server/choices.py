@@ -4,8 +4,15 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.data.policies import check_self_training
 from fedcxr.errors import ConfigError
 from fedcxr.explain.methods import check_methods
-from fedcxr.models.architectures import check_model
-from fedcxr.training.choices import check_algorithm, check_stop, check_training
+from fedcxr.models.architectures import check_model, is_deterministic
+from fedcxr.plugins import source_digest
+from fedcxr.training.choices import (
+    check_algorithm,
+    check_stop,
+    check_training,
+    chosen_entries,
+    own_entries,
+)
 from server.aggregate.known_aggregators import aggregator_registry
 from server.cohort import cohort_size
 from server.vae_check import check_vae
@@ -13,6 +20,7 @@ from server.vae_check import check_vae
 
 def check_choices(config: ExperimentConfig) -> None:
     """Raise ConfigError where something is not there, or does not go with the rest."""
+    _check_offered(config)
     check_model(config.model)
     check_methods(config.explain.methods)
     check_self_training(config.data, rounds=config.server.rounds)
@@ -27,6 +35,33 @@ def check_choices(config: ExperimentConfig) -> None:
             "train.positive_share: is filled in by the server, from what the sites share under "
             "train.class_frequencies=shared. Leave it out."
         )
+
+
+def own_choices(config: ExperimentConfig) -> dict[str, str]:
+    """Return by key what a user brought, as `package.module:Name`."""
+    found = own_entries(config.model, config.train, config.algorithm)
+    name = config.server.aggregator
+    aggregator = aggregator_registry().reference(name)
+    return {**found, **({"server.aggregator": aggregator} if aggregator else {})}
+
+
+def own_choices_in_manifest(config: ExperimentConfig) -> list[dict[str, str | bool]]:
+    """Return what a user brought as a manifest holds it: key, reference, digest of its sources."""
+    found: list[dict[str, str | bool]] = []
+    for key, reference in own_choices(config).items():
+        entry: dict[str, str | bool] = {"key": key, "reference": reference}
+        entry["source_sha256"] = source_digest(reference)
+        if key == "model.name":
+            entry["deterministic"] = is_deterministic(config.model)
+        found.append(entry)
+    return found
+
+
+def _check_offered(config: ExperimentConfig) -> None:
+    """Refuse packages that offer an entry under one of our names: it would not be used."""
+    chosen = chosen_entries(config.model, config.train, config.algorithm)
+    for registry in (*(one for one, _ in chosen.values()), aggregator_registry()):
+        registry.check_offered()
 
 
 def check_cohort(config: ExperimentConfig, num_sites: int) -> None:

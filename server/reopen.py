@@ -19,6 +19,7 @@ from fedcxr.training.precision import Precision
 from partitions.overlap import Comparison, read_comparison
 from partitions.prepare import Prepared
 from server.checkpoint import check_newest
+from server.choices import own_choices
 from server.disjointness import OVERLAP_JSON, disjointness
 from server.job import ComputePlan, Job
 from server.start import config_sha256, data_changes, keep_data, now
@@ -50,7 +51,7 @@ def reopen_job(path: Path, prepared: Prepared, stopped: StoppedRun, compute: Com
     device = manifest["device"]
     if "engine.device" in stopped.changes:
         device = resolve_device(config.engine.device)
-    other = _what_differs(manifest, device)
+    other = _what_differs(manifest, device, config)
     is_simulated = not compute.has_real_sites  # real sites know themselves what they have kept
     if is_simulated and config.vae.features == "classifier" and not site_state(path).is_dir():
         other.append("VAEs: the sites' own are gone, as where the folder was moved")
@@ -173,10 +174,10 @@ def with_changes(
     return changed, {key: [then.get(key), now.get(key)] for key in keys}
 
 
-def _what_differs(manifest: dict[str, Any], device: str) -> list[str]:
+def _what_differs(manifest: dict[str, Any], device: str, config: ExperimentConfig) -> list[str]:
     """Return what is not as it was when the run began, of all that can change the last bits."""
     found = {
-        "code": (manifest["code_digest"], code_digest()),
+        "code": (manifest["code_digest"], code_digest(tuple(own_choices(config).values()))),
         "torch": (manifest["versions"]["torch"], versions()["torch"]),
         "processor": (manifest["machine"]["processor"], machine()["processor"]),
         "device": (manifest["device"].partition(":")[0], device.partition(":")[0]),

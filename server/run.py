@@ -182,7 +182,7 @@ def _session(job: Job, grid: Grid, model: Predictor, roster: Roster, val: HeldOu
 
 def _head(job: Job, schema: WireSchema) -> tuple[HeadRows, ...]:
     """Return where each label's rows of the head lie; the extra outputs belong to their labels."""
-    head = head_tensors(job.config.model.name)
+    head = head_tensors(job.config.model)
     extra = columns_with(job.task().policy, job.labels, "multi_class")
     return head_rows(schema.shared.spec, head, [*range(len(job.labels)), *extra])
 

@@ -28,7 +28,7 @@ from fedcxr.training.threads import threads_per_client, workers_for
 from partitions.changes import write_contents
 from partitions.plan import PartitionPlan
 from partitions.prepare import Prepared
-from server.choices import check_choices, check_cohort
+from server.choices import check_choices, check_cohort, own_choices, own_choices_in_manifest
 from server.cohort import cohort_size
 from server.disjointness import disjointness
 from server.job import ComputePlan, Job
@@ -162,7 +162,8 @@ def _manifest(job: Job) -> dict[str, Any]:
         "command": run_command(),
         "versions": versions(),
         "machine": machine(),
-        "code_digest": code_digest(),
+        "code_digest": code_digest(tuple(own_choices(config).values())),
+        "plugins": own_choices_in_manifest(config),
         "config_digest": job.arithmetic().digest,
         "config_sha256": config_sha256(job.run.path / "config.yaml"),
         "partition_digest": plan.digest,

@@ -4,11 +4,16 @@ from functools import cache
 
 from fedcxr import algorithms
 from fedcxr.algorithms.protocol import Algorithm
-from fedcxr.registry import Registry
+from fedcxr.registry import Registry, only
 
 
 @cache
 def algorithm_registry() -> Registry[Algorithm]:
     """Return the one registry of algorithms, filled when it is first asked for."""
-    registry = Registry[Algorithm]("algorithm.name", "algorithm")
+    registry = Registry[Algorithm](
+        "algorithm.name",
+        "algorithm",
+        "fedcxr.algorithms",
+        only(Algorithm, "Name = Algorithm(...), with fedcxr.algorithms.protocol.Algorithm"),
+    )
     return registry.discover(algorithms, "ALGORITHMS")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from fedcxr.config.flag import Flag
-from fedcxr.errors import ConfigError
+from fedcxr.errors import ConfigError, LimitError
 from fedcxr.section import Section
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class AlgorithmConfig(Section):
             "fedavg, fedprox, fedavgm, fedadagrad, fedadam, fedyogi, scaffold or fedbn.",
             name="--algorithm",
         ),
-    ] = Field(default="fedavg", max_length=64)
+    ] = Field(default="fedavg", max_length=200)
     """`fedavg`, `fedprox`, `fedavgm`, `fedadagrad`, `fedadam`, `fedyogi`, `scaffold` or `fedbn`."""
 
     @model_validator(mode="before")
@@ -39,6 +39,8 @@ class AlgorithmConfig(Section):
         try:
             section = _algorithm(name).parameters
             return {"name": name, **section.model_validate(own).model_dump()}
+        except LimitError:
+            raise
         except ConfigError as err:  # pydantic adds the key, and the other mistakes
             raise ValueError(str(err).removesuffix(".")) from err
         except ValidationError as err:

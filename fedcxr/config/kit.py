@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, PositiveInt, ValidationError
+from pydantic import AfterValidator, Field, PositiveInt, ValidationError
 
 from fedcxr.config.load import parse_yaml
 from fedcxr.config.task import SiteTask
@@ -137,6 +137,8 @@ class SiteKitConfig(Section):
     server: Address
     vae_numbers: Annotated[str, AfterValidator(_check_vae_numbers)] = "none"
     """Which numbers of its own VAE the site lets out: all, none, or names with commas between."""
+    plugins: tuple[Annotated[str, Field(pattern=r"^[^\W\d]\w*$")], ...] = ()
+    """Installed packages whose models, losses and the like a run may name, without dots."""
     limits: SiteLimits = SiteLimits()
 
 

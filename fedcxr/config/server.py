@@ -47,7 +47,7 @@ class ServerConfig(Section):
     """What becomes of a longer one: it does not count, or it is shortened to the limit."""
     aggregator: Annotated[
         str, Flag("mean, label-mean, median, trimmed-mean, krum or multi-krum.")
-    ] = Field(default="mean", max_length=64)
+    ] = Field(default="mean", max_length=200)
     """How the sites' updates become one: `mean` (by images), `label-mean` (the head's rows by the
     known targets of their label), `median` or `trimmed-mean` (of each number), `krum` or
     `multi-krum` (of the updates with the nearest neighbours)."""

@@ -33,6 +33,7 @@ from fedcxr.engines.ray_client import Carried, carried, put_together, read_pulse
 from fedcxr.engines.ray_cluster import Share, connected, share_of
 from fedcxr.home import home_folder
 from fedcxr.own_packages import own_search_path
+from fedcxr.plugins import PLUGIN_PATH
 from fedcxr.wire import CLIENT_IDLE
 
 log = logging.getLogger(__name__)
@@ -194,6 +195,7 @@ def ray_grid(
     home.mkdir(parents=True, exist_ok=True)
     environment = {name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()}
     environment["FEDCXR_HOME"] = str(home)
+    environment |= {PLUGIN_PATH: os.environ[PLUGIN_PATH]} if PLUGIN_PATH in os.environ else {}
     of_cluster = {**environment, "PYTHONPATH": os.pathsep.join(own_search_path())}
     num_cpus = math.ceil(workers * (engine.cpus_per_client or threads))
     with (

@@ -1,6 +1,7 @@
 """A federation of simulated hospitals, from a configuration to a finished run folder."""
 
 import dataclasses
+import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import LocalGrid, local_grid
 from fedcxr.engines.ray_address import check_reachable
+from fedcxr.engines.same_code import check_same_code, of_this_process_only
 from fedcxr.errors import ConfigError
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.known_runs import register_run
@@ -29,6 +31,8 @@ from server.choices import check_choices, check_cohort
 from server.job import ComputePlan, Job
 from server.reopen import StoppedRun, read_stopped_run, reopen_job
 from server.start import plan_compute, start_job
+
+log = logging.getLogger(__name__)
 
 PROGRESS_EVERY_S = 0.5
 
@@ -158,11 +162,26 @@ def _execute(
             # A client in this process could not be ended at its deadline.
             apart = config.server.deadline_s is not None
             with local_grid(client_app, clients, compute.workers, gpus, tell, apart=apart) as grid:
+                _check_code(config, run, apart=apart or compute.workers > 1)
                 job = dataclasses.replace(make_job(compute), has_page=tampering is None)
                 _run_job(job, tampering.grid(job, grid) if tampering else grid)
         else:
             _run_on_ray(config, run, make_job, client_app, compute)
     return FinishedRun(run.path, run.read_json("summary.json"))
+
+
+def _check_code(config: ExperimentConfig, run: RunFolder, *, apart: bool) -> None:
+    """See to it that what trains is what this process has, or say that no other finds it again."""
+    if apart:
+        check_same_code(config)
+        return
+    for name in of_this_process_only(config):
+        log.warning(
+            "%s is of this script or notebook: this process trains with it, and resume and "
+            "evaluate will not find it",
+            name,
+        )
+        run.event("only_here", name=name)
 
 
 def _fewer_clients(run: RunFolder, workers: int, why: str) -> None:
@@ -189,6 +208,7 @@ def _run_on_ray(
         device=resolve_device(config.engine.device),
         run_folder=run.path,
     ) as grid:
+        check_same_code(config)
         # as many as the cluster has room for
         compute = dataclasses.replace(compute, workers=grid.workers, window=grid.workers + 1)
         _run_job(make_job(compute), grid)

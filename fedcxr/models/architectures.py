@@ -10,11 +10,14 @@ from fedcxr.models.alexnet import alexnet
 from fedcxr.models.base import CxrModel, Family
 from fedcxr.models.densenet import densenet121, densenet_small
 from fedcxr.models.efficientnet import efficientnet_b0
+from fedcxr.models.own import as_family, built, try_out, with_head
 from fedcxr.models.randomness import seeded_generators
 from fedcxr.models.resnet import resnet50
 from fedcxr.models.vit import PATCH_PX, vit_b_16
 from fedcxr.models.weights import load_weights
+from fedcxr.registry import Registry
 
+MODELS: Registry[Family] = Registry("model.name", "network", "fedcxr.models", as_family)
 _FAMILIES = {
     "densenet121": Family(
         densenet121, "features.conv0.weight", "classifier", "DenseNet121_Weights"
@@ -30,12 +33,18 @@ _FAMILIES = {
     ),
 }
 
-MODEL_NAMES = tuple(_FAMILIES)
+for _name, _family in _FAMILIES.items():
+    MODELS.add(_name, _family)
+MODEL_NAMES = MODELS.names()
 
 
 def check_model(config: ModelConfig) -> None:
-    """Raise ConfigError unless name, size and weights can go together; builds nothing."""
+    """Raise ConfigError unless name, size and weights can go together.
+
+    Builds nothing but a user's own network, which is tried on two made-up images.
+    """
     family = _family_of(config)
+    is_deterministic(config)
     if config.weights == "imagenet" and family.weights is None:
         raise ConfigError(
             f"model.weights: there are no ImageNet weights for {config.name}. "
@@ -48,13 +57,22 @@ def check_model(config: ModelConfig) -> None:
         )
 
 
-def head_tensors(name: str) -> str:
-    """Return what the names of the head's tensors begin with in a model of this name.
+def is_deterministic(config: ModelConfig) -> bool:
+    """Return whether a model computes the same again; a user's own is tried.
 
-    >>> head_tensors("densenet121")
+    Raises:
+        ConfigError: a user's own does not fit.
+    """
+    return MODELS.reference(config.name) is None or try_out(_family_of(config), config)
+
+
+def head_tensors(config: ModelConfig) -> str:
+    """Return what the names of the head's tensors begin with in a model.
+
+    >>> head_tensors(ModelConfig(name="densenet121"))
     'network.classifier'
     """
-    return f"network.{_FAMILIES[name].head}"
+    return f"network.{with_head(_family_of(config), config).head}"
 
 
 def build_model(
@@ -80,8 +98,9 @@ def build_model(
         ArtefactError: the weights file is damaged or of another model.
     """
     check_model(config)
-    model, family = random_model(config, num_outputs, seed), _FAMILIES[config.name]
+    model = random_model(config, num_outputs, seed)
     if config.weights != "none":
+        family = with_head(_family_of(config), config)
         model.starting_weights = load_weights(
             model, family, config.weights, config.image_size, outputs or {}
         )
@@ -98,20 +117,22 @@ def random_model(config: ModelConfig, num_outputs: int, seed: int) -> CxrModel:
         ConfigError: unknown name, image size that does not fit it.
     """
     family = _family_of(config)
+    if MODELS.reference(config.name):
+        return built(family, config, num_outputs, seed)
     with seeded_generators(seed):  # the CPU's generator only: nothing touches a GPU
         return family.build(num_outputs, config.image_size)
 
 
 def _family_of(config: ModelConfig) -> Family:
     """Return the architecture, where one has this name and takes this image size."""
-    family = _FAMILIES.get(config.name)
-    if family is None:
+    if not MODELS.has(config.name):
         near = get_close_matches(config.name, MODEL_NAMES, n=3, cutoff=0.4)
         raise ConfigError(
             f"model.name: {config.name!r} is not known. "
             + (f"Did you mean {' or '.join(near)}? " if near else "")
-            + f"Known: {', '.join(MODEL_NAMES)}."
+            + f"Known: {', '.join(MODEL_NAMES)}, or your own as package.module:Name."
         )
+    family = MODELS.get(config.name)
     if config.image_size < family.min_size:
         raise ConfigError(
             f"model.image_size: {config.image_size} is too small for {config.name}. "

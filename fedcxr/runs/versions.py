@@ -1,5 +1,6 @@
 """What ran: versions of the libraries, the machine, and a digest of our own code."""
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import platform
@@ -9,6 +10,7 @@ from pathlib import Path
 import fedcxr
 from fedcxr.cores import cores
 from fedcxr.errors import ConfigError
+from fedcxr.plugins import source_digest
 from fedcxr.seeding import digest_files
 
 PACKAGES = ("fedcxr", "clients", "server", "partitions", "configs")
@@ -57,13 +59,16 @@ def processor_name() -> str:
     return f"{name} ({', '.join(numbers)})" if numbers else name
 
 
-@lru_cache(maxsize=1)
-def code_digest() -> str:
-    """Return the sha256 of our packages' source files.
+@lru_cache(maxsize=8)
+def code_digest(references: tuple[str, ...] = ()) -> str:
+    """Return the sha256 of our packages' source files, and of those of a user's own.
+
+    Args:
+        references: to what is taken from a user's packages, as `package.module:Name`.
 
     Raises:
-        ConfigError: the packages come from more than one place (`clients` and `server` are common
-            names, so another project's could be found first).
+        ConfigError: one of them cannot be found, or ours come from more than one place (`clients`
+            and `server` are common names, so another project's could be found first).
     """
     roots = {name: package_root(name) for name in PACKAGES}
     root = Path(__file__).resolve().parent.parent.parent
@@ -79,7 +84,12 @@ def code_digest() -> str:
         for p in (root / name).rglob("*")
         if p.suffix in {".py", ".yaml", ".md"}
     )
-    return digest_files(files, root)
+    ours = digest_files(files, root)
+    own = {text.partition(":")[0].partition(".")[0]: text for text in references}
+    if not own:
+        return ours
+    parts = [ours, *(f"{package} {source_digest(own[package])}" for package in sorted(own))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def package_root(name: str) -> Path | None:

@@ -5,14 +5,41 @@ checks before a run and a site at its door.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+from fedcxr.algorithms.known_algorithms import algorithm_registry
 from fedcxr.config.algorithm import AlgorithmConfig
+from fedcxr.config.model import ModelConfig
 from fedcxr.config.server import ServerConfig
 from fedcxr.config.train import TrainConfig
 from fedcxr.errors import ConfigError, some
-from fedcxr.training.losses import LOSSES
+from fedcxr.models.architectures import MODELS
+from fedcxr.registry import Registry
+from fedcxr.training.losses import LOSSES, try_loss
 from fedcxr.training.optimizers import OPTIMIZERS
 from fedcxr.training.schedules import SCHEDULES
+
+
+def chosen_entries(
+    model: ModelConfig, train: TrainConfig, algorithm: AlgorithmConfig
+) -> dict[str, tuple[Registry[Any], str]]:
+    """Return by key the registry and the name of all that decides what a site computes."""
+    return {
+        "model.name": (MODELS, model.name),
+        "train.loss": (LOSSES, train.loss),
+        "train.optimizer": (OPTIMIZERS, train.optimizer),
+        "train.lr_schedule": (SCHEDULES, train.lr_schedule),
+        "algorithm.name": (algorithm_registry(), algorithm.name),
+    }
+
+
+def own_entries(
+    model: ModelConfig, train: TrainConfig, algorithm: AlgorithmConfig
+) -> dict[str, str]:
+    """Return by key what of it a user brought, as `package.module:Name`."""
+    chosen = chosen_entries(model, train, algorithm).items()
+    found = {key: registry.reference(name) for key, (registry, name) in chosen}
+    return {key: reference for key, reference in found.items() if reference}
 
 
 def check_training(config: TrainConfig, three_way: Sequence[str] = ()) -> None:
@@ -38,6 +65,8 @@ def check_training(config: TrainConfig, three_way: Sequence[str] = ()) -> None:
             "train.positive_share: is what sites share under train.class_frequencies=shared, and "
             "filled in by the server. Leave it out."
         )
+    if LOSSES.reference(config.loss):
+        try_loss(config)
     optimizer = OPTIMIZERS.get(config.optimizer)
     schedule = SCHEDULES.get(config.lr_schedule)
     losses = [LOSSES.get(name).keys for name in LOSSES.names()]

@@ -4,9 +4,10 @@ An entry's loss needs its own logit and target alone, so that a loss of an image
 row. A new loss is a function of logits and target and one entry of `LOSSES`, in a file of its own.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from fedcxr.training.loss_formulas import (
     focal_loss,
     weighted_cross_entropy,
 )
+
+log = logging.getLogger(__name__)
 
 EntryLoss = Callable[[Tensor, Tensor], Tensor]
 """((N, L) logits, (N, L) target in [0, 1]) → (N, L) losses, each of its own entry."""
@@ -43,7 +46,20 @@ class Loss:
     a label has plain cross-entropy over its three classes, which needs a loss of the same scale."""
 
 
-LOSSES: Registry[Loss] = Registry("train.loss", "loss")
+def _accept(value: object) -> Loss:
+    """Make a loss of a `Loss`, of a function of logits and target, or of a class of such."""
+    if isinstance(value, Loss):
+        return value
+    made = value() if isinstance(value, type) else value
+    if not callable(made):
+        raise TypeError("is no function of logits and target, and no fedcxr.training.losses.Loss")
+    if isinstance(made, torch.nn.Module) and list(made.parameters()):
+        raise TypeError("has parameters of its own, which no optimiser would train")
+    entry_loss: EntryLoss = made
+    return Loss(lambda config, target, device: entry_loss)
+
+
+LOSSES: Registry[Loss] = Registry("train.loss", "loss", "fedcxr.losses", _accept)
 
 
 def masked_loss(
@@ -139,6 +155,49 @@ def label_shares(target: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDAr
     total = known.sum(axis=0)
     ill = positives / np.maximum(total, 1)
     return ill, np.where(total > 0, 1.0 - ill, 0.0)
+
+
+@lru_cache(maxsize=16)
+def try_loss(config: TrainConfig) -> None:
+    """Try a user's loss on made-up logits; say where it is not deterministic.
+
+    Raises:
+        ConfigError: it fails, or does not give each entry a finite number and a gradient.
+    """
+    if config.positive_share:
+        return  # of the run's labels, and tried before the server filled it in
+    target = torch.tensor([[0.0, 1.0, 0.5], [1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    logits = torch.linspace(-2, 2, target.numel()).reshape(target.shape).requires_grad_()
+    try:
+        entry_loss = LOSSES.get(config.loss).build(config, target.numpy(), "cpu")
+        found, again = entry_loss(logits, target), entry_loss(logits, target)
+    except Exception as err:  # whatever a user's function raises
+        raise ConfigError(
+            f"train.loss = {config.loss}: fails on logits {list(target.shape)} and targets of the "
+            f"same shape ({type(err).__name__}: {err})."
+        ) from err
+    wrong = _what_is_wrong(found, target)
+    if wrong:
+        raise ConfigError(
+            f"train.loss = {config.loss}: returns {wrong} for logits {list(target.shape)}, "
+            f"expected torch.float32 {list(target.shape)}: one loss for each image and "
+            "label, as with reduction='none'; unknown labels are left out afterwards."
+        )
+    if not torch.equal(found, again):
+        log.warning(
+            "train.loss = %s: not deterministic; the same run again will give other weights",
+            config.loss,
+        )
+
+
+def _what_is_wrong(found: object, target: Tensor) -> str | None:
+    if not isinstance(found, Tensor):
+        return f"a {type(found).__name__}"
+    if found.shape != target.shape or found.dtype != target.dtype:
+        return f"{found.dtype} {list(found.shape)}"
+    if not bool(torch.isfinite(found).all()):
+        return "numbers that are not finite"
+    return None if found.requires_grad else "a result without gradient"
 
 
 def _three_way(positive: Tensor, uncertain: Tensor, target: Tensor) -> Tensor:

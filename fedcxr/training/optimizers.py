@@ -16,7 +16,7 @@ from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
 from fedcxr.config.train import TrainConfig
-from fedcxr.registry import Registry
+from fedcxr.registry import Registry, only
 
 _EPSILON = 1e-8
 
@@ -54,7 +54,12 @@ class OptimizerState:
     """By the rule's names: (T,) for the T trainable numbers, or (K,) for the K tensors."""
 
 
-OPTIMIZERS: Registry[Rule] = Registry("train.optimizer", "optimiser")
+OPTIMIZERS: Registry[Rule] = Registry(
+    "train.optimizer",
+    "optimiser",
+    "fedcxr.optimizers",
+    only(Rule, "Name = Rule(step), with fedcxr.training.optimizers.Rule"),
+)
 
 
 class Optimizer:

@@ -18,7 +18,7 @@ from fedcxr.config.engine import Dtype
 from fedcxr.config.model import ModelConfig
 from fedcxr.cores import cores
 from fedcxr.home import home_folder
-from fedcxr.models.architectures import random_model
+from fedcxr.models.architectures import MODELS, random_model
 from fedcxr.runs.versions import processor_name
 from fedcxr.training.losses import masked_bce
 
@@ -117,6 +117,8 @@ class _Bench:
 
     def __init__(self, config: ModelConfig, batch_size: int) -> None:
         size = min(config.image_size, _MAX_SIZE_PX)
+        if MODELS.reference(config.name):
+            size = config.image_size  # a user's own may take no other
         stand_in = config.model_copy(update={"image_size": size})
         self._model = random_model(stand_in, _NUM_LABELS, seed=0)
         small = sum(tensor.numel() for tensor in self._model.parameters()) < _FEW_PARAMETERS

@@ -34,7 +34,21 @@ class Schedule:
     """Fields of `train` that it reads and not every schedule does."""
 
 
-SCHEDULES: Registry[Schedule] = Registry("train.lr_schedule", "schedule")
+def _accept(value: object) -> Schedule:
+    """Make a schedule of a `Schedule`, or of a function that returns a round's rate."""
+    if isinstance(value, Schedule):
+        return value
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(
+            "is no function (config, round from 1, rounds, AUROCs so far) → rate, and no "
+            "fedcxr.training.schedules.Schedule"
+        )
+    return Schedule(value)
+
+
+SCHEDULES: Registry[Schedule] = Registry(
+    "train.lr_schedule", "schedule", "fedcxr.schedules", _accept
+)
 
 
 def learning_rate(config: TrainConfig, round_num: int, rounds: int, val_aurocs: Aurocs) -> float:

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from fedcxr.registry import Registry
+from fedcxr.registry import Registry, only
 from server import aggregate
 from server.aggregate.aggregator import AggregatorKind
 
@@ -10,5 +10,10 @@ from server.aggregate.aggregator import AggregatorKind
 @cache
 def aggregator_registry() -> Registry[AggregatorKind]:
     """Return the one registry of aggregators, filled when it is first asked for."""
-    registry = Registry[AggregatorKind]("server.aggregator", "aggregator")
+    registry = Registry[AggregatorKind](
+        "server.aggregator",
+        "aggregator",
+        "fedcxr.aggregators",
+        only(AggregatorKind, "Name = AggregatorKind(...), of server.aggregate.aggregator"),
+    )
     return registry.discover(aggregate, "AGGREGATORS")

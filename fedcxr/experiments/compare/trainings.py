@@ -23,6 +23,7 @@ from fedcxr.config.arithmetic import only_operates
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import by_key, check_config, read_config
 from fedcxr.engines.fork_server import ForkServer, fork_server, kill
+from fedcxr.engines.same_code import check_same_code
 from fedcxr.errors import ArtefactError, FedCxrError, RunError, some
 from fedcxr.experiments.byzantine.hostile_sites import BROKE_OFF, HostileSites
 from fedcxr.experiments.compare.arms import Training
@@ -102,6 +103,7 @@ def run_trainings(
     running: list[_Running] = []
     failed: list[str] = []
     server = fork_server(_MODULE)
+    check_same_code(*(training.config for training in todo))
     try:
         while running or (todo and not failed):
             raise_if_interrupted()

@@ -1,0 +1,132 @@
+"""Whole runs with parts that a user brought: used in every worker, or refused."""
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_end_to_end import tiny
+
+from fedcxr import plugins
+from fedcxr.engines.same_code import of_this_process_only
+from fedcxr.errors import ConfigError
+from fedcxr.experiments import resume, simulate
+from fedcxr.inference import Predictor
+from fedcxr.runs.folder import RunFolder
+from fedcxr.training import losses
+from fedcxr.training.losses import LOSSES, Loss
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+ENTRIES = """[fedcxr.models]
+shuffle = exampleparts.own_model:shufflenet
+[fedcxr.losses]
+poly = exampleparts.own_loss:poly1
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def package(tmp_path_factory):
+    """The two examples as an installed package, with entry points."""
+    place = tmp_path_factory.mktemp("installed")
+    shutil.copytree(EXAMPLES, place / "exampleparts")
+    (place / "exampleparts" / "__init__.py").touch()
+    about = place / "exampleparts-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: exampleparts\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(ENTRIES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(plugins.PLUGIN_PATH, "")
+        patch.syspath_prepend(str(place))
+        plugins._entry_points.cache_clear()
+        yield
+    plugins._entry_points.cache_clear()
+
+
+def with_parts(folder, *, model="exampleparts.own_model:shufflenet", loss=None, **changes):
+    loss = loss or "exampleparts.own_loss:poly1"
+    return tiny(folder, model__name=model, train__loss=loss, **changes)
+
+
+def digest(run):
+    return run.summary["parameters_sha256"]
+
+
+@contextlib.contextmanager
+def patched_bce(kind):
+    """bce replaced in this process, by its entry or by the function that the entry returns."""
+
+    def mine(logits, target):
+        return (logits - target) ** 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        if kind == "entry":
+            patch.setitem(LOSSES._values, "bce", Loss(lambda config, target, device: mine))
+        else:
+            patch.setattr(losses, "binary_cross_entropy", mine)
+        yield
+
+
+@pytest.mark.parametrize("kind", ["entry", "function"])
+def test_a_loss_that_was_changed_in_this_process_only_is_refused_with_workers(tmp_path, kind):
+    named = "train.loss = bce" if kind == "entry" else "binary_cross_entropy"
+    with patched_bce(kind), pytest.raises(ConfigError, match=f"{named}.*was added or changed"):
+        simulate(tiny(tmp_path, engine__workers=3))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_workers_do_not_have_is_refused(tmp_path):
+    # row 38 of the bad-input table
+    LOSSES.add("of_a_cell", LOSSES.get("bce"))
+    try:
+        with pytest.raises(ConfigError, match=r"In a worker: train\.loss: there is no loss"):
+            simulate(tiny(tmp_path, engine__workers=2, train__loss="of_a_cell"))
+    finally:
+        LOSSES.remove("of_a_cell")
+
+
+def test_what_a_notebook_cell_defined_is_said(tmp_path, monkeypatch):
+    def cell(logits, target):
+        return (logits - target) ** 2
+
+    cell.__module__ = "__main__"
+    monkeypatch.setattr(losses, "binary_cross_entropy", cell)
+    found = of_this_process_only(tiny(tmp_path))
+    assert found == ["fedcxr.training.losses.binary_cross_entropy"]
+    monkeypatch.undo()
+    assert of_this_process_only(tiny(tmp_path)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray's own
+def test_own_model_and_loss_give_one_digest_under_any_number_of_workers_and_ray(tmp_path):
+    runs = [
+        simulate(with_parts(tmp_path / f"w{workers}", engine__workers=workers))
+        for workers in (1, 2, 4)
+    ]
+    by_entry_point = with_parts(tmp_path / "entry", model="shuffle", loss="poly", engine__workers=2)
+    runs.append(simulate(by_entry_point))
+    runs.append(simulate(with_parts(tmp_path / "ray", engine__workers=2, engine__kind="ray")))
+    assert len({digest(run) for run in runs}) == 1
+    assert digest(simulate(with_parts(tmp_path / "bce", loss="bce"))) != digest(runs[0])
+    assert digest(simulate(tiny(tmp_path / "none"))) != digest(runs[0])
+    manifests = [RunFolder.open(run.path).read_json("manifest.json") for run in runs]
+    assert len({manifest["code_digest"] for manifest in manifests}) == 1
+    assert manifests[0]["plugins"] == manifests[3]["plugins"]
+    assert [entry["key"] for entry in manifests[0]["plugins"]] == ["model.name", "train.loss"]
+    assert all(manifest["sites_with_other_code"] == [] for manifest in manifests)
+
+
+@pytest.mark.slow
+def test_a_run_with_own_parts_is_resumed_and_evaluated(tmp_path):
+    whole = simulate(with_parts(tmp_path / "whole"))
+    halted = simulate(with_parts(tmp_path / "halted"))
+    run = RunFolder.open(halted.path)
+    for file in ("summary.json", "report.html", "checkpoints/round-00002.safetensors"):
+        (run.path / file).unlink()
+    run.replace_lines("rounds.jsonl", run.read_lines("rounds.jsonl")[:-1])
+    run.update_manifest(status="interrupted")
+    assert digest(resume(run.path)) == digest(whole)
+    assert run.read_json("manifest.json")["resumed"][-1]["other"] == []
+    images = np.zeros((2, 32, 32), np.uint8)
+    assert Predictor.open(run.path).probs(images).shape[0] == 2

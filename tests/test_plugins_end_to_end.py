@@ -37,6 +37,7 @@ def package(tmp_path_factory):
     (about / "entry_points.txt").write_text(ENTRIES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(plugins.PLUGIN_PATH, "")
+        patch.setattr(plugins, "_allowed", None)
         patch.syspath_prepend(str(place))
         plugins._entry_points.cache_clear()
         yield

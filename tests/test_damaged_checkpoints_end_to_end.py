@@ -13,7 +13,7 @@ from fedcxr.config.model import ModelConfig
 from fedcxr.experiments import simulate
 from fedcxr.models.architectures import random_model
 from fedcxr.parameters import extract, load_parameters, save_parameters, spec_of
-from fedcxr.runs.saved_model import checkpoint_file
+from fedcxr.runs.checkpoint_files import checkpoint_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_page")]
 

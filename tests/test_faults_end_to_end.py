@@ -17,7 +17,7 @@ from fedcxr.engines.app_ref import AppRef
 from fedcxr.errors import QuorumError
 from fedcxr.experiments import resume, simulate
 from fedcxr.parameters import load_parameters
-from fedcxr.runs.saved_model import checkpoint_file, checkpoint_rounds
+from fedcxr.runs.checkpoint_files import checkpoint_file, checkpoint_rounds
 from fedcxr.wire import unpack_order
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_page")]
@@ -195,7 +195,7 @@ import server.rounds
 from fedcxr.cli.main import main
 from fedcxr.experiments import resume
 from fedcxr.parameters import load_parameters
-from fedcxr.runs.saved_model import checkpoint_file, checkpoint_rounds
+from fedcxr.runs.checkpoint_files import checkpoint_file, checkpoint_rounds
 
 disk, config, room = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 filler = disk / "filler"

@@ -13,8 +13,8 @@ from fedcxr.data.tokens import load_key
 from fedcxr.deploy.child import free_port
 from fedcxr.deploy.loopback import Loopback, processes, send
 from fedcxr.deploy.provision import new_deployment
+from fedcxr.runs.checkpoint_files import checkpoint_rounds
 from fedcxr.runs.folder import RunFolder
-from fedcxr.runs.saved_model import checkpoint_rounds
 from partitions.export import export_global, export_site
 from partitions.prepare import prepare
 

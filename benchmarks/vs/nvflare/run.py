@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = str(Path(__file__).resolve().parents[3])
-sys.path.append(ROOT)
+sys.path.insert(1, ROOT)  # before what is installed: Opacus has a `benchmarks`, too
 
 from benchmarks.vs import bounded  # noqa: E402  (found through the line above)
 

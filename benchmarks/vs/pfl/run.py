@@ -14,7 +14,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = str(HERE.parents[2])
-sys.path.append(ROOT)
+sys.path.insert(1, ROOT)  # before what is installed: Opacus has a `benchmarks`, too
 
 from benchmarks.vs import bounded  # noqa: E402  (found through the line above)
 

@@ -14,17 +14,15 @@ import statistics
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.deployment import SETTINGS, SITES, flower_rounds, folder_of_data
-from benchmarks.deployment_soak import by_kind, follow, memory_table
-from benchmarks.loopback_federation import loopback_federation
-from benchmarks.processes import finish, shared_memory, started
+from benchmarks.deployment import SITES, flower_rounds, folder_of_data
+from benchmarks.deployment_soak import by_kind, followed_run, memory_table
+from benchmarks.processes import shared_memory
 from benchmarks.result import Result, Row, run_as_command
 from benchmarks.soak import Point, Series, left_rows
 
 ROUNDS = 16
 EARLY, LATE = (3, 8), (11, 16)
 """First and last rounds of two stretches, of whose least memory the growth is."""
-LONGEST_S = 600.0
 MOST_GROWTH_MB = 14.0
 """A round; half of a message of 28 MB. A process that keeps one a round grows by twice as much."""
 
@@ -34,17 +32,8 @@ def check(short: bool) -> Result:
     shared_before = shared_memory()
     with folder_of_data() as data, ThreadPoolExecutor(1) as beside:
         plain = beside.submit(flower_rounds, data / "flower", 1)  # both wait most of the time
-        folder = data / "deployment"
-        clients = {site: ("benchmarks.deployment_site", "--data", data / site) for site in SITES}
-        with loopback_federation(folder, clients) as deployed:
-            settings = {**SETTINGS, "server.rounds": ROUNDS}
-            command = deployed.run_command(data / "server", folder / "runs", settings)
-            said = folder / "run.log"
-            with started(command, deployed.home, said, folder / "run") as process:
-                series = follow(process, deployed, folder / "runs")
-                finish(process, said, LONGEST_S)
-            left = deployed.stop()
-        ours, theirs = seconds_of_rounds(folder / "runs"), plain.result()
+        series, left = followed_run(data, data / "deployment", ROUNDS)
+        ours, theirs = seconds_of_rounds(data / "deployment" / "runs"), plain.result()
         left_shared = sorted(shared_memory() - shared_before)
     kinds = by_kind(series)
     return Result(

@@ -52,18 +52,10 @@ def soak(short: bool) -> Result:
     rounds = SHORT_ROUNDS if short else ROUNDS
     shared_before, begun, load = shared_memory(), time.monotonic(), os.getloadavg()[1]
     with folder_of_data() as data:
-        folder = data / "deployment"
-        clients = {site: ("benchmarks.deployment_site", "--data", data / site) for site in SITES}
-        with loopback_federation(folder, clients) as deployed:
-            settings = {**SETTINGS, "server.rounds": rounds}
-            command = deployed.run_command(data / "server", folder / "runs", settings)
-            said = folder / "run.log"
-            with started(command, deployed.home, said, folder / "run") as process:
-                series = follow(process, deployed, folder / "runs")
-                finish(process, said, LONGEST_S)
-            took_s, left = time.monotonic() - begun, deployed.stop()
+        series, left = followed_run(data, data / "deployment", rounds)
+        took_s = time.monotonic() - begun
         left_shared = sorted(shared_memory() - shared_before)
-        files = files_table(next((folder / "runs").iterdir()), rounds)
+        files = files_table(next((data / "deployment" / "runs").iterdir()), rounds)
     kinds = by_kind(series)
     window = SHORT_WINDOW if short else WINDOW
     floors = by_kind({name: floor(points, window) for name, points in series.items()})
@@ -100,6 +92,25 @@ def soak(short: bool) -> Result:
             "left_shared_memory": left_shared,
         },
     )
+
+
+def followed_run(data: Path, folder: Path, rounds: int) -> tuple[Series, list[int]]:
+    """Run the deployment; return the memory of its processes, and those that it left behind.
+
+    Args:
+        data: what the sites and the server bring, as `folder_of_data` makes it.
+        folder: takes kits, logs and `runs/`.
+        rounds: of the run.
+    """
+    clients = {site: ("benchmarks.deployment_site", "--data", data / site) for site in SITES}
+    with loopback_federation(folder, clients) as deployed:
+        settings = {**SETTINGS, "server.rounds": rounds}
+        command = deployed.run_command(data / "server", folder / "runs", settings)
+        said = folder / "run.log"
+        with started(command, deployed.home, said, folder / "run") as process:
+            series = follow(process, deployed, folder / "runs")
+            finish(process, said, LONGEST_S)
+        return series, deployed.stop()
 
 
 def follow(process: "Popen[str]", deployed: Loopback, runs: Path) -> Series:

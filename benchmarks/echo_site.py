@@ -46,7 +46,7 @@ def echo_site_app(node_config: str) -> ClientApp:
     Args:
         node_config: of its SuperNode, as JSON; the kit's folder has the site's name.
     """
-    from fedcxr.deploy.orphans import end_when_orphaned
+    from fedcxr.interrupts import end_when_orphaned
 
     end_when_orphaned()
     site = Path(str(json.loads(node_config)["kit"])).name

@@ -5,8 +5,14 @@ garbage collector runs: the process would go on as if nobody had asked it to end
 also takes a note, and long work looks at it between its steps.
 """
 
+import os
 import signal
+import threading
+import time
 from types import FrameType
+
+PARENT_S = 1.0
+"""Between two looks whether the process that started this one is there."""
 
 _asked = False
 
@@ -37,3 +43,22 @@ def raise_if_interrupted() -> None:
     """Raise KeyboardInterrupt where the process was asked to end and it was not heard."""
     if _asked:
         raise KeyboardInterrupt
+
+
+def end_when_orphaned(grace_s: float = 0.0) -> None:
+    """From now on end this process, whatever it does, when the one that started it is gone.
+
+    Args:
+        grace_s: seconds in which it may end by itself.
+    """
+    words = (os.getppid(), grace_s)
+    threading.Thread(
+        target=_watch_parent, args=words, daemon=True, name="end-when-orphaned"
+    ).start()
+
+
+def _watch_parent(parent: int, grace_s: float) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_S)
+    time.sleep(grace_s)
+    os.kill(os.getpid(), signal.SIGKILL)

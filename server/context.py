@@ -15,6 +15,7 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.flower import config_from_run, settings_of
 from fedcxr.cores import cores
 from fedcxr.errors import RunError
+from fedcxr.interrupts import end_when_orphaned
 from fedcxr.runs.checkpoint_files import checkpoint_rounds
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.known_runs import register_run
@@ -28,6 +29,8 @@ from server.job import ComputePlan, Job
 from server.reopen import read_stopped_run, reopen_job
 from server.start import plan_compute, start_job
 
+END_S = 10.0
+"""For a run whose SuperLink is gone to end by itself."""
 SETTLED_S = 2.0
 POLL_S = 0.2
 LET_GO_S = 20.0
@@ -62,6 +65,10 @@ def job_from_context(grid: Grid, context: Context) -> Job:
     else:
         job = _going_on(stopped, folder, said)
     register_run(job.run, flower_run_id=str(context.run_id))
+    if folder is not None:
+        # Flower asks it to end with the SuperLink, but a message that is being sent is tried again
+        # for ever, by threads that the end waits for.
+        end_when_orphaned(END_S)
     # This process is the run's alone: with what stays left out, `exchange.py` looks quickly.
     gc.collect()
     gc.freeze()

@@ -7,8 +7,6 @@ import threading
 import time
 
 LOG_FORMAT = "%(asctime)s %(name)s: %(message)s"
-PARENT_S = 1.0
-"""Between two looks whether the process that forked this one is there."""
 GRACE_S = 10.0
 """For Flower to say goodbye to the other side, before its whole process group is killed."""
 
@@ -30,20 +28,6 @@ def log_to_stderr(*names: str) -> None:
         ours = logging.getLogger(name)
         ours.addHandler(handler)
         ours.propagate = False
-
-
-def end_when_orphaned() -> None:
-    """From now on end this process, whatever it does, when the one that forked it is gone."""
-    parent = os.getppid()
-    threading.Thread(
-        target=_watch_parent, args=(parent,), daemon=True, name="end-when-orphaned"
-    ).start()
-
-
-def _watch_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_S)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _watch() -> None:

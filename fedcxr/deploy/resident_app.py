@@ -7,7 +7,8 @@ from flwr.app import Context, Message, UserConfig
 from flwr.clientapp import ClientApp
 
 from clients.app import app
-from fedcxr.deploy.orphans import end_when_orphaned, log_to_stderr
+from fedcxr.deploy.orphans import log_to_stderr
+from fedcxr.interrupts import end_when_orphaned
 
 
 class SiteApp(ClientApp):

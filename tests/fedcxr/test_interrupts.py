@@ -1,6 +1,10 @@
 """A request to end is heard, whatever Python was doing when the signal came."""
 
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +67,25 @@ def test_an_ignored_signal_stays_ignored(number):
     signal.signal(number, signal.SIG_IGN)
     end_on_signals()
     assert signal.getsignal(number) is signal.SIG_IGN
+
+
+def test_an_orphan_that_does_not_end_when_asked_is_ended_after_its_grace(tmp_path):
+    child = (
+        "import os, signal, time\n"
+        "from fedcxr.interrupts import end_when_orphaned\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "end_when_orphaned(0.5)\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
+        "time.sleep(120)\n"
+    )
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent]) as process:
+        end = time.monotonic() + 60
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        pid = int((tmp_path / "pid").read_text())
+        process.kill()
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < end, "the orphan is still there"
+        time.sleep(0.05)

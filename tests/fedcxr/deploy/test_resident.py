@@ -15,10 +15,10 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedcxr.deploy import resident as module
-from fedcxr.deploy.orphans import end_when_orphaned
 from fedcxr.deploy.resident import Resident, resident
 from fedcxr.engines import fork_server, idle
 from fedcxr.engines.app_ref import AppRef
+from fedcxr.interrupts import end_when_orphaned
 from fedcxr.packing import unpack_array
 from fedcxr.wire import CLIENT_IDLE, VECTORS, arrays_in, pack_vectors
 

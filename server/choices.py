@@ -30,6 +30,10 @@ def check_choices(config: ExperimentConfig) -> None:
     check_vae(config)
     _check_aggregator(config)
     _check_min_sites(config)
+    if config.privacy.level != "none":
+        raise ConfigError(
+            f"privacy.level: {config.privacy.level} cannot be had yet. Leave it at none."
+        )
     if config.train.positive_share:
         raise ConfigError(
             "train.positive_share: is filled in by the server, from what the sites share under "

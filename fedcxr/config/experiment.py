@@ -13,6 +13,7 @@ from fedcxr.config.flag import Flag
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.config.paths import PathText
+from fedcxr.config.privacy import PrivacyConfig
 from fedcxr.config.server import ServerConfig
 from fedcxr.config.train import TrainConfig
 from fedcxr.config.vae import VaeConfig
@@ -33,6 +34,7 @@ class ExperimentConfig(Section):
     train: TrainConfig = TrainConfig()
     vae: VaeConfig = VaeConfig()
     algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig)
+    privacy: PrivacyConfig = PrivacyConfig()
     server: ServerConfig = ServerConfig()
     engine: EngineConfig = EngineConfig()
     explain: ExplainConfig = ExplainConfig()

@@ -19,7 +19,7 @@ ServerKit = Annotated[
 def status(kit: ServerKit) -> None:
     """Who is connected to the deployment's server on this machine, and what runs there."""
     with quick_imports():
-        from fedcxr.deploy.follow import folder_of
+        from fedcxr.deploy.follow import folder_of, is_finished_unheard
         from fedcxr.deploy.submit import status_of
 
     found = status_of(kit)
@@ -29,7 +29,9 @@ def status(kit: ServerKit) -> None:
         since = f" since {run.begun}" if run.begun and not run.state.is_over else ""
         folder = folder_of(run.run_id)
         where = f", {folder.path}" if folder else ""
-        print(f"Run {run.run_id}: {_in_words(run.state)}{since}{where}")
+        is_finished = run.state.is_good or is_finished_unheard(run.state, folder)
+        words = "finished" if is_finished else _in_words(run.state)
+        print(f"Run {run.run_id}: {words}{since}{where}")
 
 
 def stop(kit: ServerKit) -> None:
@@ -44,4 +46,4 @@ def stop(kit: ServerKit) -> None:
 def _in_words(state: "RunState") -> str:
     if not state.is_over:
         return "under way" if state.has_begun else "waiting"
-    return "finished" if state.is_good else state.why
+    return state.why

@@ -118,7 +118,7 @@ class Pursuit:
         return True
 
     def _finished(self, state: RunState) -> RunFolder:
-        if not state.is_good:
+        if not (state.is_good or is_finished_unheard(state, self.run)):
             where = f" Its folder: {self.run.path}" if self.run else ""
             raise RunError(f"The run did not come to its end: {state.why}{where}")
         if self.run is None:
@@ -139,6 +139,16 @@ class Pursuit:
             f"{advice} Otherwise start the server and go on with the run: "
             f"`fedcxr resume {self.run.path}`."
         )
+
+
+def is_finished_unheard(state: RunState, run: RunFolder | None) -> bool:
+    """Return whether a run is finished by its folder, and its SuperLink did not hear of it.
+
+    One that stood still at that moment waits for the run's process until it takes it for dead.
+    """
+    return (
+        run is not None and state.is_lost and run.read_json("manifest.json")["status"] == "finished"
+    )
 
 
 def folder_of(run_id: int) -> RunFolder | None:

@@ -200,6 +200,12 @@ def test_one_that_finished_before_the_server_died_is_finished(submitted, tmp_pat
     submitted(state(), None, folder=tmp_path / "a-run", status="finished")
 
 
+def test_one_that_finished_without_the_server_hearing_of_it_is_finished(submitted, tmp_path):
+    unheard = RunState(True, True, False, "No heartbeat received from the task", is_lost=True)
+    run = submitted(state(), unheard, folder=tmp_path / "a-run", status="finished")
+    assert run.path == tmp_path / "a-run"
+
+
 def test_one_that_nobody_goes_on_with_says_how(submitted, tmp_path, monkeypatch):
     monkeypatch.setattr(follow, "LOST_S", 0.0)
     with pytest.raises(RunError, match=r"The server of this run died\. .*--keep.*fedcxr resume /"):

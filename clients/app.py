@@ -14,6 +14,7 @@ from clients.evaluate import evaluate_order, site_counts, site_frequencies, site
 from clients.locate import locate_from_context, locate_in_run
 from clients.log import keep_log
 from clients.memory import StagedMemory, memory_of
+from clients.private_training import WITHHELD
 from clients.resident_model import worker_for
 from clients.site import Site, SiteLocation, open_site
 from clients.train import train_order
@@ -58,7 +59,7 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
     result = train_order(location, site, task, order, vectors=vectors, worker=worker, memory=memory)
     if result.num_examples == 0:
         return skipped(message, order, site.site_id, result.reason or "")
-    numbers = {
+    numbers: dict[str, float] = {
         "num-examples": result.num_examples,
         "train-loss": result.train_loss,
         "num-steps": result.num_steps,
@@ -66,9 +67,18 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
         "seconds": result.seconds,
         **result.vae_numbers,
     }
+    if schema.is_private:
+        numbers = {}  # none of them is noised, and the weight is the same at every site
     place = SiteSide(result.given, memory)
     sent = Outgoing(schema.chain.apply(result.vectors, schema.shared.spec, place), schema.reply)
-    reply = site_reply(message, order, site_id=site.site_id, numbers=numbers, outgoing=sent)
+    reply = site_reply(
+        message,
+        order,
+        site_id=site.site_id,
+        numbers=numbers,
+        outgoing=sent,
+        protects=schema.is_private,
+    )
     memory.commit()
     return reply
 
@@ -76,6 +86,8 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
 def evaluate(locate: Locate, message: Message, context: Context) -> Message:
     """Answer an order to evaluate with the site's own scores."""
     order, task, location, site = _open(locate, message, context, asks_scores=True)
+    if task.privacy.level == "patient":
+        return skipped(message, order, site.site_id, WITHHELD)
     worker = worker_for(task, order.threads)
     vectors = vectors_in(message.content, worker.schema(task).model)
     numbers = evaluate_order(location, site, task, order, vectors=vectors, worker=worker)
@@ -85,7 +97,8 @@ def evaluate(locate: Locate, message: Message, context: Context) -> Message:
 def card(locate: Locate, message: Message, context: Context) -> Message:
     """Answer a query with the site's card: counts, vocabulary, versions, and its model's layout."""
     order, task, _, site = _open(locate, message, context)
-    numbers = site_counts(site)
+    schema = worker_for(task, order.threads).schema(task)
+    numbers = {} if schema.is_private else site_counts(site)
     if task.train.normalization == "pooled":
         numbers |= site_moments(site)
     brought = own_entries(task.model, task.train, task.algorithm)
@@ -95,11 +108,16 @@ def card(locate: Locate, message: Message, context: Context) -> Message:
         "fedcxr-version": __version__,
         "torch-version": versions()["torch"],
     }
-    schema = worker_for(task, order.threads).schema(task)
     shared = Outgoing(site_frequencies(site), schema.card) if schema.card else None
     own = replace(order, schema_digest=schema.digest)
     return site_reply(
-        message, own, site_id=site.site_id, numbers=numbers, texts=texts, outgoing=shared
+        message,
+        own,
+        site_id=site.site_id,
+        numbers=numbers,
+        texts=texts,
+        outgoing=shared,
+        protects=schema.is_private,
     )
 
 
@@ -114,7 +132,8 @@ def _open(
     check_training(task.train, [task.labels[column] for column in three_way])
     location.limits.check(task, num_sites=order.num_sites, asks_scores=asks_scores)
     site = open_site(location, task)
-    location.limits.check_steps(task.train.steps(len(site.train.rows)))
+    if task.privacy.level != "patient":  # whose steps follow from its patients
+        location.limits.check_steps(task.train.steps(len(site.train.rows)))
     return order, task, location, site
 
 

@@ -15,6 +15,7 @@ from functools import wraps
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
+from clients.private_training import SPENT, WITHHELD
 from clients.resident_model import release
 from fedcxr.errors import (
     ArtefactError,
@@ -58,7 +59,7 @@ REASONS: Mapping[type[Exception], str] = {
     MemoryError: "the site ran out of memory",
 }
 UNEXPECTED = "the site failed unexpectedly; its log has the full text"
-SENTENCES = frozenset({"", UNEXPECTED, *REASONS.values(), *training.REASONS})
+SENTENCES = frozenset({"", UNEXPECTED, *REASONS.values(), *training.REASONS, SPENT, WITHHELD})
 """Every reason that may leave a site."""
 
 
@@ -80,8 +81,11 @@ def site_reply(
     numbers: Mapping[str, float] | None = None,
     texts: Mapping[str, str | list[str]] | None = None,
     outgoing: Outgoing | None = None,
+    protects: bool = False,
 ) -> Message:
     """Return the reply, after checking all that it lets out.
+
+    Where each patient is protected (`protects`), no number passes: none of them is noised.
 
     Raises:
         RunError: a key or sentence that is not on the list, or a number that is not finite.
@@ -90,6 +94,8 @@ def site_reply(
     unknown_keys = sorted((set(numbers) - RESULT_KEYS) | (set(texts) - CARD_TEXT_KEYS))
     if unknown_keys:
         raise RunError(f"not on the list of what may leave a site: {unknown_keys}")
+    if protects and numbers:
+        raise RunError(f"not noised, so it may not leave a site in this run: {sorted(numbers)}")
     nonfinite_keys = [key for key, number in numbers.items() if not math.isfinite(number)]
     if nonfinite_keys:
         raise RunError(f"numbers that are not finite may not leave a site: {nonfinite_keys}")

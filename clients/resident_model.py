@@ -44,7 +44,10 @@ def worker_for(task: SiteTask, threads: int) -> Worker:
     torch.set_num_threads(threads)
     precision = Precision(task.dtype, task.channels_last, "set by the server")
     outputs = num_outputs(task.policy, task.labels)
-    return _build(task.model.model_dump_json(), outputs, precision, task.device, task.compile)
+    is_grouped = task.batch_norm == "group"
+    return _build(
+        task.model.model_dump_json(), outputs, precision, task.device, task.compile, is_grouped
+    )
 
 
 def release() -> None:
@@ -62,10 +65,16 @@ def _schema(task_text: str, spec: ParameterSpec) -> WireSchema:
 
 @lru_cache(maxsize=1)
 def _build(
-    model_json: str, outputs: int, precision: Precision, device: str, compiled: bool
+    model_json: str,
+    outputs: int,
+    precision: Precision,
+    device: str,
+    compiled: bool,
+    is_grouped: bool,
 ) -> Worker:
     # Starting weights come from the server, so a site needs neither the seed's nor ImageNet's.
-    model = random_model(ModelConfig.model_validate_json(model_json), outputs, seed=0)
+    config = ModelConfig.model_validate_json(model_json)
+    model = random_model(config, outputs, seed=0, group_norm=is_grouped)
     place = worker_device(device)
     if place != "cpu":
         torch.cuda.set_device(place)  # pinned memory would take a share of the first GPU otherwise

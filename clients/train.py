@@ -13,6 +13,7 @@ from torch import Tensor
 from clients.augmentation import train_config, training_images
 from clients.memory import ALGORITHM, PRIVATE, memory_of
 from clients.moments import read_moments, write_moments
+from clients.private_training import train_site_privately
 from clients.resident_model import Worker
 from clients.self_training import filled_target
 from clients.site import Site, SiteLocation
@@ -25,7 +26,8 @@ from fedcxr.parameters import Parameters, extract, load_into
 from fedcxr.schema import COUNTERS, KNOWN, VECTOR, WireSchema, model_vectors
 from fedcxr.seeding import derive_seed
 from fedcxr.training.loop import TrainResult, train_site
-from fedcxr.training.optimizers import optimizer_state
+from fedcxr.training.optimizers import OptimizerState, optimizer_state
+from fedcxr.training.pool import ImagePool
 from fedcxr.training.transforms import Normalization
 from fedcxr.vectors import Vectors
 from fedcxr.wire import Order
@@ -76,27 +78,30 @@ def train_order(
     memory = memory or memory_of(location.state, task.run, order.round_num)
     given = sent_parameters(vectors)
     load_into(worker.model, spec, start_from(memory, schema, order, given))
-    target = filled_target(location, site, task, order, worker)
-    images = training_images(location, site, task, order, target=target, given=given, worker=worker)
-    own = _algorithm_vectors(memory, schema, vectors)
-    train, config = task.train, train_config(task, images.pool)
-    location.limits.check_steps(config.steps(len(images.pool)))
+    own, train = _algorithm_vectors(memory, schema, vectors), task.train
     keeps = train.moments == "keep"
-    result = train_site(
-        worker.model,
-        images.pool,
-        config=config,
-        learning_rate=order.learning_rate,
-        normalization=Normalization(train.normalization, train.mean, train.std),
-        precision=worker.precision,
-        device=worker.device,
-        seed=derive_seed(task.seed, "client", site.site_id, order.round_num),
-        multi_class=columns_with(task.policy, task.labels, "multi_class"),
-        freeze_batch_norm=task.batch_norm == "frozen",
-        full_batch=worker.full_batch,
-        optimizer_state=read_moments(memory, train.optimizer) if keeps else None,
-        correct=_correction(worker, schema, given, own),
-    )
+    state = read_moments(memory, train.optimizer) if keeps else None
+    correct = _correction(worker, schema, given, own)
+    target = site.train.target
+    vae_numbers: Mapping[str, float] = {}
+    if schema.is_private:
+        result = train_site_privately(
+            location,
+            site,
+            task,
+            order,
+            vectors={**vectors, **own},
+            worker=worker,
+            optimizer_state=state,
+            correct=correct,
+        )
+    else:
+        target = filled_target(location, site, task, order, worker)
+        images = training_images(
+            location, site, task, order, target=target, given=given, worker=worker
+        )
+        vae_numbers = images.numbers
+        result = _trained_on(images.pool, location, site, task, order, worker, state, correct)
     if result.num_examples == 0:
         return _trained(result, start)
     if keeps:
@@ -111,7 +116,37 @@ def train_order(
     if schema.num_known:
         made[KNOWN] = (~np.isnan(target)).sum(axis=0, dtype=np.int64)
     done = _trained(result, start, made, schema.shared.take(given).vector)
-    return replace(done, vae_numbers=images.numbers)
+    return replace(done, vae_numbers=vae_numbers)
+
+
+def _trained_on(
+    pool: ImagePool,
+    location: SiteLocation,
+    site: Site,
+    task: SiteTask,
+    order: Order,
+    worker: Worker,
+    state: OptimizerState | None,
+    correct: Callable[[], None] | None,
+) -> TrainResult:
+    """Train the worker's model on these images, with the optimiser from this state on."""
+    train, config = task.train, train_config(task, pool)
+    location.limits.check_steps(config.steps(len(pool)))
+    return train_site(
+        worker.model,
+        pool,
+        config=config,
+        learning_rate=order.learning_rate,
+        normalization=Normalization(train.normalization, train.mean, train.std),
+        precision=worker.precision,
+        device=worker.device,
+        seed=derive_seed(task.seed, "client", site.site_id, order.round_num),
+        multi_class=columns_with(task.policy, task.labels, "multi_class"),
+        freeze_batch_norm=task.batch_norm == "frozen",
+        full_batch=worker.full_batch,
+        optimizer_state=state,
+        correct=correct,
+    )
 
 
 def _made(

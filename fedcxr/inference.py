@@ -84,11 +84,16 @@ class Predictor:
         policy = policy_of(config.data, rounds=config.server.rounds)
         self.outputs = output_names(policy, labels)
         seed = derive_seed(config.seed, "initial weights")
+        is_grouped = config.server.batch_norm == "group"
         if trained:
-            self.model: CxrModel = random_model(config.model, len(self.outputs), seed)
+            self.model: CxrModel = random_model(
+                config.model, len(self.outputs), seed, group_norm=is_grouped
+            )
         else:
             names = {name: synonym_of(name) for name in self.outputs}
-            self.model = build_model(config.model, len(self.outputs), seed, outputs=names)
+            self.model = build_model(
+                config.model, len(self.outputs), seed, outputs=names, group_norm=is_grouped
+            )
         arrange(self.model, precision, device)
         self.spec: ParameterSpec = spec_of(self.model)
         self.set_normalization(config.train)

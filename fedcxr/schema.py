@@ -46,6 +46,8 @@ class WireSchema:
     """Labels whose known training targets a site counts and sends; 0 = it sends no such count."""
     num_shared: int = 0
     """Labels whose class frequencies sites share at the start; 0 = they share none."""
+    is_private: bool = False
+    """Whether each patient is protected at the site, so that the noised update is all it sends."""
 
     @property
     def spec(self) -> ParameterSpec:
@@ -137,4 +139,5 @@ def schema_of(task: SiteTask, spec: ParameterSpec) -> WireSchema:
         chain_of(Codec(task.codec, task.topk)),
         num_known=len(task.labels) if task.counts_known else 0,
         num_shared=len(task.labels) if task.train.class_frequencies == "shared" else 0,
+        is_private=task.privacy.level == "patient",
     )

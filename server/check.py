@@ -42,7 +42,8 @@ class SiteUpdate:
     """(P,) of the shared part: what the site has added to what it was given."""
     counters: NDArray[np.int64] = field(repr=False)
     num_examples: int
-    train_loss: float
+    train_loss: float | None
+    """None where each patient is protected, and the site tells nothing but its update."""
     images_seen: int
     seconds: float
     payload_bytes: int
@@ -127,7 +128,9 @@ def check_update(
     """
     check_receipt(message, site_id, order)
     result = unpack_result(message.content)
-    weight = _weight(result, most_examples)
+    weight = 1 if schema.is_private else _weight(result, most_examples)
+    if schema.is_private and result:
+        raise RunError("the reply tells numbers of patients that the run protects")
     record, spec = arrays_in(message.content), schema.shared.spec
     vectors = schema.chain.invert(unpack_vectors(record, schema.reply), spec, decoded)
     norms = check_vectors(vectors, schema, given)
@@ -147,7 +150,7 @@ def check_update(
         update,
         vectors[COUNTERS],
         weight,
-        float(result["train-loss"]),
+        None if schema.is_private else float(result["train-loss"]),
         int(result.get("images-seen", 0)),
         float(result.get("seconds", 0.0)),
         payload_bytes(record),

@@ -15,6 +15,7 @@ from fedcxr.training.choices import (
 )
 from server.aggregate.known_aggregators import aggregator_registry
 from server.cohort import cohort_size
+from server.privacy_check import check_privacy
 from server.vae_check import check_vae
 
 
@@ -29,11 +30,9 @@ def check_choices(config: ExperimentConfig) -> None:
     check_algorithm(config.algorithm, config.train)
     check_vae(config)
     _check_aggregator(config)
+    _check_group_norm(config)
     _check_min_sites(config)
-    if config.privacy.level != "none":
-        raise ConfigError(
-            f"privacy.level: {config.privacy.level} cannot be had yet. Leave it at none."
-        )
+    check_privacy(config)
     if config.train.positive_share:
         raise ConfigError(
             "train.positive_share: is filled in by the server, from what the sites share under "
@@ -95,6 +94,16 @@ def _check_min_sites(config: ExperimentConfig) -> None:
                 f"server.min_sites: with {key} all sites must be there at the start, since what "
                 "they share decides the weights. Leave one of the two out."
             )
+
+
+def _check_group_norm(config: ExperimentConfig) -> None:
+    """Refuse an algorithm that is about batch norm where the network has none."""
+    private = config.algorithm.algorithm.private(["bn.weight", "bn.running_mean"])
+    if private and config.server.batch_norm == "group":
+        raise ConfigError(
+            f"algorithm.name = {config.algorithm.name}: keeps batch norm at the sites, and "
+            "server.batch_norm=group leaves none. Choose another of the two."
+        )
 
 
 def _check_aggregator(config: ExperimentConfig) -> None:

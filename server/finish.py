@@ -120,7 +120,7 @@ def times(
     return {
         "phases": phases,
         "seconds": sum(phases.values()),
-        "train_images_per_second": images / train if train else None,
+        "train_images_per_second": images / train if train and images else None,
     }
 
 

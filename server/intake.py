@@ -51,9 +51,10 @@ class RoundLog:
         return median_norms(self.norms)
 
     @property
-    def train_loss(self) -> float:
-        """Return the mean training loss, weighted as the updates are; nats."""
-        return self.loss_sum / self.weight
+    def train_loss(self) -> float | None:
+        """Return the mean training loss in nats, weighted as the updates are; None if not told."""
+        told = any(row["train_loss"] is not None for row in self.accepted)
+        return self.loss_sum / self.weight if told else None
 
 
 class Intake:
@@ -177,7 +178,7 @@ class Intake:
         self.log.images += update.images_seen
         self.log.bytes_up += update.payload_bytes
         self.log.weight += update.num_examples
-        self.log.loss_sum += update.num_examples * update.train_loss
+        self.log.loss_sum += update.num_examples * (update.train_loss or 0.0)
         self._on_site(update.site_id, "done", update.images_seen)
 
     def _check_quorum(self, round_num: int, asked: int) -> None:

@@ -95,6 +95,8 @@ class Job:
             # Weights come with the orders; where the server has its file is not the sites' matter.
             model=self.config.model.model_copy(update={"weights": "none"}),
             train=self.config.train,
+            privacy=self.config.privacy,
+            rounds=self.config.server.rounds,
             vae=self.config.vae,
             algorithm=self.config.algorithm,
             counts_known=aggregator_registry().get(self.config.server.aggregator).counts_known,

@@ -91,6 +91,8 @@ class Roster:
         on_change: OnChange = lambda site_id, what: None,
         declared: Declared | None = None,
         site_keys: Mapping[str, bytes] | None = None,
+        *,
+        tells_counts: bool = True,
     ) -> None:
         """Take the plan's sites.
 
@@ -102,7 +104,9 @@ class Roster:
             declared: the vectors of a card; none = it has none.
             site_keys: by site, the public key (PEM) of the only node that may answer for it; none =
                 nodes have no keys.
+            tells_counts: whether a card has the site's numbers of patients and images.
         """
+        self._tells_counts = tells_counts
         self._grid = grid
         self._images = train_images
         self._order = order
@@ -249,7 +253,8 @@ class Roster:
         check_receipt(message, site_id, query.order)
         numbers = unpack_result(message.content)
         texts = unpack_card_texts(message.content)
-        if not 0 <= numbers.get("num-train", -1) <= self._images[site_id]:
+        most = self._images[site_id]
+        if self._tells_counts and not 0 <= numbers.get("num-train", -1) <= most:
             raise RunError(
                 f"{site_id} has more training images than the plan's {self._images[site_id]}"
             )

@@ -30,8 +30,9 @@ from server.intake import Intake
 from server.job import Job
 from server.orders import OrderBook
 from server.participation import last_rounds
+from server.patient_privacy import epsilon_after
 from server.roster import Roster
-from server.site_scores import site_scores
+from server.site_scores import WITHHELD, site_scores
 from server.step import State, aggregate_round, first_state
 
 NOT_FINITE = "the new model's predictions are not finite; the one before it was kept"
@@ -57,6 +58,9 @@ class Session:
 
     def site_scores(self, parameters: Parameters, round_num: int) -> list[dict[str, Any]]:
         """Return each site's loss and macro AUROC of the model on its own val patients."""
+        federation = self.book.federation
+        if federation.schema.is_private:
+            return [{"site_id": s, "reason": WITHHELD} for s in federation.node_by_site]
         return site_scores(self.book, self.grid, self.job.limits, parameters, round_num)
 
     def on_test(self) -> dict[str, float | None]:
@@ -185,9 +189,10 @@ def _one_round(
         "seconds_train": trained - begun,
         "seconds_evaluate": ended - trained,
         "images": report.images,
-        "images_per_second": report.images / max(trained - begun, 1e-9),
+        "images_per_second": report.images / max(trained - begun, 1e-9) if report.images else None,
         "bytes_down": payload_bytes(arrays) * asked,
         "bytes_up": report.bytes_up,
+        "epsilon": epsilon_after(session.job, round_num),
         "parameters_sha256": parameters.sha256(),
     }
     best_round, best, norms = state.best_round, state.best_auroc, state.norms

@@ -129,7 +129,15 @@ def _gather(job: Job, grid: Grid, model: Predictor) -> Roster:
         known = job.run.read_json("manifest.json").get("site_changes", [])
         job.run.update_manifest(site_changes=[*known, {"site_id": site_id, "what": what}])
 
-    roster = Roster(grid, train_images, order, on_change, schema.card, job.site_keys)
+    roster = Roster(
+        grid,
+        train_images,
+        order,
+        on_change,
+        schema.card,
+        job.site_keys,
+        tells_counts=not schema.is_private,
+    )
     cards = roster.gather(
         JoinLimits(
             job.config.server.join_timeout_s,

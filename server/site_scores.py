@@ -13,6 +13,8 @@ from server.check import check_receipt
 from server.exchange import ExchangeLimits, exchange
 from server.orders import OrderBook
 
+WITHHELD = "withheld: the run protects each patient"
+
 
 def site_scores(
     book: OrderBook,

@@ -33,6 +33,7 @@ from server.cohort import cohort_size
 from server.disjointness import disjointness
 from server.job import ComputePlan, Job
 from server.label_counts import label_counts
+from server.patient_privacy import privacy_in_manifest, settle_privacy
 from server.vae_check import check_vae_data
 
 log = logging.getLogger(__name__)
@@ -82,9 +83,10 @@ def start_job(
     _check_policies(config, labels)
     check_cohort(config, len(prepared.plan.sites))
     check_vae_data(config, prepared.plan, labels, place=home_folder())
+    config = settle_privacy(config, prepared)
     device = resolve_device(config.engine.device)
     precision = resolve_precision(
-        config.engine.precision,
+        "fp32" if config.privacy.level == "patient" else config.engine.precision,
         model=config.model,
         batch_size=config.train.batch_size,
         device=device,
@@ -194,6 +196,7 @@ def _manifest(job: Job) -> dict[str, Any]:
         "algorithm": config.algorithm.model_dump(),
         "aggregator": config.server.aggregator,
         "batch_norm": config.server.batch_norm,
+        "privacy": privacy_in_manifest(config, prepared),
         "codec": config.server.codec,
         "topk": config.server.topk if config.server.codec == "topk" else None,
         "data": {

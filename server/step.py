@@ -59,7 +59,8 @@ def aggregate_round(
     finally:
         shutil.rmtree(place.folder, ignore_errors=True)
     idle = set(intake.log.skipped)
-    images = [n for site_id, n in sites.most_examples.items() if site_id not in idle]
+    counted = {s: 1 if schema.is_private else n for s, n in sites.most_examples.items()}
+    images = [n for site_id, n in counted.items() if site_id not in idle]
     share = intake.log.weight / sum(images)
     shared, state = next_model(schema, given, found, share=share, state=state)
     return schema.shared.put(shared, parameters), state

@@ -77,12 +77,27 @@ def print_outcome(path: Path) -> None:
             f"{summary.test_images} images of {summary.test_patients} held-out patients"
         )
     print_sample(path / "manifest.json", "data")
+    _print_privacy(path)
     for line in _warnings(summary):
         print(line)
     if summary.heat_maps.num_findings and summary.heat_maps.hit_rate:
         print(_hits(summary.heat_maps))
     print(f"Seconds: {math.ceil(summary.seconds)}")
     print(f"Report: {path / 'report.html'}")
+
+
+def _print_privacy(path: Path) -> None:
+    """Print what each patient's protection has cost, where there is one."""
+    run = RunFolder.open(path)
+    tree = run.read_json("manifest.json").get("privacy")
+    if tree is None:
+        return
+    from fedcxr.report.privacy_words import privacy_line
+    from fedcxr.results.run_files import RunEpsilon, RunPrivacy
+
+    last = run.read_lines("rounds.jsonl")[-1].get("epsilon")
+    spent = None if last is None else RunEpsilon.model_validate(last)
+    print(privacy_line(RunPrivacy.model_validate(tree), spent))
 
 
 def print_sample(file: Path, *keys: str) -> None:

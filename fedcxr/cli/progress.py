@@ -79,7 +79,7 @@ class LiveDisplay:
                 + " with their VAEs" * clock.makes_vaes,
                 total=clock.cohort,
                 completed=clock.sites_done,
-                extra=f"{clock.images_per_second:.0f} images/s  {left}",
+                extra=f"{_speed_words(clock.images_per_second).removeprefix(', ')}  {left}",
             )
         elif kind == "phase":
             self._progress.update(
@@ -179,11 +179,21 @@ def _line(event: dict[str, Any], clock: Clock) -> str:
     if kind == "round_done" and event["round"] > 0:
         left = f", {clock.left} left" if clock.left and event["round"] < clock.rounds else ""
         return (
-            f"Round {event['round']}/{clock.of_rounds}: loss {_number(event['train_loss'])}, "
-            f"val macro AUROC {_number(event['val_macro_auroc'])}, "
-            f"{clock.images_per_second:.0f} images/s{left}"
+            f"Round {event['round']}/{clock.of_rounds}: {_loss_words(event['train_loss'])}"
+            f"val macro AUROC {_number(event['val_macro_auroc'])}"
+            f"{_speed_words(clock.images_per_second)}{left}"
         )
     return ""
+
+
+def _loss_words(loss: float | None) -> str:
+    """Return the training loss before what follows it; nothing where sites do not tell theirs."""
+    return "" if loss is None else f"loss {loss:.3f}, "
+
+
+def _speed_words(images_per_second: float) -> str:
+    """Return the speed after what is before it; nothing where sites do not tell their images."""
+    return f", {images_per_second:.0f} images/s" if images_per_second else ""
 
 
 def _early_end(event: dict[str, Any]) -> str:

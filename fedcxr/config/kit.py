@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, ValidationError
 
 from fedcxr.config.load import parse_yaml
 from fedcxr.config.task import SiteTask
@@ -94,6 +94,12 @@ class SiteLimits(Section):
     update shows. The site cannot check the number."""
     scores: bool = True
     """Whether the loss and AUROC of a model on the site's own val images may be told."""
+    privacy: Literal["patient"] | None = None
+    """`patient`: each patient must be protected by DP-SGD at the site; none = as the run says."""
+    epsilon: PositiveFloat | None = None
+    """Most ε for a patient over a whole run; a run without patient-level privacy has more."""
+    delta: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Most δ for a patient; a run without patient-level privacy has more."""
 
     def check(self, task: SiteTask, *, num_sites: int, asks_scores: bool = False) -> None:
         """Raise `LimitError` where an order asks for more; it names every limit but `steps`.
@@ -118,9 +124,29 @@ class SiteLimits(Section):
             asked.append("label_counts: none are to leave")
         if self.min_sites is not None and num_sites < self.min_sites:
             asked.append(f"min_sites: it asks {num_sites} sites, and {self.min_sites} are needed")
+        if self._needs_privacy and task.privacy.level != "patient":
+            asked.append(f"privacy: patient is needed, and the run has {task.privacy.level}")
         if asks_scores and not self.scores:
             asked.append("scores: none are to leave")
         _refuse(asked)
+
+    def check_privacy(self, epsilon: float, delta: float) -> None:
+        """Raise `LimitError` where a patient would be protected less than the owner wants.
+
+        Args:
+            epsilon: over all rounds of the run.
+            delta: of it.
+        """
+        asked = []
+        if self.epsilon is not None and epsilon > self.epsilon:
+            asked.append(f"epsilon: {epsilon:.4g} of {self.epsilon:g}")
+        if self.delta is not None and delta > self.delta:
+            asked.append(f"delta: {delta:.3g} of {self.delta:g}")
+        _refuse(asked)
+
+    @property
+    def _needs_privacy(self) -> bool:
+        return any(limit is not None for limit in (self.privacy, self.epsilon, self.delta))
 
     def check_steps(self, steps: int) -> None:
         """Raise `LimitError` where a round would take more steps than the owner allows."""

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from fedcxr.config.flag import Flag
 from fedcxr.section import Section
 
-BatchNorm = Literal["average", "local", "frozen"]
+BatchNorm = Literal["average", "local", "frozen", "group"]
 CodecName = Literal["none", "fp16", "int8", "topk"]
 NormPolicy = Literal["refuse", "clip"]
 
@@ -57,7 +57,8 @@ class ServerConfig(Section):
     byzantine: int = Field(default=1, ge=0)
     """Aggregators `krum` and `multi-krum`: how many of a round's updates may be hostile, f."""
     batch_norm: Annotated[BatchNorm, Flag()] = "average"
-    """Batch-norm statistics: averaged with the rest, kept at each site, or never changed."""
+    """Batch-norm statistics: averaged with the rest, kept at each site, or never changed; `group`:
+    there are none, the network has group norm in the place of every batch norm."""
     codec: Annotated[CodecName, Flag("Of updates: {choices}.")] = "none"
     """How a site's update travels to the server. All but `none` lose something, which the site
     keeps and adds to its next update (error feedback)."""

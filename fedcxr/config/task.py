@@ -7,12 +7,13 @@ path: a site knows its own data.
 import json
 from functools import lru_cache
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 
 from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.data import BlankPolicy, LabelPolicy
 from fedcxr.config.engine import Dtype
 from fedcxr.config.model import ModelConfig
+from fedcxr.config.privacy import PrivacyConfig
 from fedcxr.config.server import BatchNorm, CodecName
 from fedcxr.config.train import TrainConfig
 from fedcxr.config.vae import VaeConfig
@@ -41,6 +42,9 @@ class SiteTask(Section):
     policy: PolicyConfig
     model: ModelConfig
     train: TrainConfig
+    privacy: PrivacyConfig = PrivacyConfig()
+    rounds: PositiveInt = 1
+    """Of the run, over which a privacy budget is spread."""
     vae: VaeConfig = VaeConfig()
     algorithm: AlgorithmConfig
     counts_known: bool

@@ -5,11 +5,12 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fedcxr.config.model import ModelConfig
-from fedcxr.errors import ConfigError
+from fedcxr.errors import ConfigError, some
 from fedcxr.models.alexnet import alexnet
 from fedcxr.models.base import CxrModel, Family
 from fedcxr.models.densenet import densenet121, densenet_small
 from fedcxr.models.efficientnet import efficientnet_b0
+from fedcxr.models.group_norm import batch_norms, use_group_norm
 from fedcxr.models.own import as_family, built, try_out, with_head
 from fedcxr.models.randomness import seeded_generators
 from fedcxr.models.resnet import resnet50
@@ -76,7 +77,12 @@ def head_tensors(config: ModelConfig) -> str:
 
 
 def build_model(
-    config: ModelConfig, num_outputs: int, seed: int, *, outputs: Mapping[str, str] | None = None
+    config: ModelConfig,
+    num_outputs: int,
+    seed: int,
+    *,
+    outputs: Mapping[str, str] | None = None,
+    group_norm: bool = False,
 ) -> CxrModel:
     """Return the model that a run begins with, on the CPU, in training mode: float32, NCHW.
 
@@ -91,6 +97,7 @@ def build_model(
         seed: of the random values.
         outputs: the names of the rows, by which a file's head is taken over, each with what another
             vocabulary calls it; none = not known.
+        group_norm: as of `random_model`; of weights with batch norm, the statistics are left out.
 
     Raises:
         ConfigError: unknown name, image size that does not fit it, no such weights.
@@ -98,7 +105,7 @@ def build_model(
         ArtefactError: the weights file is damaged or of another model.
     """
     check_model(config)
-    model = random_model(config, num_outputs, seed)
+    model = random_model(config, num_outputs, seed, group_norm=group_norm)
     if config.weights != "none":
         family = with_head(_family_of(config), config)
         model.starting_weights = load_weights(
@@ -107,20 +114,38 @@ def build_model(
     return model
 
 
-def random_model(config: ModelConfig, num_outputs: int, seed: int) -> CxrModel:
+def random_model(
+    config: ModelConfig, num_outputs: int, seed: int, *, group_norm: bool = False
+) -> CxrModel:
     """Return the same network with random values alone, whatever `config.weights` says.
 
     For values that come from elsewhere, a checkpoint or an order, or do not matter: the file or the
     download that a run began with need not be there. torch's global generator is left as it was.
 
+    Args:
+        config: name and image size.
+        num_outputs: rows of the head.
+        seed: of the random values.
+        group_norm: put a group norm in the place of every batch norm (`server.batch_norm=group`).
+
     Raises:
-        ConfigError: unknown name, image size that does not fit it.
+        ConfigError: unknown name, image size that does not fit it, or a batch norm that no group
+            norm can stand for.
     """
     family = _family_of(config)
     if MODELS.reference(config.name):
-        return built(family, config, num_outputs, seed)
-    with seeded_generators(seed):  # the CPU's generator only: nothing touches a GPU
-        return family.build(num_outputs, config.image_size)
+        model = built(family, config, num_outputs, seed)
+    else:
+        with seeded_generators(seed):  # the CPU's generator only: nothing touches a GPU
+            model = family.build(num_outputs, config.image_size)
+    if group_norm:
+        use_group_norm(model)
+        if left := batch_norms(model):
+            raise ConfigError(
+                f"server.batch_norm = group: {config.name} has batch norms of another kind than "
+                f"nn.BatchNorm2d ({some(left, 3)}). Take another value, or another model."
+            )
+    return model
 
 
 def _family_of(config: ModelConfig) -> Family:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fedcxr.errors import ArtefactError, ConfigError, NetworkError, StorageError, some
 from fedcxr.models.base import CxrModel, Family, StartingWeights, sum_channels
@@ -27,6 +27,8 @@ from fedcxr.tensor_file import read_tensor_file
 _OLD_DENSE_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 """DenseNet's published weights still say `norm.1` where the module is called `norm1`."""
 
+
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 OUTPUTS = "outputs"
 """Of a file's metadata: the names of the head's rows, a JSON list."""
@@ -111,6 +113,8 @@ def _copy_head(
 def _overwrite(model: CxrModel, family: Family, state: dict[str, Tensor], where: str) -> None:
     """Copy `state` (torchvision's names, no head) over the network, after checking all of it."""
     ours = model.network.state_dict()
+    grouped = _group_norms(model)
+    state = {n: t for n, t in state.items() if n not in grouped}
     head = _head_names(family)
     stem = state.get(family.stem)
     if stem is not None and stem.ndim == 4 and stem.shape[1] == 3:
@@ -129,6 +133,12 @@ def _overwrite(model: CxrModel, family: Family, state: dict[str, Tensor], where:
             f"Set model.name to the model they were made with, or model.weights=none."
         )
     model.network.load_state_dict(state, strict=False)
+
+
+def _group_norms(model: CxrModel) -> set[str]:
+    """Return what the statistics would be called of batch norms that group norms stand for."""
+    layers = [n for n, layer in model.network.named_modules() if isinstance(layer, nn.GroupNorm)]
+    return {f"{layer}.{name}" for layer in layers for name in _STATISTICS}
 
 
 def _read_file(path: Path) -> tuple[dict[str, Tensor], list[str]]:

@@ -11,7 +11,7 @@ for shuffled batches the number does not hold.
 import importlib.util
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,29 +110,48 @@ def noise_for(sampling: Sampling, epsilon: float) -> tuple[Account, Account]:
     Raises:
         ConfigError: ε is out of range or cannot be reached, or Opacus is not installed.
     """
-    if not 0 < epsilon <= MAX_EPSILON:
-        raise ConfigError(
-            f"--epsilon {epsilon:g}: expected a number above 0 and up to {MAX_EPSILON:g}; "
-            "above that nothing is protected."
-        )
-    require_opacus()
-    by_rdp = _smallest(lambda noise: epsilon_by_rdp(sampling, noise), epsilon, start=1.0)
+    by_rdp = smallest_noise(sampling, epsilon)
     by_prv = _smallest(
         lambda noise: _or_infinite(epsilon_by_prv(sampling, noise)), epsilon, start=by_rdp
     )
     return account(sampling, by_rdp), account(sampling, by_prv)
 
 
-def epsilon_by_rdp(sampling: Sampling, noise: float) -> float:
-    """Return ε by Rényi differential privacy; `ImportError` without Opacus."""
+def smallest_noise(sampling: Sampling, epsilon: float) -> float:
+    """Return the smallest noise whose ε by RDP is at most `epsilon`, as `noise_for` finds it.
+
+    Raises:
+        ConfigError: ε is out of range or cannot be reached, or Opacus is not installed.
+    """
+    if not 0 < epsilon <= MAX_EPSILON:
+        raise ConfigError(
+            f"--epsilon {epsilon:g}: expected a number above 0 and up to {MAX_EPSILON:g}; "
+            "above that nothing is protected."
+        )
+    require_opacus()
+    return _smallest(lambda noise: epsilon_by_rdp(sampling, noise), epsilon, start=1.0)
+
+
+def composed_epsilon(steps: Mapping[tuple[float, float], int], delta: float) -> float:
+    """Return ε by RDP of all these steps together; `ImportError` without Opacus.
+
+    Args:
+        steps: by noise and sampling rate, how many steps were taken.
+        delta: δ.
+    """
     from opacus.accountants import RDPAccountant  # an extra, and it imports torch
 
     accountant = RDPAccountant()
-    accountant.history = [(noise, sampling.rate, sampling.steps)]
+    accountant.history = [(noise, rate, count) for (noise, rate), count in steps.items()]
     with warnings.catch_warnings():
         # The best of its orders is the first or the last: a looser bound, but a bound.
         warnings.filterwarnings("ignore", "Optimal order is the (smallest|largest) alpha")
-        return float(accountant.get_epsilon(delta=sampling.delta))
+        return float(accountant.get_epsilon(delta=delta))
+
+
+def epsilon_by_rdp(sampling: Sampling, noise: float) -> float:
+    """Return ε by Rényi differential privacy; `ImportError` without Opacus."""
+    return composed_epsilon({(noise, sampling.rate): sampling.steps}, sampling.delta)
 
 
 def epsilon_by_prv(sampling: Sampling, noise: float) -> float | None:

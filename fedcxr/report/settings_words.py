@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedcxr.report.origin_words import split_words
+from fedcxr.report.privacy_words import privacy_facts
 from fedcxr.report.rendering import Fact
 from fedcxr.report.wording import MISSING, count, counted, interval
 from fedcxr.results.comparison import Comparison
@@ -101,6 +102,7 @@ def _run_facts(run: RunFacts) -> list[Fact]:
         Fact("Aggregator", config.server.aggregator),
         Fact("Loss and optimiser", f"{train.loss}, {train.optimizer}"),
         Fact("Batch norm", *_batch_norm(run)),
+        *privacy_facts(run),
         Fact("Update codec", _codec(manifest)),
         Fact("Engine", _engine(manifest)),
         Fact("Precision", manifest.precision.dtype, manifest.precision.why),

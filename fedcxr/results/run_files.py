@@ -107,6 +107,37 @@ class RunData(_Part):
     bad_images: int
 
 
+class SitePrivacy(_Part):
+    """How a site's patients are protected, where the server knows how many there are."""
+
+    site_id: str
+    patients: int
+    rate: float | None = None
+    """q: with which probability a step takes a patient; None where there is none to train on."""
+    steps: int | None = None
+    """A round."""
+    noise: float | None = None
+    """σ: the noise's deviation over the clipping bound."""
+
+
+class RunPrivacy(_Part):
+    """What protects the sites' patients."""
+
+    level: str
+    epsilon: float | None
+    delta: float | None
+    clip: float
+    sites: tuple[SitePrivacy, ...] = ()
+    """Empty where real sites do not say how many patients they have."""
+
+
+class RunEpsilon(_Part):
+    """The most that any site can have spent so far."""
+
+    rdp: float
+    prv: float | None
+
+
 class Manifest(_Part):
     """manifest.json."""
 
@@ -133,6 +164,8 @@ class Manifest(_Part):
     """Rounds; None where no label has the policy `self_trained`."""
     label_counts: PolicyCounts
     batch_norm: str
+    privacy: RunPrivacy | None = None
+    """None where nobody is protected by noise."""
     codec: str
     topk: float | None
     """Share of the weights that the codec of that name sends."""
@@ -178,6 +211,8 @@ class Round(_Part):
     images_per_second: float | None = None
     bytes_down: int = 0
     bytes_up: int = 0
+    epsilon: RunEpsilon | None = None
+    """None where nobody is protected by noise, or real sites keep their own accounts."""
 
 
 class LabelAuroc(Section):

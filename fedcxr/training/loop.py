@@ -97,7 +97,7 @@ def train_site(
     if (reason := _why_not(pool)) is not None:
         return TrainResult(0, float("nan"), num_steps=0, images_seen=0, reason=reason)
     arrange(model, precision, device)
-    _set_training(model, freeze_batch_norm)
+    set_training(model, freeze_batch_norm)
     entry_loss = LOSSES.get(config.loss).build(config, pool.target, device)
     optimizer, tally = reset_optimizer(model, config.optimizer, optimizer_state), _Tally()
     own = seeded_generators(derive_seed(seed, "dropout"), device)
@@ -141,7 +141,7 @@ def _batches(pool: ImagePool, config: TrainConfig, seed: int) -> Iterator[Batch]
                 yield *pool.gather(picked), views
 
 
-def _set_training(model: nn.Module, freeze_batch_norm: bool) -> None:
+def set_training(model: nn.Module, freeze_batch_norm: bool) -> None:
     """Put the model into training mode, its batch norms into evaluation mode if frozen."""
     model.train()
     if freeze_batch_norm:

@@ -112,5 +112,6 @@ def _num_trained(job: Job) -> int:
     """Return how many numbers of an update are trained values."""
     policy = policy_of(job.config.data, rounds=job.config.server.rounds)
     outputs = output_names(policy, job.labels)
-    spec = spec_of(random_model(job.config.model, len(outputs), 0))
+    is_grouped = job.config.server.batch_norm == "group"
+    spec = spec_of(random_model(job.config.model, len(outputs), 0, group_norm=is_grouped))
     return schema_of(job.task(), spec).size

@@ -1,0 +1,108 @@
+"""A site's training under patient-level privacy: the plan, the budget, the draws, the steps.
+
+What leaves is the update alone. What the site itself may know, such as how many patients were
+drawn, goes to its own log.
+"""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+
+from clients.privacy_budget import Spent, budget_of, digest_of
+from clients.resident_model import Worker
+from clients.site import Site, SiteLocation
+from fedcxr.config.task import SiteTask
+from fedcxr.data.policies import columns_with
+from fedcxr.privacy.dp_sgd import Draws
+from fedcxr.training.loop import TOO_FEW, TrainResult
+from fedcxr.training.optimizers import OptimizerState
+from fedcxr.training.pool import ImagePool
+from fedcxr.training.private_loop import train_privately
+from fedcxr.training.private_plan import private_plan
+from fedcxr.training.transforms import Normalization
+from fedcxr.vectors import Vectors
+from fedcxr.wire import Order
+
+SPENT = "the site's privacy budget is spent"
+WITHHELD = "withheld: the run protects each patient, and this is not noised"
+
+log = logging.getLogger(__name__)
+
+
+def train_site_privately(
+    location: SiteLocation,
+    site: Site,
+    task: SiteTask,
+    order: Order,
+    *,
+    vectors: Vectors,
+    worker: Worker,
+    optimizer_state: OptimizerState | None,
+    correct: Callable[[], None] | None,
+) -> TrainResult:
+    """Train the worker's model at the site by DP-SGD; `num_examples` is 1, whatever the site has.
+
+    Args:
+        location: of the site.
+        site: its data.
+        task: the run's.
+        order: the round's.
+        vectors: what came with the order.
+        worker: its model holds what training starts from.
+        optimizer_state: what the optimiser goes on from; none = started anew.
+        correct: adds a federated algorithm's term to the noised gradients.
+
+    Raises:
+        ConfigError: δ is not below 1/patients, or Opacus is not installed.
+        LimitError: the site's owner allows less.
+        ArtefactError: the site's account or secret is damaged or gone.
+        DivergedError: the weights left the finite numbers.
+    """
+    patients = len(np.unique(site.train.patient))
+    if patients == 0:
+        return TrainResult(0, float("nan"), num_steps=0, images_seen=0, reason=TOO_FEW)
+    plan = private_plan(task.privacy, task.train, rounds=task.rounds, patients=patients)
+    location.limits.check_steps(plan.steps)
+    location.limits.check_privacy(plan.epsilon_after(plan.rounds), plan.delta)
+    state = {} if optimizer_state is None else optimizer_state.tensors
+    inputs = digest_of(
+        task.to_text(),
+        repr(order.learning_rate),
+        dict(vectors),
+        {name: tensor.numpy() for name, tensor in state.items()},
+        {"rows": site.train.rows, "target": site.train.target, "patient": site.train.patient},
+    )
+    budget = budget_of(location, task.run)
+    entry = Spent(order.round_num, inputs, plan.noise, plan.rate, plan.steps)
+    if not budget.spend(entry, plan, task.privacy.epsilon, order.last_round):
+        log.warning("round %d: %s", order.round_num, SPENT)
+        return TrainResult(0, float("nan"), num_steps=0, images_seen=0, reason=SPENT)
+
+    def draws_of(step: int, what: str) -> Draws:
+        return budget.stream(task.run, order.round_num, inputs, step, what)
+
+    train = task.train
+    done = train_privately(
+        worker.model,
+        ImagePool.of(site.images, site.train.rows, site.train.target),
+        site.train.patient,
+        plan.of_a_round,
+        draws_of,
+        config=train,
+        learning_rate=order.learning_rate,
+        normalization=Normalization(train.normalization, train.mean, train.std),
+        precision=worker.precision,
+        device=worker.device,
+        multi_class=columns_with(task.policy, task.labels, "multi_class"),
+        freeze_batch_norm=task.batch_norm == "frozen",
+        optimizer_state=optimizer_state,
+        correct=correct,
+    )
+    log.info(
+        "round %d: %d steps over %d patients drew %d, with %d images; %d gradients were not finite "
+        "and counted 0; sigma %.4g, epsilon spent in all %.4g by RDP at delta %.3g",
+        *(order.round_num, plan.steps, patients, done.drawn, done.images, done.not_finite),
+        *(plan.noise, budget.epsilon(plan.delta), plan.delta),
+    )
+    return TrainResult(1, float("nan"), plan.steps, images_seen=0)

@@ -7,13 +7,10 @@ the same bits and spends nothing; one of the same round with another model spend
 other noise, since two updates under the same noise would tell their difference without any.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +22,10 @@ from clients.site import SiteLocation
 from fedcxr.atomic import write_bytes_atomically
 from fedcxr.errors import ArtefactError
 from fedcxr.privacy.accounting import composed_epsilon
-from fedcxr.privacy.secret_noise import SECRET_BYTES, SecretStream, new_secret
+from fedcxr.privacy.secret_file import held, secret_in
+from fedcxr.privacy.secret_noise import SecretStream
 from fedcxr.training.private_plan import PrivatePlan
 
-SECRET_FILE = "noise.secret"
 LEDGER_FILE = "spent.json"
 
 
@@ -62,7 +59,7 @@ class Budget:
         Raises:
             ArtefactError: the account is damaged or gone.
         """
-        with self._held():
+        with held(self.folder):
             known = self._read(last_round)
             if any((k.round_num, k.inputs) == (entry.round_num, entry.inputs) for k in known):
                 return True
@@ -83,33 +80,11 @@ class Budget:
         Raises:
             ArtefactError: the secret's file is damaged.
         """
-        file = self.folder / SECRET_FILE
-        if not file.is_file():
-            with self._held():
-                if not file.is_file():
-                    write_bytes_atomically(file, new_secret(), mode=0o600)
-        secret = file.read_bytes()
-        if len(secret) != SECRET_BYTES:
-            raise ArtefactError(
-                f"{file}: {len(secret)} bytes, expected {SECRET_BYTES}: damaged. Put it back, or "
-                "start the run anew."
-            )
-        return SecretStream(secret, *names)
+        return SecretStream(secret_in(self.folder), *names)
 
     def epsilon(self, delta: float) -> float:
         """Return ε by RDP of all that was spent."""
         return _epsilon(self._read(0), delta)
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Let no other process spend meanwhile."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)  # held for milliseconds
-            yield
-        finally:
-            os.close(handle)
 
     def _read(self, last_round: int) -> list[Spent]:
         file = self.folder / LEDGER_FILE

@@ -84,7 +84,7 @@ def train_order(
     correct = _correction(worker, schema, given, own)
     target = site.train.target
     vae_numbers: Mapping[str, float] = {}
-    if schema.is_private:
+    if schema.protects == "patient":
         result = train_site_privately(
             location,
             site,

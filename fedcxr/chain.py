@@ -9,6 +9,7 @@ Source: Karimireddy et al. 2019, "Error feedback fixes SignSGD and other gradien
 schemes", Algorithm 2; here the update of a whole round takes the place of a gradient.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -101,6 +102,47 @@ class CodecLink:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipLink:
+    """The trained values shortened to an L2 norm, and of the float buffers nothing.
+
+    It is the site's own part of what a server that aggregates under client-level privacy does as
+    well: no site need be believed.
+    """
+
+    clip: float
+
+    def declare(self, declared: Declared, spec: ParameterSpec) -> Declared:
+        """Return what was declared: the update keeps its form."""
+        return declared
+
+    def apply(self, vectors: Vectors, spec: ParameterSpec, site: SiteSide) -> Vectors:
+        """Return the vectors with the shortened update; `RunError` if it is not finite."""
+        size, update = spec.num_trainable, np.zeros_like(vectors[UPDATE])
+        factor = clip_factor(vectors[UPDATE][:size], self.clip)
+        update[:size] = vectors[UPDATE][:size] * np.float32(factor)
+        return {**vectors, UPDATE: update}
+
+    def invert(self, vectors: Vectors, spec: ParameterSpec, out: Floats) -> Vectors:
+        """Return the vectors as they came: what was cut off is gone."""
+        return vectors
+
+
+def clip_factor(values: Floats, clip: float) -> float:
+    """Return min(1, clip ÷ L2 norm), the norm in float64.
+
+    Raises:
+        RunError: a value is not finite.
+
+    >>> clip_factor(np.array([3.0, 4.0], np.float32), 1.0)
+    0.2
+    """
+    norm = math.sqrt(float(np.einsum("i,i->", values, values, dtype=np.float64)))
+    if not math.isfinite(norm):
+        raise RunError("the update is not finite; lower train.learning_rate")
+    return min(1.0, clip / norm) if norm else 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """All links of a run, in the order in which a site applies them."""
 
@@ -129,9 +171,15 @@ class Chain:
         return vectors
 
 
-def chain_of(codec: Codec) -> Chain:
-    """Return the links of a run."""
-    return Chain(() if codec.name == "none" else (CodecLink(codec),))
+def chain_of(codec: Codec, clip: float | None = None) -> Chain:
+    """Return the links of a run.
+
+    Args:
+        codec: the run's.
+        clip: the norm to which a site's update is shortened; none = it is not.
+    """
+    links: list[Link] = [] if clip is None else [ClipLink(clip)]
+    return Chain((*links, *([] if codec.name == "none" else [CodecLink(codec)])))
 
 
 def _without_update(vectors: Mapping[str, V]) -> dict[str, V]:

@@ -24,8 +24,17 @@ def site_state(run_path: Path) -> Path:
 
     A run folder is passed on and shown; a patient's image must not go with it.
     """
+    return _beside_run("site-state", run_path)
+
+
+def server_state(run_path: Path) -> Path:
+    """Return where a run's server keeps its secret, which must not be passed on with the run."""
+    return _beside_run("server-state", run_path)
+
+
+def _beside_run(kind: str, run_path: Path) -> Path:
     place = hashlib.sha256(os.fsencode(run_path.absolute())).hexdigest()[:16]
-    return home_folder() / "site-state" / f"{run_path.name}-{place}"
+    return home_folder() / kind / f"{run_path.name}-{place}"
 
 
 def is_in_home(path: Path) -> bool:

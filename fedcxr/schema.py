@@ -16,6 +16,7 @@ from fedcxr.algorithms.protocol import Algorithm
 from fedcxr.chain import UPDATE, Chain, chain_of
 from fedcxr.codecs import Codec
 from fedcxr.config.algorithm import AlgorithmConfig
+from fedcxr.config.privacy import PrivacyConfig, PrivacyLevel
 from fedcxr.config.task import SiteTask
 from fedcxr.parameters import Parameters, ParameterSpec
 from fedcxr.section import Section
@@ -46,8 +47,13 @@ class WireSchema:
     """Labels whose known training targets a site counts and sends; 0 = it sends no such count."""
     num_shared: int = 0
     """Labels whose class frequencies sites share at the start; 0 = they share none."""
-    is_private: bool = False
-    """Whether each patient is protected at the site, so that the noised update is all it sends."""
+    protects: PrivacyLevel = "none"
+    """Who is protected."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether somebody is protected, so that the update is all that a site sends."""
+        return self.protects != "none"
 
     @property
     def spec(self) -> ParameterSpec:
@@ -136,8 +142,13 @@ def schema_of(task: SiteTask, spec: ParameterSpec) -> WireSchema:
     return WireSchema(
         SharedPart(spec, private),
         task.algorithm,
-        chain_of(Codec(task.codec, task.topk)),
+        chain_of(Codec(task.codec, task.topk), site_clip(task.privacy)),
         num_known=len(task.labels) if task.counts_known else 0,
         num_shared=len(task.labels) if task.train.class_frequencies == "shared" else 0,
-        is_private=task.privacy.level == "patient",
+        protects=task.privacy.level,
     )
+
+
+def site_clip(privacy: PrivacyConfig) -> float | None:
+    """Return the norm to which a site shortens its whole update; none = it does not."""
+    return privacy.clip if privacy.level == "client" else None

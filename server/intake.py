@@ -163,13 +163,15 @@ class Intake:
         return self._decoded
 
     def _note(self, update: SiteUpdate) -> None:
+        # Before the noise of client-level privacy an update's length is a site's own.
+        lengths = {} if self.federation.schema.protects == "client" else _as_row(update.norms)
         self.log.accepted.append(
             {
                 "site_id": update.site_id,
                 "num_examples": update.num_examples,
                 "train_loss": update.train_loss,
                 "seconds": round(update.seconds, 4),
-                **_as_row(update.norms),
+                **lengths,
                 **({"clipped": True} if update.is_clipped else {}),
                 **({"vae": update.vae.model_dump()} if update.vae else {}),
             }
@@ -184,6 +186,8 @@ class Intake:
     def _check_quorum(self, round_num: int, asked: int) -> None:
         sites = self.federation
         asked -= len(self.log.skipped)
+        if sites.draw is not None and asked <= 0:
+            return  # such a round may be drawn: nothing but noise
         needed = quorum_of(sites.quorum, asked)
         if len(self.log.accepted) >= needed:
             return

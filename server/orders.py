@@ -16,6 +16,10 @@ Orders = list[tuple[str, Callable[[], Message]]]
 """(site_id, maker of its message), in the order in which replies are taken."""
 
 
+Draw = Callable[[Sequence[str], int], list[str]]
+"""(all sites of the plan, round) → those that take part, perhaps none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Federation:
     """What stays the same over all rounds."""
@@ -35,6 +39,8 @@ class Federation:
     norm_factor: float | None = None
     """How many times as long as usual an update may be."""
     norm_policy: NormPolicy = "refuse"
+    draw: Draw | None = None
+    """Who is asked in a round, where it is not a fixed share of the sites."""
     advice: str = ""
     """How to go on where too few sites answered, for a reader."""
 
@@ -57,7 +63,11 @@ class OrderBook:
         between short ones.
         """
         sites = self.federation
-        drawn = draw_cohort(list(sites.node_by_site), sites.fraction, sites.seed, round_num)
+        if sites.draw is None:
+            drawn = draw_cohort(list(sites.node_by_site), sites.fraction, sites.seed, round_num)
+        else:
+            chosen = sites.draw(list(sites.most_examples), round_num)
+            drawn = [site_id for site_id in chosen if site_id in sites.node_by_site]
         return sorted(drawn, key=lambda site_id: (-sites.most_examples[site_id], site_id))
 
     def orders(

@@ -135,6 +135,42 @@ def _check_model(config: ExperimentConfig) -> None:
         )
 
 
+def _check_client(config: ExperimentConfig) -> None:
+    check_budget(config.privacy)
+    for reason in _against_sites(config):
+        raise ConfigError(f"privacy.level = client: {reason}")
+
+
+def _against_sites(config: ExperimentConfig) -> Iterator[str]:
+    """Yield what of the configuration would let out of a site what no noise covers."""
+    train, server, rules = config.train, config.server, config.algorithm.algorithm
+    if server.batch_norm == "average":
+        yield (
+            "server.batch_norm=average puts each site's batch-norm statistics into the model, and "
+            "they are not noised. Take --batch-norm group, local or frozen."
+        )
+    if rules.from_sites:
+        yield (
+            f"algorithm.name={config.algorithm.name} has sites send more than an update. Take "
+            "fedavg, fedprox, fedbn, fedavgm, fedadagrad, fedadam or fedyogi."
+        )
+    if server.aggregator != "mean":
+        yield (
+            f"server.aggregator={server.aggregator}: how far one site moves it has no bound that "
+            "noise could cover. Take server.aggregator=mean."
+        )
+    if train.normalization == "pooled":
+        yield (
+            "train.normalization=pooled needs sums over each site's pixels, which are not noised. "
+            "Take preset or image."
+        )
+    if train.class_frequencies == "shared":
+        yield (
+            "train.class_frequencies=shared needs each site's counts, which are not noised. Take "
+            "own."
+        )
+
+
 def _check_later(config: ExperimentConfig) -> None:
     raise ConfigError(f"privacy.level: {config.privacy.level} cannot be had yet. Leave it at none.")
 
@@ -142,6 +178,6 @@ def _check_later(config: ExperimentConfig) -> None:
 LEVELS: Mapping[str, Callable[[ExperimentConfig], None]] = {
     "none": _check_none,
     "patient": _check_patient,
-    "client": _check_later,
+    "client": _check_client,
     "update": _check_later,
 }

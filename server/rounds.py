@@ -24,13 +24,14 @@ from fedcxr.wire import pack_vectors, payload_bytes
 from server.aggregate.aggregator import AggregatorKind, AggregatorPlace
 from server.bounds import Norms
 from server.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
+from server.client_privacy import ClientPrivacy
 from server.evaluate import NO_SCORES, HeldOut, score, test_line, val_line
 from server.exchange import exchange
 from server.intake import Intake
 from server.job import Job
 from server.orders import OrderBook
 from server.participation import last_rounds
-from server.patient_privacy import epsilon_after
+from server.privacy_account import epsilon_after
 from server.roster import Roster
 from server.site_scores import WITHHELD, site_scores
 from server.step import State, aggregate_round, first_state
@@ -55,6 +56,9 @@ class Session:
     val: HeldOut
     test: HeldOut | None = None
     """Where `server.test_curve` asks what is scored on test after every round; for the record."""
+
+    privacy: ClientPrivacy | None = None
+    """Where each site as a whole is protected."""
 
     def site_scores(self, parameters: Parameters, round_num: int) -> list[dict[str, Any]]:
         """Return each site's loss and macro AUROC of the model on its own val patients."""
@@ -198,7 +202,8 @@ def _one_round(
     best_round, best, norms = state.best_round, state.best_auroc, state.norms
     if found["taken"]:
         best_round, best = _better(state, round_num, line["val_macro_auroc"])
-        norms = (*norms, report.usual.lengths())
+        if session.privacy is None:  # whose noise is added later than the lengths are taken
+            norms = (*norms, report.usual.lengths())
     checkpoint = Checkpoint(round_num, parameters, best_round, best, line, norms, vectors)
     return _keep(session, checkpoint, best_before=state.best_round)
 
@@ -226,6 +231,7 @@ def _train(
         place=session.place,
         parameters=state.parameters,
         state=state.vectors,
+        **({"noised": session.privacy.noised} if session.privacy else {}),
     )
 
 

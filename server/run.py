@@ -18,10 +18,12 @@ from fedcxr.runs.predictions import write_predictions
 from fedcxr.schema import WireSchema, schema_of
 from fedcxr.wire import Order
 from server.aggregate.aggregator import AggregatorPlace
+from server.aggregate.clipped_sum import clipped_sum
 from server.aggregate.head_rows import HeadRows, head_rows
 from server.aggregate.known_aggregators import aggregator_registry
 from server.agreement import note_agreement, with_agreement
 from server.checkpoint import Checkpoint, read_checkpoint
+from server.client_privacy import client_privacy_of
 from server.cohort import cohort_size
 from server.evaluate import HeldOut, read_held_out
 from server.finish import (
@@ -162,7 +164,7 @@ def _fewest_sites(job: Job) -> int | None:
 
 def _session(job: Job, grid: Grid, model: Predictor, roster: Roster, val: HeldOut) -> Session:
     server, task = job.config.server, job.task()
-    schema = schema_of(task, model.spec)
+    schema, privacy = schema_of(task, model.spec), client_privacy_of(job)
     federation = Federation(
         run=job.run.name,
         task=task.to_text(),
@@ -173,8 +175,9 @@ def _session(job: Job, grid: Grid, model: Predictor, roster: Roster, val: HeldOu
         fraction=server.fraction,
         quorum=server.quorum,
         threads=job.compute.threads,
-        norm_factor=server.norm_factor,
+        norm_factor=None if privacy else server.norm_factor,  # each is shortened to privacy.clip
         norm_policy=server.norm_policy,
+        draw=privacy.cohort if privacy else None,
         advice=_advice(job),
     )
 
@@ -183,9 +186,14 @@ def _session(job: Job, grid: Grid, model: Predictor, roster: Roster, val: HeldOu
 
     book = OrderBook(federation)
     aggregator = aggregator_registry().get(server.aggregator)
+    if privacy is not None:
+        aggregator = clipped_sum(privacy.plan.clip, privacy.plan.expected)
     size = cohort_size(len(federation.most_examples), server.fraction)
     place = AggregatorPlace(schema, _head(job, schema), size, job.run.path / "spool", server)
-    return Session(job, book, Intake(book, on_site), aggregator, place, roster, grid, model, val)
+    intake = Intake(book, on_site)
+    return Session(
+        *(job, book, intake, aggregator, place, roster, grid, model, val), privacy=privacy
+    )
 
 
 def _head(job: Job, schema: WireSchema) -> tuple[HeadRows, ...]:
@@ -247,7 +255,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         "test_patients": len(set(test.patient_id.tolist())),
         "sites": site_rows(job),
         "site_scores": sites,
-        "participation": participation(rounds),
+        "participation": participation([] if session.privacy else rounds),
         "refused_rounds": [line["round"] for line in rounds if not line.get("taken", True)],
         "collapsed_labels": collapsed_labels(probs, model.labels),
         "disjoint": job.run.read_json("manifest.json")["disjoint"],

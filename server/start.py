@@ -33,7 +33,7 @@ from server.cohort import cohort_size
 from server.disjointness import disjointness
 from server.job import ComputePlan, Job
 from server.label_counts import label_counts
-from server.patient_privacy import privacy_in_manifest, settle_privacy
+from server.privacy_account import privacy_in_manifest, settle_privacy
 from server.vae_check import check_vae_data
 
 log = logging.getLogger(__name__)

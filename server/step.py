@@ -1,7 +1,8 @@
 """From a round's replies to the new model: intake, aggregator, and the algorithm's step."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from server.intake import Intake
 
 State = Mapping[str, Floats]
 """The algorithm's own at the server, (T,) each."""
+Noised = Callable[[Aggregate, Parameters, int, int], Aggregate]
+"""(aggregate, the shared values that the sites were sent, round, T) → the aggregate with noise."""
 
 
 def first_state(schema: WireSchema) -> State:
@@ -32,6 +35,7 @@ def aggregate_round(
     place: AggregatorPlace,
     parameters: Parameters,
     state: State,
+    noised: Noised = lambda found, given, round_num, size: found,
 ) -> tuple[Parameters, State]:
     """Return the model after a round, and the algorithm's new state.
 
@@ -43,6 +47,7 @@ def aggregate_round(
         place: what it is made with.
         parameters: the model that the sites were sent.
         state: the algorithm's, from the round before.
+        noised: what becomes of the aggregate before the algorithm's step.
 
     Raises:
         QuorumError: fewer sites than the quorum, or than the aggregator needs, answered rightly.
@@ -55,13 +60,15 @@ def aggregate_round(
             adding.add(update)
             del update  # before the next one is waited for: a reply is 28 MB
         _check_number(intake, aggregator, place, round_num)
-        found = adding.result()
+        found = noised(adding.result(), given, round_num, schema.size)
     finally:
         shutil.rmtree(place.folder, ignore_errors=True)
     idle = set(intake.log.skipped)
     counted = {s: 1 if schema.is_private else n for s, n in sites.most_examples.items()}
     images = [n for site_id, n in counted.items() if site_id not in idle]
-    share = intake.log.weight / sum(images)
+    share = intake.log.weight / sum(images) if images else 0.0
+    if schema.is_private:  # they are frozen or not there, and nothing of a site may be in them
+        found = replace(found, counters=given.counters)
     shared, state = next_model(schema, given, found, share=share, state=state)
     return schema.shared.put(shared, parameters), state
 

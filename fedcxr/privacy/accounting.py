@@ -40,7 +40,7 @@ class Sampling:
 
     patients: int
     """n; where an image is the unit, images."""
-    batch: int
+    batch: float
     """Expected number of patients in a step."""
     steps: int
     delta: float

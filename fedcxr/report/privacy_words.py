@@ -1,15 +1,39 @@
 """What a run's differential privacy is, in words: of whom, against whom, what it leaves open."""
 
+from dataclasses import dataclass
+
 from fedcxr.report.rendering import Fact
 from fedcxr.report.wording import MISSING
 from fedcxr.results.run_files import RunEpsilon, RunFacts, RunPrivacy
 
-UNIT = "one patient with all images at one site, being among its training patients or not"
-AGAINST = "whoever sees that site's updates, or anything made of them, such as the model"
-NOT_COVERED = (
-    "how many patients a site has, how long it computes, and the server's own validation and test "
-    "patients; a simulation's server, which made the partition, knows its tables as well"
-)
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What ε means at a level."""
+
+    method: str
+    unit: str
+    against: str
+    not_covered: str
+
+
+PROMISES = {
+    "patient": Promise(
+        "patient-level DP-SGD at each site",
+        "one patient with all images at one site, being among its training patients or not",
+        "whoever sees that site's updates, or anything made of them, such as the model",
+        "how many patients a site has, how long it computes, and the server's own validation and "
+        "test patients; a simulation's server, which made the partition, knows its tables as well",
+    ),
+    "client": Promise(
+        "client-level, noise at the server",
+        "one site with all its patients, being among the sites or not",
+        "whoever sees the models that the server makes, and not who takes part in which round",
+        "anything against the server, which sees each update; that the site exists, and who takes "
+        "part (rounds.jsonl, events.jsonl and cards.json say it: keep them to the server); the "
+        "server's own validation and test patients",
+    ),
+}
 
 
 def privacy_facts(run: RunFacts) -> list[Fact]:
@@ -17,17 +41,17 @@ def privacy_facts(run: RunFacts) -> list[Fact]:
     privacy = run.manifest.privacy
     if privacy is None:
         return []
+    promise = PROMISES[privacy.level]
     spent = run.rounds[-1].epsilon if run.rounds else None
-    noises = sorted({site.noise for site in privacy.sites if site.noise is not None})
-    noise = MISSING if not noises else f"{noises[0]:.4g}"
-    if len(noises) > 1:
-        noise += f" to {noises[-1]:.4g}"
+    whose = "the most of any site, by either accountant"
+    if privacy.rate is not None:
+        whose = f"each round asks each of {privacy.num_sites} sites with q = {privacy.rate:.3g}"
     return [
-        Fact("Privacy", "patient-level DP-SGD at each site", UNIT),
-        Fact("Protected against", AGAINST),
-        Fact("Not protected", NOT_COVERED),
-        Fact("Spent", epsilon_words(privacy, spent), "the most of any site, by either accountant"),
-        Fact("Noise", f"σ = {noise}", f"of the clipping bound C = {privacy.clip:g}"),
+        Fact("Privacy", promise.method, promise.unit),
+        Fact("Protected against", promise.against),
+        Fact("Not protected", promise.not_covered),
+        Fact("Spent", epsilon_words(privacy, spent), whose),
+        Fact("Noise", f"σ = {_noise(privacy)}", f"of the clipping bound C = {privacy.clip:g}"),
     ]
 
 
@@ -49,4 +73,15 @@ def epsilon_words(privacy: RunPrivacy, spent: RunEpsilon | None) -> str:
 
 def privacy_line(privacy: RunPrivacy, spent: RunEpsilon | None) -> str:
     """Return what the command line says at the end of a run."""
-    return f"Privacy: {epsilon_words(privacy, spent)}; protected is {UNIT}, against {AGAINST}"
+    promise = PROMISES[privacy.level]
+    words = epsilon_words(privacy, spent)
+    return f"Privacy: {words}; protected is {promise.unit}, against {promise.against}"
+
+
+def _noise(privacy: RunPrivacy) -> str:
+    own = [privacy.noise] if privacy.rate is not None else [s.noise for s in privacy.sites]
+    noises = sorted({noise for noise in own if noise is not None})
+    if not noises:
+        return MISSING
+    span = f"{noises[0]:.4g}"
+    return span if len(noises) == 1 else f"{span} to {noises[-1]:.4g}"

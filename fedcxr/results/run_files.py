@@ -127,6 +127,11 @@ class RunPrivacy(_Part):
     epsilon: float | None
     delta: float | None
     clip: float
+    noise: float | None = None
+    """σ of the whole run; of each site's own where patients are protected, see `sites`."""
+    rate: float | None = None
+    """With which probability a round asks a site, where sites are protected as a whole."""
+    num_sites: int | None = None
     sites: tuple[SitePrivacy, ...] = ()
     """Empty where real sites do not say how many patients they have."""
 

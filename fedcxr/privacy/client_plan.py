@@ -1,0 +1,88 @@
+"""What client-level privacy does in a run: with which probability a site is asked, how much noise.
+
+Each site takes part in a round with probability q, by itself. What it sends, a whole update, is
+shortened to C; the server adds the shortened updates up, adds N(0, (σC)²) once, and divides by the
+expected number of sites, q·N. A site that was drawn and does not answer contributes 0, which is no
+longer than C. So each round is one step of the sampled Gaussian mechanism, whose unit is the site.
+
+Source: McMahan et al. 2018, "Learning differentially private recurrent language models", algorithm
+1 with the fixed-denominator estimator and flat clipping; uniform weights.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fedcxr.config.privacy import PrivacyConfig
+from fedcxr.errors import ConfigError
+from fedcxr.privacy.accounting import Account, Sampling, account, smallest_noise
+
+DELTA_SHARE = 0.1
+"""Of 1/sites: δ where none is given."""
+FEWEST = 2.0
+"""Expected sites in a round: the noise is divided by them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPlan:
+    """A run's rounds."""
+
+    sites: int
+    """N."""
+    rate: float
+    """q: with which probability a round asks a site."""
+    rounds: int
+    noise: float
+    """σ."""
+    delta: float
+    clip: float
+    """C."""
+
+    @property
+    def expected(self) -> float:
+        """q·N: what a round's sum is divided by."""
+        return self.rate * self.sites
+
+    @property
+    def deviation(self) -> float:
+        """σC ÷ q·N: of the noise in the mean."""
+        return self.noise * self.clip / self.expected
+
+    def account_after(self, rounds: int) -> Account:
+        """Return ε by both accountants after so many rounds, at least one."""
+        return account(Sampling(self.sites, self.expected, rounds, self.delta), self.noise)
+
+
+def client_plan(privacy: PrivacyConfig, *, sites: int, fraction: float, rounds: int) -> ClientPlan:
+    """Return the plan of a run.
+
+    Args:
+        privacy: the run's, of level `client`.
+        sites: N of the partition.
+        fraction: q.
+        rounds: of the run; one that ends early spends less.
+
+    Raises:
+        ConfigError: too few sites a round, δ not below 1/N, or an ε that cannot be reached.
+    """
+    expected = fraction * sites
+    if expected < FEWEST:
+        raise ConfigError(
+            f"privacy.level = client: a round expects server.fraction·sites = {expected:g} sites, "
+            f"and {FEWEST:g} are the least; the noise is divided by them. Raise server.fraction, "
+            "or take --privacy patient, which is for few sites."
+        )
+    delta = DELTA_SHARE / sites if privacy.delta is None else privacy.delta
+    if not delta < 1 / sites:
+        raise ConfigError(
+            f"privacy.delta = {delta:g}: expected below 1/sites = {1 / sites:.3g}; at that, to "
+            "publish one site's update outright would pass. Lower it, or leave it out."
+        )
+    noise = privacy.noise
+    if noise is None:
+        noise = _noise(sites, expected, rounds, delta, privacy.epsilon or 0.0)
+    return ClientPlan(sites, fraction, rounds, noise, delta, privacy.clip)
+
+
+@lru_cache(maxsize=64)
+def _noise(sites: int, expected: float, rounds: int, delta: float, epsilon: float) -> float:
+    return smallest_noise(Sampling(sites, expected, rounds, delta), epsilon)

@@ -1,0 +1,91 @@
+"""Client-level privacy at the server: who is asked in a round, and the noise in what they gave.
+
+Both are drawn from a secret of the server that lies beside the run, not in it: a run folder is
+passed on, and who knows the secret can take the noise off again. It is kept, so that a run which
+goes on draws what it would have drawn.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.home import server_state
+from fedcxr.parameters import Parameters
+from fedcxr.privacy.client_plan import ClientPlan, client_plan
+from fedcxr.privacy.secret_file import secret_in
+from fedcxr.privacy.secret_noise import SecretStream
+from partitions.plan import PartitionPlan
+from server.aggregate.aggregator import Aggregate
+from server.job import Job
+
+_SLICE = 1 << 18
+"""Numbers noised at once; changes none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPrivacy:
+    """A run's plan with the server's secret."""
+
+    plan: ClientPlan
+    secret: bytes
+    run: str
+
+    def cohort(self, site_ids: Sequence[str], round_num: int) -> list[str]:
+        """Return the sites of a round, sorted: each by itself with probability q, perhaps none.
+
+        Args:
+            site_ids: all of the plan's, whether they are there or not.
+            round_num: from 1.
+        """
+        ordered = sorted(site_ids)
+        draws = SecretStream(self.secret, self.run, "cohort", round_num).uniforms(len(ordered))
+        return [site for site, drawn in zip(ordered, draws < self.plan.rate, strict=True) if drawn]
+
+    def noised(self, found: Aggregate, given: Parameters, round_num: int, size: int) -> Aggregate:
+        """Return the aggregate with noise on its trained values, made in place.
+
+        Its stream is named by the model and the sum as well. Were a round done again with another
+        site missing, the same noise would show the difference of the two sums.
+
+        Args:
+            found: of the round.
+            given: the model that the sites were sent.
+            round_num: from 1.
+            size: T, the trained values.
+        """
+        total = found.update[:size]
+        digest = hashlib.sha256(total.tobytes()).hexdigest()
+        names = (self.run, "noise", round_num, given.sha256(), digest)
+        stream = SecretStream(self.secret, *names)
+        for start in range(0, size, _SLICE):
+            part = total[start : start + _SLICE]
+            part += self.plan.deviation * stream.normals(len(part))
+        if not np.isfinite(total).all():
+            raise AssertionError("noise that is not finite")
+        return found
+
+
+def client_plan_of(config: ExperimentConfig, plan: PartitionPlan) -> ClientPlan | None:
+    """Return the plan of a run under client-level privacy; None for any other run."""
+    if config.privacy.level != "client":
+        return None
+    server = config.server
+    return client_plan(
+        config.privacy, sites=len(plan.sites), fraction=server.fraction, rounds=server.rounds
+    )
+
+
+def client_privacy_of(job: Job) -> ClientPrivacy | None:
+    """Return a run's client-level privacy with the server's secret, made when the run begins.
+
+    Raises:
+        ArtefactError: the run goes on, and the secret is gone.
+    """
+    plan = client_plan_of(job.config, job.prepared.plan)
+    if plan is None:
+        return None
+    secret = secret_in(server_state(job.run.path), must_be_there=job.resume)
+    return ClientPrivacy(plan, secret, job.run.name)

@@ -2,7 +2,8 @@
 
 from fedcxr.report.rendering import Fact
 from fedcxr.report.wording import MISSING
-from fedcxr.results.run_files import RunEpsilon, RunFacts, RunPrivacy
+from fedcxr.results.run_files import RunFacts
+from fedcxr.results.run_privacy import RunEpsilon, RunPrivacy
 
 UNIT = "one patient with all images at one site, being among its training patients or not"
 AGAINST = "whoever sees that site's updates, or anything made of them, such as the model"

@@ -18,8 +18,8 @@ from fedcxr.privacy.dp_sgd import Draws
 from fedcxr.training.loop import TOO_FEW, TrainResult
 from fedcxr.training.optimizers import OptimizerState
 from fedcxr.training.pool import ImagePool
-from fedcxr.training.private_loop import train_privately
-from fedcxr.training.private_plan import private_plan
+from fedcxr.training.private_loop import PrivateResult, train_privately
+from fedcxr.training.private_plan import PrivatePlan, private_plan
 from fedcxr.training.transforms import Normalization
 from fedcxr.vectors import Vectors
 from fedcxr.wire import Order
@@ -35,7 +35,6 @@ def train_site_privately(
     site: Site,
     task: SiteTask,
     order: Order,
-    *,
     vectors: Vectors,
     worker: Worker,
     optimizer_state: OptimizerState | None,
@@ -59,20 +58,10 @@ def train_site_privately(
         ArtefactError: the site's account or secret is damaged or gone.
         DivergedError: the weights left the finite numbers.
     """
-    patients = len(np.unique(site.train.patient))
-    if patients == 0:
+    plan = _plan(location, site, task)
+    if plan is None:
         return TrainResult(0, float("nan"), num_steps=0, images_seen=0, reason=TOO_FEW)
-    plan = private_plan(task.privacy, task.train, rounds=task.rounds, patients=patients)
-    location.limits.check_steps(plan.steps)
-    location.limits.check_privacy(plan.epsilon_after(plan.rounds), plan.delta)
-    state = {} if optimizer_state is None else optimizer_state.tensors
-    inputs = digest_of(
-        task.to_text(),
-        repr(order.learning_rate),
-        dict(vectors),
-        {name: tensor.numpy() for name, tensor in state.items()},
-        {"rows": site.train.rows, "target": site.train.target, "patient": site.train.patient},
-    )
+    inputs = _inputs(site, task, order, vectors, optimizer_state)
     budget = budget_of(location, task.run)
     entry = Spent(order.round_num, inputs, plan.noise, plan.rate, plan.steps)
     if not budget.spend(entry, plan, task.privacy.epsilon, order.last_round):
@@ -99,10 +88,40 @@ def train_site_privately(
         optimizer_state=optimizer_state,
         correct=correct,
     )
+    _note(order.round_num, plan, done, budget.epsilon(plan.delta))
+    return TrainResult(1, float("nan"), plan.steps, images_seen=0)
+
+
+def _plan(location: SiteLocation, site: Site, task: SiteTask) -> PrivatePlan | None:
+    """Return the site's steps and noise, if its owner allows them; None where nobody is there."""
+    patients = len(np.unique(site.train.patient))
+    if patients == 0:
+        return None
+    plan = private_plan(task.privacy, task.train, rounds=task.rounds, patients=patients)
+    location.limits.check_steps(plan.steps)
+    location.limits.check_privacy(plan.epsilon_after(plan.rounds), plan.delta)
+    return plan
+
+
+def _inputs(
+    site: Site, task: SiteTask, order: Order, vectors: Vectors, state: OptimizerState | None
+) -> str:
+    """Return the digest of all that decides what a training computes, but for the draws."""
+    kept = {} if state is None else state.tensors
+    return digest_of(
+        task.to_text(),
+        repr(order.learning_rate),
+        dict(vectors),
+        {name: tensor.numpy() for name, tensor in kept.items()},
+        {"rows": site.train.rows, "target": site.train.target, "patient": site.train.patient},
+    )
+
+
+def _note(round_num: int, plan: PrivatePlan, done: PrivateResult, spent: float) -> None:
+    """Write down for who sits at the site what was done."""
     log.info(
         "round %d: %d steps over %d patients drew %d, with %d images; %d gradients were not finite "
         "and counted 0; sigma %.4g, epsilon spent in all %.4g by RDP at delta %.3g",
-        *(order.round_num, plan.steps, patients, done.drawn, done.images, done.not_finite),
-        *(plan.noise, budget.epsilon(plan.delta), plan.delta),
+        *(round_num, plan.steps, plan.patients, done.drawn, done.images, done.not_finite),
+        *(plan.noise, spent, plan.delta),
     )
-    return TrainResult(1, float("nan"), plan.steps, images_seen=0)

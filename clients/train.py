@@ -86,14 +86,7 @@ def train_order(
     vae_numbers: Mapping[str, float] = {}
     if schema.protects == "patient":
         result = train_site_privately(
-            location,
-            site,
-            task,
-            order,
-            vectors={**vectors, **own},
-            worker=worker,
-            optimizer_state=state,
-            correct=correct,
+            location, site, task, order, {**vectors, **own}, worker, state, correct
         )
     else:
         target = filled_target(location, site, task, order, worker)

@@ -128,9 +128,7 @@ def check_update(
     """
     check_receipt(message, site_id, order)
     result = unpack_result(message.content)
-    weight = 1 if schema.is_private else _weight(result, most_examples)
-    if schema.is_private and result:
-        raise RunError("the reply tells numbers of patients that the run protects")
+    weight = _one(result) if schema.is_private else _weight(result, most_examples)
     record, spec = arrays_in(message.content), schema.shared.spec
     vectors = schema.chain.invert(unpack_vectors(record, schema.reply), spec, decoded)
     norms = check_vectors(vectors, schema, given)
@@ -181,6 +179,13 @@ def _weight(result: Mapping[str, float], most_examples: int) -> int:
     if "train-loss" not in result:
         raise RunError("the reply holds no 'train-loss'")
     return int(weight)
+
+
+def _one(result: Mapping[str, float]) -> int:
+    """Return the weight of a site that protects each patient, and so tells no number."""
+    if result:
+        raise RunError("the reply tells numbers of patients that the run protects")
+    return 1
 
 
 def check_vectors(vectors: Vectors, schema: WireSchema, given: Parameters) -> Norms:

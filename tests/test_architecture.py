@@ -144,7 +144,7 @@ def test_only_the_command_line_prints():
         ("yaml", ("fedcxr/config",)),
         ("matplotlib", ("fedcxr/report", "fedcxr/explain/overlay.py")),
         ("typer", ("fedcxr/cli",)),
-        ("cryptography", ("fedcxr/deploy",)),
+        ("cryptography", ("fedcxr/deploy", "fedcxr/privacy")),
         ("opacus", ("fedcxr/privacy",)),
         (
             "flwr",

@@ -93,7 +93,7 @@ def _print_privacy(path: Path) -> None:
     if tree is None:
         return
     from fedcxr.report.privacy_words import privacy_line
-    from fedcxr.results.run_files import RunEpsilon, RunPrivacy
+    from fedcxr.results.run_privacy import RunEpsilon, RunPrivacy
 
     last = run.read_lines("rounds.jsonl")[-1].get("epsilon")
     spent = None if last is None else RunEpsilon.model_validate(last)

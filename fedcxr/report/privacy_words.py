@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from fedcxr.report.rendering import Fact
 from fedcxr.report.wording import MISSING
-from fedcxr.results.run_files import RunEpsilon, RunFacts, RunPrivacy
+from fedcxr.results.run_files import RunFacts
+from fedcxr.results.run_privacy import RunEpsilon, RunPrivacy
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.results.heat_maps import HeatMaps
+from fedcxr.results.run_privacy import RunEpsilon, RunPrivacy
 from fedcxr.results.stored_test_set import StoredTestSet
 from fedcxr.results.vae_numbers import SiteVae
 from fedcxr.section import Section
@@ -105,42 +106,6 @@ class RunData(_Part):
     notes: tuple[str, ...]
     test_set: StoredTestSet
     bad_images: int
-
-
-class SitePrivacy(_Part):
-    """How a site's patients are protected, where the server knows how many there are."""
-
-    site_id: str
-    patients: int
-    rate: float | None = None
-    """q: with which probability a step takes a patient; None where there is none to train on."""
-    steps: int | None = None
-    """A round."""
-    noise: float | None = None
-    """σ: the noise's deviation over the clipping bound."""
-
-
-class RunPrivacy(_Part):
-    """What protects the sites' patients."""
-
-    level: str
-    epsilon: float | None
-    delta: float | None
-    clip: float
-    noise: float | None = None
-    """σ of the whole run; of each site's own where patients are protected, see `sites`."""
-    rate: float | None = None
-    """With which probability a round asks a site, where sites are protected as a whole."""
-    num_sites: int | None = None
-    sites: tuple[SitePrivacy, ...] = ()
-    """Empty where real sites do not say how many patients they have."""
-
-
-class RunEpsilon(_Part):
-    """The most that any site can have spent so far."""
-
-    rdp: float
-    prv: float | None
 
 
 class Manifest(_Part):

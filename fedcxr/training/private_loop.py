@@ -23,6 +23,7 @@ from fedcxr.privacy.dp_sgd import (
     Draws,
     ImageLoss,
     Mechanism,
+    PatientSum,
     image_gradients,
     poisson_sample,
     step_gradient,
@@ -103,32 +104,23 @@ def train_privately(
     arrange(model, precision, device)
     set_training(model, freeze_batch_norm)
     trained = [p for p in model.parameters() if p.requires_grad]
-    size = sum(p.numel() for p in trained)
     loss = image_loss(config, pool.target.shape[1], device, multi_class)
     optimizer = reset_optimizer(model, config.optimizer, optimizer_state)
     owned = _images_by_patient(patient)
     drawn = images = not_finite = 0
     for number in range(steps.steps):
-        taken = poisson_sample(draws_of(number, "patients"), len(owned), steps.rate)
+        draws = partial(draws_of, number)
+        taken = poisson_sample(draws("patients"), len(owned), steps.rate)
         picked = [owned[i] for i in taken]
-        views = _Views(pool, picked, config, draws_of(number, "views"), normalization, device)
-        with seeded_generators(_seed(draws_of(number, "dropout")), device), repeatable(device):
-            gradient, total = step_gradient(
-                partial(_gradients, model, loss, views),
-                views.places,
-                size,
-                steps.mechanism,
-                draws_of(number, "noise"),
-                device=device,
-            )
-        _put(gradient, trained)
+        views = _Views(pool, picked, config, draws("views"), normalization, device)
+        with seeded_generators(_seed(draws("dropout")), device), repeatable(device):
+            total = _add_up(model, loss, views, trained, steps.mechanism, draws("noise"))
         if correct is not None:
             correct()
         optimizer.step(config, learning_rate)
         drawn, images = drawn + len(taken), images + len(views.images)
         not_finite += total.num_not_finite
-    if not all(bool(torch.isfinite(p).all()) for p in trained):
-        raise DivergedError(NOT_FINITE)  # of noised values: it tells of no patient
+    _check_finite(trained)
     return PrivateResult(drawn, images, not_finite)
 
 
@@ -173,10 +165,33 @@ class _Views:
         return augment(inputs, views), target.to(self._device)
 
 
-def _gradients(
-    model: nn.Module, loss: ImageLoss, views: _Views, places: NDArray[np.int64]
-) -> Tensor:
-    return image_gradients(model, loss, *views.at(places))
+def _add_up(
+    model: nn.Module,
+    loss: ImageLoss,
+    views: _Views,
+    trained: Sequence[Tensor],
+    mechanism: Mechanism,
+    noise: Draws,
+) -> PatientSum:
+    """Put the noised gradient of a step where the optimiser looks; return what it was made of."""
+
+    def gradients_of(places: NDArray[np.int64]) -> Tensor:
+        return image_gradients(model, loss, *views.at(places))
+
+    size, device = sum(p.numel() for p in trained), str(trained[0].device)
+    gradient, total = step_gradient(
+        gradients_of, views.places, size, mechanism, noise, device=device
+    )
+    pieces = torch.split(gradient, [p.numel() for p in trained])
+    for parameter, piece in zip(trained, pieces, strict=True):
+        parameter.grad = torch.empty_like(parameter).copy_(piece.view_as(parameter))
+    return total
+
+
+def _check_finite(trained: Sequence[Tensor]) -> None:
+    """Raise `DivergedError` where a weight is not finite; weights are noised, they tell nobody."""
+    if not all(bool(torch.isfinite(p).all()) for p in trained):
+        raise DivergedError(NOT_FINITE)
 
 
 def _images_by_patient(patient: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -184,12 +199,6 @@ def _images_by_patient(patient: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     order = np.argsort(patient, kind="stable")
     starts = np.flatnonzero(np.diff(patient[order])) + 1
     return np.split(order, starts)
-
-
-def _put(gradient: Tensor, parameters: Sequence[Tensor]) -> None:
-    pieces = torch.split(gradient, [p.numel() for p in parameters])
-    for parameter, piece in zip(parameters, pieces, strict=True):
-        parameter.grad = torch.empty_like(parameter).copy_(piece.view_as(parameter))
 
 
 def _seed(draws: Draws) -> int:

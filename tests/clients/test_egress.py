@@ -21,6 +21,7 @@ from clients.egress import (
     site_reply,
     skipped,
 )
+from clients.private_training import SPENT, WITHHELD
 from clients.resident_model import worker_for
 from clients.site import simulated
 from clients.train import Trained
@@ -255,7 +256,7 @@ def test_a_reason_that_is_none_of_the_fixed_sentences_stays_inside(order):
 
 
 def test_the_fixed_sentences_name_nobody():
-    assert {*REASONS.values(), UNEXPECTED, *loop.REASONS, ""} == SENTENCES
+    assert {*REASONS.values(), UNEXPECTED, *loop.REASONS, SPENT, WITHHELD, ""} == SENTENCES
     assert not any(sign in text for text in SENTENCES for sign in "/{%")
 
 

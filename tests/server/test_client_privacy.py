@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from flwr.supercore.differential_privacy import compute_clip_model_update, compute_stdv
 
 from fedcxr.chain import ClipLink, SiteSide, clip_factor
 from fedcxr.config import load_config
@@ -42,6 +43,22 @@ def test_updates_are_shortened_and_divided_by_the_expected_number(make_update):
     adding.add(make_update([3.0, 4.0], 100))
     adding.add(make_update([0.0, 0.5], 1))
     assert adding.result().update == pytest.approx([0.15, 0.325])
+
+
+def test_with_a_fixed_cohort_it_is_what_flower_computes(make_update):
+    # Flower's own server-side fixed clipping: clips the difference to the model before, weighs all
+    # alike, and adds noise of deviation z·C/n to the mean.
+    rng, before = np.random.default_rng(3), np.zeros(6, np.float32)
+    adding, clipped = clipped_sum(1.5, 5.0).make(make_update.place(6)), []
+    for length in (0.1, 1.0, 2.0, 9.0, 30.0):
+        model = (length * rng.standard_normal(6)).astype(np.float32)
+        adding.add(make_update(model, 7))
+        theirs = [model.copy()]
+        compute_clip_model_update(theirs, [before], 1.5)
+        clipped.append(theirs[0])
+    np.testing.assert_allclose(adding.result().update, np.mean(clipped, axis=0), rtol=1e-5)
+    ours = plan(sites=5, rate=1.0, noise=0.8, clip=1.5).deviation
+    assert ours == pytest.approx(compute_stdv(0.8, 1.5, 5))
 
 
 def test_of_nobody_the_sum_is_zero(make_update):

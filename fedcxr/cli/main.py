@@ -32,6 +32,7 @@ from fedcxr.cli.plan_study import plan_study
 from fedcxr.cli.predict import predict
 from fedcxr.cli.prepare import prepare
 from fedcxr.cli.privacy import privacy
+from fedcxr.cli.privacy_sweep import privacy_sweep
 from fedcxr.cli.provision import provision
 from fedcxr.cli.report import report
 from fedcxr.cli.resume import resume
@@ -60,6 +61,7 @@ for verb in (
     compare,
     augment_study,
     byzantine,
+    privacy_sweep,
     plan_study,
     resume,
     evaluate,

@@ -8,7 +8,7 @@ export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env simulate test test-slow check format deploy-smoke check-deploy check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-data verify-algorithms verify-losses clean
+.PHONY: help env simulate test test-slow check format deploy-smoke check-deploy check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-audit verify-data verify-algorithms verify-losses clean
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -79,6 +79,9 @@ verify-deploy: env  ## A deployment's soak of 50 rounds, and what a site costs i
 
 verify-stats: env  ## The statistics' self-test whole, into the package and docs/statistics.md: up to an hour
 	$(BIN)/fedcxr selftest stats --out fedcxr/metrics/self_test.json --page docs/statistics.md
+
+verify-audit: env  ## DP-SGD's step audited with canaries, as it is and broken on purpose: one to two minutes
+	$(BIN)/fedcxr audit dp --all
 
 verify-quickstart: env  ## The quickstart from nothing: time, AUROC, hit rate
 	$(BIN)/python -m benchmarks.run_all --only quickstart

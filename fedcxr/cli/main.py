@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedcxr import __version__
+from fedcxr.cli.audit import audit
 from fedcxr.cli.augment_study import augment_study
 from fedcxr.cli.byzantine import byzantine
 from fedcxr.cli.chaos import chaos
@@ -31,6 +32,7 @@ from fedcxr.cli.plan_study import plan_study
 from fedcxr.cli.predict import predict
 from fedcxr.cli.prepare import prepare
 from fedcxr.cli.privacy import privacy
+from fedcxr.cli.privacy_sweep import privacy_sweep
 from fedcxr.cli.provision import provision
 from fedcxr.cli.report import report
 from fedcxr.cli.resume import resume
@@ -59,6 +61,7 @@ for verb in (
     compare,
     augment_study,
     byzantine,
+    privacy_sweep,
     plan_study,
     resume,
     evaluate,
@@ -84,6 +87,7 @@ cli.add_typer(client, name="client")
 cli.add_typer(deploy, name="deploy")
 cli.add_typer(check_overlap, name="check-overlap")
 cli.add_typer(privacy, name="privacy")
+cli.add_typer(audit, name="audit")
 cli.add_typer(selftest, name="selftest")
 
 

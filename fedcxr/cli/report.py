@@ -9,7 +9,9 @@ def report(run: o.RunOrComparison) -> None:
     with quick_imports():
         from fedcxr.experiments.byzantine.byzantine_study import report_byzantine
         from fedcxr.experiments.compare.comparing import report_again
+        from fedcxr.experiments.privacy_sweep import write_curve
         from fedcxr.report.page import write_report
+        from fedcxr.results.privacy_sweep import is_sweep
         from fedcxr.results.reading import is_byzantine, is_comparison
         from fedcxr.runs.folder import RunFolder
 
@@ -18,3 +20,5 @@ def report(run: o.RunOrComparison) -> None:
         print(report_byzantine(folder))
     else:
         print(report_again(folder) if is_comparison(folder) else write_report(folder))
+    if is_sweep(folder):
+        print(write_curve(folder))

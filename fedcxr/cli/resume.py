@@ -54,9 +54,12 @@ def resume(
         from fedcxr.cli.byzantine import print_byzantine
         from fedcxr.cli.compare import print_comparison, showing_progress
         from fedcxr.cli.outcome import print_outcome, progress_for
+        from fedcxr.cli.privacy_sweep import print_sweep
         from fedcxr.experiments.byzantine.byzantine_study import resume_byzantine
         from fedcxr.experiments.compare.comparing import resume_comparison
+        from fedcxr.experiments.privacy_sweep import write_curve
         from fedcxr.experiments.simulate import resume as resume_run
+        from fedcxr.results.privacy_sweep import is_sweep
         from fedcxr.results.reading import is_byzantine, is_comparison
         from fedcxr.runs.folder import RunFolder
 
@@ -71,7 +74,10 @@ def resume(
     if is_comparison(folder):
         with showing_progress(quiet) as (on_start, on_progress):
             on_start(folder)
-            print_comparison(resume_comparison(folder, on_progress, settings=changed))
+            resume_comparison(folder, on_progress, settings=changed)
+            if is_sweep(folder):
+                write_curve(folder)
+        print_sweep(folder) if is_sweep(folder) else print_comparison(folder)
         return
     if is_byzantine(folder):
         with showing_progress(quiet) as (on_start, on_progress):

@@ -1,0 +1,120 @@
+"""`fedcxr privacy-sweep`."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fedcxr.cli import options as o
+from fedcxr.cli.compare import showing_progress
+from fedcxr.cli.flags import FLAGS, RUN_FLAGS, config_from_flags, takes_flags
+from fedcxr.collector import quick_imports
+from fedcxr.engines.fork_server import fork_server
+from fedcxr.errors import ConfigError
+
+STUDY = {
+    "model.image_size": 32,
+    "partition.clients": 3,
+    "train.local_epochs": 1,
+    "train.batch_size": 32,
+    "server.rounds": 5,
+    "server.batch_norm": "group",
+    "compare.seeds": 3,
+    "compare.arms": ["federated"],
+}
+"""What a sweep has where file and flags say nothing else."""
+SYNTHETIC = {
+    "data.synthetic.patients": 800,
+    "data.synthetic.size_px": 48,
+    # what a small network learns of few images, so that there is something to lose
+    "data.labels": ["Cardiomegaly", "Edema", "Pleural Effusion"],
+}
+"""What it has besides where no data are given."""
+_TRAININGS = "fedcxr.experiments.compare.trainings"
+_SWEPT = ("privacy.level", "privacy.epsilon", "privacy.noise")
+
+
+def privacy_sweep(
+    preset: o.Preset = "quickstart",
+    config: o.ConfigFile = None,
+    settings: o.Settings = None,
+    epsilon: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated budgets, each an arm; inf is always there.",
+            rich_help_panel="Sweep",
+        ),
+    ] = "1,3,6,8,inf",
+    level: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated: who is protected, each at each budget: patient, client, update.",
+            rich_help_panel="Sweep",
+        ),
+    ] = "patient",
+    quiet: o.Quiet = False,
+    **flags: Any,  # noqa: ANN401  # each flag's own type is its key's
+) -> None:
+    """Draw what privacy costs: AUROC with intervals against ε, on the same held-out patients.
+
+    Ctrl-C keeps what was reached; go on with `fedcxr resume FOLDER`.
+    """
+    own = STUDY if flags["data"] else {**STUDY, **SYNTHETIC}
+    resolved = config_from_flags(
+        flags, preset=preset, file=config, settings=settings or [], verb=own
+    )
+    budgets = _budgets(epsilon)
+    fork_server(_TRAININGS, "clients.app")  # imports for the trainings while this process does
+    with quick_imports():
+        from fedcxr.experiments.privacy_sweep import sweep_privacy
+
+    with showing_progress(quiet) as (on_start, on_progress):
+        folder = sweep_privacy(
+            resolved,
+            epsilons=budgets,
+            levels=[name.strip() for name in level.split(",") if name.strip()],
+            on_start=on_start,
+            on_progress=on_progress,
+        )
+    print_sweep(folder)
+
+
+def print_sweep(folder: Path) -> None:
+    """Print the AUROC without protection, what each protection costs, and the page."""
+    from fedcxr.report.sweep_page import PAGE, cost_sentence
+    from fedcxr.report.wording import fixed
+    from fedcxr.results.privacy_sweep import read_sweep
+
+    sweep = read_sweep(folder)
+    print(f"unprotected: macro AUROC {fixed(sweep.points[0].auroc.value)}.")
+    for point in sweep.points[1:]:
+        print(cost_sentence(point))
+    print(f"Curve: {folder / PAGE}")
+    print(f"Report: {folder / 'report.html'}")
+
+
+def _budgets(text: str) -> list[float]:
+    """Return the finite budgets; ∞ is the arm that every sweep has."""
+    found = []
+    for part in text.split(","):
+        try:
+            found.append(float(part))
+        except ValueError as err:
+            raise ConfigError(
+                f"--epsilon {text}: {part.strip()!r} is no number. Give some like 1,3,8,inf."
+            ) from err
+    wrong = [each for each in found if not each > 0]
+    if wrong:
+        raise ConfigError(f"--epsilon {text}: {wrong[0]:g} is not above 0.")
+    return [each for each in found if not math.isinf(each)]
+
+
+takes_flags(
+    privacy_sweep,
+    [
+        *(name for name in RUN_FLAGS if FLAGS[name].key not in _SWEPT),
+        "seeds",
+        "at_once",
+    ],
+)

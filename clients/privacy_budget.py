@@ -27,6 +27,7 @@ from fedcxr.privacy.secret_noise import SecretStream
 from fedcxr.training.private_plan import PrivatePlan
 
 LEDGER_FILE = "spent.json"
+"""ε by RDP of all that was spent, δ, and what was begun; for who sits at the site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,13 @@ class Budget:
             known.append(entry)
             if most is None and len(known) > plan.rounds:
                 return False
-            if most is not None and _epsilon(known, plan.delta) > most:
+            spent = _epsilon(known, plan.delta)
+            if most is not None and spent > most:
                 return False
             rows = [_to_json(k) for k in known]
+            tree = {"epsilon": spent, "delta": plan.delta, "trainings": rows}
             write_bytes_atomically(
-                self.folder / LEDGER_FILE, json.dumps(rows, indent=1).encode(), mode=0o600
+                self.folder / LEDGER_FILE, json.dumps(tree, indent=1).encode(), mode=0o600
             )
             return True
 
@@ -89,8 +92,8 @@ class Budget:
     def _read(self, last_round: int) -> list[Spent]:
         file = self.folder / LEDGER_FILE
         try:
-            rows = json.loads(file.read_bytes()) if file.is_file() else []
-            known = [_from_json(row) for row in rows]
+            tree = json.loads(file.read_bytes()) if file.is_file() else {"trainings": []}
+            known = [_from_json(row) for row in tree["trainings"]]
         except (ValueError, KeyError, TypeError) as err:
             raise ArtefactError(f"{file}: damaged. Put it back, or start the run anew.") from err
         if max((k.round_num for k in known), default=0) < last_round:

@@ -1,7 +1,6 @@
 """A site's training under patient-level privacy: the plan, the budget, the draws, the steps.
 
-What leaves is the update alone. What the site itself may know, such as how many patients were
-drawn, goes to its own log.
+What leaves is the update alone. What the site itself may know goes to its account and its own log.
 """
 
 import logging
@@ -18,7 +17,7 @@ from fedcxr.privacy.dp_sgd import Draws
 from fedcxr.training.loop import TOO_FEW, TrainResult
 from fedcxr.training.optimizers import OptimizerState
 from fedcxr.training.pool import ImagePool
-from fedcxr.training.private_loop import PrivateResult, train_privately
+from fedcxr.training.private_loop import train_privately
 from fedcxr.training.private_plan import PrivatePlan, private_plan
 from fedcxr.training.transforms import Normalization
 from fedcxr.vectors import Vectors
@@ -88,7 +87,11 @@ def train_site_privately(
         optimizer_state=optimizer_state,
         correct=correct,
     )
-    _note(order.round_num, plan, done, budget.epsilon(plan.delta))
+    if done.not_finite:
+        log.warning(
+            "round %d: of %d gradients of patients %d were not finite and counted 0",
+            *(order.round_num, done.drawn, done.not_finite),
+        )
     return TrainResult(1, float("nan"), plan.steps, images_seen=0)
 
 
@@ -114,14 +117,4 @@ def _inputs(
         dict(vectors),
         {name: tensor.numpy() for name, tensor in kept.items()},
         {"rows": site.train.rows, "target": site.train.target, "patient": site.train.patient},
-    )
-
-
-def _note(round_num: int, plan: PrivatePlan, done: PrivateResult, spent: float) -> None:
-    """Write down for who sits at the site what was done."""
-    log.info(
-        "round %d: %d steps over %d patients drew %d, with %d images; %d gradients were not finite "
-        "and counted 0; sigma %.4g, epsilon spent in all %.4g by RDP at delta %.3g",
-        *(round_num, plan.steps, plan.patients, done.drawn, done.images, done.not_finite),
-        *(plan.noise, spent, plan.delta),
     )

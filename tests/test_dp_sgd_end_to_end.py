@@ -50,7 +50,10 @@ def ledgers(folder):
 
 
 def rounds_spent(folder):
-    return [[row["round"] for row in json.loads(file.read_text())] for file in ledgers(folder)]
+    return [
+        [row["round"] for row in json.loads(file.read_text())["trainings"]]
+        for file in ledgers(folder)
+    ]
 
 
 @pytest.fixture(scope="module")

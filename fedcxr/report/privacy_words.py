@@ -68,7 +68,7 @@ def epsilon_words(privacy: RunPrivacy, spent: RunEpsilon | None) -> str:
         by_prv = "not computed" if spent.prv is None else f"{spent.prv:.3g}"
         return f"ε = {spent.rdp:.3g} by RDP, {by_prv} by PRV, at δ = {delta}"
     if privacy.epsilon is None:
-        return f"each site's log says its own ε, at δ = {delta}"
+        return f"each site's own account says its ε, at δ = {delta}"
     return f"ε ≤ {privacy.epsilon:g} at each site, which keeps its own account, at δ = {delta}"
 
 

@@ -94,7 +94,7 @@ def test_an_account_that_is_gone_is_refused(budget):
 def test_a_damaged_account_is_refused(budget):
     plan = plan_of(epsilon=2.0)
     budget.spend(entry(plan, 1), plan, 2.0, 0)
-    (budget.folder / "spent.json").write_text('[{"round": 1}]')
+    (budget.folder / "spent.json").write_text('{"trainings": [{"round": 1}]}')
 
     with pytest.raises(ArtefactError, match="damaged"):
         budget.spend(entry(plan, 2), plan, 2.0, 0)
@@ -133,7 +133,10 @@ def test_the_account_names_no_patient_and_no_file(budget):
     plan = plan_of(epsilon=2.0)
     budget.spend(entry(plan, 1), plan, 2.0, 0)
 
-    (row,) = json.loads((budget.folder / "spent.json").read_text())
+    account = json.loads((budget.folder / "spent.json").read_text())
+    assert account["epsilon"] == budget.epsilon(plan.delta)
+    assert account["delta"] == plan.delta
+    (row,) = account["trainings"]
     assert set(row) == {"round", "inputs", "noise", "rate", "steps"}
 
 

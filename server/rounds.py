@@ -33,6 +33,7 @@ from server.orders import OrderBook
 from server.participation import last_rounds
 from server.privacy_account import epsilon_after
 from server.roster import Roster
+from server.secure_step import begin_round, train_securely
 from server.site_scores import WITHHELD, site_scores
 from server.step import State, aggregate_round, first_state
 
@@ -173,6 +174,8 @@ def _one_round(
     parameters, vectors = _train(session, state, arrays, round_num)
     trained = time.perf_counter()
     found = _evaluate(session, parameters, round_num)
+    if refused := session.intake.log.mean_refused:
+        found |= {"taken": False, "reason": refused}
     # A model that predicts nothing would be every later round's start: the one before it stays.
     if found["taken"]:
         parameters = session.model.parameters()
@@ -192,6 +195,7 @@ def _one_round(
         "seconds": ended - begun,
         "seconds_train": trained - begun,
         "seconds_evaluate": ended - trained,
+        **({"secure": report.secure} if report.secure else {}),
         "images": report.images,
         "images_per_second": report.images / max(trained - begun, 1e-9) if report.images else None,
         "bytes_down": payload_bytes(arrays) * asked,
@@ -220,9 +224,14 @@ def _train(
 ) -> tuple[Parameters, State]:
     """Return the model after the sites' training, and the algorithm's state."""
     job, book = session.job, session.book
-    session.roster.update(missed=_missed_before(session, round_num))
-    orders = book.orders(MessageType.TRAIN, book.cohort(round_num), round_num, arrays)
-    job.run.event("round_started", round=round_num, cohort=[site_id for site_id, _ in orders])
+    session.roster.update(missed=session.intake.missed_before(round_num))
+    cohort = book.cohort(round_num)
+    job.run.event("round_started", round=round_num, cohort=cohort)
+    if job.secure is not None:
+        through = session.grid, job.limits
+        secure = begin_round(job.secure, book, session.intake, *through, round_num=round_num)
+        return train_securely(secure, arrays, state.parameters, state.vectors)
+    orders = book.orders(MessageType.TRAIN, cohort, round_num, arrays)
     return aggregate_round(
         session.intake,
         exchange(session.grid, orders, job.limits),
@@ -233,12 +242,6 @@ def _train(
         state=state.vectors,
         **({"noised": session.privacy.noised} if session.privacy else {}),
     )
-
-
-def _missed_before(session: Session, round_num: int) -> set[str]:
-    """Return the sites that did not answer in the round before, where this process saw it."""
-    report = session.intake.log
-    return {str(row["site_id"]) for row in report.missing} if round_num > 1 else set()
 
 
 def _evaluate(session: Session, parameters: Parameters, round_num: int) -> dict[str, Any]:

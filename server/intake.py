@@ -51,6 +51,10 @@ class RoundLog:
     secure: dict[str, object] | None = None
     """Of a round under secure aggregation: what was clipped, who fell silent, time by stage."""
 
+    def not_taken(self) -> dict[str, object]:
+        """Return for the round's line that its new model does not count; nothing if it may."""
+        return {"taken": False, "reason": self.mean_refused} if self.mean_refused else {}
+
     @property
     def usual(self) -> Norms:
         """Return the medians of the accepted updates' norms."""

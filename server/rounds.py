@@ -173,9 +173,7 @@ def _one_round(
     arrays = _order_arrays(session, state)
     parameters, vectors = _train(session, state, arrays, round_num)
     trained = time.perf_counter()
-    found = _evaluate(session, parameters, round_num)
-    if refused := session.intake.log.mean_refused:
-        found |= {"taken": False, "reason": refused}
+    found = _evaluate(session, parameters, round_num) | session.intake.log.not_taken()
     # A model that predicts nothing would be every later round's start: the one before it stays.
     if found["taken"]:
         parameters = session.model.parameters()
@@ -225,13 +223,11 @@ def _train(
     """Return the model after the sites' training, and the algorithm's state."""
     job, book = session.job, session.book
     session.roster.update(missed=session.intake.missed_before(round_num))
-    cohort = book.cohort(round_num)
-    job.run.event("round_started", round=round_num, cohort=cohort)
-    if job.secure is not None:
-        through = session.grid, job.limits
-        secure = begin_round(job.secure, book, session.intake, *through, round_num=round_num)
+    orders = book.orders(MessageType.TRAIN, book.cohort(round_num), round_num, arrays)
+    job.run.event("round_started", round=round_num, cohort=[site_id for site_id, _ in orders])
+    secure = begin_round(job, book, session.intake, session.grid, round_num)
+    if secure is not None:
         return train_securely(secure, arrays, state.parameters, state.vectors)
-    orders = book.orders(MessageType.TRAIN, cohort, round_num, arrays)
     return aggregate_round(
         session.intake,
         exchange(session.grid, orders, job.limits),

@@ -14,7 +14,7 @@ import numpy as np
 from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
-from fedcxr.config.task import SecureTask, parse_task
+from fedcxr.config.task import parse_task
 from fedcxr.errors import QuorumError, RunError
 from fedcxr.parameters import Parameters, ParameterSpec
 from fedcxr.secagg.graph import FEWEST_SITES
@@ -22,8 +22,8 @@ from fedcxr.secagg.quantise import Mean
 from fedcxr.secagg.setup import Setup
 from server.aggregate.aggregator import Aggregate
 from server.bounds import Norms, clipped, norms_of
-from server.exchange import ExchangeLimits
 from server.intake import Intake, RoundLog
+from server.job import Job
 from server.orders import Federation, OrderBook
 from server.secure_round import SecureRound
 from server.step import State, step
@@ -49,16 +49,17 @@ def new_setup(book: OrderBook, round_num: int) -> Setup:
 
 
 def begin_round(
-    task: SecureTask,
-    book: OrderBook,
-    intake: Intake,
-    grid: Grid,
-    limits: ExchangeLimits,
-    *,
-    round_num: int,
-) -> SecureRound:
-    """Return a new attempt at a round, of which nothing was sent yet."""
-    return SecureRound(book, grid, limits, intake, task, new_setup(book, round_num))
+    job: Job, book: OrderBook, intake: Intake, grid: Grid, round_num: int
+) -> SecureRound | None:
+    """Return a new attempt at a round, of which nothing was sent; None without secure aggregation.
+
+    Raises:
+        QuorumError: too few sites are there to hide one among.
+    """
+    task = job.secure
+    if task is None:
+        return None
+    return SecureRound(book, grid, job.limits, intake, task, new_setup(book, round_num))
 
 
 def train_securely(

@@ -30,6 +30,7 @@ NAMES = (
         "soak",
         "digests",
         "codecs",
+        "secagg",
     ),
     *("vae", "evaluation", "judging", "data", "quickstart"),
 )

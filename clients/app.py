@@ -16,16 +16,19 @@ from clients.log import keep_log
 from clients.memory import StagedMemory, memory_of
 from clients.private_training import WITHHELD
 from clients.resident_model import worker_for
+from clients.secure_stages import SecureSite, masked, secure_site
 from clients.site import Site, SiteLocation, open_site
 from clients.train import train_order
 from fedcxr import __version__
 from fedcxr.chain import SiteSide
 from fedcxr.config.task import SiteTask, parse_task
 from fedcxr.data.policies import columns_with
+from fedcxr.errors import RunError
 from fedcxr.home import home_folder
 from fedcxr.runs.versions import code_digest, versions
+from fedcxr.secagg.messages import StageOrder, read_message
 from fedcxr.training.choices import check_algorithm, check_training, own_entries
-from fedcxr.wire import Order, unpack_order, vectors_in
+from fedcxr.wire import Order, unpack_order, unpack_secure, vectors_in
 
 Locate = Callable[[Context], SiteLocation]
 
@@ -36,6 +39,9 @@ def build_app(locate: Locate) -> ClientApp:
     flower.train()(noted("training", redact_errors(partial(train, locate))))
     flower.evaluate()(noted("scoring a model", redact_errors(partial(evaluate, locate))))
     flower.query()(noted("opening its data", redact_errors(partial(card, locate))))
+    for stage in ("advertise", "share", "reveal"):
+        answer = redact_errors(partial(secure_stage, locate))
+        flower.query(stage)(noted("agreeing on masks", answer))
     return flower
 
 
@@ -54,6 +60,9 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
     worker = worker_for(task, order.threads)
     schema = worker.schema(task)
     vectors = vectors_in(message.content, schema.order)
+    secure = _secure_site(message, order, task, location) if task.secure else None
+    if secure is not None:
+        secure.open()
     kept = memory_of(location.state, task.run, order.round_num, order.last_round)
     memory = StagedMemory(kept)
     result = train_order(location, site, task, order, vectors=vectors, worker=worker, memory=memory)
@@ -70,17 +79,39 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
     if schema.is_private:
         numbers = {}  # none of them is noised, and the weight is the same at every site
     place = SiteSide(result.given, memory)
-    sent = Outgoing(schema.chain.apply(result.vectors, schema.shared.spec, place), schema.reply)
+    made = schema.chain.apply(result.vectors, schema.shared.spec, place)
+    if secure is not None:
+        made, numbers = masked(secure, task, schema, vectors, made, result), {}
     reply = site_reply(
         message,
         order,
         site_id=site.site_id,
         numbers=numbers,
-        outgoing=sent,
+        outgoing=Outgoing(made, schema.reply),
         protects=schema.is_private,
     )
     memory.commit()
     return reply
+
+
+def secure_stage(locate: Locate, message: Message, context: Context) -> Message:
+    """Answer a stage of secure aggregation other than the one in which the site trains."""
+    order, task, location, _ = _open(locate, message, context)
+    secure = _secure_site(message, order, task, location)
+    said = secure.answer()
+    return site_reply(message, order, site_id=location.site_id, said=said.to_text())
+
+
+def _secure_site(
+    message: Message, order: Order, task: SiteTask, location: SiteLocation
+) -> SecureSite:
+    if task.secure is None:
+        raise RunError("the order is of secure aggregation, and its task is not")
+    said = read_message(StageOrder, unpack_secure(message.content))
+    folder = location.state / task.run
+    return secure_site(
+        folder, location.site_id, task.run, order.round_num, task=task.secure, said=said
+    )
 
 
 def evaluate(locate: Locate, message: Message, context: Context) -> Message:

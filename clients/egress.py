@@ -38,11 +38,13 @@ from fedcxr.wire import (
     RECEIPT,
     RESULT,
     RESULT_KEYS,
+    SECURE,
     SKIPPED,
     VECTORS,
     Order,
     Receipt,
     pack_receipt,
+    pack_secure,
     pack_vectors,
 )
 
@@ -81,10 +83,12 @@ def site_reply(
     numbers: Mapping[str, float] | None = None,
     texts: Mapping[str, str | list[str]] | None = None,
     outgoing: Outgoing | None = None,
+    said: str | None = None,
     protects: bool = False,
 ) -> Message:
     """Return the reply, after checking all that it lets out.
 
+    `said` is what a stage of secure aggregation says, which `fedcxr/secagg/messages.py` has made.
     Where each patient is protected (`protects`), no number passes: none of them is noised.
 
     Raises:
@@ -109,6 +113,8 @@ def site_reply(
     )
     if texts:
         content[CARD] = ConfigRecord(dict(texts))
+    if said is not None:
+        content[SECURE] = pack_secure(said)
     if outgoing is not None:
         content[VECTORS] = _checked(outgoing)
     return Message(content, reply_to=message)

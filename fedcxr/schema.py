@@ -19,12 +19,15 @@ from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.privacy import PrivacyConfig, PrivacyLevel
 from fedcxr.config.task import SiteTask
 from fedcxr.parameters import Parameters, ParameterSpec
+from fedcxr.secagg.quantise import Layout
 from fedcxr.section import Section
 from fedcxr.shared_part import SharedPart
 from fedcxr.vectors import Declared, VectorSpec
 
 VECTOR = "vector"
 COUNTERS = "counters"
+MASKED = "masked"
+"""All that a site sends of its training under secure aggregation."""
 KNOWN = "known-targets"
 """Of each label the training targets that are known, counted at the site."""
 POSITIVE = "positive-targets"
@@ -45,6 +48,8 @@ class WireSchema:
     chain: Chain = field(default_factory=Chain)
     num_known: int = 0
     """Labels whose known training targets a site counts and sends; 0 = it sends no such count."""
+    is_secure: bool = False
+    """Whether a site's numbers leave it as masked words alone."""
     num_shared: int = 0
     """Labels whose class frequencies sites share at the start; 0 = they share none."""
     protects: PrivacyLevel = "none"
@@ -110,7 +115,15 @@ class WireSchema:
     @cached_property
     def reply(self) -> Declared:
         """What a reply to an order to train carries."""
+        if self.is_secure:
+            return {MASKED: VectorSpec("<u4", self.layout.words)}
         return self.chain.declare(self.made, self.shared.spec)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How many numbers of each kind secure aggregation sums up."""
+        spec = self.shared.spec
+        return Layout(spec.num_trainable, spec.num_float - spec.num_trainable, spec.num_counters)
 
     @cached_property
     def digest(self) -> str:
@@ -143,6 +156,7 @@ def schema_of(task: SiteTask, spec: ParameterSpec) -> WireSchema:
         SharedPart(spec, private),
         task.algorithm,
         chain_of(Codec(task.codec, task.topk), site_clip(task.privacy)),
+        is_secure=task.secure is not None,
         num_known=len(task.labels) if task.counts_known else 0,
         num_shared=len(task.labels) if task.train.class_frequencies == "shared" else 0,
         protects=task.privacy.level,

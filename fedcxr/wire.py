@@ -22,6 +22,8 @@ ORDER = "order"
 RECEIPT = "receipt"
 RESULT = "result"
 CARD = "card"
+SECURE = "secure"
+"""What a stage of secure aggregation says, as text."""
 
 OK = "ok"
 SKIPPED = "skipped"
@@ -236,6 +238,20 @@ def unpack_card_texts(content: RecordDict) -> dict[str, str | list[str]]:
             raise RunError(f"the card's '{key[:40]}' is not a known text")
         texts[key] = [str(x)[:200] for x in lines] if isinstance(value, list) else str(value)[:200]
     return texts
+
+
+def pack_secure(text: str) -> ConfigRecord:
+    """Return what a stage of secure aggregation says as a Flower record."""
+    return ConfigRecord({"text": text})
+
+
+def unpack_secure(content: RecordDict) -> str:
+    """Return what a stage of secure aggregation says; `RunError` if there is nothing."""
+    record = content.get(SECURE)
+    text = record.get("text") if isinstance(record, ConfigRecord) else None
+    if not isinstance(text, str):
+        raise RunError("the message holds nothing of secure aggregation")
+    return text
 
 
 def _text(record: ConfigRecord, key: str) -> str:

@@ -16,6 +16,7 @@ from fedcxr.training.choices import (
 from server.aggregate.known_aggregators import aggregator_registry
 from server.cohort import cohort_size
 from server.privacy_check import check_privacy
+from server.secure_check import check_secure
 from server.vae_check import check_vae
 
 
@@ -29,6 +30,7 @@ def check_choices(config: ExperimentConfig) -> None:
     check_stop(config.server)
     check_algorithm(config.algorithm, config.train)
     check_vae(config)
+    check_secure(config)
     _check_aggregator(config)
     _check_group_norm(config)
     _check_min_sites(config)

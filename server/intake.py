@@ -33,7 +33,7 @@ class RoundLog:
 
     accepted: list[dict[str, object]] = field(default_factory=list)
     refused: list[dict[str, object]] = field(default_factory=list)
-    missing: list[dict[str, str]] = field(default_factory=list)
+    missing: list[dict[str, object]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     """Of the missing: sites that had nothing to train on, which the quorum does not count."""
     images: int = 0
@@ -43,7 +43,17 @@ class RoundLog:
     """Images behind the accepted updates."""
     loss_sum: float = 0.0
     norms: list[Norms] = field(default_factory=list)
-    """Of the accepted updates."""
+    """Of the accepted updates; under secure aggregation of their mean alone."""
+    sums_loss: bool = False
+    """Whether the sites' losses came as a sum, of which none is known by itself."""
+    mean_refused: str = ""
+    """Under secure aggregation: why the mean of the sites' updates does not count."""
+    secure: dict[str, object] | None = None
+    """Of a round under secure aggregation: what was clipped, who fell silent, time by stage."""
+
+    def not_taken(self) -> dict[str, object]:
+        """Return for the round's line that its new model does not count; nothing if it may."""
+        return {"taken": False, "reason": self.mean_refused} if self.mean_refused else {}
 
     @property
     def usual(self) -> Norms:
@@ -53,7 +63,7 @@ class RoundLog:
     @property
     def train_loss(self) -> float | None:
         """Return the mean training loss in nats, weighted as the updates are; None if not told."""
-        told = any(row["train_loss"] is not None for row in self.accepted)
+        told = self.sums_loss or any(row["train_loss"] is not None for row in self.accepted)
         return self.loss_sum / self.weight if told else None
 
 
@@ -74,13 +84,17 @@ class Intake:
             observers: see every accepted update with its order, before it is added to the others.
         """
         self._book = book
-        self._on_site = on_site
+        self.on_site = on_site
         self._observers = observers
         self._decoded: Floats | None = None
         self.federation = book.federation
         self.log = RoundLog()
         self.history: tuple[Norms, ...] = ()
         """Of each round so far the usual norms; they bound the updates of the next."""
+
+    def missed_before(self, round_num: int) -> set[str]:
+        """Return the sites that did not answer in the round before, where this process saw it."""
+        return {str(row["site_id"]) for row in self.log.missing} if round_num > 1 else set()
 
     def take(
         self, round_num: int, given: Parameters, replies: Iterable[Reply]
@@ -110,14 +124,14 @@ class Intake:
                 self._note(update)
                 yield update
             del reply, update  # before the next one is waited for: a reply is 28 MB
-        self._check_quorum(round_num, asked)
+        self.check_quorum(round_num, asked)
 
     def _accept(
         self, reply: Reply, round_num: int, given: Parameters, bound: UpdateBound | None
     ) -> SiteUpdate | None:
         if reply.message is None:
             self.log.missing.append({"site_id": reply.site_id, "reason": reply.reason})
-            self._on_site(reply.site_id, "missing", 0)
+            self.on_site(reply.site_id, "missing", 0)
             return None
         sites = self.federation
         order = self._book.open.pop(reply.site_id, None)
@@ -137,7 +151,7 @@ class Intake:
         except SkippedError as err:
             self.log.missing.append({"site_id": reply.site_id, "reason": f"skipped: {err}"})
             self.log.skipped.append(reply.site_id)
-            self._on_site(reply.site_id, "skipped", 0)
+            self.on_site(reply.site_id, "skipped", 0)
             return None
         except RunError as err:
             log.warning("round %d: %s refused: %s", round_num, reply.site_id, err)
@@ -145,7 +159,7 @@ class Intake:
             if isinstance(err, TooLongError):
                 row |= _as_row(err.norms)
             self.log.refused.append(row)
-            self._on_site(reply.site_id, "refused", 0)
+            self.on_site(reply.site_id, "refused", 0)
             return None
         for observe in self._observers:
             observe(order, update)
@@ -181,9 +195,10 @@ class Intake:
         self.log.bytes_up += update.payload_bytes
         self.log.weight += update.num_examples
         self.log.loss_sum += update.num_examples * (update.train_loss or 0.0)
-        self._on_site(update.site_id, "done", update.images_seen)
+        self.on_site(update.site_id, "done", update.images_seen)
 
-    def _check_quorum(self, round_num: int, asked: int) -> None:
+    def check_quorum(self, round_num: int, asked: int) -> None:
+        """Raise `QuorumError` where fewer of the sites that were asked answered rightly."""
         sites = self.federation
         asked -= len(self.log.skipped)
         if sites.draw is not None and asked <= 0:

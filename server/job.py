@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from fedcxr.config.arithmetic import Arithmetic, arithmetic_of
 from fedcxr.config.experiment import ExperimentConfig
-from fedcxr.config.task import SiteTask
+from fedcxr.config.task import SecureTask, SiteTask
 from fedcxr.cores import cores
 from fedcxr.data.policies import policy_of
 from fedcxr.runs.folder import RunFolder
@@ -14,6 +14,7 @@ from fedcxr.training.precision import Precision
 from partitions.prepare import Prepared
 from server.aggregate.known_aggregators import aggregator_registry
 from server.exchange import ExchangeLimits
+from server.secure_check import secure_task
 
 REAL_SITE_DEADLINE_S = 3600.0
 """Longest wait for a real site's answer where the configuration sets none."""
@@ -74,6 +75,12 @@ class Job:
         """The labels that are trained and scored, in the data set's order."""
         return self.config.data.labels or self.prepared.plan.labels
 
+    @property
+    def secure(self) -> SecureTask | None:
+        """What sites are told of secure aggregation; None without it."""
+        sites = {s.site_id: s.train_images for s in self.prepared.plan.sites}
+        return secure_task(self.config, sites)
+
     def arithmetic(self) -> Arithmetic:
         """Return all that decides the weights of this run."""
         settled = {
@@ -103,6 +110,7 @@ class Job:
             batch_norm=self.config.server.batch_norm,
             codec=self.config.server.codec,
             topk=self.config.server.topk,
+            secure=self.secure,
             dtype=self.precision.dtype,
             channels_last=self.precision.channels_last,
             compile=self.config.engine.compile,

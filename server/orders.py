@@ -1,7 +1,7 @@
 """The orders of a round: who is asked, and the message for each."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -9,7 +9,7 @@ from flwr.app import ArrayRecord, Message, MessageType, RecordDict
 
 from fedcxr.config.server import NormPolicy
 from fedcxr.schema import WireSchema
-from fedcxr.wire import ORDER, VECTORS, Order, pack_order
+from fedcxr.wire import ORDER, SECURE, VECTORS, Order, pack_order, pack_secure
 from server.cohort import draw_cohort
 
 Orders = list[tuple[str, Callable[[], Message]]]
@@ -18,6 +18,15 @@ Orders = list[tuple[str, Callable[[], Message]]]
 
 Draw = Callable[[Sequence[str], int], list[str]]
 """(all sites of the plan, round) → those that take part, perhaps none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaidInRound:
+    """What a stage of secure aggregation says to each site."""
+
+    num_sites: int
+    """That the round began with."""
+    texts: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +77,46 @@ class OrderBook:
         else:
             chosen = sites.draw(list(sites.most_examples), round_num)
             drawn = [site_id for site_id in chosen if site_id in sites.node_by_site]
-        return sorted(drawn, key=lambda site_id: (-sites.most_examples[site_id], site_id))
+        return self.by_images(drawn)
+
+    def by_images(self, site_ids: Collection[str]) -> list[str]:
+        """Return sites, those with most images first."""
+        most = self.federation.most_examples
+        return sorted(site_ids, key=lambda site_id: (-most[site_id], site_id))
 
     def orders(
-        self, kind: str, site_ids: Sequence[str], round_num: int, arrays: ArrayRecord
+        self,
+        kind: str,
+        site_ids: Sequence[str],
+        round_num: int,
+        arrays: ArrayRecord | None,
+        *,
+        said: SaidInRound | None = None,
     ) -> Orders:
-        """Return each site with the maker of its message; all share one record of arrays."""
+        """Return each site with the maker of its message; all share one record of arrays.
+
+        Args:
+            kind: Flower's type of the messages.
+            site_ids: who is asked.
+            round_num: the round.
+            arrays: for all of them; none = a stage of secure aggregation without any.
+            said: what a stage of secure aggregation says.
+        """
         self.open = {}
-        make = partial(self._make, kind, round_num, arrays, len(site_ids))
-        return [(site_id, partial(make, site_id)) for site_id in site_ids]
+        num_sites = len(site_ids) if said is None else said.num_sites
+        content = RecordDict() if arrays is None else RecordDict({VECTORS: arrays})
+        make = partial(self._make, kind, round_num, content, num_sites)
+        texts = {} if said is None else said.texts
+        return [(site_id, partial(make, site_id, texts.get(site_id))) for site_id in site_ids]
 
     def _make(
-        self, kind: str, round_num: int, arrays: ArrayRecord, num_sites: int, site_id: str
+        self,
+        kind: str,
+        round_num: int,
+        shared: RecordDict,
+        num_sites: int,
+        site_id: str,
+        text: str | None,
     ) -> Message:
         sites = self.federation
         order = Order(
@@ -94,8 +131,11 @@ class OrderBook:
             self.last_rounds.get(site_id, 0) if kind == MessageType.TRAIN else 0,
         )
         self.open[site_id] = order
+        content = RecordDict({ORDER: pack_order(order), **dict(shared.items())})
+        if text is not None:
+            content[SECURE] = pack_secure(text)
         return Message(
-            RecordDict({ORDER: pack_order(order), VECTORS: arrays}),
+            content,
             dst_node_id=sites.node_by_site[site_id],
             message_type=kind,
             group_id=str(round_num),

@@ -33,6 +33,7 @@ from server.orders import OrderBook
 from server.participation import last_rounds
 from server.privacy_account import epsilon_after
 from server.roster import Roster
+from server.secure_step import begin_round, train_securely
 from server.site_scores import WITHHELD, site_scores
 from server.step import State, aggregate_round, first_state
 
@@ -172,7 +173,7 @@ def _one_round(
     arrays = _order_arrays(session, state)
     parameters, vectors = _train(session, state, arrays, round_num)
     trained = time.perf_counter()
-    found = _evaluate(session, parameters, round_num)
+    found = _evaluate(session, parameters, round_num) | session.intake.log.not_taken()
     # A model that predicts nothing would be every later round's start: the one before it stays.
     if found["taken"]:
         parameters = session.model.parameters()
@@ -192,6 +193,7 @@ def _one_round(
         "seconds": ended - begun,
         "seconds_train": trained - begun,
         "seconds_evaluate": ended - trained,
+        **({"secure": report.secure} if report.secure else {}),
         "images": report.images,
         "images_per_second": report.images / max(trained - begun, 1e-9) if report.images else None,
         "bytes_down": payload_bytes(arrays) * asked,
@@ -220,9 +222,12 @@ def _train(
 ) -> tuple[Parameters, State]:
     """Return the model after the sites' training, and the algorithm's state."""
     job, book = session.job, session.book
-    session.roster.update(missed=_missed_before(session, round_num))
+    session.roster.update(missed=session.intake.missed_before(round_num))
     orders = book.orders(MessageType.TRAIN, book.cohort(round_num), round_num, arrays)
     job.run.event("round_started", round=round_num, cohort=[site_id for site_id, _ in orders])
+    secure = begin_round(job, book, session.intake, session.grid, round_num)
+    if secure is not None:
+        return train_securely(secure, arrays, state.parameters, state.vectors)
     return aggregate_round(
         session.intake,
         exchange(session.grid, orders, job.limits),
@@ -233,12 +238,6 @@ def _train(
         state=state.vectors,
         **({"noised": session.privacy.noised} if session.privacy else {}),
     )
-
-
-def _missed_before(session: Session, round_num: int) -> set[str]:
-    """Return the sites that did not answer in the round before, where this process saw it."""
-    report = session.intake.log
-    return {str(row["site_id"]) for row in report.missing} if round_num > 1 else set()
 
 
 def _evaluate(session: Session, parameters: Parameters, round_num: int) -> dict[str, Any]:

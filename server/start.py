@@ -34,6 +34,7 @@ from server.disjointness import disjointness
 from server.job import ComputePlan, Job
 from server.label_counts import label_counts
 from server.privacy_account import privacy_in_manifest, settle_privacy
+from server.secure_check import secure_facts, secure_task
 from server.vae_check import check_vae_data
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ def start_job(
     labels = config.data.labels or prepared.plan.labels
     _check_policies(config, labels)
     check_cohort(config, len(prepared.plan.sites))
+    secure_task(config, {site.site_id: site.train_images for site in prepared.plan.sites})
     check_vae_data(config, prepared.plan, labels, place=home_folder())
     config = settle_privacy(config, prepared)
     device = resolve_device(config.engine.device)
@@ -197,6 +199,7 @@ def _manifest(job: Job) -> dict[str, Any]:
         "aggregator": config.server.aggregator,
         "batch_norm": config.server.batch_norm,
         "privacy": privacy_in_manifest(config, prepared),
+        "secure_aggregation": secure_facts(job.secure),
         "codec": config.server.codec,
         "topk": config.server.topk if config.server.codec == "topk" else None,
         "data": {

@@ -52,7 +52,7 @@ def aggregate_round(
     Raises:
         QuorumError: fewer sites than the quorum, or than the aggregator needs, answered rightly.
     """
-    schema, sites = place.schema, intake.federation
+    schema = place.schema
     given = schema.shared.take(parameters)
     adding = aggregator.make(place)
     try:
@@ -63,14 +63,7 @@ def aggregate_round(
         found = noised(adding.result(), given, round_num, schema.size)
     finally:
         shutil.rmtree(place.folder, ignore_errors=True)
-    idle = set(intake.log.skipped)
-    counted = {s: 1 if schema.is_private else n for s, n in sites.most_examples.items()}
-    images = [n for site_id, n in counted.items() if site_id not in idle]
-    share = intake.log.weight / sum(images) if images else 0.0
-    if schema.is_private:  # they are frozen or not there, and nothing of a site may be in them
-        found = replace(found, counters=given.counters)
-    shared, state = next_model(schema, given, found, share=share, state=state)
-    return schema.shared.put(shared, parameters), state
+    return step(intake, schema, found, parameters=parameters, state=state)
 
 
 def _check_number(
@@ -81,6 +74,35 @@ def _check_number(
         raise QuorumError(
             f"Round {round_num}: of the updates that passed, {problem} {intake.federation.advice}"
         )
+
+
+def step(
+    intake: Intake,
+    schema: WireSchema,
+    found: Aggregate,
+    *,
+    parameters: Parameters,
+    state: State,
+) -> tuple[Parameters, State]:
+    """Return the model after a round, and the algorithm's new state.
+
+    Args:
+        intake: of the run; its log is this round's.
+        schema: the run's.
+        found: the sites' updates as one.
+        parameters: the model that the sites were sent.
+        state: the algorithm's, from the round before.
+    """
+    idle = set(intake.log.skipped)
+    most = intake.federation.most_examples
+    counted = {s: 1 if schema.is_private else n for s, n in most.items()}
+    images = [n for site_id, n in counted.items() if site_id not in idle]
+    share = intake.log.weight / sum(images) if images else 0.0
+    given = schema.shared.take(parameters)
+    if schema.is_private:  # they are frozen or not there, and nothing of a site may be in them
+        found = replace(found, counters=given.counters)
+    shared, state = next_model(schema, given, found, share=share, state=state)
+    return schema.shared.put(shared, parameters), state
 
 
 def next_model(

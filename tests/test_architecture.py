@@ -140,11 +140,22 @@ def test_only_the_command_line_prints():
         ),
         ("duckdb", ("fedcxr/results/opened.py", "fedcxr/runs/long_predictions.py")),
         # an algorithm brings the keys of its own parameters
-        ("pydantic", ("fedcxr/config", "fedcxr/section.py", "fedcxr/algorithms", "fedcxr/results")),
+        # and a secure round's messages and state are checked as any foreign text
+        (
+            "pydantic",
+            (
+                "fedcxr/config",
+                "fedcxr/section.py",
+                "fedcxr/algorithms",
+                "fedcxr/results",
+                "fedcxr/secagg/messages.py",
+                "clients/secure_state.py",
+            ),
+        ),
         ("yaml", ("fedcxr/config",)),
         ("matplotlib", ("fedcxr/report", "fedcxr/explain/overlay.py")),
         ("typer", ("fedcxr/cli",)),
-        ("cryptography", ("fedcxr/deploy", "fedcxr/privacy")),
+        ("cryptography", ("fedcxr/deploy", "fedcxr/privacy", "fedcxr/secagg")),
         ("opacus", ("fedcxr/privacy",)),
         (
             "flwr",

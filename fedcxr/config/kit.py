@@ -92,6 +92,8 @@ class SiteLimits(Section):
     min_sites: PositiveInt | None = None
     """Fewest sites of a round, as the server says how many it asks; in a mean of few, one site's
     update shows. The site cannot check the number."""
+    secure_aggregation: bool = False
+    """Whether a run must have the site mask its updates, so that the server sees sums alone."""
     scores: bool = True
     """Whether the loss and AUROC of a model on the site's own val images may be told."""
     privacy: Literal["patient"] | None = None
@@ -126,6 +128,8 @@ class SiteLimits(Section):
             asked.append(f"min_sites: it asks {num_sites} sites, and {self.min_sites} are needed")
         if self._needs_privacy and task.privacy.level != "patient":
             asked.append(f"privacy: patient is needed, and the run has {task.privacy.level}")
+        if self.secure_aggregation and task.secure is None:
+            asked.append("secure_aggregation: the server would see the site's own update")
         if asks_scores and not self.scores:
             asked.append("scores: none are to leave")
         _refuse(asked)

@@ -66,3 +66,11 @@ class ServerConfig(Section):
         default=0.05, gt=0.0, le=1.0
     )
     """Codec `topk`: share of the trainable numbers that is sent."""
+    secure_aggregation: Annotated[bool, Flag("The server sees sums of updates alone.")] = False
+    """Whether sites mask their updates so that the server learns a round's sum and no summand
+    (SecAgg+). Needs at least three sites a round, and the aggregator `mean`."""
+    secure_range: PositiveFloat = 0.1
+    """`secure_aggregation`: how far a trained number may move in a round; what would move further
+    is clipped at the site, and counted."""
+    secure_buffer_range: PositiveFloat = 1000.0
+    """The same of a batch-norm statistic."""

@@ -7,7 +7,7 @@ path: a site knows its own data.
 import json
 from functools import lru_cache
 
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
 
 from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.data import BlankPolicy, LabelPolicy
@@ -18,6 +18,8 @@ from fedcxr.config.server import BatchNorm, CodecName
 from fedcxr.config.train import TrainConfig
 from fedcxr.config.vae import VaeConfig
 from fedcxr.errors import ConfigError
+from fedcxr.secagg.graph import FEWEST_SITES
+from fedcxr.secagg.quantise import Quantiser, quantiser_for
 from fedcxr.section import Section
 
 
@@ -31,6 +33,27 @@ class PolicyConfig(Section):
     self_train_after: int = Field(ge=1)
     blank: BlankPolicy
     blank_by_label: dict[str, BlankPolicy]
+
+
+class SecureTask(Section):
+    """How a site's numbers become words of a sum; see `fedcxr/secagg/quantise.py`."""
+
+    most_weight: PositiveInt
+    """Training images that the sites of a round have together at most."""
+    sites: int = Field(ge=FEWEST_SITES)
+    """Sites of a round at most."""
+    trained_range: PositiveFloat
+    buffer_range: PositiveFloat
+
+    @property
+    def quantiser(self) -> Quantiser:
+        """Return the quantiser; `ConfigError` where the weights leave it too few bits."""
+        return quantiser_for(
+            self.most_weight,
+            self.sites,
+            trained_range=self.trained_range,
+            buffer_range=self.buffer_range,
+        )
 
 
 class SiteTask(Section):
@@ -52,6 +75,8 @@ class SiteTask(Section):
     batch_norm: BatchNorm
     codec: CodecName
     topk: float = Field(gt=0.0, le=1.0)
+    secure: SecureTask | None = None
+    """Under secure aggregation; none = the server sees each site's update."""
     dtype: Dtype
     channels_last: bool
     compile: bool

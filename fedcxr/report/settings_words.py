@@ -104,6 +104,7 @@ def _run_facts(run: RunFacts) -> list[Fact]:
         Fact("Batch norm", *_batch_norm(run)),
         *privacy_facts(run),
         Fact("Update codec", _codec(manifest)),
+        *_secure(manifest),
         Fact("Engine", _engine(manifest)),
         Fact("Precision", manifest.precision.dtype, manifest.precision.why),
         Fact("Seed", str(manifest.seed)),
@@ -145,6 +146,24 @@ def _batch_norm(run: RunFacts) -> tuple[str, str]:
 def _codec(manifest: Manifest) -> str:
     share = manifest.topk
     return manifest.codec + ("" if share is None else f", {100 * share:g} % of the weights")
+
+
+def _secure(manifest: Manifest) -> list[Fact]:
+    """Return what the server saw of the sites' updates, where that was their sum alone."""
+    found = manifest.secure_aggregation
+    if found is None:
+        return []
+    near = f"{found.degree} neighbours each" if found.degree < found.sites - 1 else "all with all"
+    odds = f"privacy {found.privacy_failure:.2g}, correctness {found.correctness_failure:.2g}"
+    return [
+        Fact(
+            "Secure aggregation",
+            "the server saw sums only",
+            f"{found.sites} sites, masks {near}; {found.threshold} shares open a secret, "
+            f"{found.fewest} sites must stay; failure of {odds}; a step of {found.step:.3g} within "
+            f"± {found.range:g}",
+        )
+    ]
 
 
 def _engine(manifest: Manifest) -> str:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.results.heat_maps import HeatMaps
 from fedcxr.results.run_privacy import RunEpsilon, RunPrivacy
+from fedcxr.results.secure_facts import SecureFacts
 from fedcxr.results.stored_test_set import StoredTestSet
 from fedcxr.results.vae_numbers import SiteVae
 from fedcxr.section import Section
@@ -139,6 +140,8 @@ class Manifest(_Part):
     codec: str
     topk: float | None
     """Share of the weights that the codec of that name sends."""
+    secure_aggregation: SecureFacts | None = None
+    """None where the server saw each site's update."""
     data: RunData
     normalization: Normalization | None = None
     """None until the sites have answered."""

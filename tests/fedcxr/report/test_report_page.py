@@ -378,6 +378,18 @@ def test_a_codec_that_sends_a_share_says_which(tmp_path):
     assert "Update codec topk, 5 % of the weights" in Outline(report(run)).text
 
 
+def test_secure_aggregation_says_what_the_server_saw_and_what_could_fail(tmp_path):
+    run = write_run(tmp_path / "run", num_sites=1, labels=["Edema"], rounds=1)
+    assert "Secure aggregation" not in Outline(report(run)).text
+    facts = {"sites": 100, "degree": 66, "threshold": 34, "fewest": 70, "range": 0.1, "step": 1e-5}
+    facts |= {"privacy_failure": 1e-13, "correctness_failure": 0.0}
+    change(run / "manifest.json", secure_aggregation=facts)
+    text = Outline(report(run)).text
+    assert "Secure aggregation the server saw sums only" in text
+    assert "masks 66 neighbours each; 34 shares open a secret, 70 sites must stay" in text
+    assert "failure of privacy 1e-13, correctness 0; a step of 1e-05 within ± 0.1" in text
+
+
 def counted_manifest(**changes):
     """Return what a manifest says of the labels of two findings."""
     before = {"positive": 40, "negative": 11, "uncertain": 23, "blank": 7, "masked": 0}

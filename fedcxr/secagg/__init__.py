@@ -1,0 +1,1 @@
+"""Secure aggregation: masks, keys and shares by which a server learns sums and no summand."""

@@ -1,0 +1,152 @@
+"""From a round under secure aggregation to the new model, and what its log says.
+
+The server cannot measure one site's update. What a site can do is bounded for each number, by the
+quantiser's range, at the site; and `server.norm_factor` bounds their mean here, by the means of the
+rounds before.
+"""
+
+import secrets
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from flwr.app import ArrayRecord
+from flwr.serverapp import Grid
+
+from fedcxr.config.task import parse_task
+from fedcxr.errors import QuorumError, RunError
+from fedcxr.parameters import Parameters, ParameterSpec
+from fedcxr.secagg.graph import FEWEST_SITES
+from fedcxr.secagg.quantise import Mean
+from fedcxr.secagg.setup import Setup
+from server.aggregate.aggregator import Aggregate
+from server.bounds import Norms, clipped, norms_of
+from server.intake import Intake, RoundLog
+from server.job import Job
+from server.orders import Federation, OrderBook
+from server.secure_round import SecureRound
+from server.step import State, step
+
+OnMean = Callable[[Mean], Mean]
+"""What is done to a round's mean before anything else sees it, such as noise added to it."""
+
+
+def new_setup(book: OrderBook, round_num: int) -> Setup:
+    """Return the public part of a new attempt at a round, the circle in random order.
+
+    Raises:
+        QuorumError: too few sites are there to hide one among.
+    """
+    circle = book.cohort(round_num)
+    if len(circle) < FEWEST_SITES:
+        raise QuorumError(
+            f"Round {round_num}: {len(circle)} sites are there, and secure aggregation needs "
+            f"{FEWEST_SITES}. {book.federation.advice}"
+        )
+    secrets.SystemRandom().shuffle(circle)
+    return Setup(book.federation.run, round_num, secrets.token_hex(16), tuple(circle))
+
+
+def begin_round(
+    job: Job, book: OrderBook, intake: Intake, grid: Grid, round_num: int
+) -> SecureRound | None:
+    """Return a new attempt at a round, of which nothing was sent; None without secure aggregation.
+
+    Raises:
+        QuorumError: too few sites are there to hide one among.
+    """
+    task = job.secure
+    if task is None:
+        return None
+    return SecureRound(book, grid, job.limits, intake, task, new_setup(book, round_num))
+
+
+def train_securely(
+    secure: SecureRound, arrays: ArrayRecord, parameters: Parameters, state: State
+) -> tuple[Parameters, State]:
+    """Return the model after a round, and the algorithm's new state.
+
+    Args:
+        secure: the round.
+        arrays: what an order to train carries.
+        parameters: the model in it.
+        state: the algorithm's, from the round before.
+    """
+    schema = secure.book.federation.schema
+    found = aggregate_of(secure, secure.run(arrays), schema.shared.take(parameters))
+    return step(secure.intake, schema, found, parameters=parameters, state=state)
+
+
+def aggregate_of(
+    secure: SecureRound, mean: Mean, given: Parameters, on_mean: OnMean = lambda mean: mean
+) -> Aggregate:
+    """Return a round's mean as an aggregate, and fill the round's log.
+
+    Args:
+        secure: the round, which has been run.
+        mean: what it gave.
+        given: the shared values that the sites were sent.
+        on_mean: what is done to it first.
+
+    Raises:
+        QuorumError: fewer sites than the quorum answered.
+        RunError: the mean is not finite.
+    """
+    intake, setup = secure.intake, secure.setup
+    intake.check_quorum(setup.round_num, len(setup.circle))
+    sites, spec = intake.federation, intake.federation.schema.shared.spec
+    mean = on_mean(mean)
+    norms = norms_of(mean.update.astype(np.float32), spec)
+    if norms is None:
+        raise RunError(f"Round {setup.round_num}: the mean of the sites' updates is not finite")
+    report = intake.log
+    report.weight, report.loss_sum = mean.weight, mean.weight * mean.train_loss
+    if not sites.schema.is_private:
+        report.sums_loss = True
+        report.images = mean.weight * parse_task(sites.task).train.local_epochs
+    report.norms.append(norms)
+    report.secure = {
+        "clipped": mean.clipped,
+        "update_norm": norms.trained,
+        "buffer_norm": norms.buffers,
+        "silent_at_the_end": sorted(secure.silent_at_the_end),
+        "seconds": {stage: round(seconds, 4) for stage, seconds in secure.seconds.items()},
+    }
+    limit = limit_of_mean(intake, sites)
+    if limit is not None and norms.exceed(limit):
+        mean = _bounded(mean, report, sites, norms, limit=limit, spec=spec)
+    # Counters count steps: of sites with more images more. The largest cannot be had from a sum.
+    counters = given.counters + np.ceil(mean.counters - 1e-9).astype(np.int64)
+    return Aggregate(mean.update, counters, {})
+
+
+def limit_of_mean(intake: Intake, sites: Federation) -> Norms | None:
+    """Return the longest mean of a round; None in the first, and where any may be."""
+    if sites.norm_factor is None or not intake.history:
+        return None
+    return Norms(
+        sites.norm_factor * statistics.median(norms.trained for norms in intake.history),
+        sites.norm_factor * statistics.median(norms.buffers for norms in intake.history),
+    )
+
+
+def _bounded(
+    mean: Mean,
+    report: RoundLog,
+    sites: Federation,
+    norms: Norms,
+    *,
+    limit: Norms,
+    spec: ParameterSpec,
+) -> Mean:
+    """Return a mean that is too long, cut to the limit; under `refuse` note that it is refused."""
+    if sites.norm_policy == "refuse":
+        report.mean_refused = (
+            f"the mean of the sites' updates has the norms {norms.trained:.3g} (trained) and "
+            f"{norms.buffers:.3g} (buffers), and by the rounds before {limit.trained:.3g} and "
+            f"{limit.buffers:.3g} are allowed (server.norm_factor)"
+        )
+        return mean
+    update = clipped(mean.update.astype(np.float32), norms, limit, spec)
+    return replace(mean, update=update.astype(np.float64))

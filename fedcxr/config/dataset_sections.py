@@ -75,7 +75,7 @@ class PathColumn(Section):
     """A path of several columns: `p{subject}/{file:stem}.png`; `{x:.3}` is a cell's first three
     characters, `{x:stem}` a file name without its ending, `{split}` that of `table`."""
     folder: Folders = ("",)
-    """What the cells are relative to; of several the first that is there."""
+    """What the cells are relative to; of several the one that has the images."""
     suffix: str = Field(default="", pattern=r"^(\.[A-Za-z0-9]+)?$")
     """What to add to each cell, such as .dcm."""
 

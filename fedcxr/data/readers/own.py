@@ -147,9 +147,23 @@ def _paths(own: OwnTable, folder: Path) -> tuple[str, ...]:
         check_relative(cells, own.table.csv_path, rule.column or rule.template or "")
     except DataError as err:
         raise DataError(f"{own.file.at('path')}: {err}") from err
-    start = next((one for one in rule.folder if (folder / one).is_dir()), rule.folder[0])
-    start = f"{start}/" if start else ""
-    return tuple(f"{start}{cell.removeprefix('./')}{rule.suffix}" for cell in cells)
+    names = [f"{cell.removeprefix('./')}{rule.suffix}" for cell in cells]
+    start = _folder_of(names, own, folder)
+    return tuple(f"{start}/{name}" if start else name for name in names)
+
+
+def _folder_of(names: Sequence[str], own: OwnTable, folder: Path) -> str:
+    """Return which of `path.folder` has the images; DataError where two have the first one."""
+    among = own.file.says.path.folder
+    holding = [one for one in among if names and (folder / one / names[0]).is_file()]
+    if len(holding) > 1:
+        places = " and ".join(f"{one or '.'}/" for one in holding)
+        raise DataError(
+            f"{own.file.at('path', 'folder')}: {names[0]} is in {places}, and which is meant "
+            "cannot be told. Name one folder, or move the other away."
+        )
+    there = [one for one in among if (folder / one).is_dir()]
+    return next(iter([*holding, *there, *among]))
 
 
 def _parts(cells: Sequence[str], part: str) -> Sequence[str]:

@@ -100,7 +100,7 @@ def test_an_own_network_is_built_and_its_head_and_map_are_found(brought):
     config = ModelConfig(name=named("Net"), image_size=32)
     check_model(config)
     assert is_deterministic(config)
-    assert head_tensors(config) == "network.network.fc"
+    assert head_tensors(config) == "network.fc"
     model = build_model(config, 5, seed=1)
     assert model.cam_layer is model.network.conv
     assert model.network.fc.out_features == 5

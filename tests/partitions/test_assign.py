@@ -113,7 +113,7 @@ def test_plan_json_holds_the_parameter_of_its_scheme_alone(tmp_path):
 
 def test_a_scheme_that_there_is_not_is_refused(patients):
     config = PartitionConfig().model_copy(update={"scheme": "by-magic"})
-    with pytest.raises(ConfigError, match=r"scheme=by-magic: there is no such scheme"):
+    with pytest.raises(ConfigError, match=r"partition\.scheme: there is no scheme 'by-magic'"):
         assign(patients, np.arange(40), config, 0)
 
 

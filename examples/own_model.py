@@ -1,7 +1,7 @@
 """A network of torchvision that is not among fedcxr's: three input channels, a head of 1000."""
 
 from torch import Tensor, nn
-from torchvision.models import shufflenet_v2_x0_5
+from torchvision.models import resnet18, shufflenet_v2_x0_5
 
 
 class ThreeChannels(nn.Module):
@@ -22,3 +22,8 @@ def shufflenet(num_labels: int, image_size: int) -> nn.Module:
     network = shufflenet_v2_x0_5(weights=None)
     network.fc = nn.Linear(network.fc.in_features, num_labels)
     return ThreeChannels(network)
+
+
+def resnet(num_labels: int, image_size: int) -> nn.Module:
+    """Return ResNet-18 (He et al. 2016), whose head torchvision makes as wide as it is told."""
+    return ThreeChannels(resnet18(weights=None, num_classes=num_labels))

@@ -1,14 +1,16 @@
 """From a scheme's name to the site of every patient: the registry of the schemes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.config.flag import flagged_keys
-from fedcxr.config.partition import PartitionConfig, SchemeName
+from fedcxr.config.partition import SCHEME_GROUP, PartitionConfig
 from fedcxr.errors import ConfigError, DataError, FedCxrError
+from fedcxr.registry import Registry
 from fedcxr.seeding import derive_rng
 from partitions.by_group import by_attribute, by_source
 from partitions.drawn import dirichlet, iid, quantity
@@ -17,15 +19,27 @@ from partitions.scheme import Assignment, Patients, Scheme, ToShare
 from partitions.sites_file import by_file
 from partitions.splits import MIN_SITE_PATIENTS
 
-SCHEMES: Mapping[SchemeName, Scheme] = {
-    "iid": Scheme(iid),
-    "dirichlet": Scheme(dirichlet),
-    "quantity": Scheme(quantity),
-    "by-attribute": Scheme(by_attribute, is_fixed=True),
-    "by-source": Scheme(by_source, is_fixed=True),
-    "hospitals": Scheme(hospitals),
-    "sites-file": Scheme(by_file, is_fixed=True),
-}
+
+def _accept(value: object) -> Scheme:
+    """Make a scheme of a `Scheme`, or of a function from patients to the site of each."""
+    if isinstance(value, Scheme):
+        return value
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(
+            "is no function of a partitions.scheme.ToShare that returns the site of each patient, "
+            "(P,) in 0 … clients-1, and no partitions.scheme.Scheme"
+        )
+    return Scheme(partial(_assign_by_own, value))
+
+
+SCHEMES: Registry[Scheme] = Registry("partition.scheme", "scheme", SCHEME_GROUP, _accept)
+SCHEMES.add("iid", Scheme(iid))
+SCHEMES.add("dirichlet", Scheme(dirichlet))
+SCHEMES.add("quantity", Scheme(quantity))
+SCHEMES.add("by-attribute", Scheme(by_attribute, is_fixed=True))
+SCHEMES.add("by-source", Scheme(by_source, is_fixed=True))
+SCHEMES.add("hospitals", Scheme(hospitals))
+SCHEMES.add("sites-file", Scheme(by_file, is_fixed=True))
 
 
 def assign(
@@ -44,10 +58,9 @@ def assign(
         DataError: the file of sites is wrong, forgets a patient, or leaves a site almost empty.
     """
     scheme = SCHEMES.get(config.scheme)
-    if scheme is None:
-        raise ConfigError(f"partition.scheme={config.scheme}: there is no such scheme.")
     rng = derive_rng(seed, "partition", config.scheme, config.clients)
     assignment = scheme.assign(ToShare(patients, pool, config, rng))
+    _check_shape(assignment, len(pool), config)
     _check_filled(assignment, config)
     return assignment
 
@@ -64,6 +77,30 @@ def scheme_parameters(config: PartitionConfig) -> dict[str, Any]:
         names = [name for name in names if name not in ("val_fraction", "test_fraction")]
         sizes = {"class_sizes": config.class_sizes.model_dump(mode="json")}
     return {**{name: getattr(config, name) for name in names}, **folds, **sizes}
+
+
+def _assign_by_own(own: Callable[[ToShare], object], share: ToShare) -> Assignment:
+    """Return what a user's function gives, for sites called by their numbers."""
+    try:
+        found = own(share)
+        return found if isinstance(found, Assignment) else share.to_numbered(np.asarray(found))
+    except FedCxrError:
+        raise
+    except Exception as err:  # whatever a user's function raises
+        raise ConfigError(
+            f"partition.scheme = {share.config.scheme}: fails ({type(err).__name__}: {err})."
+        ) from err
+
+
+def _check_shape(assignment: Assignment, num_patients: int, config: PartitionConfig) -> None:
+    """Raise ConfigError unless each patient has one of the sites."""
+    site_of, num_sites = assignment.site_of, len(assignment.site_ids)
+    is_whole = site_of.shape == (num_patients,) and np.issubdtype(site_of.dtype, np.integer)
+    if not is_whole or not num_patients or site_of.min() < 0 or site_of.max() >= num_sites:
+        raise ConfigError(
+            f"partition.scheme = {config.scheme}: gives {site_of.dtype} {list(site_of.shape)}, "
+            f"expected a whole number in 0 … {num_sites - 1} for each of {num_patients} patients."
+        )
 
 
 def _check_filled(assignment: Assignment, config: PartitionConfig) -> None:

@@ -70,7 +70,7 @@ def meet_minimum(
     ledger = _ledger(assignment, movable, table, config)
     wanted = ["patients", "images", *(f"positive images of {label!r}" for label in labels)]
     _check_possible(ledger, assignment, wanted, config)
-    if not SCHEMES[config.scheme].is_fixed:
+    if not SCHEMES.get(config.scheme).is_fixed:
         for requirement in np.argsort(ledger.brings.sum(axis=0), kind="stable").tolist():
             _fill(ledger, requirement)
     _check_met(ledger, assignment, wanted, config)
@@ -89,7 +89,7 @@ def _ledger(
     brings = np.column_stack([one, rows.images, rows.positives])
     has = _by_site(brings, site_of, num_sites)
     least = np.full(has.shape, config.min_positives, dtype=np.int64)
-    if SCHEMES[config.scheme].is_fixed:
+    if SCHEMES.get(config.scheme).is_fixed:
         least[:, 2:][_by_site(rows.masked, site_of, num_sites) == has[:, 1:2]] = 0
     least[:, 0], least[:, 1] = MIN_SITE_PATIENTS, config.min_images
     return _Ledger(brings, least, has, site_of.copy())
@@ -184,7 +184,7 @@ def _check_met(
     has, least = int(ledger.has[site, requirement]), int(ledger.least[site, requirement])
     there = int(ledger.has[:, requirement].sum())
     comes_to, why = "reaches", "no other site can spare a patient for it without lacking something"
-    if SCHEMES[config.scheme].is_fixed:
+    if SCHEMES.get(config.scheme).is_fixed:
         comes_to = "has"
         why = f"the scheme {config.scheme} says who is where, so that no patient can be moved"
     raise ConfigError(

@@ -1,10 +1,12 @@
 """What a configuration chooses by name, checked in one place before anything is made."""
 
+import torch
+
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.data.policies import check_self_training
 from fedcxr.errors import ConfigError
-from fedcxr.explain.methods import check_methods
-from fedcxr.models.architectures import check_model, is_deterministic
+from fedcxr.explain.methods import METHODS, check_methods, try_method
+from fedcxr.models.architectures import check_model, is_deterministic, random_model
 from fedcxr.plugins import source_digest
 from fedcxr.training.choices import (
     check_algorithm,
@@ -13,18 +15,22 @@ from fedcxr.training.choices import (
     chosen_entries,
     own_entries,
 )
+from partitions.assign import SCHEMES
 from server.aggregate.known_aggregators import aggregator_registry
 from server.cohort import cohort_size
 from server.privacy_check import check_privacy
 from server.secure_check import check_secure
 from server.vae_check import check_vae
 
+_TRIED_LABELS = 3
+
 
 def check_choices(config: ExperimentConfig) -> None:
     """Raise ConfigError where something is not there, or does not go with the rest."""
     _check_offered(config)
     check_model(config.model)
-    check_methods(config.explain.methods)
+    _check_methods(config)
+    SCHEMES.get(config.partition.scheme)
     check_self_training(config.data, rounds=config.server.rounds)
     check_training(config.train)
     check_stop(config.server)
@@ -46,8 +52,15 @@ def own_choices(config: ExperimentConfig) -> dict[str, str]:
     """Return by key what a user brought, as `package.module:Name`."""
     found = own_entries(config.model, config.train, config.algorithm)
     name = config.server.aggregator
-    aggregator = aggregator_registry().reference(name)
-    return {**found, **({"server.aggregator": aggregator} if aggregator else {})}
+    at_server = {
+        "server.aggregator": aggregator_registry().reference(name),
+        "partition.scheme": SCHEMES.reference(config.partition.scheme),
+        **{
+            f"explain.methods[{place}]": METHODS.reference(method)
+            for place, method in enumerate(config.explain.methods)
+        },
+    }
+    return {**found, **{key: own for key, own in at_server.items() if own}}
 
 
 def own_choices_in_manifest(config: ExperimentConfig) -> list[dict[str, str | bool]]:
@@ -65,8 +78,23 @@ def own_choices_in_manifest(config: ExperimentConfig) -> list[dict[str, str | bo
 def _check_offered(config: ExperimentConfig) -> None:
     """Refuse packages that offer an entry under one of our names: it would not be used."""
     chosen = chosen_entries(config.model, config.train, config.algorithm)
-    for registry in (*(one for one, _ in chosen.values()), aggregator_registry()):
+    of_server = (aggregator_registry(), SCHEMES, METHODS)
+    for registry in (*(one for one, _ in chosen.values()), *of_server):
         registry.check_offered()
+
+
+def _check_methods(config: ExperimentConfig) -> None:
+    """Check the names of the methods, and try a user's own on the run's network."""
+    names = config.explain.methods
+    check_methods(names)
+    own = [name for name in names if METHODS.reference(name)]
+    if not own:
+        return
+    model = random_model(config.model, _TRIED_LABELS, seed=0).eval()
+    side = config.model.image_size
+    images = torch.linspace(-1, 1, 2 * side**2).reshape(2, 1, side, side)
+    for name in own:
+        try_method(name, model, images)
 
 
 def check_cohort(config: ExperimentConfig, num_sites: int) -> None:

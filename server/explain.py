@@ -112,7 +112,7 @@ def explain(
     fitting, left_out = _fitting(model, config.methods)
     box_of = {(b.path, b.label): b for b in boxes}
     files = [
-        _draw(model, test, probs, example, box_of, number, folder / method)
+        _draw(model, test, probs, example, box_of, number, method, folder)
         for method in fitting[:1]
         for number, example in enumerate(
             _examples(model, test, probs, boxes=boxes, auroc=auroc, config=config, method=method), 1
@@ -221,15 +221,18 @@ def _draw(
     example: Example,
     box_of: Mapping[tuple[str, str], Box],
     number: int,
-    folder: Path,
+    method: str,
+    run: Path,
 ) -> dict[str, Any]:
     label = model.labels[example.label_index]
     probability = float(probs[example.row, example.label_index])
     truth = int(test.target[example.row, example.label_index])
     slug = re.sub(r"[^a-z0-9]+", "-", f"{label} {example.outcome}".lower()).strip("-")
+    # a user's method is called package.module:Name
+    folder = run / re.sub(r"[^\w-]+", "-", method)
     file = folder / f"{number:02d}-{slug}.png"
     image = test.images[test.rows[[example.row]]]
-    heat = model.heat_maps(image, [example.label_index], folder.name).heat[0]
+    heat = model.heat_maps(image, [example.label_index], method).heat[0]
     title = f"{label}: p = {probability:.2f}, truth: {'present' if truth else 'absent'}"
     write_overlay(
         file,

@@ -48,6 +48,11 @@ def _check_control(config: ExperimentConfig) -> None:
             f"vae.{idle[0]} = {getattr(config.vae, idle[0])}: acts where a VAE is trained, and "
             f"vae.added={added} trains none. Leave one of the two out."
         )
+    if added == "classical" and config.train.augment.name != "views":
+        raise ConfigError(
+            "vae.added = classical: is of train.augment.name=views, and it is "
+            f"{config.train.augment.name}. Leave one of the two out."
+        )
     if added == "classical" and _draws_nothing(config.train.augment):
         raise ConfigError(
             "vae.added = classical: train.augment draws no other view of an image, so these would "

@@ -22,6 +22,8 @@ ENTRIES = """[fedcxr.models]
 shuffle = exampleparts.own_model:shufflenet
 [fedcxr.losses]
 poly = exampleparts.own_loss:poly1
+[fedcxr.schemes]
+large = exampleparts.own_scheme:one_large
 """
 
 
@@ -131,3 +133,47 @@ def test_a_run_with_own_parts_is_resumed_and_evaluated(tmp_path):
     assert run.read_json("manifest.json")["resumed"][-1]["other"] == []
     images = np.zeros((2, 32, 32), np.uint8)
     assert Predictor.open(run.path).probs(images).shape[0] == 2
+
+
+SHORT = {"server__rounds": 1, "explain__images_per_outcome": 0, "explain__max_boxes": 0}
+OWN = {
+    "train__optimizer": "own_optimizer:sign_descent",
+    "train__augment__name": "own_augmentation:random_erasing",
+    "algorithm__name": "own_server:damped",
+    "server__aggregator": "own_server:midrange",
+}
+
+
+@pytest.mark.slow
+def test_every_other_own_part_gives_one_digest_under_one_and_two_workers(tmp_path):
+    plain = digest(simulate(tiny(tmp_path / "plain", **SHORT)))
+    for key, name in OWN.items():
+        part = SHORT | {key: f"exampleparts.{name}"}
+        runs = [
+            simulate(tiny(tmp_path / f"{key}{workers}", engine__workers=workers, **part))
+            for workers in (1, 2)
+        ]
+        assert digest(runs[0]) == digest(runs[1]), key
+        assert digest(runs[0]) != plain, key
+        (brought,) = RunFolder.open(runs[0].path).read_json("manifest.json")["plugins"]
+        assert (brought["key"], brought["reference"]) == (key.replace("__", "."), part[key])
+
+
+@pytest.mark.slow
+def test_an_own_scheme_and_explanation_are_used_and_found_again(tmp_path):
+    method = "exampleparts.own_explanation:gradient_times_input"
+    own = tiny(tmp_path, partition__scheme="large", explain__methods=(method, "gradcam"))
+    run = RunFolder.open(simulate(own).path)
+    manifest = run.read_json("manifest.json")
+    assert [entry["key"] for entry in manifest["plugins"]] == [
+        "partition.scheme",
+        "explain.methods[0]",
+    ]
+    sizes = [site["patients"] for site in run.read_json("partition/plan.json")["sites"]]
+    assert sizes[0] > 1.5 * max(sizes[1:])
+    overlays = run.path / "exampleparts-own_explanation-gradient_times_input"
+    assert list(overlays.glob("*.png"))
+    assert "gradient_times_input" in (run.path / "report.html").read_text("utf-8")
+    images = np.zeros((1, 32, 32), np.uint8)
+    heat = Predictor.open(run.path).heat_maps(images, [0], method).heat
+    assert heat.shape == (1, 32, 32)

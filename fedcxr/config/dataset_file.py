@@ -4,175 +4,30 @@ Every value is text as it is spelled, since identifiers and cells are text. Each
 so that whoever finds that the table is otherwise can name the line to change.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import Any
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
+from fedcxr.config.dataset_sections import (
+    AgeColumn,
+    BoxTable,
+    DatasetConfig,
+    DicomRules,
+    FindingsColumn,
+    JoinedTable,
+    LabelRules,
+    PathColumn,
+    SexColumn,
+    SplitColumn,
+    ValueRules,
+    ViewColumn,
+)
 from fedcxr.config.load import did_you_mean, parse_yaml, read_yaml_text
 from fedcxr.errors import ConfigError
-from fedcxr.section import Section
-
-MAX_LABELS = 256
-
-_LABEL = re.compile(r"\w[\w ()/&'+:-]{0,62}[\w)]|\w")
-_TAKEN = frozenset(
-    ("image_id", "patient_id", "study_id", "split", "view", "projection", "sex", "age", "path")
-)
-"""Columns of the tables that fedcxr writes, where labels stand beside them."""
-
-
-def _as_column(value: object) -> object:
-    return {"column": value} if isinstance(value, str) else value
-
-
-def _as_words(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
-def _as_label(value: object) -> object:
-    return {"present": value} if isinstance(value, list) else _as_column(value)
-
-
-def _check_inside(text: str) -> str:
-    if text.startswith(("/", "~")) or "\\" in text or ".." in PurePosixPath(text).parts:
-        raise ValueError("must lie in the folder of dataset.yaml: relative, with '/' and no '..'")
-    return text.strip("/")
-
-
-Name = Annotated[str, Field(min_length=1)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_as_words)]
-Inside = Annotated[str, AfterValidator(_check_inside)]
-
-
-class PathColumn(Section):
-    """Where the images lie."""
-
-    column: Name
-    folder: Inside = ""
-    """What the cells are relative to."""
-    suffix: str = Field(default="", pattern=r"^(\.[A-Za-z0-9]+)?$")
-    """What to add to each cell, such as .dcm."""
-
-
-class ViewColumn(Section):
-    """Which images are frontal and which lateral; without a column the DICOM header says it."""
-
-    column: Name | None = None
-    frontal: Words = ("frontal", "AP", "PA")
-    lateral: Words = ("lateral", "LL", "RL", "LAT")
-    unknown: Literal["frontal", "lateral", "left out"] | None = None
-    """What an image is of which neither table nor header says it; none = an error."""
-
-
-class SexColumn(Section):
-    """Cells of the patients' sex."""
-
-    column: Name
-    F: Words = ("F", "Female")
-    M: Words = ("M", "Male")
-    blank: Words = ("", "U", "O", "Unknown")
-
-
-class SplitColumn(Section):
-    """A division that the data set itself has."""
-
-    column: Name
-    train: Words = ("train",)
-    val: Words = ("val", "valid", "validation")
-    test: Words = ("test",)
-
-
-class ValueRules(Section):
-    """What the cells of a label mean."""
-
-    present: Words = ("1",)
-    absent: Words = ("0",)
-    uncertain: Words = ("-1",)
-    blank: Words = ("",)
-
-
-class LabelRules(Section):
-    """One label: its column, or under `findings` its words; cells that differ from `values`."""
-
-    column: Name | None = None
-    present: Words | None = None
-    absent: Words | None = None
-    uncertain: Words | None = None
-    blank: Words | None = None
-
-
-class FindingsColumn(Section):
-    """A column that lists the findings of an image: those that it does not list are absent."""
-
-    column: Name
-    separator: Annotated[str, Field(min_length=1)] = "|"
-    none: Words = ()
-    """Words of an image without any finding."""
-    ignored: Words = ()
-    """Words that are no label here."""
-
-
-class DicomRules(Section):
-    """Which DICOM files are chest films."""
-
-    modality: Words = ("CR", "DX", "DR", "RG")
-    body_part: Words = ("CHEST", "THORAX", "LUNG", "LUNGS", "HEART", "RIB", "RIBS", "")
-
-
-class DatasetConfig(Section):
-    """All of `dataset.yaml`."""
-
-    table: Inside
-    """The CSV file, a row an image."""
-    path: Annotated[PathColumn, BeforeValidator(_as_column)]
-    patient: Name | None = None
-    study: Name | None = None
-    view: Annotated[ViewColumn, BeforeValidator(_as_column)] = ViewColumn()
-    sex: Annotated[SexColumn, BeforeValidator(_as_column)] | None = None
-    age: Name | None = None
-    site: Name | None = None
-    split: Annotated[SplitColumn, BeforeValidator(_as_column)] | None = None
-    labels: Annotated[
-        dict[str, Annotated[LabelRules, BeforeValidator(_as_label)]],
-        Field(min_length=1, max_length=MAX_LABELS),
-    ]
-    values: ValueRules = ValueRules()
-    findings: Annotated[FindingsColumn, BeforeValidator(_as_column)] | None = None
-    dicom: DicomRules = DicomRules()
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        spelled: dict[str, str] = {}
-        for label in self.labels:
-            if not _LABEL.fullmatch(label) or label in _TAKEN:
-                raise ValueError(
-                    f"labels: {label!r} cannot name a label: a letter or digit first, then also "
-                    f"blanks and any of ()/&'+:-, 64 at most, and none of {', '.join(_TAKEN)}"
-                )
-            twin = spelled.setdefault("".join(label.split()).casefold(), label)
-            if twin != label:
-                raise ValueError(f"labels: {twin!r} and {label!r} differ in case or blanks alone")
-        return self
-
-    def rules_of(self, label: str) -> dict[str, tuple[str, ...]]:
-        """Return the cells that mean `present`, `absent`, `uncertain` and `blank` for a label.
-
-        Under `findings` the words that mean `present` and `uncertain`.
-        """
-        own = self.labels[label]
-        if self.findings is not None:
-            present = own.present or (own.column or label,)
-            return {"present": present, "uncertain": own.uncertain or ()}
-        named = {name: getattr(own, name) for name in type(self.values).model_fields}
-        return {
-            name: getattr(self.values, name) if words is None else words
-            for name, words in named.items()
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +84,11 @@ def _check_words(found: DatasetFile) -> None:
         words = says.rules_of(label)
         if says.findings is not None:
             words |= {"none": says.findings.none, "ignored": says.findings.ignored}
+            words["incomplete"] = says.findings.incomplete
         _check_once(where, words)
     if says.view.column is not None:
-        _check_once(found.at("view"), {"frontal": says.view.frontal, "lateral": says.view.lateral})
+        names = ("frontal", "lateral", "other")
+        _check_once(found.at("view"), {name: getattr(says.view, name) for name in names})
     for name, rules in (("sex", says.sex), ("split", says.split)):
         if rules is not None:
             words = rules.model_dump()
@@ -254,6 +111,9 @@ def _lines_of(text: str) -> dict[tuple[str, ...], int]:
     lines: dict[tuple[str, ...], int] = {}
 
     def visit(node: yaml.Node | None, above: tuple[str, ...]) -> None:
+        if isinstance(node, yaml.SequenceNode):
+            for value in node.value:
+                visit(value, above)
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 here = (*above, str(key.value))
@@ -291,6 +151,9 @@ def _keys_at(place: tuple[str, ...]) -> list[str]:
         "values": ValueRules,
         "findings": FindingsColumn,
         "dicom": DicomRules,
+        "age": AgeColumn,
+        "join": JoinedTable,
+        "boxes": BoxTable,
     }
     section = sections.get(place[0], DatasetConfig) if place else DatasetConfig
     return list(section.model_fields)

@@ -1,8 +1,10 @@
 """How patients are given to splits and sites."""
 
-from typing import Annotated, Literal, Self
+from difflib import get_close_matches
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -13,11 +15,28 @@ from pydantic import (
 
 from fedcxr.config.flag import Flag
 from fedcxr.config.paths import PathText
+from fedcxr.plugins import entries_of
 from fedcxr.section import Section
 
 SchemeName = Literal[
     "iid", "dirichlet", "quantity", "by-attribute", "by-source", "hospitals", "sites-file"
 ]
+
+SCHEMES: tuple[SchemeName, ...] = get_args(SchemeName)
+SCHEME_GROUP = "fedcxr.schemes"
+"""Of the entry points by which packages offer schemes of their own."""
+
+
+def _check_scheme(name: str) -> str:
+    if name in SCHEMES or ":" in name or name in entries_of(SCHEME_GROUP):
+        return name
+    near = get_close_matches(name, SCHEMES, n=1)
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    raise ValueError(
+        f"there is no scheme {name!r}{meant}: {', '.join(SCHEMES)}, or your own by "
+        "package.module:Name"
+    )
+
 
 ATTRIBUTES = ("projection", "view", "sex", "age_band")
 """What every record has; any other attribute is a column of the data set's own table."""
@@ -40,7 +59,8 @@ class PartitionConfig(Section):
     ] = None
     """A partition folder made before, used as it is."""
     clients: Annotated[PositiveInt, Flag("Number of sites.")] = Field(default=5, le=10_000)
-    scheme: Annotated[SchemeName, Flag()] = "iid"
+    scheme: Annotated[str, Flag(f"{', '.join(SCHEMES)}."), AfterValidator(_check_scheme)] = "iid"
+    """One of `SchemeName`, or a user's own."""
     alpha: Annotated[
         PositiveFloat,
         Flag("Dirichlet: small = uneven labels.", chooses=("scheme", "dirichlet")),

@@ -13,6 +13,8 @@ NormalizationKind = Literal["preset", "image", "pooled"]
 class AugmentConfig(Section):
     """Random views of a training image; all zero or off = none."""
 
+    name: str = "views"
+    """`views`, by the keys below, or a user's own augmentation in their place."""
     min_crop_area: float = Field(default=0.8, gt=0.0, le=1.0)
     """Smallest share of the image's area that the random resized crop keeps."""
     max_aspect: float = Field(default=1.1, ge=1.0, le=2.0)

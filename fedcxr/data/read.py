@@ -11,6 +11,7 @@ from fedcxr.data.readers.join import MAX_SOURCES, join, joined_labels, own_label
 from fedcxr.data.readers.layouts import CHEXPERT, KINDS, NIH14, OWN, SITE, labels_of, recognise
 from fedcxr.data.readers.nih14 import ATTRIBUTION, read_nih14
 from fedcxr.data.readers.nih14_onehot import read_onehot
+from fedcxr.data.readers.presets import PRESETS
 from fedcxr.data.readers.site_folder import read_site_folder
 from fedcxr.data.readers.tables import nearest
 from fedcxr.data.records import DataSet
@@ -153,10 +154,12 @@ def _read(
     labels = source.made_of or tuple(source.labels.values())
     if source.layout == CHEXPERT:
         return read_chexpert(folder, labels, source=name, label_table=label_table, column=column)
-    if source.layout == OWN:
+    if source.layout == OWN or source.layout in PRESETS:
         # pydantic and Pillow, which no other table needs
-        from fedcxr.data.readers.own import read_own
+        from fedcxr.data.readers.own import read_own, read_preset
 
+        if source.layout in PRESETS:
+            return read_preset(source.layout, folder, labels, name, column, follow_links)
         return read_own(folder, labels, source=name, column=column, follow_links=follow_links)
     readers = {NIH14: read_nih14, SITE: read_site_folder}
     read = readers.get(source.layout, read_onehot)

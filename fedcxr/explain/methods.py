@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fedcxr.errors import ConfigError
 from fedcxr.explain.cam import cam
 from fedcxr.explain.gradcam import gradcam
 from fedcxr.explain.heat import HeatMaps, as_heat
@@ -35,7 +36,19 @@ def _no_pooled_head(model: CxrModel) -> str | None:
     return NO_POOLED_HEAD if model.pooled_head is None else None
 
 
-METHODS = Registry[Method]("explain.methods", "method")
+def _accept(value: object) -> Method:
+    """Make a method of a `Method`, or of a function of model, inputs and labels."""
+    if isinstance(value, Method):
+        return value
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(
+            "is no function (model, inputs (N, 1, H, W), labels (N,)) → maps (N, h, w), and no "
+            "fedcxr.explain.methods.Method"
+        )
+    return Method(getattr(value, "__name__", "own method"), value)
+
+
+METHODS: Registry[Method] = Registry("explain.methods", "method", "fedcxr.explanations", _accept)
 METHODS.add("gradcam", Method("Grad-CAM", gradcam))
 METHODS.add("cam", Method("CAM", cam, _no_pooled_head))
 
@@ -44,6 +57,42 @@ def check_methods(names: Iterable[str]) -> None:
     """Raise ConfigError unless all are names of methods; whether they fit is another question."""
     for name in names:
         METHODS.get(name)
+
+
+def try_method(name: str, model: CxrModel, inputs: Tensor) -> None:
+    """Try a user's method on a model in evaluation mode.
+
+    Args:
+        name: of the method.
+        model: that the run trains.
+        inputs: (N, 1, H, W) made-up images.
+
+    Raises:
+        ConfigError: it fails, or gives no map of finite numbers for each image.
+    """
+    method = METHODS.get(name)
+    if method.lacks(model) is not None:
+        return
+    labels = torch.zeros(len(inputs), dtype=torch.int64)
+    try:
+        found = method.maps(model, inputs, labels)
+    except Exception as err:  # whatever a user's function raises
+        raise ConfigError(
+            f"explain.methods: {name} fails on images {list(inputs.shape)} "
+            f"({type(err).__name__}: {err})."
+        ) from err
+    wrong = None
+    if not isinstance(found, Tensor):
+        wrong = f"a {type(found).__name__}"
+    elif found.ndim != 3 or len(found) != len(inputs) or not found.is_floating_point():
+        wrong = f"{found.dtype} {list(found.shape)}"
+    elif not bool(torch.isfinite(found).all()):
+        wrong = "numbers that are not finite"
+    if wrong:
+        raise ConfigError(
+            f"explain.methods: {name} returns {wrong} for images {list(inputs.shape)}, expected "
+            f"maps of float {[len(inputs), 'h', 'w']}."
+        )
 
 
 def heat_maps(method: Method, model: CxrModel, inputs: Tensor, labels: int | Tensor) -> HeatMaps:

@@ -30,6 +30,12 @@ _LAYOUTS = {
     "files": "image files without readable tables",
     "site": "a hospital's own folder",
     "own": "own data, as dataset.yaml says",
+    "mimic-cxr-jpg": "MIMIC-CXR-JPG",
+    "padchest": "PadChest",
+    "vindr-cxr": "VinDr-CXR",
+    "brax": "BRAX",
+    "rsna-pneumonia": "RSNA Pneumonia Detection Challenge",
+    "chexpert-plus": "CheXpert Plus",
 }
 
 

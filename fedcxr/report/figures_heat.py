@@ -41,7 +41,7 @@ class _Cells:
 def draw_site_matrix(result: Comparison) -> Picture:
     """Return each model's macro AUROC on each site's patients, the worst framed."""
     matrix = result.site_matrix
-    models, sites = matrix.models, [site.site_id for site in matrix.sites]
+    models, sites = matrix.models, [site.title for site in matrix.sites]
     values = np.array(matrix.macro_auroc, dtype=float).reshape(len(sites), len(models))
     names = [shorten(model, 16) for model in models]
     turned = max(map(len, names)) > 7

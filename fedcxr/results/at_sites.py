@@ -11,6 +11,13 @@ class SiteSize(Section):
     site_id: str
     images: int
     patients: int
+    holds: str = ""
+    """What the site holds by the partition's scheme, such as a hospital's name; blank = unsaid."""
+
+    @property
+    def title(self) -> str:
+        """Return the site's id with what it holds."""
+        return f"{self.site_id} ({self.holds})" if self.holds else self.site_id
 
 
 class SiteValue(Section):
@@ -30,6 +37,10 @@ class SiteMatrix(Section):
     """How many labels each mean is over."""
     worst: dict[str, SiteValue | None]
     """By model, the site where it does worst."""
+
+    def title(self, site_id: str) -> str:
+        """Return what a site is called where a person reads it."""
+        return next((site.title for site in self.sites if site.site_id == site_id), site_id)
 
 
 class SiteDifference(Score):

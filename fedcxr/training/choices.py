@@ -15,6 +15,7 @@ from fedcxr.config.train import TrainConfig
 from fedcxr.errors import ConfigError, some
 from fedcxr.models.architectures import MODELS
 from fedcxr.registry import Registry
+from fedcxr.training.augmentations import AUGMENTATIONS, check_augmentation
 from fedcxr.training.losses import LOSSES, try_loss
 from fedcxr.training.optimizers import OPTIMIZERS
 from fedcxr.training.schedules import SCHEDULES
@@ -29,6 +30,7 @@ def chosen_entries(
         "train.loss": (LOSSES, train.loss),
         "train.optimizer": (OPTIMIZERS, train.optimizer),
         "train.lr_schedule": (SCHEDULES, train.lr_schedule),
+        "train.augment.name": (AUGMENTATIONS, train.augment.name),
         "algorithm.name": (algorithm_registry(), algorithm.name),
     }
 
@@ -43,7 +45,7 @@ def own_entries(
 
 
 def check_training(config: TrainConfig, three_way: Sequence[str] = ()) -> None:
-    """Check loss, optimiser and schedule, and that no key is set which they do not read.
+    """Check loss, optimiser, schedule and augmentation, and that no key is idle.
 
     Args:
         config: the run's.
@@ -67,6 +69,7 @@ def check_training(config: TrainConfig, three_way: Sequence[str] = ()) -> None:
         )
     if LOSSES.reference(config.loss):
         try_loss(config)
+    check_augmentation(config.augment)
     optimizer = OPTIMIZERS.get(config.optimizer)
     schedule = SCHEDULES.get(config.lr_schedule)
     losses = [LOSSES.get(name).keys for name in LOSSES.names()]

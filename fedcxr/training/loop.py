@@ -19,6 +19,7 @@ from fedcxr.errors import DivergedError
 from fedcxr.models.base import CxrModel
 from fedcxr.models.randomness import seeded_generators
 from fedcxr.seeding import derive_rng, derive_seed
+from fedcxr.training.augmentations import AUGMENTATIONS
 from fedcxr.training.batches import Batch, on_device
 from fedcxr.training.compiled import Forward
 from fedcxr.training.device import repeatable
@@ -26,7 +27,7 @@ from fedcxr.training.losses import LOSSES, masked_loss
 from fedcxr.training.optimizers import OptimizerState, reset_optimizer
 from fedcxr.training.pool import ImagePool
 from fedcxr.training.precision import Precision, arrange, autocast
-from fedcxr.training.transforms import Normalization, augment, draw_views, normalize
+from fedcxr.training.transforms import Normalization, normalize
 
 _CHECK_EVERY = 50
 """Steps between looks at the loss; each look makes a GPU wait."""
@@ -78,7 +79,7 @@ def train_site(
     Args:
         model: moved to `device` and into the precision's memory layout.
         pool: the site's images and targets.
-        config: epochs, batch size, loss, optimiser, views.
+        config: epochs, batch size, loss, optimiser, augmentation.
         learning_rate: this round's.
         normalization: the run's.
         precision: the run's.
@@ -102,8 +103,7 @@ def train_site(
     optimizer, tally = reset_optimizer(model, config.optimizer, optimizer_state), _Tally()
     own = seeded_generators(derive_seed(seed, "dropout"), device)
     with own, repeatable(device), _relu_in_place(model):
-        for pixels, known, views in on_device(_batches(pool, config, seed), device):
-            inputs = augment(normalize(pixels, normalization), views)
+        for inputs, known in _inputs(pool, config, seed, normalization, device):
             full = len(inputs) == config.batch_size
             forward = model if full_batch is None or not full else full_batch
             with autocast(precision, device):
@@ -129,15 +129,25 @@ def _why_not(pool: ImagePool) -> str | None:
     return NONE_REAL if pool.num_real == 0 else None
 
 
+def _inputs(
+    pool: ImagePool, config: TrainConfig, seed: int, normalization: Normalization, device: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield each batch's model input and targets on the device."""
+    augmentation = AUGMENTATIONS.get(config.augment.name)
+    for pixels, known, views in on_device(_batches(pool, config, seed), device):
+        yield augmentation.apply(normalize(pixels, normalization), views), known
+
+
 def _batches(pool: ImagePool, config: TrainConfig, seed: int) -> Iterator[Batch]:
-    """Yield each batch's pixels, targets and views, newly shuffled every epoch."""
+    """Yield each batch's pixels, targets and drawn views, newly shuffled every epoch."""
+    draw = AUGMENTATIONS.get(config.augment.name).draw
     for epoch in range(config.local_epochs):
         order = derive_rng(seed, "order", epoch).permutation(len(pool))
         generator = torch.Generator().manual_seed(derive_seed(seed, "augment", epoch))
         for start in range(0, len(pool), config.batch_size):
             picked = order[start : start + config.batch_size]
             if len(picked) > 1:  # batch norm has no variance of one image's 1 × 1 map
-                views = draw_views(len(picked), config.augment, generator)
+                views = draw(len(picked), config.augment, generator)
                 yield *pool.gather(picked), views
 
 

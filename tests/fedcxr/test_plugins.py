@@ -8,6 +8,7 @@ import pytest
 
 from fedcxr import plugins
 from fedcxr.config.algorithm import AlgorithmConfig
+from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.kit import SiteKitConfig
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
@@ -18,6 +19,7 @@ from fedcxr.registry import Registry, only
 from fedcxr.runs.versions import code_digest
 from fedcxr.training.choices import check_training
 from fedcxr.training.losses import LOSSES
+from server.choices import check_choices
 
 SOURCE = """
 import torch
@@ -54,6 +56,12 @@ import itertools
 counter = map(float, itertools.count())
 def squared(logits, target): return (torch.sigmoid(logits) - target) ** 2
 def reduced(logits, target): return squared(logits, target).mean()
+def brighter(images, random): return images + random[:, 0, None, None, None]
+def cropped(images, random): return images[:, :, 1:]
+def noisy(images, random): return images + next(counter)
+def alone(images): return images
+def flat(model, inputs, labels): return inputs[:, 0].abs()
+def too_flat(model, inputs, labels): return inputs.mean()
 def halved(config, round_num, rounds, aurocs): return config.learning_rate / 2
 averaging = ALGORITHMS["fedavg"]
 number = 3
@@ -137,6 +145,52 @@ def test_an_own_loss_schedule_and_algorithm_are_taken_by_name(brought):
         check_training(TrainConfig(loss="square_los"))
 
 
+def test_an_own_augmentation_is_taken_by_name_or_refused_with_shapes(brought, caplog):
+    def config(name, **keys):
+        return TrainConfig(augment={"name": named(name), **keys})
+
+    check_training(config("brighter"))
+    assert not caplog.records
+    check_training(config("noisy"))
+    assert "not deterministic" in caplog.text
+    says = r"returns torch.float32 \[4, 1, 31, 32\] for images \[4, 1, 32, 32\]"
+    with pytest.raises(ConfigError, match=says) as told:
+        check_training(config("cropped"))
+    assert told.value.exit_code == 2
+    with pytest.raises(ConfigError, match=r"alone: is not a function \(images"):
+        check_training(config("alone"))
+    with pytest.raises(ConfigError, match=r"train\.augment\.flip = 0\.1: .* does not read it"):
+        check_training(config("brighter", flip=0.1))
+    with pytest.raises(
+        ConfigError, match=r"there is no augmentation 'view' \(did you mean 'views'"
+    ):
+        check_training(TrainConfig(augment={"name": "view"}))
+
+
+def test_an_own_explanation_is_tried_before_a_run(brought):
+    def check(name):
+        changes = {"explain": {"methods": (name,)}, "model": {"name": named("Net")}}
+        check_choices(ExperimentConfig.model_validate(changes))
+
+    check(named("flat"))
+    with pytest.raises(
+        ConfigError, match=r"too_flat returns torch.float32 \[\] for images \[2, 1,"
+    ):
+        check(named("too_flat"))
+    with pytest.raises(ConfigError, match=r"Net: is no function \(model, inputs"):
+        check(named("Net"))
+
+
+def test_networks_of_three_channels_and_another_head_fit_with_an_adapter(monkeypatch):
+    monkeypatch.setenv(plugins.PLUGIN_PATH, "")
+    monkeypatch.setattr(plugins, "_allowed", None)
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    config = ModelConfig(name="own_model:resnet", image_size=32)
+    check_model(config)
+    assert head_tensors(config) == "network.network.fc"
+    sys.modules.pop("own_model")
+
+
 def test_a_package_that_offers_one_of_our_names_is_refused(brought):
     registry = Registry("train.loss", "loss", "fedcxr.losses", only(int, "Name = 3"))
     registry.add("square_loss", 1)
@@ -184,5 +238,5 @@ def test_the_page_shows_the_examples_as_they_are():
     page = (ROOT / "docs" / "extending.md").read_text("utf-8")
     shown = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     files = [file.read_text("utf-8") for file in sorted((ROOT / "examples").glob("*.py"))]
-    assert len(shown) == len(files) == 2
     assert all(any(block in text for text in files) for block in shown)
+    assert all(any(block in text for block in shown) for text in files)

@@ -1,9 +1,11 @@
+import sys
 from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import pytest
 
+from fedcxr import plugins
 from fedcxr.config.partition import PartitionConfig, SchemeName
 from fedcxr.errors import ConfigError, DataError
 from partitions.assign import SCHEMES, assign, scheme_parameters
@@ -94,14 +96,14 @@ def test_splits_know_the_sources_of_joined_data(patients):
 
 
 def test_the_registry_has_every_scheme_that_the_configuration_takes():
-    assert set(SCHEMES) == set(get_args(SchemeName))
+    assert set(SCHEMES.names()) == set(get_args(SchemeName))
 
 
 def test_plan_json_holds_the_parameter_of_its_scheme_alone(tmp_path):
     fractions = {"val_fraction", "test_fraction", "site_val_fraction"}
     always = {*fractions, "min_images", "min_positives"}
     own = {"dirichlet": {"alpha"}, "quantity": {"exponent"}, "by-attribute": {"attribute"}}
-    for scheme in SCHEMES:
+    for scheme in SCHEMES.names():
         file = {"sites_file": str(tmp_path)} if scheme == "sites-file" else {}
         found = scheme_parameters(PartitionConfig(scheme=scheme, **file))
         assert set(found) == always | own.get(scheme, set())
@@ -111,9 +113,45 @@ def test_plan_json_holds_the_parameter_of_its_scheme_alone(tmp_path):
 
 def test_a_scheme_that_there_is_not_is_refused(patients):
     config = PartitionConfig().model_copy(update={"scheme": "by-magic"})
-    with pytest.raises(ConfigError, match=r"scheme=by-magic: there is no such scheme"):
+    with pytest.raises(ConfigError, match=r"partition\.scheme: there is no scheme 'by-magic'"):
         assign(patients, np.arange(40), config, 0)
 
 
 def test_ids_have_one_length():
     assert numbered(101)[7] == "site-007"
+
+
+def in_turn(share):
+    return np.arange(len(share.pool)) % share.config.clients
+
+
+def half_numbers(share):
+    return np.arange(len(share.pool)) / 2
+
+
+@pytest.fixture
+def own(monkeypatch):
+    monkeypatch.setattr(plugins, "_allowed", None)
+    monkeypatch.setitem(sys.modules, "ownscheme", sys.modules[__name__])
+    yield
+    SCHEMES._loaded.clear()
+
+
+def test_an_own_scheme_gives_patients_to_sites_by_number(patients, own):
+    config = PartitionConfig(scheme="ownscheme:in_turn", clients=3)
+    found = assign(patients, np.arange(40), config, seed=0)
+    assert found.site_ids == ("site-00", "site-01", "site-02")
+    assert np.bincount(found.site_of).tolist() == [14, 13, 13]
+
+
+def test_an_own_scheme_that_does_not_fit_is_refused(patients, own):
+    config = PartitionConfig(scheme="ownscheme:half_numbers", clients=3)
+    with pytest.raises(
+        ConfigError, match=r"gives float64 \[40\], expected a whole number in 0 … 2"
+    ):
+        assign(patients, np.arange(40), config, seed=0)
+    config = PartitionConfig(scheme="ownscheme:np", clients=3)
+    with pytest.raises(ConfigError, match=r"ownscheme:np: is no function of a partitions"):
+        assign(patients, np.arange(40), config, seed=0)
+    with pytest.raises(ValueError, match=r"there is no scheme 'idd' \(did you mean 'iid'\?\)"):
+        PartitionConfig(scheme="idd")

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fedcxr.data.readers.own_cells import age_of, same_cell
+from fedcxr.data.readers.own_cells import age_of
+from fedcxr.data.readers.own_findings import same_cell
 from fedcxr.data.readers.tables import CsvTable
 
 NAMES = {

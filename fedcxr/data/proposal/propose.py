@@ -21,7 +21,8 @@ from fedcxr.data.proposal.columns import (
 )
 from fedcxr.data.proposal.image_column import ImageColumn, find_image_column, image_paths
 from fedcxr.data.readers.dicom_facts import DicomFacts, read_facts
-from fedcxr.data.readers.own_cells import same_cell
+from fedcxr.data.readers.own_findings import same_cell
+from fedcxr.data.readers.presets import preset_file, presets_in
 from fedcxr.data.readers.tables import CsvTable, read_table_file
 from fedcxr.errors import DataError, RecordError, some
 
@@ -62,6 +63,10 @@ def propose(root: Path, table_name: str | None = None, images: str | None = None
     """
     if not root.is_dir():
         raise DataError(f"{root}: there is no such folder. Name the folder with the images.")
+    known = [] if table_name else presets_in(root)
+    if len(known) == 1:
+        about = f"# The shipped preset {known[0]}. Correct it, then: fedcxr check-data\n"
+        return about + preset_file(known[0]).read_text("utf-8")
     paths = image_paths(root)
     folder = None if images is None else images.removeprefix("./").strip("/").removeprefix(".")
     table, column = _choose(root, table_name, paths, folder)

@@ -8,8 +8,11 @@ Source: OWASP, "CSV Injection", https://owasp.org/www-community/attacks/CSV_Inje
 """
 
 import csv
+import gzip
 import io
 import re
+import zlib
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -31,17 +34,22 @@ _SUSPECT = re.compile(
 _FORMULA = re.compile(rf"[=+@\t\r]|-(?!(?:{_NUMBER})?\Z)")
 
 
-def read_rows(csv_path: Path) -> list[list[str]]:
+def read_rows(csv_path: Path, is_wanted: Callable[[str], bool] | None = None) -> list[list[str]]:
     """Return the rows of a CSV file, the header first, without empty last rows and columns.
+
+    Args:
+        csv_path: the file; one that ends in .gz is unpacked.
+        is_wanted: by name, the columns to read; none = all. The cells of others are blank, and are
+            checked for nothing: reports of a thousand words would be kept in memory otherwise.
 
     Raises:
         RecordError: the file is missing, too large, empty, not UTF-8 text or not a rectangular
             table, or a cell is too long or a formula.
     """
-    text = _text(csv_path)
+    text = read_text(csv_path)
     rows: list[list[str]] = []
     try:
-        rows.extend(csv.reader(io.StringIO(text, newline=""), strict=True))
+        rows.extend(_only(csv.reader(io.StringIO(text, newline=""), strict=True), is_wanted))
     except csv.Error as err:
         if "field limit" in str(err):  # the rows before the failing one are in the list
             raise _too_long(csv_path, len(rows)) from err
@@ -73,17 +81,20 @@ def read_header(csv_path: Path) -> tuple[str, ...]:
         return ()  # whoever reads the table says what is wrong with it
 
 
-def _text(csv_path: Path) -> str:
+def read_text(csv_path: Path) -> str:
+    """Return the text of a table file in UTF-8, unpacked where it ends in .gz.
+
+    Raises:
+        RecordError: it is missing, damaged, too large or no such text.
+    """
     try:
         if csv_path.stat().st_size > MAX_TABLE_BYTES:
-            raise RecordError(
-                f"{csv_path}: larger than 1 GiB; this is not a table of radiographs. Give the "
-                f"data set's own table."
-            )
-        data = csv_path.read_bytes()
-    except OSError as err:
+            raise _too_large(csv_path)
+        data = _unpacked(csv_path) if csv_path.suffix == ".gz" else csv_path.read_bytes()
+    except (OSError, EOFError, zlib.error) as err:
+        reason = err.strerror if isinstance(err, OSError) and err.strerror else err
         raise RecordError(
-            f"{csv_path}: cannot be read ({err.strerror}). Fetch it again, or mend its rights."
+            f"{csv_path}: cannot be read ({reason}). Fetch it again, or mend its rights."
         ) from err
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
         raise RecordError(
@@ -96,6 +107,40 @@ def _text(csv_path: Path) -> str:
         raise RecordError(
             f"{csv_path}: row {row}: byte {err.start} is not UTF-8. Save it again as CSV in UTF-8."
         ) from err
+
+
+def _unpacked(csv_path: Path) -> bytes:
+    with gzip.open(csv_path) as file:
+        data = file.read(MAX_TABLE_BYTES + 1)
+    if len(data) > MAX_TABLE_BYTES:
+        raise _too_large(csv_path)
+    return data
+
+
+def _only(
+    rows: Iterator[list[str]], is_wanted: Callable[[str], bool] | None
+) -> Iterator[list[str]]:
+    """Yield the rows with blanks in the columns that are not wanted."""
+    if is_wanted is None:
+        yield from rows
+        return
+    header = next(rows, None)
+    if header is None:
+        return
+    idle = [i for i, name in enumerate(header) if not is_wanted(name.strip())]
+    yield header
+    for row in rows:
+        for i in idle:
+            if i < len(row):
+                row[i] = ""
+        yield row
+
+
+def _too_large(csv_path: Path) -> RecordError:
+    return RecordError(
+        f"{csv_path}: larger than 1 GiB; this is not a table of radiographs. Give the "
+        f"data set's own table."
+    )
 
 
 def _too_long(csv_path: Path, position: int) -> RecordError:

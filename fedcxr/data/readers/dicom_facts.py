@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ELEMENTS = (
     *("PatientID", "StudyInstanceUID", "ViewPosition", "PatientOrientation", "PatientAge"),
     *("PatientSex", "Modality", "BodyPartExamined", "NumberOfFrames", "PhotometricInterpretation"),
-    "SharedFunctionalGroupsSequence",
+    *("SharedFunctionalGroupsSequence", "Rows", "Columns"),
 )
 _OTHER_SUFFIXES = (".jpg", ".jpeg", ".png", ".csv", ".txt")
 """Files of these names are not opened to see whether they are DICOM."""
@@ -63,6 +63,8 @@ class DicomFacts:
     is_several: bool
     """Whether it has several frames, or is an enhanced object."""
     is_monochrome1: bool
+    size_px: tuple[int, int] | None
+    """Width and height."""
 
     def strangeness(self, modalities: Sequence[str], parts: Sequence[str]) -> str:
         """Return why the file is no chest film, empty if it may be one.
@@ -143,6 +145,7 @@ def _facts_of(header: "Dataset") -> DicomFacts:
         is_several=_code(header, "NumberOfFrames") not in ("", "0", "1")
         or "SharedFunctionalGroupsSequence" in header,
         is_monochrome1=_code(header, "PhotometricInterpretation") == "MONOCHROME1",
+        size_px=_size(header),
     )
 
 
@@ -151,6 +154,11 @@ def _view_of_orientation(header: "Dataset") -> str:
     value = header.get("PatientOrientation")
     row = str(value[0]).strip().upper() if value and not isinstance(value, str) else ""
     return {"L": "frontal", "R": "frontal", "A": "lateral", "P": "lateral"}.get(row[:1], "")
+
+
+def _size(header: "Dataset") -> tuple[int, int] | None:
+    sides = (header.get("Columns"), header.get("Rows"))
+    return sides if all(isinstance(side, int) and side > 0 for side in sides) else None
 
 
 def _age(cell: str) -> int | None:

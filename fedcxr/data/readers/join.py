@@ -5,6 +5,7 @@ labels are CheXpert's where a CheXpert is among the sources, and a label that a 
 have is masked there: unknown, never negative.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, combinations
@@ -22,6 +23,9 @@ SAME_FRACTION = 0.05
 one image in hundreds has the same sex, age and labels as its namesake elsewhere."""
 SAME_LABELS_FRACTION = 0.5
 """The same where one of them, a one-hot table, tells neither sex nor age."""
+
+_NUMBER = re.compile(r"-[0-9]+$")
+"""Of the second source of a kind and those after it."""
 
 
 def source_names(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -41,7 +45,7 @@ def names_of_patient(record: Record) -> set[str]:
     numbers two sources of a kind by their order, so all numbers are among the names: a namesake of
     another source is taken for the patient rather than the patient for a stranger.
     """
-    kind = record.source.partition("-")[0]
+    kind = _NUMBER.sub("", record.source)
     own = record.patient_id.removeprefix(f"{record.source}/")
     numbered = source_names([kind] * MAX_SOURCES)
     return {own, *(f"{source}/{own}" for source in numbered)}
@@ -173,7 +177,7 @@ def _refuse_copies(parts: Mapping[str, DataSet]) -> None:
     labels have to agree too, and sex and age where both sources have them.
     """
     for (one, first), (other, second) in combinations(parts.items(), 2):
-        if one.partition("-")[0] != other.partition("-")[0]:
+        if _NUMBER.sub("", one) != _NUMBER.sub("", other):
             continue  # data sets of two kinds name nothing alike
         has_people = _has_people(first) and _has_people(second)
         left, right = _rows(first, has_people), _rows(second, has_people)

@@ -10,6 +10,7 @@ from fedcxr.data.readers.chexpert_tables import LABEL_TABLES, TEST_CSVS, TRAIN_C
 from fedcxr.data.readers.csv_file import read_header
 from fedcxr.data.readers.nih14 import ENTRY_GLOB, entry_tables, is_entry_header
 from fedcxr.data.readers.nih14_onehot import is_onehot_header, onehot_tables
+from fedcxr.data.readers.presets import PRESETS, preset_file, presets_in
 from fedcxr.data.readers.site_folder import SITE_CSV, site_labels_of
 from fedcxr.errors import DataError, some
 from fedcxr.filenames import DATASET_YAML
@@ -17,7 +18,10 @@ from fedcxr.filenames import DATASET_YAML
 CHEXPERT, NIH14, NIH14_ONEHOT = "chexpert", "nih14", "nih14-onehot"
 OWN, SITE = "own", site_folder.LAYOUT
 
-KINDS = {CHEXPERT: "chexpert", NIH14: "nih14", NIH14_ONEHOT: "nih14", OWN: OWN, SITE: SITE}
+KINDS = {
+    **{CHEXPERT: "chexpert", NIH14: "nih14", NIH14_ONEHOT: "nih14", OWN: OWN, SITE: SITE},
+    **{name: name for name in PRESETS},
+}
 """By layout, whose labels and patients these are."""
 
 
@@ -28,10 +32,11 @@ def labels_of(folder: Path, layout: str) -> tuple[str, ...]:
         ConfigError: its `dataset.yaml` is wrong.
         RecordError: its `site.csv` is.
     """
-    if layout == OWN:
-        from fedcxr.config.dataset_file import read_dataset_file  # pydantic, for one layout
+    if layout == OWN or layout in PRESETS:
+        from fedcxr.config.dataset_file import read_dataset_file  # pydantic, for these layouts
 
-        return tuple(read_dataset_file(folder / DATASET_YAML).says.labels)
+        file = preset_file(layout) if layout in PRESETS else folder / DATASET_YAML
+        return tuple(read_dataset_file(file).says.labels)
     if layout == SITE:
         return site_labels_of(folder)
     return CHEXPERT_LABELS if layout == CHEXPERT else NIH14_LABELS
@@ -68,7 +73,8 @@ def recognise(root: Path, label_table: str | None = None) -> tuple[Path, str]:
         names = some(sorted(path.name for path in root.iterdir())) or "nothing"
         raise DataError(
             f"{root}: neither CheXpert ({TRAIN_CSV}) nor NIH ChestX-ray14 ({ENTRY_GLOB}, or "
-            f"one-hot tables), nor {DATASET_YAML} or {SITE_CSV}, is here or one folder below; "
+            f"one-hot tables), {', '.join(PRESETS)}, nor {DATASET_YAML} or {SITE_CSV}, is here or "
+            f"one folder below; "
             f"there is {names}. Name the folder with the table; for a table of your own "
             f"`fedcxr init-data {root}` proposes a {DATASET_YAML}."
         )
@@ -96,6 +102,7 @@ def _trainable(folder: Path) -> list[str]:
         *([CHEXPERT] if is_chexpert else []),
         *([NIH14] if entry_tables(folder) else []),
         *([NIH14_ONEHOT] if onehot_tables(folder) else []),
+        *presets_in(folder),
     ]
 
 

@@ -8,38 +8,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedcxr.config.dataset_file import DatasetFile
+from fedcxr.config.dataset_sections import ALL_OTHERS, AgeColumn
 from fedcxr.data.identity import normal_ids
-from fedcxr.data.labels import BLANK, NEGATIVE, POSITIVE, UNCERTAIN
+from fedcxr.data.labels import BLANK
+from fedcxr.data.readers.own_findings import STATES, listed_states, same_cell
+from fedcxr.data.readers.own_tables import Columns, ReadTables
 from fedcxr.data.readers.tables import CsvTable, nearest
 from fedcxr.errors import RecordError, some
 
 MAX_AGE_YEARS = 150
 
-_STATES = {"present": POSITIVE, "absent": NEGATIVE, "uncertain": UNCERTAIN, "blank": BLANK}
-_WHOLE_AS_FLOAT = re.compile(r"([+-]?[0-9]+)\.0+")
-_AGE = re.compile(r"0*([0-9]{1,4})(?:\.[0-9]+)?\s*([DWMY]?)")
+_AGE = re.compile(r"0*([0-9]{1,4})(?:\.[0-9]+)?\s*([DWMY]?)|([0-9]{1,3})\s*(?:\+|OR MORE)")
+_YEAR = re.compile(r"(1[89][0-9]{2}|20[0-9]{2})(?:\.0|-?[0-9]{2}-?[0-9]{2})?")
 _DAYS = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25, "": 365.25}
-
-
-def same_cell(cell: str) -> str:
-    """Return a cell as it is compared: without blanks around it, case, or the `.0` of a number.
-
-    >>> same_cell(" Yes"), same_cell("1.0"), same_cell("-1")
-    ('yes', '1', '-1')
-    """
-    text = cell.strip().casefold()
-    whole = _WHOLE_AS_FLOAT.fullmatch(text)
-    return whole[1] if whole else text
 
 
 @dataclass(frozen=True, slots=True)
 class OwnTable:
-    """A table with the file that says what it holds."""
+    """The rows with the file that says what they hold."""
 
-    table: CsvTable
+    tables: ReadTables
     file: DatasetFile
 
-    def require(self, columns: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+    @property
+    def table(self) -> CsvTable:
+        """Return the rows."""
+        return self.tables.table
+
+    def require(self, columns: Columns) -> None:
         """Raise RecordError for every column that the table lacks, with the line that names it.
 
         Args:
@@ -47,7 +43,7 @@ class OwnTable:
         """
         known = self.table.columns
         missing = [
-            f"{self.file.at(*key)}: {self.table.csv_path.name} has no column {name!r}"
+            f"{self.file.at(*key)}: {self.tables.name} has no column {name!r}"
             f"{nearest(name, known)}."
             for name, key in columns
             if name not in known
@@ -72,9 +68,13 @@ class OwnTable:
     def named(
         self, column: str, rules: Mapping[str, Iterable[str]], key: tuple[str, ...]
     ) -> list[str]:
-        """Return what each cell of a column means, by the words of each meaning."""
+        """Return what each cell of a column means, by the words of each meaning.
+
+        A meaning with the word `*` has all cells that no other has.
+        """
         meanings = {same_cell(word): name for name, words in rules.items() for word in words}
-        found = [meanings.get(same_cell(cell)) for cell in self.table[column]]
+        rest = meanings.pop(ALL_OTHERS, None)
+        found = [meanings.get(same_cell(cell), rest) for cell in self.table[column]]
         bad = [i for i, name in enumerate(found) if name is None]
         self.refuse(bad, column, key, _listed(rules))
         return [name for name in found if name is not None]
@@ -87,13 +87,13 @@ class OwnTable:
         """
         says = self.file.says
         if says.findings is not None:
-            return self._listed_states(labels)
+            return self._of_lists(labels)
         states = np.full((len(self.table), len(labels)), BLANK, dtype=np.int8)
         problems = []
         for place, label in enumerate(labels):
             rules = says.rules_of(label)
             column = str(says.labels[label].column)
-            codes = {same_cell(w): _STATES[name] for name, words in rules.items() for w in words}
+            codes = {same_cell(w): STATES[name] for name, words in rules.items() for w in words}
             found = [codes.get(same_cell(cell)) for cell in self.table[column]]
             bad = [i for i, code in enumerate(found) if code is None]
             if bad:
@@ -104,12 +104,21 @@ class OwnTable:
             raise RecordError("\n".join(problems))
         return states
 
-    def ages(self, column: str) -> list[int | None]:
+    def ages(self, rule: AgeColumn) -> list[int | None]:
         """Return ages in whole years, None where the cell is blank."""
-        read = {cell: age_of(cell.strip().upper()) for cell in set(self.table[column])}
-        bad = [i for i, cell in enumerate(self.table[column]) if read[cell] == -1]
-        self.refuse(bad, column, ("age",), "an age such as 58, 58.0, 058Y or 018M, or blank")
-        return [read[cell] for cell in self.table[column]]
+        cells = self.table[rule.column]
+        if rule.date is None:
+            read = {cell: age_of(cell.strip().upper()) for cell in set(cells)}
+            found = [read[cell] for cell in cells]
+            expected = "an age such as 58, 58.0, 058Y, 018M or '85 or more', or blank"
+        else:
+            pairs = zip(cells, self.table[rule.date], strict=True)
+            found = [years_between(birth.strip(), day.strip()) for birth, day in pairs]
+            expected = f"a year of birth before the day in {rule.date!r}, or blank"
+        self.refuse(
+            [i for i, age in enumerate(found) if age == -1], rule.column, ("age",), expected
+        )
+        return found
 
     def identifiers(self, column: str, key: tuple[str, ...]) -> list[str]:
         """Return the patients of a column as `normal_id` spells them, empty for nobody.
@@ -124,36 +133,19 @@ class OwnTable:
             other = first.setdefault(known[cell], row)
             if known[cell] and cells[other] != cell:
                 raise RecordError(
-                    f"{self.file.at(*key)}: in {self.table.csv_path.name} rows {other + 2} and "
-                    f"{row + 2} have the same {column!r} but for letter case, blanks or leading "
+                    f"{self.file.at(*key)}: in {self.tables.name} rows "
+                    f"{self.tables.row(other)} and {self.tables.row(row)} have the same "
+                    f"{column!r} but for letter case, blanks or leading "
                     f"zeros, and whether that is one patient cannot be told. Spell one patient in "
                     f"one way, and two in ways that differ in more."
                 )
         return [known[cell] for cell in cells]
 
-    def _listed_states(self, labels: Sequence[str]) -> NDArray[np.int8]:
+    def _of_lists(self, labels: Sequence[str]) -> NDArray[np.int8]:
         """Return the states of labels that one column lists."""
-        says = self.file.says
-        findings = says.findings
+        findings = self.file.says.findings
         assert findings is not None
-        words: dict[str, list[tuple[str, int]]] = {}
-        for label in says.labels:
-            for name, own in says.rules_of(label).items():
-                for word in own:
-                    words.setdefault(same_cell(word), []).append((label, _STATES[name]))
-        silent = {same_cell(word) for word in (*findings.none, *findings.ignored)}
-        blank = {same_cell(word) for word in says.values.blank} - silent
-        by_cell: dict[str, list[int] | None] = {}
-        for cell in set(self.table[findings.column]):
-            if same_cell(cell) in blank:
-                by_cell[cell] = [BLANK] * len(labels)
-                continue
-            parts = [same_cell(part) for part in cell.split(findings.separator)]
-            # present after uncertain, so that it counts where a cell has both
-            found = dict(sorted(one for part in parts for one in words.get(part, ())))
-            is_known = all(part in words or part in silent for part in parts)
-            by_cell[cell] = [found.get(label, NEGATIVE) for label in labels] if is_known else None
-        rows = [by_cell[cell] for cell in self.table[findings.column]]
+        rows = listed_states(self.table[findings.column], self.file.says, labels)
         bad = [i for i, row in enumerate(rows) if row is None]
         expected = (
             f"words of the labels separated by {findings.separator!r}, or those of findings.none "
@@ -164,11 +156,13 @@ class OwnTable:
 
     def _wrong(self, bad: Sequence[int], column: str, key: tuple[str, ...], expected: str) -> str:
         value = self.table.columns[column][bad[0]]
-        rows = some([str(position + 2) for position in bad])
+        joined = self.tables.joined.get(column)
+        of = f" of {joined}" if joined else ""
         return (
-            f"{self.file.at(*key)}: {self.table.csv_path.name} has {len(bad)} "
-            f"row{'s' * (len(bad) > 1)} (row {rows}) whose {column!r} no rule covers: the first is "
-            f"{value[:60]!r}, expected {expected}. Add the value there, or mend the rows."
+            f"{self.file.at(*key)}: {self.tables.name} has {len(bad)} "
+            f"row{'s' * (len(bad) > 1)} ({self.tables.rows(bad)}) whose {column!r}{of} "
+            f"no rule covers: the first is {value[:60]!r}, expected {expected}. "
+            f"Add the value there, or mend the rows."
         )
 
 
@@ -183,11 +177,30 @@ def _listed(rules: Mapping[str, Iterable[str]]) -> str:
 
 
 def age_of(cell: str) -> int | None:
-    """Return whole years, None for a blank, -1 for anything that is no age."""
+    """Return whole years, None for a blank, -1 for anything that is no age.
+
+    >>> age_of("058Y"), age_of("018M"), age_of("85 OR MORE"), age_of("old")
+    (58, 1, 85, -1)
+    """
     if not cell:
         return None
     match = _AGE.fullmatch(cell)
     if match is None:
         return -1
-    years = int(int(match[1]) * _DAYS[match[2]] / _DAYS["Y"])
+    years = int(int(match[1] or match[3]) * _DAYS[match[2] or ""] / _DAYS["Y"])
     return years if years <= MAX_AGE_YEARS else -1
+
+
+def years_between(birth: str, day: str) -> int | None:
+    """Return a day's year less that of the birth, None where either is blank, -1 for no years.
+
+    >>> years_between("1932.0", "20140915"), years_between("", "20140915")
+    (82, None)
+    """
+    if not birth or not day:
+        return None
+    years = [_YEAR.fullmatch(cell) for cell in (birth, day)]
+    if years[0] is None or years[1] is None:
+        return -1
+    age = int(years[1][1]) - int(years[0][1])
+    return age if 0 <= age <= MAX_AGE_YEARS else -1

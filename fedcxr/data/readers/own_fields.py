@@ -11,8 +11,11 @@ from itertools import repeat
 from fedcxr.config.dataset_file import DatasetFile
 from fedcxr.data.readers.dicom_facts import DicomFacts
 from fedcxr.data.readers.own_cells import OwnTable
-from fedcxr.errors import RecordError, some
+from fedcxr.data.readers.own_tables import SPLIT
+from fedcxr.errors import RecordError
 from fedcxr.filenames import DATASET_YAML
+
+OTHER_VIEW = "other"
 
 _PROJECTIONS = {"ap": "AP", "pa": "PA", "ll": "LL", "rl": "RL"}
 
@@ -89,25 +92,30 @@ def studies_of(read: OwnImages, patients: Sequence[str]) -> list[str]:
 
 
 def views_of(read: OwnImages) -> list[str]:
-    """Return the view of each image; empty where it is to be left out."""
+    """Return the view of each image; empty where unknown, and `OTHER_VIEW`, are left out."""
     rule = read.file.says.view
     of_header = [header.view if header else "" for header in read.headers()]
     if rule.column is None:
         found = of_header
         read.note("view", found.count(""))
     else:
-        words = {"frontal": rule.frontal, "lateral": rule.lateral, "": ("",)}
+        words = {
+            "frontal": rule.frontal,
+            "lateral": rule.lateral,
+            "": ("",),
+            OTHER_VIEW: rule.other,
+        }
         of_table = read.own.named(rule.column, words, ("view",))
         found = [said or view for said, view in zip(of_table, of_header, strict=True)]
         other = [
-            str(row)
-            for row, (said, view) in enumerate(zip(of_table, of_header, strict=True), start=2)
+            position
+            for position, (said, view) in enumerate(zip(of_table, of_header, strict=True))
             if said and view and said != view
         ]
         if other:
             read.notes.append(
                 f"{len(other)} images are of another view by their DICOM header than by the table, "
-                f"which counts (row {some(other)})."
+                f"which counts ({read.own.tables.rows(other)})."
             )
     lacking = [i for i, view in enumerate(found) if not view]
     if rule.unknown is None:
@@ -123,8 +131,6 @@ def _refuse_unsaid(read: OwnImages, bad: Sequence[int], key: str, element: str) 
     """Raise where neither the table nor a header says something that must be known."""
     if not bad:
         return
-    rows = some([str(position + 2) for position in bad])
-    name = read.own.table.csv_path.name
     has_headers = [i for i in bad if read.paths[i] in read.facts]
     header = (
         f"the DICOM header of {len(has_headers)} of them has no {element}"
@@ -133,15 +139,17 @@ def _refuse_unsaid(read: OwnImages, bad: Sequence[int], key: str, element: str) 
     )
     mend = " or what `view.unknown` is: frontal, lateral or left out" if key == "view" else ""
     raise RecordError(
-        f"{read.file.at(key)}: {len(bad)} of {len(read.paths)} images of {name} (row {rows}) say "
-        f"no {key}: {header}; the first is {read.paths[bad[0]]}. Name the column that says it"
+        f"{read.file.at(key)}: {len(bad)} of {len(read.paths)} images of "
+        f"{read.own.tables.name} ({read.own.tables.rows(bad)}) say no {key}: {header}; "
+        f"the first is {read.paths[bad[0]]}. Name the column that says it"
         f"{mend}, or take these rows out."
     )
 
 
 def projections_of(read: OwnImages) -> list[str]:
     """Return AP, PA, LL or RL where the view's own cell or the header says it."""
-    column = read.file.says.view.column
+    view = read.file.says.view
+    column = view.projection or view.column
     cells: Iterable[str] = read.own.cells(column) if column else repeat("", len(read.paths))
     of_header = (header.projection if header else "" for header in read.headers())
     return [
@@ -163,9 +171,9 @@ def sexes_of(read: OwnImages) -> list[str]:
 
 def ages_of(read: OwnImages) -> list[int | None]:
     """Return years, None where nobody says them."""
-    column = read.file.says.age
-    if column is not None:
-        return read.own.ages(column)
+    rule = read.file.says.age
+    if rule is not None:
+        return read.own.ages(rule)
     found = [header.age if header else None for header in read.headers()]
     read.note("age", found.count(None))
     return found
@@ -174,6 +182,8 @@ def ages_of(read: OwnImages) -> list[int | None]:
 def splits_of(own: OwnTable) -> Iterable[str]:
     """Return the split of each row, blank where the table has none."""
     rule = own.file.says.split
+    if "" not in own.file.says.table:
+        return own.table[SPLIT]
     if rule is None:
         return repeat("", len(own.table))
     words = {"train": rule.train, "val": rule.val, "test": rule.test}

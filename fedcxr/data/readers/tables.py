@@ -7,7 +7,7 @@ is row 1. What a CSV file has to be is in `fedcxr/data/readers/csv_file.py`.
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -143,19 +143,26 @@ class CsvTable:
         return found
 
 
-def read_table_file(csv_path: Path, aliases: Mapping[str, str] | None = None) -> CsvTable:
+def read_table_file(
+    csv_path: Path,
+    aliases: Mapping[str, str] | None = None,
+    only: Collection[str] | None = None,
+) -> CsvTable:
     """Return the columns of a CSV file; one without a name in the header is left out.
 
     Args:
         csv_path: the file, as `fedcxr/data/readers/csv_file.py` accepts it.
         aliases: other spellings of a column's name, each with the name to use.
+        only: the columns that are wanted, none = all; the cells of others come blank.
 
     Raises:
         RecordError: the file is missing, too large, not UTF-8 text, not a rectangular table, or
             has a formula in a cell or a column twice.
     """
-    rows = read_rows(csv_path)
-    names = [(aliases or {}).get(name.strip(), name.strip()) for name in rows.pop(0)]
+    known = aliases or {}
+    is_wanted = None if only is None else lambda name: known.get(name, name) in only
+    rows = read_rows(csv_path, is_wanted)
+    names = [known.get(name.strip(), name.strip()) for name in rows.pop(0)]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise RecordError(
@@ -180,7 +187,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def without_duplicates(
-    records: list[Record], csv_path: Path, notes: list[str], rows: Sequence[int] | None = None
+    records: list[Record],
+    csv_path: Path,
+    notes: list[str],
+    rows: Sequence[int | str] | None = None,
 ) -> list[Record]:
     """Return the records with each image once; those that repeat one exactly are counted in notes.
 
@@ -197,7 +207,7 @@ def without_duplicates(
     for record in records:
         kept = first.setdefault(record.path, record)
         if kept is not record and kept != record:
-            numbers = rows or range(2, len(records) + 2)
+            numbers: Sequence[int | str] = rows or range(2, len(records) + 2)
             twice = zip(numbers, records, strict=True)
             shown = [str(row) for row, other in twice if other.path == record.path]
             raise RecordError(

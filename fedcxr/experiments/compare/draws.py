@@ -60,7 +60,7 @@ def check_draws(config: ExperimentConfig) -> None:
             f"{asked}: {partition.folder} is one partition, drawn already. Leave --partition out "
             "to have several drawn, or leave out --partitions."
         )
-    if SCHEMES[partition.scheme].is_fixed:
+    if SCHEMES.get(partition.scheme).is_fixed:
         raise ConfigError(
             f"{asked}: partition.scheme={partition.scheme} says of each patient to which site they "
             "belong, so that another draw would be no other hospitals. Leave --partitions out, or "
@@ -165,4 +165,4 @@ def all_seeds(config: ExperimentConfig) -> list[int]:
 
 
 def _drawing_schemes() -> Iterator[str]:
-    return (name for name, scheme in SCHEMES.items() if not scheme.is_fixed)
+    return (name for name in SCHEMES.names() if not SCHEMES.get(name).is_fixed)

@@ -39,7 +39,7 @@ def site_matrix(
                 cells.setdefault((site, model), []).append(found)
     values = {at: _mean([value for value, _ in found]) for at, found in cells.items()}
     return SiteMatrix(
-        sites=tuple(_size(site, held.get(site)) for site in sites),
+        sites=tuple(_size(site.site_id, held.get(site.site_id), site.holds) for site in plan.sites),
         models=tuple(models),
         macro_auroc=tuple(tuple(values[site, model] for model in models) for site in sites),
         labels=tuple(tuple(cells[site, model][0][1] for model in models) for site in sites),
@@ -59,11 +59,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _size(site_id: str, held: Predictions | None) -> SiteSize:
+def _size(site_id: str, held: Predictions | None, holds: str) -> SiteSize:
     if held is None:
-        return SiteSize(site_id=site_id, images=0, patients=0)
+        return SiteSize(site_id=site_id, images=0, patients=0, holds=holds)
     patients = len(set(held.patient_id.tolist()))
-    return SiteSize(site_id=site_id, images=len(held.image_id), patients=patients)
+    return SiteSize(site_id=site_id, images=len(held.image_id), patients=patients, holds=holds)
 
 
 def _worst(by_site: Mapping[str, float | None]) -> SiteValue | None:

@@ -59,14 +59,14 @@ def _matrix_rows(matrix: SiteMatrix) -> list[tuple[str, str, list[SiteCell]]]:
                 )
             )
         size = f"{count(site.images)} images, {count(site.patients)} patients"
-        found.append((site.site_id, size, cells))
+        found.append((site.title, size, cells))
     return found
 
 
 def _worst(matrix: SiteMatrix) -> list[str]:
     """Return for each model the site where it does worst, in words."""
     return [
-        f"{model}: worst at {found.site_id}, {fixed(found.value)}"
+        f"{model}: worst at {matrix.title(found.site_id)}, {fixed(found.value)}"
         for model, found in matrix.worst.items()
         if found is not None
     ]

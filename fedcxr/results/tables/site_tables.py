@@ -14,6 +14,7 @@ def site_matrix(comparison: Comparison) -> Table:
     matrix = comparison.site_matrix
     columns = (
         Column("site_id", "Site", "head"),
+        Column("holds", "Holds"),
         Column("images", "Images", "count"),
         Column("patients", "Patients", "count"),
         *(Column(f"macro_auroc {model}", model, "value") for model in matrix.models),
@@ -21,7 +22,7 @@ def site_matrix(comparison: Comparison) -> Table:
     )
     parts = zip(matrix.sites, matrix.macro_auroc, matrix.labels, strict=True)
     rows = tuple(
-        (site.site_id, site.images, site.patients, *scores, *counts)
+        (site.site_id, site.holds, site.images, site.patients, *scores, *counts)
         for site, scores, counts in parts
     )
     return Table("site_matrix", columns, rows, "Every model at every site: macro AUROC")
@@ -30,8 +31,10 @@ def site_matrix(comparison: Comparison) -> Table:
 def site_differences(comparison: Comparison) -> Table:
     """Return federated minus each reference on every site's own held-out patients."""
     titles = {arm.name: arm.title for arm in comparison.arms} | {"local": "its own training"}
+    holds = {site.site_id: site.holds for site in comparison.site_matrix.sites}
     columns = (
         Column("site_id", "Site", "head"),
+        Column("holds", "Holds"),
         Column("against", "Federated minus"),
         Column("patients", "Patients", "count"),
         Column("num_labels", "Labels", "count"),
@@ -42,6 +45,7 @@ def site_differences(comparison: Comparison) -> Table:
     rows = tuple(
         (
             row.site_id,
+            holds.get(row.site_id, ""),
             titles.get(row.against, row.against),
             row.patients,
             len(row.labels),

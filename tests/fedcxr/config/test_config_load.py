@@ -350,6 +350,7 @@ def test_the_written_file_names_every_default():
     tree = yaml.safe_load(to_yaml(load_config()))
     assert tree["server"]["quorum"] == 0.5
     assert set(tree["train"]["augment"]) == {
+        "name",
         "min_crop_area",
         "max_aspect",
         "flip",

@@ -294,3 +294,117 @@ def test_links_out_of_the_folder_are_refused_unless_followed(tmp_path):
     with pytest.raises(DataError, match="by a symbolic link"):
         read_dataset(folder)
     assert len(read_dataset(folder, follow_links=True).records) == 3
+
+
+READERS = """\
+table: befund.csv
+rows: majority
+path: {template: "{file:stem}.png", folder: [pics, more]}
+patient: who
+view: {unknown: frontal}
+labels: {Nodule: nodule}
+boxes: {of: Nodule, x: x, y: y, width: w, height: h}
+"""
+BOXES = ("file", "who", "nodule", "x", "y", "w", "h")
+
+
+def test_the_rows_of_an_image_are_its_readers_and_its_boxes_are_in_its_pixels(tmp_path):
+    rows = [
+        ["a.dcm", "x-1", "1", "2", "4", "4", "2"],
+        ["a.dcm", "x-1", "1", "0", "0", "8", "8"],
+        ["a.dcm", "x-1", "0", "", "", "", ""],
+        ["b.dcm", "x-2", "1", "", "", "", ""],
+        ["b.dcm", "x-2", "0", "", "", "", ""],
+    ]
+    names = ["pics/a.png", "pics/b.png"]
+    folder = make_png(tmp_path / "own", rows, BOXES, READERS, names=names)
+    dataset = read_dataset(folder)
+    assert [(record.path, record.labels) for record in dataset.records] == [
+        ("pics/a.png", (POSITIVE,)),
+        ("pics/b.png", (UNCERTAIN,)),
+    ]
+    assert any("In 1 cells as many say one as the other" in note for note in dataset.notes)
+    # of pictures of 8 × 8 pixels
+    first, second = dataset.boxes
+    assert (first.x, first.y, first.width, first.height) == (0.25, 0.5, 0.5, 0.25)
+    assert (second.width, second.height) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            ("x-1,1,2,4,4,2", "x-1,1,2,4,40,2"),
+            r"line 7 \(boxes\): the box .* is not in its picture",
+        ),
+        (
+            ("x-1,1,2,4,4,2", "x-1,1,2,four,4,2"),
+            r"line 7 \(boxes\): 1 rows .*\(row 2\) without four",
+        ),
+        (("x-1,0", "x-9,0"), r"line 2 \(rows\): rows 2, 3, 4 are the same image, pics/a\.png"),
+    ],
+)
+def test_rows_and_boxes_that_contradict_are_refused_with_the_line(tmp_path, change, words):
+    rows = [
+        ["a.dcm", "x-1", "1", "2", "4", "4", "2"],
+        ["a.dcm", "x-1", "1", "0", "0", "8", "8"],
+        ["a.dcm", "x-1", "0", "", "", "", ""],
+    ]
+    folder = make_png(tmp_path / "own", rows, BOXES, READERS, names=["pics/a.png"])
+    table = folder / "befund.csv"
+    table.write_text(table.read_text("utf-8").replace(*change), "utf-8")
+    with pytest.raises(DataError, match=words) as told:
+        read_dataset(folder)
+    assert told.value.exit_code == 3
+
+
+def test_an_image_in_two_of_the_named_folders_is_refused_with_both(tmp_path):
+    rows = [["a.dcm", "x-1", "1", "", "", "", ""]]
+    names = ["pics/a.png", "more/a.png"]  # a folder of masks, say
+    folder = make_png(tmp_path / "own", rows, BOXES, READERS, names=names)
+    words = (
+        r"line 3 \(path\.folder\): a\.png is in pics/ and more/, and which is meant cannot be told"
+    )
+    with pytest.raises(DataError, match=words):
+        read_dataset(folder)
+
+
+JOINED = PLAIN + "join: [{table: more.csv, on: [who]}]\nage: years\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("who,years\nx-1,50\n", r"line 7 \(join\): 1 rows of befund\.csv \(row 3\) have none with"),
+        (
+            "who,years\nx-1,50\nx-1,51\n",
+            r"line 7 \(join\): rows 2 and 3 of more\.csv have the same",
+        ),
+        (None, r"line 7 \(join\): there is no .*more\.csv"),
+        ("who,year\nx-1,50\nx-2,51\n", r"line 8 \(age\): .*no column 'years' \(did you mean 'year"),
+    ],
+)
+def test_a_table_that_does_not_join_is_refused_with_the_line(tmp_path, more, words):
+    folder = make_png(tmp_path / "own", ROWS, HEADER, JOINED)
+    if more is not None:
+        (folder / "more.csv").write_text(more, "utf-8")
+    with pytest.raises(DataError, match=words) as told:
+        read_dataset(folder)
+    assert told.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("path: file", "path: '{file'", r"a template has columns in braces"),
+        ("path: file", "path: {suffix: .png}", r"name either the column or a template"),
+        ("table: befund.csv", "table: {fold: befund.csv}", r"line 1: table"),
+        ("  Nodule: nodule", "  Nodule: nodule\nboxes: {x: x, y: y}", r"boxes: name either"),
+        ("  Nodule: nodule", "  Nodule: nodule\njoin: [{table: b.csv, no: [x]}]", r"no such key"),
+    ],
+)
+def test_new_keys_that_are_wrong_are_faults_of_the_file(tmp_path, old, new, words):
+    folder = make_png(tmp_path / "own", ROWS, HEADER, PLAIN.replace(old, new))
+    with pytest.raises(ConfigError, match=words) as told:
+        read_dataset(folder)
+    assert told.value.exit_code == 2

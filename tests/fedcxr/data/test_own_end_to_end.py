@@ -1,5 +1,6 @@
 """A clinic's own folder of DICOM files, from nothing but its table to the page of a run."""
 
+import csv
 import json
 import re
 
@@ -11,6 +12,7 @@ from fedcxr.cli.main import cli
 from fedcxr.data.read import read_dataset
 from fedcxr.data.synthetic.write import write_synthetic
 from fedcxr.data.tokens import load_key
+from fedcxr.results.reading import read_result
 from partitions.export import export_site
 from partitions.plan import read_plan
 
@@ -68,6 +70,20 @@ def test_the_same_folder_as_three_hospitals_by_its_site_column(folder, tmp_path)
         assert house in said
     plan = read_plan(tmp_path / "plan")
     assert sorted(site.holds for site in plan.sites) == ["Nord", "Süd", "West"]
+
+
+def test_hospitals_of_a_site_column_are_compared_by_name(folder, tmp_path):
+    words = ("--scheme", "by-attribute", "--attribute", "site", "--clients", 3)
+    quick = (*QUICK, "--arms", "federated,local", "--seeds", 1, "--runs-dir", tmp_path / "runs")
+    fedcxr("compare", "--data", folder, *words, *quick)
+    (run,) = (tmp_path / "runs").iterdir()
+    matrix = read_result(run).site_matrix
+    assert sorted(site.holds for site in matrix.sites) == ["Nord", "Süd", "West"]
+    assert sum(site.images for site in matrix.sites) > 0
+    assert matrix.title(matrix.sites[0].site_id) in (run / "report.html").read_text("utf-8")
+    with (run / "tables/site_matrix.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["holds"] for row in rows] == [site.holds for site in matrix.sites]
 
 
 def test_a_hospitals_site_csv_is_a_data_folder_for_simulate_and_partition(folder, tmp_path):

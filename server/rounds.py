@@ -35,6 +35,7 @@ from server.privacy_account import epsilon_after
 from server.roster import Roster
 from server.site_scores import WITHHELD, site_scores
 from server.step import State, aggregate_round, first_state
+from server.tracking import track_round
 
 NOT_FINITE = "the new model's predictions are not finite; the one before it was kept"
 
@@ -297,4 +298,5 @@ def _keep(session: Session, state: Checkpoint, *, best_before: int) -> Checkpoin
         seconds=line["seconds"],
         images=line.get("images", 0),
     )
+    track_round(job, line)
     return state

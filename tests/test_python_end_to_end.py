@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import fedcxr
+from fedcxr.trackers.chosen import TRACKERS
+from fedcxr.training.losses import LOSSES
 
 TINY = {
     "clients": 3,
@@ -23,6 +25,13 @@ TINY = {
         "engine.precision": "fp32",
     },
 }
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch):
+    """What these tests let a name stand for is forgotten after each."""
+    for registry in (LOSSES, TRACKERS):
+        monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
 
 
 def digest(result):

@@ -10,7 +10,16 @@ from fedcxr.api.own_parts import in_one_process, name_of_part, only_here, refuse
 from fedcxr.api.settle import settled
 from fedcxr.cli.flags import COMPARE_FLAGS, RUN_FLAGS
 from fedcxr.errors import ConfigError
+from fedcxr.models.architectures import MODELS
 from fedcxr.training.losses import LOSSES
+from fedcxr.training.optimizers import OPTIMIZERS
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch):
+    """What these tests let a name stand for is forgotten after each."""
+    for registry in (MODELS, LOSSES, OPTIMIZERS):
+        monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
 
 
 def as_cell(value):

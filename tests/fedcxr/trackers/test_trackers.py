@@ -45,6 +45,12 @@ class Broken(Keeping):
         raise ValueError("no")
 
 
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch):
+    """What these tests let a name stand for is forgotten after each."""
+    monkeypatch.setattr(TRACKERS, "_loaded", dict(TRACKERS._loaded))
+
+
 @pytest.fixture
 def run(tmp_path):
     folder = write_run(tmp_path / "run", labels=("Edema", "Mass"), undefined=(), rounds=3)

@@ -15,7 +15,7 @@
 #
 # Do hospitals lose accuracy by not pooling their images? The same held-out patients and the same
 # first weights for every arm; the margin is fixed before anything trains. This one is far too small
-# to decide anything: a paper's has `seeds=5` or more, its own data, and no `set`.
+# to decide anything: a paper's has `seeds=5` or more, its own data, every label, and no `set`.
 
 # %%
 import fedcxr
@@ -28,6 +28,7 @@ found = fedcxr.compare(
     image_size=32,
     seeds=1,
     arms=["federated", "centralized"],
+    labels=["Edema", "Pleural Effusion"],
     set=SMALL,
 )
 found

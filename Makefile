@@ -8,7 +8,7 @@ export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env simulate test test-slow check format deploy-smoke check-deploy check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-audit verify-data verify-algorithms verify-losses clean
+.PHONY: help env simulate test test-slow check format docs deploy-smoke check-deploy check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-audit verify-data verify-algorithms verify-losses clean
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -43,6 +43,9 @@ check: env  ## Lint, types, import contract
 format: env  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: env  ## Build the documentation as a site in build/docs; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 
 check-wheel: env  ## Build the wheel and run it from an unrelated folder
 	rm -rf build/wheel

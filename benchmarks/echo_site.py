@@ -14,10 +14,10 @@ import numpy as np
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedcxr import __version__
 from fedcxr.engines.app_ref import AppRef
 from fedcxr.packing import unpack_array
 from fedcxr.seeding import derive_seed
+from fedcxr.version import __version__
 from fedcxr.wire import (
     CARD,
     OK,

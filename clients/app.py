@@ -19,7 +19,6 @@ from clients.resident_model import worker_for
 from clients.secure_stages import SecureSite, masked, secure_site
 from clients.site import Site, SiteLocation, open_site
 from clients.train import train_order
-from fedcxr import __version__
 from fedcxr.chain import SiteSide
 from fedcxr.config.task import SiteTask, parse_task
 from fedcxr.data.policies import columns_with
@@ -28,6 +27,7 @@ from fedcxr.home import home_folder
 from fedcxr.runs.versions import code_digest, versions
 from fedcxr.secagg.messages import StageOrder, read_message
 from fedcxr.training.choices import check_algorithm, check_training, own_entries
+from fedcxr.version import __version__
 from fedcxr.wire import Order, unpack_order, unpack_secure, vectors_in
 
 Locate = Callable[[Context], SiteLocation]

@@ -23,6 +23,9 @@ from fedcxr.seeding import digest_files
 PLUGIN_PATH = "FEDCXR_PLUGIN_PATH"
 """Environment variable: folders in which plug-ins are looked for last, as in PATH."""
 
+HERE = "__main__"
+"""The module of a script or a notebook: in its own process only."""
+
 _REFERENCE = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 _allowed: frozenset[str] | None = None
 """The packages that may be imported here; none = all."""
@@ -72,7 +75,7 @@ def load(key: str, reference: str) -> object:
         raise ConfigError(f"{key} = {reference}: not of the form package.module:Name.")
     module, name = match["module"], match["name"]
     check_allowed(key, reference)
-    if module == "__main__":
+    if module == HERE:
         raise ConfigError(
             f"{key} = {reference}: a script or a notebook cell is in this process only, and "
             "workers, resume and evaluate cannot find it. Save it in a file, as mine.py beside "
@@ -104,10 +107,14 @@ def check_allowed(key: str, reference: str) -> None:
 def source_digest(reference: str) -> str:
     """Return the sha256 of the source files of the package that holds a reference's module.
 
+    What a script or a notebook defined has none: no other process can have the same.
+
     Raises:
         ConfigError: it cannot be found.
     """
     package = reference.partition(":")[0].partition(".")[0]
+    if package == HERE:
+        return "of one process"
     _make_findable(package)
     spec = importlib.util.find_spec(package)
     if spec is None:

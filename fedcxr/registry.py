@@ -113,6 +113,20 @@ class Registry(Generic[T]):
                 raise ConfigError(f"{self.key} = {name}: {err}.") from err
         return self._loaded[reference]
 
+    def add_here(self, reference: str, value: object) -> None:
+        """Let `__main__:Name` stand for what a script or a notebook has, in this process only.
+
+        Given again, as when its cell was run again, it stands for the new value.
+
+        Raises:
+            ConfigError: it does not fit.
+        """
+        assert self._accept is not None, "users can bring none of their own"
+        try:
+            self._loaded[reference] = self._accept(value)
+        except TypeError as err:
+            raise ConfigError(f"{self.key} = {reference}: {err}.") from err
+
     def names(self) -> tuple[str, ...]:
         """Return the known names, in the order in which they were added."""
         return tuple(self._values)

@@ -8,6 +8,7 @@ from fedcxr.errors import ConfigError
 from fedcxr.explain.methods import METHODS, check_methods, try_method
 from fedcxr.models.architectures import check_model, is_deterministic, random_model
 from fedcxr.plugins import source_digest
+from fedcxr.trackers.chosen import check_trackers
 from fedcxr.training.choices import (
     check_algorithm,
     check_stop,
@@ -34,6 +35,7 @@ def check_choices(config: ExperimentConfig) -> None:
     check_self_training(config.data, rounds=config.server.rounds)
     check_training(config.train)
     check_stop(config.server)
+    check_trackers(config.track)
     check_algorithm(config.algorithm, config.train)
     check_vae(config)
     check_secure(config)

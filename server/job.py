@@ -10,6 +10,7 @@ from fedcxr.config.task import SecureTask, SiteTask
 from fedcxr.cores import cores
 from fedcxr.data.policies import policy_of
 from fedcxr.runs.folder import RunFolder
+from fedcxr.trackers.relay import Relay
 from fedcxr.training.precision import Precision
 from partitions.prepare import Prepared
 from server.aggregate.known_aggregators import aggregator_registry
@@ -55,6 +56,8 @@ class Job:
     """The public key of each site's node, where kits bind them; none = no binding."""
     has_page: bool = True
     """Whether the run writes a page of its own; one of a study need not."""
+    tracking: Relay = field(default_factory=Relay, repr=False)
+    """What the run's numbers are told to besides."""
     lock: ExitStack = field(default_factory=ExitStack, repr=False)
     """What is held until the run ends: its folder, where this process is the only one of it."""
 

@@ -36,6 +36,7 @@ from server.roster import Roster
 from server.secure_step import begin_round, train_securely
 from server.site_scores import WITHHELD, site_scores
 from server.step import State, aggregate_round, first_state
+from server.tracking import track_round
 
 NOT_FINITE = "the new model's predictions are not finite; the one before it was kept"
 
@@ -296,4 +297,5 @@ def _keep(session: Session, state: Checkpoint, *, best_before: int) -> Checkpoin
         seconds=line["seconds"],
         images=line.get("images", 0),
     )
+    track_round(job, line)
     return state

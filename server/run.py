@@ -16,6 +16,7 @@ from fedcxr.models.architectures import head_tensors
 from fedcxr.runs.checkpoint_files import checkpoint_file
 from fedcxr.runs.predictions import write_predictions
 from fedcxr.schema import WireSchema, schema_of
+from fedcxr.trackers.protocol import Status
 from fedcxr.wire import Order
 from server.aggregate.aggregator import AggregatorPlace
 from server.aggregate.clipped_sum import clipped_sum
@@ -42,6 +43,7 @@ from server.orders import Federation, OrderBook
 from server.participation import participation
 from server.roster import JoinLimits, Roster
 from server.rounds import Session, run_rounds
+from server.tracking import track_break, track_result, track_start, with_tracking
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,7 @@ def run_server(job: Job, grid: Grid) -> dict[str, Any]:
     """
     with job.lock:
         try:
+            job = with_tracking(job)
             return _run(job, grid)
         except KeyboardInterrupt:
             _ended(job, "interrupted", "stopped by the user")
@@ -65,7 +68,8 @@ def run_server(job: Job, grid: Grid) -> dict[str, Any]:
             raise
 
 
-def _ended(job: Job, status: str, why: str) -> None:
+def _ended(job: Job, status: Status, why: str) -> None:
+    track_break(job, status)
     try:
         job.run.update_manifest(status=status, why=why)
         job.run.event(status, why=why)
@@ -100,6 +104,7 @@ def _run(job: Job, grid: Grid) -> dict[str, Any]:
     if job.config.train.normalization == "pooled":
         model.set_normalization(job.config.train)
     note_agreement(job, roster.cards)
+    track_start(job)
     held_out = partial(read_held_out, job.prepared.cache, config=job.config, labels=job.labels)
     session = _session(job, grid, model, roster, held_out(plan.val_csv))
     if job.config.server.test_curve:
@@ -264,7 +269,7 @@ def _finish(session: Session, state: Checkpoint) -> dict[str, Any]:
         "vae": vae_summary(job, rounds),
         "parameters_sha256": state.parameters.sha256(),
     }
-    finish_report(job, summary)
+    finish_report(job, {**summary, "tracker_problems": track_result(job, summary)})
     job.run.event("finished", macro_auroc=result.macro)
     return job.run.read_json("summary.json")
 

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import to_yaml, with_values
@@ -25,6 +24,7 @@ from fedcxr.training.device import resolve_device
 from fedcxr.training.memory import fit_workers, footprint
 from fedcxr.training.precision import resolve_precision
 from fedcxr.training.threads import threads_per_client, workers_for
+from fedcxr.version import __version__
 from partitions.changes import write_contents
 from partitions.plan import PartitionPlan
 from partitions.prepare import Prepared

@@ -131,6 +131,7 @@ def test_only_the_command_line_prints():
         (
             "pandas",
             (
+                "fedcxr/api/found.py",
                 "fedcxr/data",
                 "fedcxr/inference.py",
                 "fedcxr/results",
@@ -153,7 +154,7 @@ def test_only_the_command_line_prints():
             ),
         ),
         ("yaml", ("fedcxr/config",)),
-        ("matplotlib", ("fedcxr/report", "fedcxr/explain/overlay.py")),
+        ("matplotlib", ("fedcxr/api/found.py", "fedcxr/report", "fedcxr/explain/overlay.py")),
         ("typer", ("fedcxr/cli",)),
         ("cryptography", ("fedcxr/deploy", "fedcxr/privacy", "fedcxr/secagg")),
         ("opacus", ("fedcxr/privacy",)),

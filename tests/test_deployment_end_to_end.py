@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from importlib.util import find_spec
 
 import pytest
 
@@ -20,6 +21,7 @@ from partitions.prepare import prepare
 
 pytestmark = pytest.mark.slow
 
+TRACKED = ("--tensorboard",) if find_spec("tensorboard") else ()
 SITES = ("site-00", "site-01")
 KEYS = {
     "model.image_size": 32,
@@ -80,7 +82,8 @@ def test_a_killed_server_is_started_again_and_its_run_resumed_to_the_bit(expecte
         deployment.wait_until_up()
         follower = deployment.start(
             *("run", "run", "--kit", deployment.kit, "--data", folder / "server"),
-            *("--runs-dir", folder / "runs", "--name", "a-run", *words),
+            *("--runs-dir", folder / "runs", "--name", "a-run", *words, *TRACKED),
+            *((folder / "logs",) if TRACKED else ()),
         )
         until(lambda: list((folder / "runs").glob("*-a-run/rounds.jsonl")))
         run = RunFolder(next((folder / "runs").glob("*-a-run")))
@@ -99,3 +102,6 @@ def test_a_killed_server_is_started_again_and_its_run_resumed_to_the_bit(expecte
     lines = run.read_lines("rounds.jsonl")
     assert [len(line["sites"]) for line in lines] == [0, 2, 2, 2]
     assert len(json.loads((run.path / "manifest.json").read_text())["resumed"]) == 1
+    if TRACKED:  # the server told of it, before it was killed and after
+        assert len(list((folder / "logs" / run.name).glob("events.out.tfevents.*"))) == 2
+        assert run.read_json("summary.json")["tracker_problems"] == {}

@@ -70,7 +70,7 @@ def check_data(
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers {workers}: give at least 1.")
-    report = _checked(
+    report = checked(
         folder,
         splits or (),
         follow_links=bool(follow_links),
@@ -83,7 +83,7 @@ def check_data(
         raise typer.Exit(DataError.exit_code)
 
 
-def _checked(
+def checked(
     folder: Path,
     splits: Sequence[Path],
     *,

@@ -40,6 +40,7 @@ _PANELS = {
     "partition": "Partition",
     "engine": "Engine",
     "compare": "Comparison",
+    "track": "Trackers",
 }
 """Of the help, by section; every other section is of the training."""
 
@@ -80,6 +81,16 @@ def config_from_flags(
         for name, value in flags.items()
         if value not in (None, [])
     }
+    return load_config(preset, file, with_choices(given), settings, verb=verb)
+
+
+def with_choices(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by key with what they choose: a scheme's own parameter chooses the scheme.
+
+    Raises:
+        ConfigError: another is chosen.
+    """
+    given = dict(given)
     by_key = {flagged.key: flagged for flagged in FLAGS.values()}
     for flagged in FLAGS.values():
         if flagged.key not in given or flagged.chooses is None:
@@ -90,7 +101,7 @@ def config_from_flags(
                 f"{flagged.name} belongs to {by_key[key].name} {choice}, not to {given[key]}: "
                 "leave one of the two out."
             )
-    return load_config(preset, file, given, settings, verb=verb)
+    return given
 
 
 def flags_from(config: ExperimentConfig, names: Iterable[str]) -> list[str]:

@@ -11,7 +11,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fedcxr import __version__
 from fedcxr.cli.audit import audit
 from fedcxr.cli.augment_study import augment_study
 from fedcxr.cli.byzantine import byzantine
@@ -42,11 +41,13 @@ from fedcxr.cli.server import server
 from fedcxr.cli.simulate import simulate
 from fedcxr.cli.status import status, stop
 from fedcxr.cli.synth import synth
+from fedcxr.cli.track import track
 from fedcxr.engines.fork_server import end_fork_server
 from fedcxr.errors import FedCxrError
 from fedcxr.home import is_in_home
 from fedcxr.interrupts import end_on_signals
 from fedcxr.storage import is_full, refused
+from fedcxr.version import __version__
 
 cli = typer.Typer(
     name="fedcxr",
@@ -67,6 +68,7 @@ for verb in (
     evaluate,
     predict,
     report,
+    track,
     init_data,
     check_data,
     prepare,

@@ -140,6 +140,7 @@ def _warnings(summary: "RunSummary") -> list[str]:
         rounds = some([str(number) for number in summary.refused_rounds])
         lines.append(f"Rounds whose new model was not taken: {rounds} (see rounds.jsonl)")
     lines += _vae_lines(summary.vae or ())
+    lines += [f"Tracker {name}: {why}" for name, why in summary.tracker_problems.items()]
     parts = summary.participation.items()
     absent = {site: found for site, found in parts if found.missing or found.refused}
     for site, found in list(absent.items())[:10]:

@@ -44,7 +44,7 @@ class PlainDisplay:
 
     def show(self, event: dict[str, Any], clock: Clock) -> None:
         """Print a line for the events that matter in a log."""
-        text = _line(event, clock)
+        text = event_line(event, clock)
         if text:
             print(text, file=sys.stderr, flush=True)
 
@@ -86,7 +86,7 @@ class LiveDisplay:
                 self._task, description=PHASES[event["name"]], total=None, extra=""
             )
         else:
-            text = _line(event, clock)
+            text = event_line(event, clock)
             if text:
                 self._progress.console.print(text, highlight=False, markup=False)
 
@@ -139,7 +139,8 @@ class Follower:
             time.sleep(POLL_S)
 
 
-def _line(event: dict[str, Any], clock: Clock) -> str:
+def event_line(event: dict[str, Any], clock: Clock) -> str:
+    """Return what a log says of an event; empty for most of them."""
     kind = event["event"]
     if kind == "phase":
         return f"{PHASES[event['name']]} …"

@@ -32,6 +32,7 @@ OPERATING = (
     "engine.cpus_per_client",
     "engine.gpus_per_client",
     "explain",
+    "track",
     "vae.share",
 )
 """Keys and sections that a run which goes on may change."""

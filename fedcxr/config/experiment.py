@@ -15,6 +15,7 @@ from fedcxr.config.partition import PartitionConfig
 from fedcxr.config.paths import PathText
 from fedcxr.config.privacy import PrivacyConfig
 from fedcxr.config.server import ServerConfig
+from fedcxr.config.track import TrackConfig
 from fedcxr.config.train import TrainConfig
 from fedcxr.config.vae import VaeConfig
 from fedcxr.section import Section
@@ -38,4 +39,5 @@ class ExperimentConfig(Section):
     server: ServerConfig = ServerConfig()
     engine: EngineConfig = EngineConfig()
     explain: ExplainConfig = ExplainConfig()
+    track: TrackConfig = TrackConfig()
     compare: CompareConfig = CompareConfig()

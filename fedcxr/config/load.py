@@ -7,6 +7,7 @@ gigabytes), and no file over 256 KiB.
 
 import difflib
 import importlib.resources
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -105,6 +106,15 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {text}: expected key=value, as in train.learning_rate=3e-4.")
         parsed[key.strip()] = _scalar(value.strip(), text)
     return parsed
+
+
+def setting_text(key: str, value: object) -> str:
+    """Return `key=value` as `parse_settings` reads it back.
+
+    >>> parse_settings([setting_text("train.learning_rate", 3e-5)])
+    {'train.learning_rate': 3e-05}
+    """
+    return f"{key}={json.dumps(value)}"
 
 
 def to_yaml(config: ExperimentConfig) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clients.site import SiteLocation, decode_site
-from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.partition import PartitionConfig
 from fedcxr.data.cache.builder import recipe_of
@@ -27,6 +26,7 @@ from fedcxr.data.records import DataSet, RecordTable
 from fedcxr.data.tokens import Tokens, load_key
 from fedcxr.errors import ArtefactError, ConfigError, DataError
 from fedcxr.home import home_folder
+from fedcxr.version import __version__
 from partitions.hospital_folder import hospital_reading, own_images, write_own_table
 from partitions.table import read_table
 

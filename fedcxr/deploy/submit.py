@@ -70,7 +70,10 @@ def run_deployed(
     _check_sites(plan, data, kit.sites, folder)
     if overlap is not None:
         check_comparison(read_comparison(overlap), plan, overlap)
-    settled = with_values(config, {"runs_dir": str(Path(config.runs_dir).absolute())})
+    here = {"runs_dir": str(Path(config.runs_dir).absolute())}
+    if config.track.tensorboard is not None:
+        here["track.tensorboard"] = str(Path(config.track.tensorboard).absolute())
+    settled = with_values(config, here)
     file = home_folder().absolute() / "submitted" / f"{uuid.uuid4().hex}.yaml"
     write_text_atomically(file, to_yaml(settled))
     said = {"preset": preset, "config": str(file), **_places(folder, data)}

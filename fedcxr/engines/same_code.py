@@ -22,12 +22,13 @@ from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
 from fedcxr.engines.fork_server import ANSWER_S, fork_server
 from fedcxr.errors import ConfigError, FedCxrError, RunError, some
+from fedcxr.plugins import HERE
 from fedcxr.registry import Registry
 from fedcxr.training.choices import chosen_entries, own_entries
 
-_FOLLOWED = ("clients.train", "fedcxr.algorithms", "fedcxr.models", "fedcxr.training", "__main__")
+_FOLLOWED = ("clients.train", "fedcxr.algorithms", "fedcxr.models", "fedcxr.training", HERE)
 """Modules and packages whose functions are followed; of all others a digest is enough."""
-_HERE = "fedcxr.engines.same_code"
+_MODULE = "fedcxr.engines.same_code"
 _PLAIN = (bool, int, float, str, bytes, type(None))
 _METHODS = (types.FunctionType, staticmethod, classmethod, property)
 _MADE = {"__repr__", "__eq__", "__hash__", "__setattr__", "__delattr__", "__getstate__"} | {
@@ -54,7 +55,7 @@ def check_same_code(*configs: ExperimentConfig) -> None:
     for text, config in {_asked(config): config for config in configs}.items():
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            fork_server(_HERE).fork(theirs, f"{_HERE}:answer", text)
+            fork_server(_MODULE).fork(theirs, f"{_MODULE}:answer", text)
             theirs.close()
             found = json.loads(_read(ours) or "{}")
         if "error" in found:
@@ -78,8 +79,11 @@ def raise_if_other(here: Mapping[str, str], there: Mapping[str, str]) -> None:
 
 def of_this_process_only(config: ExperimentConfig) -> list[str]:
     """Return what of local training a script or a notebook cell defined: no other finds it."""
-    code = training_code(config.model, config.train, config.algorithm)
-    return [slot for slot, found in code.items() if found.startswith("__main__:")]
+    parts = config.model, config.train, config.algorithm
+    given = [f"{key} = {name}" for key, name in own_entries(*parts).items()]
+    defined = training_code(*parts).items()
+    found = [slot for slot in given if f" = {HERE}:" in slot]
+    return list(dict.fromkeys([*found, *(s for s, code in defined if code.startswith(f"{HERE}:"))]))
 
 
 def answer(to: socket.socket, text: str) -> None:

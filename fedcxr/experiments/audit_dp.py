@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import fedcxr
 from fedcxr.atomic import write_text_atomically
 from fedcxr.privacy.accounting import Account, account
 from fedcxr.privacy.audit import count_right, epsilon_lower_bound, guess
@@ -17,6 +16,7 @@ from fedcxr.privacy.breaches import AS_IT_IS, BROKEN, Variant
 from fedcxr.privacy.canaries import run_steps
 from fedcxr.privacy.trial import CONFIDENCE, Trial, power
 from fedcxr.seeding import derive_seed
+from fedcxr.version import __version__
 
 FORMAT = 1
 AS_IT_IS_NAME = "as-it-is"
@@ -116,7 +116,7 @@ def write_audits(path: Path, trial: Trial, seed: int, found: list[Audited]) -> N
     claim = account(trial.sampling, trial.noise)
     content = {
         "format": FORMAT,
-        "fedcxr": fedcxr.__version__,
+        "fedcxr": __version__,
         "seed": seed,
         "confidence": CONFIDENCE,
         "trial": asdict(trial),

@@ -4,7 +4,6 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
 from fedcxr.errors import ConfigError
 from fedcxr.metrics.study_plan import Aim, StudyPlan, make_plan
@@ -12,6 +11,7 @@ from fedcxr.report.pilot import Pilot, read_pilot
 from fedcxr.report.study_plan_page import render_study_plan
 from fedcxr.report.study_plan_words import csv_of
 from fedcxr.runs.folder import RunFolder
+from fedcxr.version import __version__
 
 FORMAT = 1
 JSON, CSV, PAGE = "study_plan.json", "study_plan.csv", "study_plan.html"

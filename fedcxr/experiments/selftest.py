@@ -23,7 +23,6 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-import fedcxr
 from fedcxr.atomic import write_text_atomically
 from fedcxr.errors import ArtefactError
 from fedcxr.experiments.selftest_grid import GRID
@@ -36,6 +35,7 @@ from fedcxr.metrics.count_outcomes import (
 )
 from fedcxr.metrics.regime import ONE_SIDED, Cell, Tally, read_cell
 from fedcxr.metrics.simulated_study import Design
+from fedcxr.version import __version__
 
 FORMAT = 3
 _CHUNK = 50
@@ -72,7 +72,7 @@ def run_selftest(
         "format": FORMAT,
         "studies": studies,
         **asdict(design),
-        "fedcxr": fedcxr.__version__,
+        "fedcxr": __version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "python": platform.python_version(),

@@ -18,7 +18,7 @@ from fedcxr.engines.app_ref import AppRef
 from fedcxr.engines.local import LocalGrid, local_grid
 from fedcxr.engines.ray_address import check_reachable
 from fedcxr.engines.same_code import check_same_code, of_this_process_only
-from fedcxr.errors import ConfigError
+from fedcxr.errors import ConfigError, some
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.known_runs import register_run
 from fedcxr.training.compiled import check_compile
@@ -175,13 +175,14 @@ def _check_code(config: ExperimentConfig, run: RunFolder, *, apart: bool) -> Non
     if apart:
         check_same_code(config)
         return
-    for name in of_this_process_only(config):
+    names = of_this_process_only(config)
+    if names:
         log.warning(
-            "%s is of this script or notebook: this process trains with it, and resume and "
-            "evaluate will not find it",
-            name,
+            "%s: of this script or notebook. This process trains with it; resume and evaluate will "
+            "not find it in another",
+            some(names, 3),
         )
-        run.event("only_here", name=name)
+        run.event("only_here", names=names)
 
 
 def _fewer_clients(run: RunFolder, workers: int, why: str) -> None:

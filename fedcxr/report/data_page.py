@@ -12,13 +12,13 @@ from typing import Any
 
 from PIL import Image
 
-from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
 from fedcxr.data.quality.counts import WHOLE, Ages
 from fedcxr.data.quality.findings import DataReport, Finding, Picture
 from fedcxr.report import figures_data, wording
 from fedcxr.report.origin_words import notes_of_official
 from fedcxr.report.rendering import Fact, render_page
+from fedcxr.version import __version__
 
 STATES = ("positive", "negative", "uncertain", "blank", "masked")
 _SEXES = {"F": "female", "M": "male"}

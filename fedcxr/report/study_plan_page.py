@@ -1,12 +1,12 @@
 """The page of `fedcxr plan-study`: how large a study must be, as sentence, table and curve."""
 
-from fedcxr import __version__
 from fedcxr.metrics.study_plan import StudyPlan
 from fedcxr.report import study_plan_words as words
 from fedcxr.report.pilot import Pilot
 from fedcxr.report.rendering import render_page
 from fedcxr.report.study_plan_figure import draw_power
 from fedcxr.report.wording import percent
+from fedcxr.version import __version__
 
 
 def render_study_plan(plan: StudyPlan, pilot: Pilot) -> str:

@@ -3,7 +3,7 @@
 `fedcxr.results.open("runs/…-compare").auroc` has a row for each arm and label.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,12 @@ from fedcxr.errors import ArtefactError
 from fedcxr.results.arms import ArmResult
 from fedcxr.results.comparison import Comparison
 from fedcxr.results.reading import read_result
+from fedcxr.results.run_files import Round, RunFacts, SiteCounts
 from fedcxr.results.score import Score
 from fedcxr.results.tables import all_tables
 from fedcxr.runs.long_predictions import FILE as PREDICTIONS
+from fedcxr.runs.long_predictions import TrainingPredictions, long_frame
+from fedcxr.runs.predictions import read_prediction_sets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,13 +56,36 @@ class OpenedResult:
         return self.tables["differences"]
 
     @cached_property
+    def rounds(self) -> "pd.DataFrame":
+        """Losses and scores round by round; of a comparison, of each training."""
+        run = self.comparison.run
+        if run is None:
+            return self.tables["learning"]
+        return frame_of([_of_round(line) for line in run.rounds])
+
+    @cached_property
+    def sites(self) -> "pd.DataFrame":
+        """What each site has and gave; of a comparison, how every model does at each site."""
+        run = self.comparison.run
+        if run is None:
+            return self.tables["site_matrix"]
+        return frame_of([_of_site(run, site) for site in run.plan.sites])
+
+    @cached_property
     def predictions(self) -> "pd.DataFrame":
-        """A row for each training, image and label.
+        """A row for each training, image and label; of a run, its one model on val and test.
 
         Raises:
             ArtefactError: the file was not written.
-            ImportError: DuckDB is not installed.
+            ImportError: DuckDB is not installed, which a comparison's file needs.
         """
+        run = self.comparison.run
+        if run is not None:
+            sets, _ = read_prediction_sets(self.path / "predictions.npz", ["test", "val"])
+            arm, seed = self.comparison.arms[0].name, run.config.seed
+            return long_frame(
+                TrainingPredictions(arm, seed, "", split, of) for split, of in sets.items()
+            )
         path = self.path / PREDICTIONS
         if not path.is_file():
             raise ArtefactError(
@@ -73,10 +99,7 @@ class OpenedResult:
             return found
 
     def _by_label(self, measure: str) -> "pd.DataFrame":
-        import pandas as pd
-
-        rows = [row for arm in self.comparison.arms for row in _rows(arm, measure)]
-        return pd.DataFrame(rows)
+        return frame_of([row for arm in self.comparison.arms for row in _rows(arm, measure)])
 
 
 def open(folder: str | Path) -> OpenedResult:
@@ -88,6 +111,37 @@ def open(folder: str | Path) -> OpenedResult:
     """
     path = Path(folder)
     return OpenedResult(path, read_result(path))
+
+
+def frame_of(rows: Sequence[Mapping[str, object]]) -> "pd.DataFrame":
+    """Return rows of the same keys as a DataFrame."""
+    import pandas as pd
+
+    return pd.DataFrame([dict(row) for row in rows])
+
+
+def _of_round(line: Round) -> dict[str, object]:
+    kept = line.model_dump(exclude={"sites", "refused", "missing"})
+    return {
+        **kept,
+        "sites": len(line.sites),
+        "refused": len(line.refused),
+        "missing": len(line.missing),
+    }
+
+
+def _of_site(run: RunFacts, site: SiteCounts) -> dict[str, object]:
+    row = site.model_dump(exclude={"label_counts"})
+    if run.summary is None:
+        return row
+    scores = {score.site_id: score.val_macro_auroc for score in run.summary.site_scores}
+    part = run.summary.participation.get(site.site_id)
+    return {
+        **row,
+        "val_macro_auroc": scores.get(site.site_id),
+        "rounds_asked": part.asked if part else 0,
+        "rounds_counted": part.counted if part else 0,
+    }
 
 
 def _rows(arm: ArmResult, measure: str) -> list[dict[str, object]]:

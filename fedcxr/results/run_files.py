@@ -253,6 +253,8 @@ class RunSummary(_Part):
     heat_maps: HeatMaps
     vae: tuple[SiteVae, ...] | None = None
     """What each site said of its VAE; None for a run without."""
+    tracker_problems: dict[str, str] = {}
+    """What experiment trackers failed with, by tracker."""
     parameters_sha256: str
 
 

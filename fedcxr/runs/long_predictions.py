@@ -64,6 +64,13 @@ def write_long_predictions(path: Path, trainings: Iterable[TrainingPredictions])
         write_bytes_atomically(path, made.read_bytes())
 
 
+def long_frame(trainings: Iterable[TrainingPredictions]) -> "pd.DataFrame":
+    """Return the rows that `write_long_predictions` writes, as a DataFrame."""
+    import pandas as pd
+
+    return pd.concat([_long(each) for each in trainings], ignore_index=True)
+
+
 def _long(each: TrainingPredictions) -> "pd.DataFrame":
     import pandas as pd
 

@@ -7,11 +7,11 @@ import platform
 from functools import lru_cache
 from pathlib import Path
 
-import fedcxr
 from fedcxr.cores import cores
 from fedcxr.errors import ConfigError
 from fedcxr.plugins import source_digest
 from fedcxr.seeding import digest_files
+from fedcxr.version import __version__
 
 PACKAGES = ("fedcxr", "clients", "server", "partitions", "configs")
 LIBRARIES = ("flwr", "torch", "torchvision", "numpy", "pandas", "scikit-learn", "ray", "captum")
@@ -19,7 +19,7 @@ LIBRARIES = ("flwr", "torch", "torchvision", "numpy", "pandas", "scikit-learn", 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, fedcxr and the libraries that compute."""
-    found = {"python": platform.python_version(), "fedcxr": fedcxr.__version__}
+    found = {"python": platform.python_version(), "fedcxr": __version__}
     return {**found, **{name: _version(name) for name in LIBRARIES}}
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config, to_yaml, with_values
@@ -26,6 +25,7 @@ from fedcxr.results.byzantine import FILE, KIND, AttackNote, ByzantineStudy, Hos
 from fedcxr.results.reading import read_rounds, read_summary
 from fedcxr.results.score import Score
 from fedcxr.runs.folder import RunFolder, new_folder
+from fedcxr.version import __version__
 from partitions.plan import PartitionPlan, read_plan
 from partitions.prepare import prepare
 from server.choices import check_choices

@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from fedcxr import __version__
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config, to_yaml, with_values
@@ -54,6 +53,7 @@ from fedcxr.runs.folder import RunFolder, new_folder
 from fedcxr.training.device import resolve_device
 from fedcxr.training.memory import fit_workers
 from fedcxr.training.precision import resolve_precision
+from fedcxr.version import __version__
 from partitions.plan import PartitionPlan, read_plan
 from partitions.prepare import Prepared
 from server.choices import check_choices

@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fedcxr import __version__
 from fedcxr.config.compare import ARM_NAMES
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import by_key, read_config
@@ -57,6 +56,7 @@ from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.results.judging.task_judge import task_scores
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.predictions import Predictions
+from fedcxr.version import __version__
 from partitions.plan import PartitionPlan
 from partitions.table import read_table
 

@@ -24,8 +24,6 @@ RMIA_A = 0.3
 """Of the line by which a probability in is guessed from one out (Zarifzadeh et al. 2024, §2.2)."""
 RMIA_GAMMA = 2.0
 """How many times as likely as a random record's the record's must have become."""
-RMIA_MOST = 4
-"""References that it is made for."""
 
 _LEAST_DEVIATION = 1e-12
 

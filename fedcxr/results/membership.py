@@ -72,6 +72,8 @@ class Attack(Section):
     member_images: int
     non_member_images: int
     image_auroc: Score
+    image_rates: tuple[FoundRate, ...]
+    """Over images; without intervals where a patient has several, which are not independent."""
     groups: tuple[AttackedGroup, ...]
 
     def rate(self, allowed: float) -> FoundRate:

@@ -39,6 +39,7 @@ from fedcxr.seeding import derive_rng
 
 PATIENTS: Units = ("patient", "patients")
 _LABEL = "membership"
+_SEVERAL = "no interval: images of one patient are not independent"
 _AT = ALLOWED[-1]
 """The false positive rate at which groups are compared."""
 
@@ -89,6 +90,10 @@ def findings(
     fpr, tpr = roc(members, others)
     asked = who[population.patient]
     of_image = is_member[population.patient][asked]
+    image_rates = [
+        rate_at(scores[asked][of_image], scores[asked][~of_image], allowed) for allowed in ALLOWED
+    ]
+    one_each = len(of_image) == int(who.sum())
     return Attack(
         attacker=aim.attacker,
         site=aim.site,
@@ -104,6 +109,7 @@ def findings(
         member_images=int(of_image.sum()),
         non_member_images=int((~of_image).sum()),
         image_auroc=_auroc(of_image, scores[asked], population.patient[asked], IMAGES),
+        image_rates=tuple(_rate(each, None, exact=one_each) for each in image_rates),
         groups=tuple(_groups(by_patient, population, who, rates[-1])),
     )
 
@@ -146,13 +152,21 @@ def not_identified(
     )
 
 
-def _rate(rate: Rate, promise: Promise | None) -> FoundRate:
+def _rate(rate: Rate, promise: Promise | None, *, exact: bool = True) -> FoundRate:
+    """Return a rate as the result has it.
+
+    Args:
+        rate: the rate.
+        promise: of the run; none = it makes none.
+        exact: whether what is counted is independent, as people are.
+    """
+    ci, fpr_ci, reason = (rate.ci, rate.fpr_ci, rate.reason) if exact else (None, None, _SEVERAL)
     return FoundRate(
         allowed=rate.allowed,
-        tpr=Score(value=rate.tpr, ci=rate.ci, reason=rate.reason),
+        tpr=Score(value=rate.tpr, ci=ci, reason=rate.reason or reason),
         hits=rate.hits,
         alarms=rate.alarms,
-        fpr_ci=rate.fpr_ci,
+        fpr_ci=fpr_ci,
         private_bound=promise and private_bound(rate.allowed, promise.epsilon, promise.delta),
     )
 

@@ -18,6 +18,7 @@ _COLUMNS = (
     Column("tpr_01", "TPR at 0.1 % FPR", "estimate"),
     Column("control", "Control", "estimate"),
     Column("image_auroc", "AUROC, images", "estimate"),
+    Column("image_tpr_1", "TPR at 1 % FPR, images", "estimate"),
 )
 _GROUP_COLUMNS = (
     Column("attribute", "By"),
@@ -45,6 +46,7 @@ def attacks_table(result: MembershipResult) -> Table:
             attack.rate(0.001).tpr,
             attack.control,
             attack.image_auroc,
+            next(rate.tpr for rate in attack.image_rates if rate.allowed == 0.01),
         )
         rows.append(row)
     return Table("attacks", _COLUMNS, tuple(rows), "What each attack finds, over patients")

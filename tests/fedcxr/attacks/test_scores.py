@@ -73,8 +73,8 @@ def test_rmia_asks_only_models_that_were_not_taught_the_record():
     assert rmia(target, with_both) == pytest.approx(rmia(target, without))
 
 
-@pytest.mark.parametrize(("method", "tolerance"), [(lira_online, 0.02), (lira_offline, 0.02)])
-def test_lira_finds_as_many_as_the_closed_form_says(method, tolerance):
+@pytest.mark.parametrize("method", [lira_online, lira_offline])
+def test_lira_finds_as_many_as_the_closed_form_says(method):
     # φ ~ N(2, 1) of members and N(0, 1) of others, the same for all records: the likelihood ratio
     # rises with φ, so TPR at FPR α is 1 - Φ(Φ⁻¹(1 - α) - 2): 0.372 at 1 %.
     rng = np.random.default_rng(1)
@@ -88,7 +88,9 @@ def test_lira_finds_as_many_as_the_closed_form_says(method, tolerance):
     expected = stats.norm.sf(stats.norm.isf(0.01) - 2)
     assert expected == pytest.approx(0.372, abs=0.001)
     found = rate_at(scores[members], scores[~members], 0.01)
-    assert found.tpr == pytest.approx(expected, abs=tolerance + 0.02)
+    # A threshold that 100 alarms set is off by a tenth of its rate, and the curve's slope is 14
+    # there: 0.014 is one standard deviation.
+    assert found.tpr == pytest.approx(expected, abs=0.04)
 
 
 def test_lira_beats_the_loss_where_records_differ_in_difficulty():

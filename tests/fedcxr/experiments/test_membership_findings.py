@@ -73,6 +73,12 @@ def test_a_patient_has_the_mean_of_the_images_and_images_are_counted_by_themselv
     by_image = roc_auc_score(whom.is_member[whom.patient], scores)
     assert result.image_auroc.value == pytest.approx(by_image)
     assert (result.member_images, result.non_member_images) == (600, 600)
+    images = result.image_rates[1]
+    assert images.alarms == 6
+    assert images.tpr.value == pytest.approx(images.hits / 600)
+    assert (images.tpr.ci, images.fpr_ci) == (None, None)
+    assert images.tpr.reason == "no interval: images of one patient are not independent"
+    assert result.rate(0.01).tpr.ci is not None
 
 
 def test_an_attack_on_a_site_is_about_its_own_patients():

@@ -57,6 +57,7 @@ def attack_of(method="loss", title="Loss threshold", *, tpr=0.3, control=(0.46, 
         member_images=900,
         non_member_images=880,
         image_auroc=Score(value=0.78, ci=(0.75, 0.81)),
+        image_rates=rates,
         groups=(group,),
     )
 

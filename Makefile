@@ -8,7 +8,7 @@ export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env simulate test test-slow check format docs deploy-smoke check-deploy check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-audit verify-data verify-algorithms verify-losses clean
+.PHONY: help env simulate test test-slow check format docs deploy-smoke check-deploy check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-audit verify-data verify-algorithms verify-losses verify-attacks clean
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -101,6 +101,9 @@ verify-losses: env  ## Every loss on sites with skewed labels, beside cross-entr
 	$(BIN)/fedcxr compare $(SKEWED) --name losses \
 		$(foreach name,weighted_bce pos_weighted_bce focal asymmetric,--arm $(name)=train.loss=$(name)) \
 		--arm weighted-shared=train.loss=weighted_bce,train.class_frequencies=shared
+
+verify-attacks: env  ## Attacks on an over-fitted run, and on a private one: a quarter of an hour
+	$(BIN)/python -m benchmarks.attacks
 
 clean:  ## Remove the environment and caches of tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

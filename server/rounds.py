@@ -5,6 +5,7 @@ Flower's `Strategy.start` keeps its state in locals and cannot resume, so the lo
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +59,10 @@ class Session:
     val: HeldOut
     test: HeldOut | None = None
     """Where `server.test_curve` asks what is scored on test after every round; for the record."""
-
     privacy: ClientPrivacy | None = None
     """Where each site as a whole is protected."""
+    on_begin: Callable[[int, Parameters], None] = lambda round_num, parameters: None
+    """Told of each round with the model that it begins with."""
 
     def site_scores(self, parameters: Parameters, round_num: int) -> list[dict[str, Any]]:
         """Return each site's loss and macro AUROC of the model on its own val patients."""
@@ -226,6 +228,7 @@ def _train(
     session.roster.update(missed=session.intake.missed_before(round_num))
     orders = book.orders(MessageType.TRAIN, book.cohort(round_num), round_num, arrays)
     job.run.event("round_started", round=round_num, cohort=[site_id for site_id, _ in orders])
+    session.on_begin(round_num, state.parameters)
     secure = begin_round(job, book, session.intake, session.grid, round_num)
     if secure is not None:
         return train_securely(secure, arrays, state.parameters, state.vectors)
@@ -267,11 +270,7 @@ def _evaluate(session: Session, parameters: Parameters, round_num: int) -> dict[
 
 def _better(state: Checkpoint, round_num: int, auroc: float | None) -> tuple[int, float | None]:
     """Return the best round so far by val macro AUROC; without any AUROC the newest."""
-    if auroc is None:
-        return (
-            (round_num, None) if state.best_auroc is None else (state.best_round, state.best_auroc)
-        )
-    if state.best_auroc is None or auroc > state.best_auroc:
+    if state.best_auroc is None or (auroc is not None and auroc > state.best_auroc):
         return round_num, auroc
     return state.best_round, state.best_auroc
 

@@ -39,6 +39,7 @@ from server.finish import (
 )
 from server.intake import Intake, quorum_of
 from server.job import Job
+from server.keep_updates import UpdateKeeper
 from server.orders import Federation, OrderBook
 from server.participation import participation
 from server.roster import JoinLimits, Roster
@@ -195,10 +196,12 @@ def _session(job: Job, grid: Grid, model: Predictor, roster: Roster, val: HeldOu
         aggregator = clipped_sum(privacy.plan.clip, privacy.plan.expected)
     size = cohort_size(len(federation.most_examples), server.fraction)
     place = AggregatorPlace(schema, _head(job, schema), size, job.run.path / "spool", server)
-    intake = Intake(book, on_site)
-    return Session(
+    keeper = UpdateKeeper(job.run.path, schema, job.arithmetic()) if server.keep_updates else None
+    intake = Intake(book, on_site, observers=[keeper.keep] if keeper else [])
+    session = Session(
         *(job, book, intake, aggregator, place, roster, grid, model, val), privacy=privacy
     )
+    return dataclasses.replace(session, on_begin=keeper.begin) if keeper else session
 
 
 def _head(job: Job, schema: WireSchema) -> tuple[HeadRows, ...]:

@@ -24,6 +24,7 @@ OPERATING = (
     "server.join_timeout_s",
     "server.min_sites",
     "server.test_curve",
+    "server.keep_updates",
     "engine.kind",
     "engine.workers",
     "engine.device",

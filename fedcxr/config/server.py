@@ -26,6 +26,9 @@ class ServerConfig(Section):
     test_curve: bool = False
     """Record loss and accuracy on the test patients after every round too, for a figure. Nothing is
     chosen by them: neither the round, nor when to stop, nor the learning rate."""
+    keep_updates: bool = False
+    """Keep every round's model and each site's, as the server saw them, for `fedcxr attack`: a file
+    of the model's size each. They say of a site's patients what its updates do."""
     fraction: Annotated[float, Flag("Share of sites a round.")] = Field(default=1.0, gt=0.0, le=1.0)
     """Share of the sites in each round's cohort; at least one."""
     quorum: float = Field(default=0.5, gt=0.0, le=1.0)

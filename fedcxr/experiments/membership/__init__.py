@@ -1,0 +1,1 @@
+"""Membership inference on a run: who was in its training, as far as its models give it away."""

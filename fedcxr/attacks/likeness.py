@@ -76,7 +76,7 @@ def _standard(images: Floats) -> Floats:
     flat = images.reshape(len(images), -1)
     flat = flat - flat.mean(axis=1, keepdims=True)
     spread = flat.std(axis=1, keepdims=True)
-    return np.divide(flat, spread, out=np.zeros_like(flat), where=spread > 1e-9)
+    return np.asarray(np.divide(flat, spread, out=np.zeros_like(flat), where=spread > 1e-9))
 
 
 def _window_means(images: Floats) -> Floats:

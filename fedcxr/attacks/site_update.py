@@ -6,10 +6,10 @@ SGD, w ← w − rate · g, without views of the images; the steps' gradients g 
 (given − trained) / rate. Not for training.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass
+from copy import copy, deepcopy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,8 +22,9 @@ from fedcxr.training.transforms import Normalization, normalize
 
 BatchLoss = Callable[[Tensor, Tensor], Tensor]
 """((N, L) logits, (N, L) target with nan for unknown) → a scalar."""
-Mechanism = Callable[[Tensor], Tensor]
-"""(B, T) gradients of a step's images → the (T,) gradient that the step takes."""
+Mechanism = Callable[[Iterable[Tensor], int], Tensor]
+"""(T,) gradients of a step's images, one after another, and how many → the gradient that the step
+takes."""
 WHITE = 255.0
 
 
@@ -67,15 +68,21 @@ class SimulatedSite:
             norm.train(not steps.frozen)
         self._steps = steps
         self._weights = {
-            name: weight.detach().clone().requires_grad_()
+            name: weight.detach().requires_grad_()
             for name, weight in self._model.named_parameters()
             if weight.requires_grad
         }
 
+    def with_mechanism(self, mechanism: Mechanism) -> "SimulatedSite":
+        """Return a site with the same network whose steps do this to their gradients."""
+        other = copy(self)
+        other._steps = replace(self._steps, mechanism=mechanism)
+        return other
+
     @property
-    def size(self) -> int:
-        """T."""
-        return sum(weight.numel() for weight in self._weights.values())
+    def sizes(self) -> list[int]:
+        """Numbers of each tensor in the update, T together."""
+        return [weight.numel() for weight in self._weights.values()]
 
     def place(self, name: str) -> slice:
         """Return where a tensor lies in the update."""
@@ -85,6 +92,12 @@ class SimulatedSite:
                 return slice(start, start + weight.numel())
             start += weight.numel()
         raise KeyError(name)
+
+    def probs(self, pixels: Tensor) -> Tensor:
+        """Return (N, L + M) probabilities of images, (N, H, W) in [0, 1], as a step sees them."""
+        with torch.no_grad():
+            logits: Tensor = self._model(normalize(WHITE * pixels, self._steps.normalization))
+        return logits.sigmoid()
 
     def send(self, pixels: Tensor, target: Tensor, *, keep_graph: bool = False) -> Sent:
         """Return what leaves the site after training on these images.
@@ -98,15 +111,14 @@ class SimulatedSite:
             ConfigError: a batch norm is given one number to take the variance of.
         """
         weights = dict(self._weights)
-        total = torch.zeros(self.size, device=pixels.device)
+        total = torch.zeros(sum(self.sizes), device=pixels.device)
         seen: list[list[Tensor]] = []
         for start in range(0, len(pixels), self._steps.batch_size):
             part = slice(start, start + self._steps.batch_size)
             with self._watched() as found:
                 gradients = self._gradients(weights, pixels[part], target[part], keep_graph)
             seen.append(found)
-            flat = torch.cat([each.reshape(-1) for each in gradients])
-            total = total + flat
+            total = total + _flat(gradients)
             moved = zip(weights.items(), gradients, strict=True)
             weights = {n: w - self._steps.learning_rate * g for (n, w), g in moved}
         statistics = self._statistics(seen)
@@ -120,12 +132,11 @@ class SimulatedSite:
         """Return the gradient that one step takes, a tensor a weight."""
         if self._steps.mechanism is None:
             return self._mean_gradient(weights, pixels, target, keep_graph)
-        singles = [
-            self._mean_gradient(weights, pixels[i : i + 1], target[i : i + 1], keep_graph)
+        rows = (
+            _flat(self._mean_gradient(weights, pixels[i : i + 1], target[i : i + 1], keep_graph))
             for i in range(len(pixels))
-        ]
-        rows = torch.stack([torch.cat([g.reshape(-1) for g in each]) for each in singles])
-        pieces = self._steps.mechanism(rows).split([w.numel() for w in weights.values()])
+        )
+        pieces = self._steps.mechanism(rows, len(pixels)).split(self.sizes)
         return [p.view(w.shape) for p, w in zip(pieces, weights.values(), strict=True)]
 
     def _mean_gradient(
@@ -183,3 +194,7 @@ def mean_of(sent: Sequence[Sent]) -> Sent:
     update = torch.stack([each.update for each in sent]).mean(0)
     layers = zip(*(each.statistics for each in sent), strict=True)
     return Sent(update, tuple(torch.stack(layer).mean(0) for layer in layers))
+
+
+def _flat(gradients: Sequence[Tensor]) -> Tensor:
+    return torch.cat([each.reshape(-1) for each in gradients])

@@ -14,6 +14,10 @@ from math import isqrt
 import torch
 from torch import Tensor
 
+POSITIONS = "network.encoder.pos_embedding"
+"""Names of the two tensors in a model of the registry."""
+EMBEDDING = "network.conv_proj.weight"
+
 
 def patches(positions: Tensor, embedding: Tensor) -> Tensor:
     """Return the (T, p, p) patches of the network's input, in its own units.

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedcxr import __version__
+from fedcxr.cli.attack import attack
 from fedcxr.cli.audit import audit
 from fedcxr.cli.augment_study import augment_study
 from fedcxr.cli.byzantine import byzantine
@@ -86,6 +87,7 @@ cli.add_typer(server, name="server")
 cli.add_typer(client, name="client")
 cli.add_typer(deploy, name="deploy")
 cli.add_typer(check_overlap, name="check-overlap")
+cli.add_typer(attack, name="attack")
 cli.add_typer(privacy, name="privacy")
 cli.add_typer(audit, name="audit")
 cli.add_typer(selftest, name="selftest")

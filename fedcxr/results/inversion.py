@@ -18,8 +18,8 @@ class InvertedImage(Section):
 
     number: int
     """Of the image, from 1."""
-    mismatch: float
-    """Of its update: 1 - cos, plus the weighted distance of batch-norm statistics."""
+    mismatch: float | None
+    """Of its update at the end of the search; None where nothing is searched."""
     ssim: float
     psnr: float
     """dB."""
@@ -109,6 +109,9 @@ class InversionResult(Section):
     site: str
     round_num: int
     """Whose model the site was sent; 0 = the initial one."""
+    crafted: bool
+    """Whether its head was of random numbers, as a hostile server may send it."""
+    method: Literal["cosine", "layers", "tokens"]
     per_update: int
     """Images of an update."""
     batch_size: int
@@ -117,7 +120,6 @@ class InversionResult(Section):
     steps: int
     """Of the search."""
     restarts: int
-    smoothness: float
     statistics: float
     """Weight of batch-norm statistics, where they are sent."""
     clip: float

@@ -5,12 +5,16 @@ attacker knows of radiographs without any update.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from fedcxr.attacks.protections import Protection
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import read_config
 from fedcxr.cores import cores
@@ -20,10 +24,12 @@ from fedcxr.data.records import RecordTable
 from fedcxr.errors import ArtefactError, ConfigError, DataError, some
 from fedcxr.home import home_folder
 from fedcxr.inference import Predictor
+from fedcxr.models.architectures import head_tensors, random_model
+from fedcxr.models.base import CxrModel
 from fedcxr.runs.checkpoint_files import checkpoint_file, checkpoint_rounds
 from fedcxr.runs.folder import RunFolder
 from fedcxr.runs.saved_model import read_weights
-from fedcxr.seeding import derive_rng
+from fedcxr.seeding import derive_rng, derive_seed
 from fedcxr.training.device import resolve_device
 from fedcxr.training.precision import Precision
 from partitions.plan import PartitionPlan, read_plan
@@ -55,6 +61,8 @@ class AttackedSite:
     """Patients of the attacked site."""
     public: NDArray[np.uint8]
     """(P, H, W) of the server's validation patients."""
+    public_target: NDArray[np.float32]
+    """(P, L) of theirs."""
 
     @classmethod
     def of_run(cls, folder: Path, site: str | None, round_num: int) -> "AttackedSite":
@@ -102,6 +110,35 @@ class AttackedSite:
         cache = open_cache(prepared.cache)
         return _site_of(prepared.plan, cache, model, site, ("", prepared.source, 0))
 
+    def network(self, protection: Protection, *, crafted: bool) -> CxrModel:
+        """Return the model as a site has it; it may be the attacked one itself.
+
+        Args:
+            protection: of the site.
+            crafted: put random numbers into the head, as a hostile server may.
+
+        Raises:
+            ConfigError: group norms are asked for, and the weights were trained with batch norms.
+        """
+        config, sent = self.model.config, self.model.model
+        made = sent
+        if protection.norm == "group" and any(isinstance(m, _BatchNorm) for m in sent.modules()):
+            if self.round_num:
+                raise ConfigError(
+                    "--protection group: this run has batch norms, and its weights were trained "
+                    "with them. Attack --round 0, or a run with --batch-norm group."
+                )
+            seed = derive_seed(config.seed, "initial weights")
+            made = random_model(config.model, len(self.model.outputs), seed, group_norm=True)
+        if crafted:
+            made = deepcopy(made)
+            weight = dict(made.named_parameters())[f"{head_tensors(config.model)}.weight"]
+            generator = torch.Generator().manual_seed(derive_seed(config.seed, "crafted head"))
+            drawn = torch.randn(weight.shape, generator=generator) / weight.shape[1] ** 0.5
+            with torch.no_grad():
+                weight.copy_(drawn)
+        return made.to(self.model.device)
+
     @property
     def is_synthetic(self) -> bool:
         """Whether the images are computed."""
@@ -138,7 +175,7 @@ def _site_of(
         for table in tables
     ]
     pixels, target = (np.concatenate(each)[:MOST_CANDIDATES] for each in zip(*parts, strict=True))
-    public, _ = _one_each(plan.table("global/val.csv"), cache, model, seed, is_trained=False)
+    public, known = _one_each(plan.table("global/val.csv"), cache, model, seed, is_trained=False)
     if len(public) < FEWEST_PUBLIC:
         raise DataError(
             f"{plan.folder}: {len(public)} validation patients at the server; an attack needs "
@@ -146,7 +183,7 @@ def _site_of(
         )
     run, source, round_num = told
     own = min(len(parts[0][0]), len(pixels))
-    return AttackedSite(model, run, source, chosen, round_num, pixels, target, own, public)
+    return AttackedSite(model, run, source, chosen, round_num, pixels, target, own, public, known)
 
 
 def _one_each(

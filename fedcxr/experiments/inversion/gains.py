@@ -4,6 +4,7 @@ Intervals are Student's t over the attacked images, which are of different patie
 were sought together, of one update or cohort, are taken as independent too.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,13 +48,13 @@ class Gallery:
             found: (H, W) in [0, 1].
             own: the true image, among the candidates.
             number: of the image, from 1.
-            mismatch: of its update.
+            mismatch: of its update; nan = nothing was searched.
         """
         truth, mean = self.candidates[own], self.mean
         others = np.concatenate([np.delete(self.candidates, own, axis=0), self.public])
         return InvertedImage(
             number=number,
-            mismatch=mismatch,
+            mismatch=mismatch if math.isfinite(mismatch) else None,
             ssim=float(ssim(found, truth)),
             psnr=float(psnr(found, truth)),
             mean_ssim=float(ssim(mean, truth)),

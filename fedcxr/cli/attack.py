@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fedcxr.cli import options as o
+from fedcxr.cli.attack_inversion import inversion
 from fedcxr.cli.bar import progress_bar
 from fedcxr.collector import quick_imports
 
@@ -17,6 +18,9 @@ attack = typer.Typer(
 @attack.callback()
 def about() -> None:
     """Attack a finished run, to know what it gives away."""
+
+
+attack.command()(inversion)
 
 
 @attack.command()

@@ -14,11 +14,11 @@ import numpy as np
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.home import server_state
 from fedcxr.parameters import Parameters
-from fedcxr.privacy.client_plan import ClientPlan, client_plan
 from fedcxr.privacy.secret_file import secret_in
 from fedcxr.privacy.secret_noise import SecretStream
 from partitions.plan import PartitionPlan
 from server.aggregate.aggregator import Aggregate
+from server.client_plan import ClientPlan, client_plan
 from server.job import Job
 
 _SLICE = 1 << 18

@@ -43,6 +43,10 @@ def check_secure(config: ExperimentConfig) -> None:
             f"{with_it}algorithm.name={config.algorithm.name} has sites send more than an update. "
             "Take another algorithm, such as fedavg, or do without."
         )
+    if server.keep_updates:
+        raise ConfigError(
+            f"{with_it}server.keep_updates would keep single ones. Leave one of the two out."
+        )
     if config.privacy.level in ("client", "update"):
         raise ConfigError(
             f"{with_it}privacy.level={config.privacy.level} draws, shortens and noises them "

@@ -11,11 +11,11 @@ from fedcxr.config import load_config
 from fedcxr.config.privacy import PrivacyConfig
 from fedcxr.errors import ArtefactError, ConfigError, RunError
 from fedcxr.parameters import Parameters
-from fedcxr.privacy.client_plan import ClientPlan, client_plan
 from fedcxr.privacy.secret_file import SECRET_FILE, secret_in
 from server.aggregate.aggregator import Aggregate
 from server.aggregate.clipped_sum import clipped_sum
 from server.choices import check_choices
+from server.client_plan import ClientPlan, client_plan
 from server.client_privacy import ClientPrivacy
 
 pytest.importorskip("opacus")

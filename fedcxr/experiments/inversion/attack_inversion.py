@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr import __version__
 from fedcxr.attacks.likeness import Floats
 from fedcxr.attacks.protections import PROTECTIONS, Protection
 from fedcxr.experiments.inversion.attacked_site import AttackedSite
@@ -24,6 +23,7 @@ from fedcxr.report.inversion_page import SHEET, write_inversion_page
 from fedcxr.results.inversion import FILE, Inversion, InversionResult, LabelMix
 from fedcxr.runs.folder import RunFolder
 from fedcxr.training.sample_sheet import write_sheet
+from fedcxr.version import __version__
 
 FOLDER = "attacks/inversion"
 MOST_SHOWN = 8

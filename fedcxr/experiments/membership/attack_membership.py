@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedcxr import __version__
 from fedcxr.attacks.identified import FEWEST_TARGETS
 from fedcxr.attacks.scores import METHODS, Method, methods_of
 from fedcxr.attacks.signals import References, of_patients
@@ -27,6 +26,7 @@ from fedcxr.results.membership import FILE, Attack, IdentifiedPatients, Membersh
 from fedcxr.results.reading import read_rounds
 from fedcxr.results.run_files import RunPlan
 from fedcxr.runs.folder import RunFolder
+from fedcxr.version import __version__
 
 FOLDER = "attacks/membership"
 

@@ -17,7 +17,7 @@ from fedcxr.privacy.dp_sgd import Draws
 from fedcxr.training.loop import TOO_FEW, TrainResult
 from fedcxr.training.optimizers import OptimizerState
 from fedcxr.training.pool import ImagePool
-from fedcxr.training.private_loop import train_privately
+from fedcxr.training.private_loop import PrivateResult, train_privately
 from fedcxr.training.private_plan import PrivatePlan, private_plan
 from fedcxr.training.transforms import Normalization
 from fedcxr.vectors import Vectors
@@ -87,11 +87,7 @@ def train_site_privately(
         optimizer_state=optimizer_state,
         correct=correct,
     )
-    if done.not_finite:
-        log.warning(
-            "round %d: of %d gradients of patients %d were not finite and counted 0",
-            *(order.round_num, done.drawn, done.not_finite),
-        )
+    _note(order.round_num, done)
     return TrainResult(1, float("nan"), plan.steps, images_seen=0)
 
 
@@ -118,3 +114,12 @@ def _inputs(
         {name: tensor.numpy() for name, tensor in kept.items()},
         {"rows": site.train.rows, "target": site.train.target, "patient": site.train.patient},
     )
+
+
+def _note(round_num: int, done: PrivateResult) -> None:
+    """Tell who sits at the site of patients whose gradients were of no use."""
+    if done.not_finite:
+        log.warning(
+            "round %d: of %d gradients of patients %d were not finite and counted 0",
+            *(round_num, done.drawn, done.not_finite),
+        )

@@ -339,3 +339,8 @@ def test_every_vector_of_a_reply_is_finite(run, name, value, order):
     sent = Outgoing(vectors, DECLARED[run])
     with pytest.raises(RunError, match="parameters that are not finite may not leave"):
         site_reply(message_for(order), order, site_id="a", outgoing=sent)
+
+
+def test_where_patients_are_protected_no_number_leaves(order):
+    with pytest.raises(RunError, match=r"not noised, .*\['num-train'\]"):
+        site_reply(message_for(order), order, site_id="a", numbers={"num-train": 61}, protects=True)

@@ -1,6 +1,7 @@
 import pytest
 
 from fedcxr.config.kit import SiteKitConfig, SiteLimits, kit_yaml, read_kit_yaml
+from fedcxr.config.privacy import PrivacyConfig
 from fedcxr.errors import ConfigError, LimitError
 
 
@@ -45,3 +46,26 @@ def test_limits_are_read_from_the_kit(tmp_path, make_task):
     (tmp_path / "kit.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"limits\.local_epoch: Extra inputs"):
         read_kit_yaml(tmp_path)
+
+
+@pytest.mark.parametrize("limits", [{"privacy": "patient"}, {"epsilon": 8.0}, {"delta": 1e-4}])
+@pytest.mark.parametrize("level", ["none", "client"])
+def test_a_site_that_insists_on_its_patients_protection_refuses_a_run_without(
+    make_task, limits, level
+):
+    privacy = PrivacyConfig(level=level, epsilon=None if level == "none" else 1.0)
+    protected = PrivacyConfig(level="patient", epsilon=1.0)
+
+    SiteLimits(**limits).check(make_task(privacy=protected), num_sites=3)
+    with pytest.raises(LimitError, match=f"patient is needed, and the run has {level}"):
+        SiteLimits(**limits).check(make_task(privacy=privacy), num_sites=3)
+
+
+def test_more_epsilon_or_delta_than_the_owner_allows_is_refused():
+    limits = SiteLimits(epsilon=3.0, delta=1e-4)
+
+    limits.check_privacy(3.0, 1e-4)
+    with pytest.raises(LimitError, match=r"epsilon: 3.01 of 3"):
+        limits.check_privacy(3.01, 1e-4)
+    with pytest.raises(LimitError, match=r"delta: 0.001 of 0.0001"):
+        limits.check_privacy(1.0, 1e-3)

@@ -31,7 +31,6 @@ SHORT_S = {
     "soak": 65,
     "vae": 15,
     "codecs": 60,
-    "secagg": 15,
     "train_loop": 75,
     "overhead": 95,
     "end_to_end": 130,

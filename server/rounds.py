@@ -288,13 +288,7 @@ def _keep(session: Session, state: Checkpoint, *, best_before: int) -> Checkpoin
     )
     job.run.append("rounds.jsonl", state.line)
     line = state.line
-    job.run.event(
-        "round_done",
-        round=state.round_num,
-        train_loss=line["train_loss"],
-        val_macro_auroc=line["val_macro_auroc"],
-        seconds=line["seconds"],
-        images=line.get("images", 0),
-    )
+    told = {name: line[name] for name in ("train_loss", "val_macro_auroc", "seconds")}
+    job.run.event("round_done", round=state.round_num, images=line.get("images", 0), **told)
     track_round(job, line)
     return state

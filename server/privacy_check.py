@@ -94,6 +94,11 @@ def _against_patients(config: ExperimentConfig) -> Iterator[str]:
             "train.normalization=pooled needs sums over each site's pixels, which are not noised. "
             "Take preset or image."
         )
+    if train.augment.name != "views":
+        yield (
+            f"train.augment.name={train.augment.name} may mix images, so that one patient's "
+            "gradient would hold another's. Take views."
+        )
     if "class_frequencies" in LOSSES.get(train.loss).keys:
         yield (
             f"train.loss={train.loss} weighs by how often a label is positive, so each patient's "

@@ -4,6 +4,8 @@ import pytest
 
 from fedcxr.config import load_config
 from fedcxr.errors import ConfigError
+from fedcxr.training.augmentations import AUGMENTATIONS, Augmentation
+from fedcxr.training.transforms import draw_views
 from server.choices import check_choices
 
 pytest.importorskip("opacus")
@@ -71,6 +73,13 @@ def test_what_would_break_it_is_refused_with_the_way_to_mend_it(keys, words):
         check(**keys)
 
     assert words in str(caught.value)
+
+
+def test_an_augmentation_that_may_mix_images_does_not_go_with_it(monkeypatch):
+    mixing = Augmentation(draw_views, lambda images, drawn: images.flip(0))
+    monkeypatch.setitem(AUGMENTATIONS._values, "mixing", mixing)
+    with pytest.raises(ConfigError, match=r"train\.augment\.name=mixing may mix images"):
+        check(train__augment__name="mixing")
 
 
 @pytest.mark.parametrize(

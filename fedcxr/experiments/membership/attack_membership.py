@@ -189,17 +189,17 @@ def _result(
         delta=promise and promise.delta,
         attacks=tuple(attacks),
         identified=tuple(people),
-        missing=tuple(_missing(attacked)),
+        missing=tuple(_missing(attacked, design.shadows)),
     )
 
 
-def _missing(attacked: Attacked) -> list[str]:
+def _missing(attacked: Attacked, shadows: int) -> list[str]:
     """Return what of the run could be attacked too and was not."""
     config = attacked.model.config
     found = []
     if config.vae.enabled:
         found.append("The sites' VAEs and their samples are not attacked.")
-    if config.privacy.level != "none":
+    if shadows and config.privacy.level != "none":
         found.append(
             "Shadow models are trained without the run's noise: an attacker who trains them with "
             "it may find more."

@@ -18,7 +18,7 @@ from fedcxr.experiments.inversion.gains import (
     reidentified,
     ssim_gain,
 )
-from fedcxr.experiments.inversion.reconstruct import reconstruct
+from fedcxr.experiments.inversion.reconstruct import check_batch_norm, reconstruct
 from fedcxr.experiments.inversion.told_labels import label_mix
 from fedcxr.report.inversion_page import SHEET, write_inversion_page
 from fedcxr.results.inversion import FILE, Inversion, InversionResult, LabelMix
@@ -54,6 +54,8 @@ def attack_inversion(
     """
     design.check()
     total = design.steps_of_search(attacked.model.config.model.name, attacked.num_own)
+    for name in design.protections:
+        check_batch_norm(attacked, PROTECTIONS[name], design)
     gallery = Gallery.of(attacked.pixels, attacked.public)
     truths = gallery.candidates[: design.images]
     others = np.stack([gallery.nearest_other(own) for own in range(len(truths))])

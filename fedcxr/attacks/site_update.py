@@ -161,7 +161,8 @@ class SimulatedSite:
 
         def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             maps = inputs[0].transpose(0, 1).flatten(1)  # (C, N · h · w)
-            found.append(torch.stack([maps.mean(1), maps.var(1)]))
+            correction = min(1, maps.shape[1] - 1)  # one value: the norm itself will refuse it
+            found.append(torch.stack([maps.mean(1), maps.var(1, correction=correction)]))
 
         hooks = []
         if not self._steps.frozen:

@@ -136,7 +136,7 @@ class SimulatedSite:
             _flat(self._mean_gradient(weights, pixels[i : i + 1], target[i : i + 1], keep_graph))
             for i in range(len(pixels))
         )
-        pieces = self._steps.mechanism(rows, len(pixels)).split(self.sizes)
+        pieces = torch.split(self._steps.mechanism(rows, len(pixels)), self.sizes)
         return [p.view(w.shape) for p, w in zip(pieces, weights.values(), strict=True)]
 
     def _mean_gradient(

@@ -71,7 +71,8 @@ def attack_inversion(
         done += 1
         on_progress(f"Inverting: {protection.title.lower()}", done, total)
 
-    inversions, mixes, missing = [], [], {}
+    inversions, mixes = [], []
+    missing: dict[str, None] = {}  # in order, each once
     for protection in (PROTECTIONS[name] for name in design.protections):
         found, pixels = _inversion(attacked, protection, design, gallery, step)
         sheet[protection.title.lower()] = pixels

@@ -63,7 +63,9 @@ class SimulatedSites:
     def _sent(
         self, site: SimulatedSite, pixels: Tensor, target: Tensor, *, keep_graph: bool
     ) -> Sent:
-        parts = zip(pixels.split(self.per_update), target.split(self.per_update), strict=True)
+        parts = zip(
+            torch.split(pixels, self.per_update), torch.split(target, self.per_update), strict=True
+        )
         sent = [site.send(images, labels, keep_graph=keep_graph) for images, labels in parts]
         return sent[0] if len(sent) == 1 else mean_of(sent)
 

@@ -75,7 +75,7 @@ def _missed_by_search(result: InversionResult) -> list[str]:
 
 
 def _missed_by_solving(result: InversionResult) -> list[str]:
-    """A transformer beats the best guess and re-identifies all unprotected, and not under DP."""
+    """A transformer: beats the best guess and finds all without protection, not under DP."""
     plain, noised = result.of("none"), result.of("dp")
     assert plain is not None
     assert noised is not None

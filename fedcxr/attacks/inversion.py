@@ -112,13 +112,14 @@ def mismatch(guess: Sent, seen: Sent, matching: Matching, sizes: Sequence[int]) 
 
 def _cosine(guess: Sent, seen: Sent) -> Tensor:
     lengths = torch.linalg.vector_norm(guess.update) * torch.linalg.vector_norm(seen.update)
-    return 1.0 - (guess.update @ seen.update) / lengths.clamp(min=_TINY)
+    cosine: Tensor = (guess.update @ seen.update) / lengths.clamp(min=_TINY)
+    return 1.0 - cosine
 
 
 def _layers(guess: Sent, seen: Sent, sizes: Sequence[int]) -> Tensor:
     """Return the squared distance of each tensor over its squared length, the mean over tensors."""
-    square = (guess.update - seen.update).square().split(list(sizes))
-    whole = seen.update.square().split(list(sizes))
+    square = torch.split((guess.update - seen.update).square(), list(sizes))
+    whole = torch.split(seen.update.square(), list(sizes))
     parts = [s.sum() / w.sum().clamp(min=_TINY) for s, w in zip(square, whole, strict=True)]
     return torch.stack(parts).mean()
 

@@ -104,7 +104,8 @@ def cosines(size: int) -> Tensor:
     at = torch.arange(size, dtype=torch.float64)
     waves = torch.cos(torch.pi * (2 * at + 1) * at[:, None] / (2 * size))
     waves[0] /= 2**0.5
-    return (waves * (2 / size) ** 0.5).float()
+    basis: Tensor = (waves * (2 / size) ** 0.5).float()
+    return basis
 
 
 def _spectrum(found: Tensor) -> Tensor:
@@ -117,4 +118,5 @@ def _spectrum(found: Tensor) -> Tensor:
     away = (at[:, None].square() + at.square()).sqrt()
     known = torch.stack([torch.ones_like(away), (1 + away).log()], dim=-1).reshape(-1, 2)
     law = torch.linalg.lstsq(known, (own + 1e-6).log().reshape(-1, 1)).solution
-    return (own + (known @ law).exp().reshape(own.shape)) / 2
+    found_by_law: Tensor = (known @ law).exp().reshape(own.shape)
+    return (own + found_by_law) / 2

@@ -136,7 +136,7 @@ class SimulatedSite:
             _flat(self._mean_gradient(weights, pixels[i : i + 1], target[i : i + 1], keep_graph))
             for i in range(len(pixels))
         )
-        pieces = self._steps.mechanism(rows, len(pixels)).split(self.sizes)
+        pieces = torch.split(self._steps.mechanism(rows, len(pixels)), self.sizes)
         return [p.view(w.shape) for p, w in zip(pieces, weights.values(), strict=True)]
 
     def _mean_gradient(
@@ -161,7 +161,8 @@ class SimulatedSite:
 
         def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             maps = inputs[0].transpose(0, 1).flatten(1)  # (C, N · h · w)
-            found.append(torch.stack([maps.mean(1), maps.var(1)]))
+            correction = min(1, maps.shape[1] - 1)  # one value: the norm itself will refuse it
+            found.append(torch.stack([maps.mean(1), maps.var(1, correction=correction)]))
 
         hooks = []
         if not self._steps.frozen:

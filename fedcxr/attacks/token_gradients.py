@@ -29,7 +29,7 @@ def patches(positions: Tensor, embedding: Tensor) -> Tensor:
     deltas = positions[0, 1:].double()  # (T, C)
     side = embedding.shape[-1]
     sums = embedding.double().flatten(1)  # (C, p · p) = Σ δ_t ⊗ patch_t
-    found = torch.linalg.pinv(deltas.T) @ sums
+    found: Tensor = torch.linalg.pinv(deltas.T) @ sums
     return found.reshape(-1, side, side).to(embedding.dtype)
 
 

@@ -17,7 +17,7 @@ from fedcxr.experiments.inversion.gains import (
     reidentified,
     ssim_gain,
 )
-from fedcxr.experiments.inversion.reconstruct import reconstruct
+from fedcxr.experiments.inversion.reconstruct import check_batch_norm, reconstruct
 from fedcxr.experiments.inversion.told_labels import label_mix
 from fedcxr.report.inversion_page import SHEET, write_inversion_page
 from fedcxr.results.inversion import FILE, Inversion, InversionResult, LabelMix
@@ -54,6 +54,8 @@ def attack_inversion(
     """
     design.check()
     total = design.steps_of_search(attacked.model.config.model.name, attacked.num_own)
+    for name in design.protections:
+        check_batch_norm(attacked, PROTECTIONS[name], design)
     gallery = Gallery.of(attacked.pixels, attacked.public)
     truths = gallery.candidates[: design.images]
     others = np.stack([gallery.nearest_other(own) for own in range(len(truths))])
@@ -69,7 +71,8 @@ def attack_inversion(
         done += 1
         on_progress(f"Inverting: {protection.title.lower()}", done, total)
 
-    inversions, mixes, missing = [], [], {}
+    inversions, mixes = [], []
+    missing: dict[str, None] = {}  # in order, each once
     for protection in (PROTECTIONS[name] for name in design.protections):
         found, pixels = _inversion(attacked, protection, design, gallery, step)
         sheet[protection.title.lower()] = pixels

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fedcxr.attacks.inversion import Distance, Inverted, Matching, invert
 from fedcxr.attacks.likeness import Floats, ssim
@@ -62,7 +63,9 @@ class SimulatedSites:
     def _sent(
         self, site: SimulatedSite, pixels: Tensor, target: Tensor, *, keep_graph: bool
     ) -> Sent:
-        parts = zip(pixels.split(self.per_update), target.split(self.per_update), strict=True)
+        parts = zip(
+            torch.split(pixels, self.per_update), torch.split(target, self.per_update), strict=True
+        )
         sent = [site.send(images, labels, keep_graph=keep_graph) for images, labels in parts]
         return sent[0] if len(sent) == 1 else mean_of(sent)
 
@@ -97,6 +100,19 @@ def reconstruct(
         tuple(mismatches[: design.images]),
         time.monotonic() - begun,
     )
+
+
+def check_batch_norm(
+    attacked: AttackedSite, protection: Protection, design: InversionDesign
+) -> None:
+    """Raise ConfigError if a batch norm would be given one number to take the variance of."""
+    network = attacked.network(protection, crafted=False)
+    if protection.norm == "batch" and any(isinstance(m, _BatchNorm) for m in network.modules()):
+        sites = simulated_sites(attacked, protection, design, per_update=design.per_update)
+        blank = torch.zeros(
+            (design.per_update, *attacked.pixels.shape[1:]), device=attacked.model.device
+        )
+        sites.seen(blank, torch.zeros((len(blank), attacked.target.shape[1])).to(blank.device))
 
 
 def simulated_sites(

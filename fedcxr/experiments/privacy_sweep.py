@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.config.privacy import PrivacyConfig
 from fedcxr.errors import ConfigError, some
 from fedcxr.experiments.compare.arms import FEDERATED
 from fedcxr.experiments.compare.comparing import OnProgress, compare
@@ -49,7 +50,8 @@ def sweep_privacy(
     """Train every arm, judge them, and write the curve; return the folder, which is a comparison's.
 
     Args:
-        config: of the arm without protection, ε = ∞; `privacy.clip` is that of all others.
+        config: of the arm without protection, ε = ∞; the rest of
+            `privacy`, such as `clip`, is that of all others.
         epsilons: asked for.
         levels: who is protected.
         on_start: called with the folder before anything is trained.
@@ -59,13 +61,13 @@ def sweep_privacy(
         ConfigError: a level or an ε cannot be had, before anything is trained.
         FedCxrError: see its subclasses; the folder keeps what was reached.
     """
-    clip, given_delta = config.privacy.clip, config.privacy.delta
+    privacy = config.privacy
     config = _unprotected(config)
     check_choices(config)
     config = with_sites_of_plan(config)
     arms = _arms(epsilons, levels)
-    delta = _delta(config) if given_delta is None else given_delta
-    over = {arm.name: _settings(arm, delta, clip) for arm in arms}
+    delta = _delta(config) if privacy.delta is None else privacy.delta
+    over = {arm.name: _settings(arm, privacy, delta) for arm in arms}
     for name, settings in over.items():
         extra_arm(config, name, settings)  # whatever is wrong is said before anything is made
     design = SweepDesign(delta=delta, arms=tuple(arms))
@@ -124,14 +126,16 @@ def _arms(epsilons: Sequence[float], levels: Sequence[str]) -> list[SweptArm]:
     ]
 
 
-def _settings(arm: SweptArm, delta: float, clip: float) -> list[str]:
+def _settings(arm: SweptArm, privacy: PrivacyConfig, delta: float) -> list[str]:
     """Return what an arm has over the configuration without protection."""
-    return [
-        f"privacy.level={arm.level}",
-        f"privacy.epsilon={arm.epsilon!r}",
-        f"privacy.delta={delta!r}",
-        f"privacy.clip={clip!r}",
-    ]
+    own = {
+        "level": arm.level,
+        "epsilon": arm.epsilon,
+        "delta": delta,
+        "clip": privacy.clip,
+        "physical_batch": privacy.physical_batch,
+    }
+    return [f"privacy.{key}={value}" for key, value in own.items()]
 
 
 def _unprotected(config: ExperimentConfig) -> ExperimentConfig:
@@ -151,7 +155,7 @@ def _unprotected(config: ExperimentConfig) -> ExperimentConfig:
             f"compare.arms: a sweep holds every arm against federated training without protection "
             f"and has no other. Leave it at {FEDERATED}."
         )
-    return config.model_copy(update={"privacy": type(privacy)()})
+    return config.model_copy(update={"privacy": PrivacyConfig()})
 
 
 def _delta(config: ExperimentConfig) -> float:

@@ -28,7 +28,7 @@ from fedcxr.results.privacy_sweep import (
     read_design,
 )
 from fedcxr.results.reading import read_rounds
-from fedcxr.results.run_files import RunEpsilon
+from fedcxr.results.run_privacy import RunEpsilon
 from fedcxr.results.score import Score
 from fedcxr.runs.folder import RunFolder
 from fedcxr.training.private_plan import DELTA_SHARE

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from fedcxr.errors import ArtefactError, some
-from fedcxr.results.run_files import RunEpsilon
+from fedcxr.results.run_privacy import RunEpsilon
 from fedcxr.results.score import Score
 from fedcxr.results.validation import what_misfits
 from fedcxr.section import Section

@@ -6,7 +6,7 @@ from fedcxr.errors import ArtefactError
 from fedcxr.report.figures_sweep import draw_sweep
 from fedcxr.report.sweep_page import MEANING, cost_sentence, write_sweep_page
 from fedcxr.results.privacy_sweep import FILE, PrivacySweep, SweepPoint, read_sweep
-from fedcxr.results.run_files import RunEpsilon
+from fedcxr.results.run_privacy import RunEpsilon
 from fedcxr.results.score import Score
 
 SCORES = {("none", None): 0.8, ("patient", 1.0): 0.6, ("patient", 8.0): 0.75, ("client", 8.0): 0.7}

@@ -22,8 +22,9 @@ MEANING = {
         "against whoever sees that site's updates, or anything made of them"
     ),
     "client": (
-        "of one site with all its patients, taking part or not; against whoever sees the models, "
-        "not against the server, which sees the updates before the noise"
+        "of one site with all its patients, among the sites or not; against whoever sees the "
+        "models and not who took part, not against the server, which sees the updates before the "
+        "noise"
     ),
     "update": (
         "of one site's updates as a whole; against whoever sees them, the server as well, since "

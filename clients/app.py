@@ -14,7 +14,8 @@ from clients.evaluate import evaluate_order, site_counts, site_frequencies, site
 from clients.locate import locate_from_context, locate_in_run
 from clients.log import keep_log
 from clients.memory import StagedMemory, memory_of
-from clients.private_training import WITHHELD
+from clients.private_training import SPENT, WITHHELD
+from clients.private_update import noised_update
 from clients.resident_model import worker_for
 from clients.site import Site, SiteLocation, open_site
 from clients.train import train_order
@@ -25,6 +26,7 @@ from fedcxr.data.policies import columns_with
 from fedcxr.home import home_folder
 from fedcxr.runs.versions import code_digest, versions
 from fedcxr.training.choices import check_algorithm, check_training, own_entries
+from fedcxr.vectors import Vectors
 from fedcxr.wire import Order, unpack_order, vectors_in
 
 Locate = Callable[[Context], SiteLocation]
@@ -70,7 +72,14 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
     if schema.is_private:
         numbers = {}  # none of them is noised, and the weight is the same at every site
     place = SiteSide(result.given, memory)
-    sent = Outgoing(schema.chain.apply(result.vectors, schema.shared.spec, place), schema.reply)
+    made: Vectors | None = result.vectors
+    if schema.protects == "update":
+        made = noised_update(
+            location, task, order, result, schema=schema, sent=vectors, place=place
+        )
+    if made is None:
+        return skipped(message, order, site.site_id, SPENT)
+    sent = Outgoing(schema.chain.apply(made, schema.shared.spec, place), schema.reply)
     reply = site_reply(
         message,
         order,

@@ -14,9 +14,10 @@ import numpy as np
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.home import server_state
 from fedcxr.parameters import Parameters
-from fedcxr.privacy.client_plan import ClientPlan, client_plan
+from fedcxr.privacy.client_plan import ClientPlan, client_plan, delta_of_sites
 from fedcxr.privacy.secret_file import secret_in
 from fedcxr.privacy.secret_noise import SecretStream
+from fedcxr.privacy.update_plan import UpdatePlan, update_plan
 from partitions.plan import PartitionPlan
 from server.aggregate.aggregator import Aggregate
 from server.job import Job
@@ -66,6 +67,19 @@ class ClientPrivacy:
         if not np.isfinite(total).all():
             raise AssertionError("noise that is not finite")
         return found
+
+
+def site_plan_of(config: ExperimentConfig, plan: PartitionPlan) -> ClientPlan | UpdatePlan | None:
+    """Return the plan of a run whose unit is the site; None for any other run.
+
+    Raises:
+        ConfigError: δ is too large, ε cannot be reached, or a round expects too few sites.
+    """
+    if config.privacy.level == "update":
+        delta = delta_of_sites(config.privacy, len(plan.sites))
+        privacy = config.privacy.model_copy(update={"delta": delta})
+        return update_plan(privacy, rounds=config.server.rounds)
+    return client_plan_of(config, plan)
 
 
 def client_plan_of(config: ExperimentConfig, plan: PartitionPlan) -> ClientPlan | None:

@@ -139,6 +139,22 @@ def _check_client(config: ExperimentConfig) -> None:
     check_budget(config.privacy)
     for reason in _against_sites(config):
         raise ConfigError(f"privacy.level = client: {reason}")
+    if config.server.aggregator != "mean":
+        raise ConfigError(
+            f"privacy.level = client: server.aggregator={config.server.aggregator}: how far one "
+            "site moves it has no bound that noise could cover. Take server.aggregator=mean."
+        )
+
+
+def _check_update(config: ExperimentConfig) -> None:
+    check_budget(config.privacy)
+    for reason in _against_sites(config):
+        raise ConfigError(f"privacy.level = update: {reason}")
+    if aggregator_registry().get(config.server.aggregator).counts_known:
+        raise ConfigError(
+            f"privacy.level = update: server.aggregator={config.server.aggregator} needs each "
+            "site's counts of known labels, which are not noised. Take server.aggregator=mean."
+        )
 
 
 def _against_sites(config: ExperimentConfig) -> Iterator[str]:
@@ -154,11 +170,6 @@ def _against_sites(config: ExperimentConfig) -> Iterator[str]:
             f"algorithm.name={config.algorithm.name} has sites send more than an update. Take "
             "fedavg, fedprox, fedbn, fedavgm, fedadagrad, fedadam or fedyogi."
         )
-    if server.aggregator != "mean":
-        yield (
-            f"server.aggregator={server.aggregator}: how far one site moves it has no bound that "
-            "noise could cover. Take server.aggregator=mean."
-        )
     if train.normalization == "pooled":
         yield (
             "train.normalization=pooled needs sums over each site's pixels, which are not noised. "
@@ -171,13 +182,9 @@ def _against_sites(config: ExperimentConfig) -> Iterator[str]:
         )
 
 
-def _check_later(config: ExperimentConfig) -> None:
-    raise ConfigError(f"privacy.level: {config.privacy.level} cannot be had yet. Leave it at none.")
-
-
 LEVELS: Mapping[str, Callable[[ExperimentConfig], None]] = {
     "none": _check_none,
     "patient": _check_patient,
     "client": _check_client,
-    "update": _check_later,
+    "update": _check_update,
 }

@@ -71,16 +71,26 @@ def client_plan(privacy: PrivacyConfig, *, sites: int, fraction: float, rounds: 
             f"and {FEWEST:g} are the least; the noise is divided by them. Raise server.fraction, "
             "or take --privacy patient, which is for few sites."
         )
+    delta = delta_of_sites(privacy, sites)
+    noise = privacy.noise
+    if noise is None:
+        noise = _noise(sites, expected, rounds, delta, privacy.epsilon or 0.0)
+    return ClientPlan(sites, fraction, rounds, noise, delta, privacy.clip)
+
+
+def delta_of_sites(privacy: PrivacyConfig, sites: int) -> float:
+    """Return δ of a run whose unit is the site.
+
+    Raises:
+        ConfigError: it is not below 1/sites.
+    """
     delta = DELTA_SHARE / sites if privacy.delta is None else privacy.delta
     if not delta < 1 / sites:
         raise ConfigError(
             f"privacy.delta = {delta:g}: expected below 1/sites = {1 / sites:.3g}; at that, to "
             "publish one site's update outright would pass. Lower it, or leave it out."
         )
-    noise = privacy.noise
-    if noise is None:
-        noise = _noise(sites, expected, rounds, delta, privacy.epsilon or 0.0)
-    return ClientPlan(sites, fraction, rounds, noise, delta, privacy.clip)
+    return delta
 
 
 @lru_cache(maxsize=64)

@@ -51,6 +51,14 @@ def check_budget(privacy: PrivacyConfig) -> None:
     require_opacus()
 
 
+def _check_fixed_clip(privacy: PrivacyConfig) -> None:
+    if privacy.adaptive_clip:
+        raise ConfigError(
+            f"privacy.level = {privacy.level}: privacy.adaptive_clip acts under --privacy client "
+            "alone. Leave it out."
+        )
+
+
 def _check_none(config: ExperimentConfig) -> None:
     """Refuse keys that would protect nobody."""
     default = PrivacyConfig()
@@ -65,6 +73,7 @@ def _check_none(config: ExperimentConfig) -> None:
 
 def _check_patient(config: ExperimentConfig) -> None:
     check_budget(config.privacy)
+    _check_fixed_clip(config.privacy)
     for reason in _against_patients(config):
         raise ConfigError(f"privacy.level = patient: {reason}")
     _check_model(config)
@@ -148,6 +157,7 @@ def _check_client(config: ExperimentConfig) -> None:
 
 def _check_update(config: ExperimentConfig) -> None:
     check_budget(config.privacy)
+    _check_fixed_clip(config.privacy)
     for reason in _against_sites(config):
         raise ConfigError(f"privacy.level = update: {reason}")
     if aggregator_registry().get(config.server.aggregator).counts_known:

@@ -165,6 +165,8 @@ def _one_round(
     session: Session, state: Checkpoint, round_num: int, val_aurocs: Aurocs
 ) -> Checkpoint:
     begun = time.perf_counter()
+    if session.privacy is not None:
+        session.privacy.begin(state.line)
     session.intake.history = tuple(Norms(*pair) for pair in state.norms)
     session.book.learning_rate = learning_rate(
         session.job.config.train, round_num, session.job.config.server.rounds, val_aurocs
@@ -199,6 +201,8 @@ def _one_round(
         "epsilon": epsilon_after(session.job, round_num),
         "parameters_sha256": parameters.sha256(),
     }
+    if session.privacy is not None and session.privacy.plan.adaptive:
+        line["next_clip"] = session.privacy.clip
     best_round, best, norms = state.best_round, state.best_auroc, state.norms
     if found["taken"]:
         best_round, best = _better(state, round_num, line["val_macro_auroc"])

@@ -94,6 +94,8 @@ def privacy_line(privacy: RunPrivacy, spent: RunEpsilon | None) -> str:
 
 def _bound_words(privacy: RunPrivacy, promise: Promise) -> str:
     bound = f"of the clipping bound C = {privacy.clip:g}"
+    if privacy.adaptive_clip:
+        bound = f"of a clipping bound that begins at {privacy.clip:g} and follows the median length"
     return f"{bound}, {promise.cost}" if promise.cost else bound
 
 

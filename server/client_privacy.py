@@ -43,6 +43,10 @@ class ClientPrivacy:
         """Take C up from the line of the round before."""
         self.clip = line.get("next_clip") or self.plan.clip
 
+    def kept(self) -> dict[str, float]:
+        """Return what a round's line keeps for the next: C, where it adapts."""
+        return {"next_clip": self.clip} if self.plan.adaptive else {}
+
     def bound(self) -> float:
         """Return C of the round."""
         return self.clip

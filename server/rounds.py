@@ -56,7 +56,6 @@ class Session:
     val: HeldOut
     test: HeldOut | None = None
     """Where `server.test_curve` asks what is scored on test after every round; for the record."""
-
     privacy: ClientPrivacy | None = None
     """Where each site as a whole is protected."""
 
@@ -146,8 +145,7 @@ def _begin(session: Session) -> Checkpoint:
     schema = session.book.federation.schema
     if schema.shared.private:  # what a site's own model scores, should this round stay the best
         line["site_scores"] = session.site_scores(parameters, 0)
-    vectors = first_state(schema)
-    begun = Checkpoint(0, parameters, 0, None, line, vectors=vectors)
+    begun = Checkpoint(0, parameters, 0, None, line, vectors=first_state(schema))
     return _keep(session, begun, best_before=0)
 
 
@@ -199,10 +197,9 @@ def _one_round(
         "bytes_down": payload_bytes(arrays) * asked,
         "bytes_up": report.bytes_up,
         "epsilon": epsilon_after(session.job, round_num),
+        **(session.privacy.kept() if session.privacy else {}),
         "parameters_sha256": parameters.sha256(),
     }
-    if session.privacy is not None and session.privacy.plan.adaptive:
-        line["next_clip"] = session.privacy.clip
     best_round, best, norms = state.best_round, state.best_auroc, state.norms
     if found["taken"]:
         best_round, best = _better(state, round_num, line["val_macro_auroc"])
@@ -265,8 +262,7 @@ def _evaluate(session: Session, parameters: Parameters, round_num: int) -> dict[
     found: dict[str, Any] = {"taken": True, "reason": None}
     if shared.private:
         found["site_scores"] = session.site_scores(parameters, round_num)
-    scores = score(job.config, val, probs, model.labels)
-    return found | val_line(scores) | session.on_test()
+    return found | val_line(score(job.config, val, probs, model.labels)) | session.on_test()
 
 
 def _better(state: Checkpoint, round_num: int, auroc: float | None) -> tuple[int, float | None]:

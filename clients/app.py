@@ -14,7 +14,8 @@ from clients.evaluate import evaluate_order, site_counts, site_frequencies, site
 from clients.locate import locate_from_context, locate_in_run
 from clients.log import keep_log
 from clients.memory import StagedMemory, memory_of
-from clients.private_training import WITHHELD
+from clients.private_training import SPENT, WITHHELD
+from clients.private_update import noised_update
 from clients.resident_model import worker_for
 from clients.secure_stages import SecureSite, masked, secure_site
 from clients.site import Site, SiteLocation, open_site
@@ -79,7 +80,15 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
     if schema.is_private:
         numbers = {}  # none of them is noised, and the weight is the same at every site
     place = SiteSide(result.given, memory)
-    made = schema.chain.apply(result.vectors, schema.shared.spec, place)
+    made = result.vectors
+    if schema.protects == "update":
+        noised = noised_update(
+            location, task, order, result, schema=schema, sent=vectors, place=place
+        )
+        if noised is None:
+            return skipped(message, order, site.site_id, SPENT)
+        made = noised
+    made = schema.chain.apply(made, schema.shared.spec, place)
     if secure is not None:
         made, numbers = masked(secure, task, schema, vectors, made, result), {}
     reply = site_reply(

@@ -1,4 +1,4 @@
-"""What a site has spent of its patients' privacy in a run, and the secret that its noise is from.
+"""What a site has spent of its privacy in a run, and the secret that its noise is from.
 
 Both lie in the folder of what never leaves the site, under the run's name. Spent is written before
 training begins and is never taken back, so a site that was killed has spent the round. What the
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,21 @@ from fedcxr.errors import ArtefactError
 from fedcxr.privacy.accounting import composed_epsilon
 from fedcxr.privacy.secret_file import held, secret_in
 from fedcxr.privacy.secret_noise import SecretStream
-from fedcxr.training.private_plan import PrivatePlan
 
 LEDGER_FILE = "spent.json"
 """ε by RDP of all that was spent, δ, and what was begun; for who sits at the site."""
+
+
+class Plan(Protocol):
+    """What an account needs to know of a site's plan."""
+
+    @property
+    def rounds(self) -> int:
+        """Of the run."""
+
+    @property
+    def delta(self) -> float:
+        """δ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,7 @@ class Budget:
 
     folder: Path
 
-    def spend(self, entry: Spent, plan: PrivatePlan, most: float | None, last_round: int) -> bool:
+    def spend(self, entry: Spent, plan: Plan, most: float | None, last_round: int) -> bool:
         """Write down that a training begins; return False, and write nothing, if that is too much.
 
         Args:

@@ -165,4 +165,5 @@ def schema_of(task: SiteTask, spec: ParameterSpec) -> WireSchema:
 
 def site_clip(privacy: PrivacyConfig) -> float | None:
     """Return the norm to which a site shortens its whole update; none = it does not."""
-    return privacy.clip if privacy.level == "client" else None
+    # What adapts is known to the server, which shortens in any case.
+    return privacy.clip if privacy.level == "client" and not privacy.adaptive_clip else None

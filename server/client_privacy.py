@@ -6,32 +6,50 @@ goes on draws what it would have drawn.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.home import server_state
 from fedcxr.parameters import Parameters
+from fedcxr.privacy.adaptive_clip import COUNT_SHARE, next_clip
+from fedcxr.privacy.client_plan import ClientPlan, client_plan, delta_of_sites
 from fedcxr.privacy.secret_file import secret_in
 from fedcxr.privacy.secret_noise import SecretStream
+from fedcxr.privacy.update_plan import UpdatePlan, update_plan
 from partitions.plan import PartitionPlan
 from server.aggregate.aggregator import Aggregate
-from server.client_plan import ClientPlan, client_plan
+from server.aggregate.clipped_sum import SURPLUS
 from server.job import Job
 
 _SLICE = 1 << 18
 """Numbers noised at once; changes none of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientPrivacy:
     """A run's plan with the server's secret."""
 
     plan: ClientPlan
     secret: bytes
     run: str
+    clip: float
+    """C of the round."""
+
+    def begin(self, line: Mapping[str, Any]) -> None:
+        """Take C up from the line of the round before."""
+        self.clip = line.get("next_clip") or self.plan.clip
+
+    def kept(self) -> dict[str, float]:
+        """Return what a round's line keeps for the next: C, where it adapts."""
+        return {"next_clip": self.clip} if self.plan.adaptive else {}
+
+    def bound(self) -> float:
+        """Return C of the round."""
+        return self.clip
 
     def cohort(self, site_ids: Sequence[str], round_num: int) -> list[str]:
         """Return the sites of a round, sorted: each by itself with probability q, perhaps none.
@@ -60,12 +78,34 @@ class ClientPrivacy:
         digest = hashlib.sha256(total.tobytes()).hexdigest()
         names = (self.run, "noise", round_num, given.sha256(), digest)
         stream = SecretStream(self.secret, *names)
+        deviation = self.plan.deviation(self.clip)
         for start in range(0, size, _SLICE):
             part = total[start : start + _SLICE]
-            part += self.plan.deviation * stream.normals(len(part))
+            part += deviation * stream.normals(len(part))
         if not np.isfinite(total).all():
             raise AssertionError("noise that is not finite")
-        return found
+        if self.plan.adaptive:
+            self._adapt(float(found.vectors[SURPLUS][0]), names)
+        return replace(found, vectors={})
+
+    def _adapt(self, surplus: float, names: tuple[str | int, ...]) -> None:
+        """Move C by how many updates were no longer, with noise."""
+        stream = SecretStream(self.secret, "count", repr(surplus), *names)
+        noise = COUNT_SHARE * self.plan.expected * float(stream.normals(1)[0])
+        self.clip = next_clip(self.clip, surplus + noise, self.plan.expected)
+
+
+def site_plan_of(config: ExperimentConfig, plan: PartitionPlan) -> ClientPlan | UpdatePlan | None:
+    """Return the plan of a run whose unit is the site; None for any other run.
+
+    Raises:
+        ConfigError: δ is too large, ε cannot be reached, or a round expects too few sites.
+    """
+    if config.privacy.level == "update":
+        delta = delta_of_sites(config.privacy, len(plan.sites))
+        privacy = config.privacy.model_copy(update={"delta": delta})
+        return update_plan(privacy, rounds=config.server.rounds)
+    return client_plan_of(config, plan)
 
 
 def client_plan_of(config: ExperimentConfig, plan: PartitionPlan) -> ClientPlan | None:
@@ -88,4 +128,4 @@ def client_privacy_of(job: Job) -> ClientPrivacy | None:
     if plan is None:
         return None
     secret = secret_in(server_state(job.run.path), must_be_there=job.resume)
-    return ClientPrivacy(plan, secret, job.run.name)
+    return ClientPrivacy(plan, secret, job.run.name, plan.clip)

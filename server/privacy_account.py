@@ -6,7 +6,7 @@ from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
 from partitions.prepare import Prepared
 from server import patient_privacy
-from server.client_privacy import client_plan_of
+from server.client_privacy import site_plan_of
 from server.job import Job
 
 
@@ -16,7 +16,7 @@ def settle_privacy(config: ExperimentConfig, prepared: Prepared) -> ExperimentCo
     Raises:
         ConfigError: δ is too large, ε cannot be reached, or a round expects too few sites.
     """
-    plan = client_plan_of(config, prepared.plan)
+    plan = site_plan_of(config, prepared.plan)
     if plan is None:
         return patient_privacy.settle_privacy(config, prepared)
     return with_values(config, {"privacy.delta": plan.delta})
@@ -24,16 +24,17 @@ def settle_privacy(config: ExperimentConfig, prepared: Prepared) -> ExperimentCo
 
 def privacy_in_manifest(config: ExperimentConfig, prepared: Prepared) -> dict[str, Any] | None:
     """Return what a manifest says of the protection; None for a run without."""
-    plan = client_plan_of(config, prepared.plan)
+    plan = site_plan_of(config, prepared.plan)
     if plan is None:
         return patient_privacy.privacy_in_manifest(config, prepared)
-    found = {"noise": plan.noise, "rate": plan.rate, "num_sites": plan.sites, "sites": []}
+    num_sites = len(prepared.plan.sites)
+    found = {"noise": plan.noise, "rate": plan.rate, "num_sites": num_sites, "sites": []}
     return {**config.privacy.model_dump(), **found}
 
 
 def epsilon_after(job: Job, rounds: int) -> dict[str, float | None] | None:
     """Return ε after so many rounds, by both accountants; None where the server cannot tell it."""
-    plan = client_plan_of(job.config, job.prepared.plan)
+    plan = site_plan_of(job.config, job.prepared.plan)
     if plan is None:
         return patient_privacy.epsilon_after(job, rounds)
     found = plan.account_after(rounds)

@@ -51,6 +51,14 @@ def check_budget(privacy: PrivacyConfig) -> None:
     require_opacus()
 
 
+def _check_fixed_clip(privacy: PrivacyConfig) -> None:
+    if privacy.adaptive_clip:
+        raise ConfigError(
+            f"privacy.level = {privacy.level}: privacy.adaptive_clip acts under --privacy client "
+            "alone. Leave it out."
+        )
+
+
 def _check_none(config: ExperimentConfig) -> None:
     """Refuse keys that would protect nobody."""
     default = PrivacyConfig()
@@ -65,6 +73,7 @@ def _check_none(config: ExperimentConfig) -> None:
 
 def _check_patient(config: ExperimentConfig) -> None:
     check_budget(config.privacy)
+    _check_fixed_clip(config.privacy)
     for reason in _against_patients(config):
         raise ConfigError(f"privacy.level = patient: {reason}")
     _check_model(config)
@@ -144,6 +153,23 @@ def _check_client(config: ExperimentConfig) -> None:
     check_budget(config.privacy)
     for reason in _against_sites(config):
         raise ConfigError(f"privacy.level = client: {reason}")
+    if config.server.aggregator != "mean":
+        raise ConfigError(
+            f"privacy.level = client: server.aggregator={config.server.aggregator}: how far one "
+            "site moves it has no bound that noise could cover. Take server.aggregator=mean."
+        )
+
+
+def _check_update(config: ExperimentConfig) -> None:
+    check_budget(config.privacy)
+    _check_fixed_clip(config.privacy)
+    for reason in _against_sites(config):
+        raise ConfigError(f"privacy.level = update: {reason}")
+    if aggregator_registry().get(config.server.aggregator).counts_known:
+        raise ConfigError(
+            f"privacy.level = update: server.aggregator={config.server.aggregator} needs each "
+            "site's counts of known labels, which are not noised. Take server.aggregator=mean."
+        )
 
 
 def _against_sites(config: ExperimentConfig) -> Iterator[str]:
@@ -159,11 +185,6 @@ def _against_sites(config: ExperimentConfig) -> Iterator[str]:
             f"algorithm.name={config.algorithm.name} has sites send more than an update. Take "
             "fedavg, fedprox, fedbn, fedavgm, fedadagrad, fedadam or fedyogi."
         )
-    if server.aggregator != "mean":
-        yield (
-            f"server.aggregator={server.aggregator}: how far one site moves it has no bound that "
-            "noise could cover. Take server.aggregator=mean."
-        )
     if train.normalization == "pooled":
         yield (
             "train.normalization=pooled needs sums over each site's pixels, which are not noised. "
@@ -176,13 +197,9 @@ def _against_sites(config: ExperimentConfig) -> Iterator[str]:
         )
 
 
-def _check_later(config: ExperimentConfig) -> None:
-    raise ConfigError(f"privacy.level: {config.privacy.level} cannot be had yet. Leave it at none.")
-
-
 LEVELS: Mapping[str, Callable[[ExperimentConfig], None]] = {
     "none": _check_none,
     "patient": _check_patient,
     "client": _check_client,
-    "update": _check_later,
+    "update": _check_update,
 }

@@ -150,8 +150,7 @@ def _begin(session: Session) -> Checkpoint:
     schema = session.book.federation.schema
     if schema.shared.private:  # what a site's own model scores, should this round stay the best
         line["site_scores"] = session.site_scores(parameters, 0)
-    vectors = first_state(schema)
-    begun = Checkpoint(0, parameters, 0, None, line, vectors=vectors)
+    begun = Checkpoint(0, parameters, 0, None, line, vectors=first_state(schema))
     return _keep(session, begun, best_before=0)
 
 
@@ -169,6 +168,8 @@ def _one_round(
     session: Session, state: Checkpoint, round_num: int, val_aurocs: Aurocs
 ) -> Checkpoint:
     begun = time.perf_counter()
+    if session.privacy is not None:
+        session.privacy.begin(state.line)
     session.intake.history = tuple(Norms(*pair) for pair in state.norms)
     session.book.learning_rate = learning_rate(
         session.job.config.train, round_num, session.job.config.server.rounds, val_aurocs
@@ -202,6 +203,7 @@ def _one_round(
         "bytes_down": payload_bytes(arrays) * asked,
         "bytes_up": report.bytes_up,
         "epsilon": epsilon_after(session.job, round_num),
+        **(session.privacy.kept() if session.privacy else {}),
         "parameters_sha256": parameters.sha256(),
     }
     best_round, best, norms = state.best_round, state.best_auroc, state.norms
@@ -264,8 +266,7 @@ def _evaluate(session: Session, parameters: Parameters, round_num: int) -> dict[
     found: dict[str, Any] = {"taken": True, "reason": None}
     if shared.private:
         found["site_scores"] = session.site_scores(parameters, round_num)
-    scores = score(job.config, val, probs, model.labels)
-    return found | val_line(scores) | session.on_test()
+    return found | val_line(score(job.config, val, probs, model.labels)) | session.on_test()
 
 
 def _better(state: Checkpoint, round_num: int, auroc: float | None) -> tuple[int, float | None]:

@@ -193,7 +193,7 @@ def _session(job: Job, grid: Grid, model: Predictor, roster: Roster, val: HeldOu
     book = OrderBook(federation)
     aggregator = aggregator_registry().get(server.aggregator)
     if privacy is not None:
-        aggregator = clipped_sum(privacy.plan.clip, privacy.plan.expected)
+        aggregator = clipped_sum(privacy.bound, privacy.plan.expected)
     size = cohort_size(len(federation.most_examples), server.fraction)
     place = AggregatorPlace(schema, _head(job, schema), size, job.run.path / "spool", server)
     keeper = UpdateKeeper(job.run.path, schema, job.arithmetic()) if server.keep_updates else None

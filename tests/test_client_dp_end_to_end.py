@@ -89,3 +89,16 @@ def test_a_round_of_nobody_is_noise_alone(tmp_path, monkeypatch):
     assert [line["sites"] for line in lines] == [[], [], []]
     assert len({line["parameters_sha256"] for line in lines}) == 3
     assert lines[-1]["epsilon"]["rdp"] > 0
+
+
+def test_a_bound_that_adapts_goes_on_where_a_stopped_run_had_it(tmp_path):
+    folder = tmp_path / "run"
+    keys = {"privacy__adaptive_clip": True, "privacy__epsilon": None, "privacy__noise": 0.3}
+    first = run(folder, server__fraction=1.0, **keys).summary["parameters_sha256"]
+    clips = [line["next_clip"] for line in lines_of(folder)[1:]]
+    assert len({1.0, *clips}) == 4
+
+    stop_after_round_2(folder)
+
+    assert resume(folder).summary["parameters_sha256"] == first
+    assert [line["next_clip"] for line in lines_of(folder)[1:]] == clips

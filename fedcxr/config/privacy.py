@@ -27,6 +27,9 @@ class PrivacyConfig(Section):
     """δ; none = a tenth of 1/patients of the smallest site (or of 1/sites)."""
     clip: Annotated[PositiveFloat, Flag("Largest norm of what one contributes.")] = 1.0
     """C: a patient's gradient, or a site's update, is shortened to this L2 norm."""
+    adaptive_clip: bool = False
+    """`client`: C begins at `clip` and follows the median length of the updates (Andrew et al.
+    2021)."""
     physical_batch: PositiveInt = 32
     """`patient`: images whose gradients are in memory at once; changes no result beyond rounding.
     """

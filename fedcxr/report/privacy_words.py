@@ -16,6 +16,8 @@ class Promise:
     unit: str
     against: str
     not_covered: str
+    cost: str = ""
+    """What the reader must know of the noise."""
 
 
 PROMISES = {
@@ -34,6 +36,15 @@ PROMISES = {
         "part (rounds.jsonl, events.jsonl and cards.json say it: keep them to the server); the "
         "server's own validation and test patients",
     ),
+    "update": Promise(
+        "local, noise in each site's whole update, at the site",
+        "all that one site has trained on, or in its place nothing: an update of 0",
+        "whoever sees the update that the site sends, the server too",
+        "that the site exists, answers, fails or has too few images to train on, and how long it "
+        "takes; the server's own validation and test patients",
+        "in every number of every update, which together are no longer than C: with few sites and "
+        "a strict ε the model learns next to nothing",
+    ),
 }
 
 
@@ -45,14 +56,16 @@ def privacy_facts(run: RunFacts) -> list[Fact]:
     promise = PROMISES[privacy.level]
     spent = run.rounds[-1].epsilon if run.rounds else None
     whose = "the most of any site, by either accountant"
-    if privacy.rate is not None:
+    if privacy.level == "update":
+        whose = "every round counts for every site, asked or not: who looks knows who was asked"
+    elif privacy.rate is not None:
         whose = f"each round asks each of {privacy.num_sites} sites with q = {privacy.rate:.3g}"
     return [
         Fact("Privacy", promise.method, promise.unit),
         Fact("Protected against", promise.against),
         Fact("Not protected", promise.not_covered),
         Fact("Spent", epsilon_words(privacy, spent), whose),
-        Fact("Noise", f"σ = {_noise(privacy)}", f"of the clipping bound C = {privacy.clip:g}"),
+        Fact("Noise", f"σ = {_noise(privacy)}", _bound_words(privacy, promise)),
     ]
 
 
@@ -77,6 +90,13 @@ def privacy_line(privacy: RunPrivacy, spent: RunEpsilon | None) -> str:
     promise = PROMISES[privacy.level]
     words = epsilon_words(privacy, spent)
     return f"Privacy: {words}; protected is {promise.unit}, against {promise.against}"
+
+
+def _bound_words(privacy: RunPrivacy, promise: Promise) -> str:
+    bound = f"of the clipping bound C = {privacy.clip:g}"
+    if privacy.adaptive_clip:
+        bound = f"of a clipping bound that begins at {privacy.clip:g} and follows the median length"
+    return f"{bound}, {promise.cost}" if promise.cost else bound
 
 
 def _noise(privacy: RunPrivacy) -> str:

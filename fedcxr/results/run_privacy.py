@@ -29,6 +29,8 @@ class RunPrivacy(_Part):
     epsilon: float | None
     delta: float | None
     clip: float
+    adaptive_clip: bool = False
+    """Whether C begins at `clip` and follows the updates."""
     noise: float | None = None
     """σ of the whole run; of each site's own where patients are protected, see `sites`."""
     rate: float | None = None

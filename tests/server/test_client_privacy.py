@@ -11,11 +11,11 @@ from fedcxr.config import load_config
 from fedcxr.config.privacy import PrivacyConfig
 from fedcxr.errors import ArtefactError, ConfigError, RunError
 from fedcxr.parameters import Parameters
+from fedcxr.privacy.client_plan import ClientPlan, client_plan
 from fedcxr.privacy.secret_file import SECRET_FILE, secret_in
 from server.aggregate.aggregator import Aggregate
 from server.aggregate.clipped_sum import clipped_sum
 from server.choices import check_choices
-from server.client_plan import ClientPlan, client_plan
 from server.client_privacy import ClientPrivacy
 
 pytest.importorskip("opacus")
@@ -29,7 +29,8 @@ def plan(**changes):
 
 
 def privacy(**changes):
-    return ClientPrivacy(plan(**changes), SECRET, "run")
+    found = plan(**changes)
+    return ClientPrivacy(found, SECRET, "run", found.clip)
 
 
 def given(size=4, value=0.0):
@@ -39,7 +40,7 @@ def given(size=4, value=0.0):
 def test_updates_are_shortened_and_divided_by_the_expected_number(make_update):
     # (3, 4) has norm 5 and becomes (0.6, 0.8); (0, 0.5) stays. Their sum over 4 expected sites,
     # though 2 answered, and whatever they say that they weigh: (0.15, 0.325).
-    adding = clipped_sum(1.0, 4.0).make(make_update.place(2))
+    adding = clipped_sum(lambda: 1.0, 4.0).make(make_update.place(2))
     adding.add(make_update([3.0, 4.0], 100))
     adding.add(make_update([0.0, 0.5], 1))
     assert adding.result().update == pytest.approx([0.15, 0.325])
@@ -49,7 +50,7 @@ def test_with_a_fixed_cohort_it_is_what_flower_computes(make_update):
     # Flower's own server-side fixed clipping: clips the difference to the model before, weighs all
     # alike, and adds noise of deviation z·C/n to the mean.
     rng, before = np.random.default_rng(3), np.zeros(6, np.float32)
-    adding, clipped = clipped_sum(1.5, 5.0).make(make_update.place(6)), []
+    adding, clipped = clipped_sum(lambda: 1.5, 5.0).make(make_update.place(6)), []
     for length in (0.1, 1.0, 2.0, 9.0, 30.0):
         model = (length * rng.standard_normal(6)).astype(np.float32)
         adding.add(make_update(model, 7))
@@ -57,25 +58,28 @@ def test_with_a_fixed_cohort_it_is_what_flower_computes(make_update):
         compute_clip_model_update(theirs, [before], 1.5)
         clipped.append(theirs[0])
     np.testing.assert_allclose(adding.result().update, np.mean(clipped, axis=0), rtol=1e-5)
-    ours = plan(sites=5, rate=1.0, noise=0.8, clip=1.5).deviation
+    ours = plan(sites=5, rate=1.0, noise=0.8, clip=1.5).deviation(1.5)
     assert ours == pytest.approx(compute_stdv(0.8, 1.5, 5))
 
 
 def test_of_nobody_the_sum_is_zero(make_update):
-    assert clipped_sum(1.0, 4.0).make(make_update.place(2)).result().update.tolist() == [0.0, 0.0]
+    assert clipped_sum(lambda: 1.0, 4.0).make(make_update.place(2)).result().update.tolist() == [
+        0.0,
+        0.0,
+    ]
 
 
 def test_one_site_moves_the_sum_by_no_more_than_the_clip(make_update):
     rng = np.random.default_rng(0)
     for length in (1e-6, 0.3, 1.0, 40.0, 1e20):
-        adding = clipped_sum(0.7, 1.0).make(make_update.place(50))
+        adding = clipped_sum(lambda: 0.7, 1.0).make(make_update.place(50))
         direction = rng.standard_normal(50)
         adding.add(make_update(length * direction / np.linalg.norm(direction), 9))
         assert np.linalg.norm(adding.result().update) <= 0.7 * (1 + 1e-6)
 
 
 def test_float_buffers_are_left_out(make_update):
-    adding = clipped_sum(1.0, 1.0).make(make_update.place(2, buffers=2))
+    adding = clipped_sum(lambda: 1.0, 1.0).make(make_update.place(2, buffers=2))
     adding.add(make_update([0.1, 0.2, 5.0, 6.0], 1))
     assert adding.result().update == pytest.approx([0.1, 0.2, 0.0, 0.0])
 
@@ -102,7 +106,7 @@ def test_the_noise_has_the_deviation_that_is_accounted_and_leaves_buffers_alone(
 def test_the_same_round_has_the_same_noise_and_another_sum_another():
     def noise(round_num=1, value=0.0, model=0.0, secret=SECRET):
         found = Aggregate(np.full(50, value), np.zeros(0, np.int64), {})
-        drawn = ClientPrivacy(plan(), secret, "run").noised(
+        drawn = ClientPrivacy(plan(), secret, "run", 1.0).noised(
             found, given(value=model), round_num, 50
         )
         return (drawn.update - value).round(12).tolist()
@@ -196,3 +200,43 @@ def test_a_secret_is_made_once_and_never_anew_where_a_run_goes_on(tmp_path):
     (tmp_path / "new" / SECRET_FILE).write_bytes(b"short")
     with pytest.raises(ArtefactError, match="5 bytes, expected 32"):
         secret_in(tmp_path / "new")
+
+
+def test_an_adapting_bound_follows_the_median_and_its_noise_is_paid_for(make_update):
+    # σ = 2, 100 sites expected: σ_b = 5, so z = (2⁻² - 10⁻²)^-½ = 2.0412, and z⁻² + 10⁻² = σ⁻².
+    keys = {"sites": 100, "rate": 1.0, "noise": 2.0, "delta": 1e-3, "adaptive": True}
+    adapting = privacy(**keys, clip=0.1)
+    assert adapting.plan.updates_noise == pytest.approx(2.0412, abs=1e-4)
+    assert adapting.plan.account_after(3) == plan(**{**keys, "adaptive": False}).account_after(3)
+
+    # All of 100 updates have length 1. C begins at 0.1 and goes where half are longer: to about 1.
+    seen = []
+    for round_num in range(1, 60):
+        adding = clipped_sum(adapting.bound, 100.0).make(make_update.place(2))
+        for _ in range(100):
+            adding.add(make_update([0.6, 0.8], 1))
+        adapting.noised(adding.result(), given(2), round_num, 2)
+        seen.append(adapting.clip)
+    assert seen[:20] == sorted(seen[:20])
+    assert np.mean(seen[40:]) == pytest.approx(1.0, abs=0.1)
+
+    # A run that goes on takes C up where the last round's line has it.
+    again = privacy(**keys, clip=0.1)
+    again.begin({"next_clip": seen[3]})
+    assert again.bound() == seen[3]
+    again.begin({"round": 0})
+    assert again.bound() == 0.1
+
+
+def test_a_count_without_room_for_its_noise_is_refused():
+    # Of 10 expected sites the count's noise is 2·10/20 = 1, no less than σ.
+    keys = PrivacyConfig(level="client", noise=1.0, adaptive_clip=True)
+    with pytest.raises(ConfigError, match=r"privacy\.adaptive_clip: σ = 1 is more"):
+        client_plan(keys, sites=10, fraction=1.0, rounds=2)
+
+
+@pytest.mark.parametrize("level", ["patient", "update"])
+def test_an_adapting_bound_is_refused_where_the_server_does_not_clip(level):
+    keys = {"privacy.level": level, "privacy.epsilon": 3.0, "privacy.adaptive_clip": True}
+    with pytest.raises(ConfigError, match="acts under --privacy client alone"):
+        check_choices(load_config(overrides={**keys, "server.batch_norm": "group"}))

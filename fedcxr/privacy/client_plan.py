@@ -15,6 +15,7 @@ from functools import lru_cache
 from fedcxr.config.privacy import PrivacyConfig
 from fedcxr.errors import ConfigError
 from fedcxr.privacy.accounting import Account, Sampling, account, smallest_noise
+from fedcxr.privacy.adaptive_clip import COUNT_SHARE, updates_noise
 
 DELTA_SHARE = 0.1
 """Of 1/sites: δ where none is given."""
@@ -35,7 +36,9 @@ class ClientPlan:
     """σ."""
     delta: float
     clip: float
-    """C."""
+    """C; of the first round where it adapts."""
+    adaptive: bool = False
+    """Whether C follows the length of the updates."""
 
     @property
     def expected(self) -> float:
@@ -43,9 +46,15 @@ class ClientPlan:
         return self.rate * self.sites
 
     @property
-    def deviation(self) -> float:
-        """σC ÷ q·N: of the noise in the mean."""
-        return self.noise * self.clip / self.expected
+    def updates_noise(self) -> float:
+        """The noise of the updates over C: σ, or more where a count is noised beside them."""
+        found = updates_noise(self.noise, self.expected) if self.adaptive else self.noise
+        assert found is not None, "a plan's noise leaves room for the count's"
+        return found
+
+    def deviation(self, clip: float) -> float:
+        """Return that of the noise in the mean, of a round whose bound is `clip`."""
+        return self.updates_noise * clip / self.expected
 
     def account_after(self, rounds: int) -> Account:
         """Return ε by both accountants after so many rounds, at least one."""
@@ -71,16 +80,32 @@ def client_plan(privacy: PrivacyConfig, *, sites: int, fraction: float, rounds: 
             f"and {FEWEST:g} are the least; the noise is divided by them. Raise server.fraction, "
             "or take --privacy patient, which is for few sites."
         )
+    delta = delta_of_sites(privacy, sites)
+    noise = privacy.noise
+    if noise is None:
+        noise = _noise(sites, expected, rounds, delta, privacy.epsilon or 0.0)
+    if privacy.adaptive_clip and updates_noise(noise, expected) is None:
+        raise ConfigError(
+            f"privacy.adaptive_clip: σ = {noise:.4g} is more than the noise of its count allows, "
+            f"{2 * COUNT_SHARE * expected:.4g} where a round expects {expected:g} sites. Leave it "
+            "out, raise server.fraction, or take more sites or a larger ε."
+        )
+    return ClientPlan(sites, fraction, rounds, noise, delta, privacy.clip, privacy.adaptive_clip)
+
+
+def delta_of_sites(privacy: PrivacyConfig, sites: int) -> float:
+    """Return δ of a run whose unit is the site.
+
+    Raises:
+        ConfigError: it is not below 1/sites.
+    """
     delta = DELTA_SHARE / sites if privacy.delta is None else privacy.delta
     if not delta < 1 / sites:
         raise ConfigError(
             f"privacy.delta = {delta:g}: expected below 1/sites = {1 / sites:.3g}; at that, to "
             "publish one site's update outright would pass. Lower it, or leave it out."
         )
-    noise = privacy.noise
-    if noise is None:
-        noise = _noise(sites, expected, rounds, delta, privacy.epsilon or 0.0)
-    return ClientPlan(sites, fraction, rounds, noise, delta, privacy.clip)
+    return delta
 
 
 @lru_cache(maxsize=64)

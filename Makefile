@@ -104,6 +104,7 @@ verify-losses: env  ## Every loss on sites with skewed labels, beside cross-entr
 
 verify-attacks: env  ## Attacks on an over-fitted run, and on a private one: a quarter of an hour
 	$(BIN)/python -m benchmarks.attacks
+	$(BIN)/python -m benchmarks.inversion --short
 
 clean:  ## Remove the environment and caches of tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -59,7 +59,10 @@ def test_the_curve_has_what_was_spent_and_what_it_costs(sweep):
     assert private.spent.prv <= private.spent.rdp
     assert private.auroc.value == found.arm("patient-2_5").macro_auroc.value
     assert private.cost.value == pytest.approx(private.auroc.value - unprotected.auroc.value)
-    assert private.membership_tpr.reason == "not computed"
+    # 90 patients are too few for a rate at 1 %, and that is said.
+    assert private.membership_tpr.value is None
+    assert "not estimable" in private.membership_tpr.reason
+    assert (sweep / "arms" / "patient-2_5-seed-0" / "attacks" / "membership").is_dir()
     assert (sweep / "privacy.html").is_file()
     assert (sweep / "report.html").is_file()
 

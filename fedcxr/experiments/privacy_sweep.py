@@ -10,13 +10,15 @@ from pathlib import Path
 from fedcxr.atomic import write_text_atomically
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.privacy import PrivacyConfig
-from fedcxr.errors import ConfigError, some
+from fedcxr.errors import ConfigError, DataError, some
 from fedcxr.experiments.compare.arms import FEDERATED
 from fedcxr.experiments.compare.comparing import OnProgress, compare
 from fedcxr.experiments.compare.extra_arms import extra_arm
+from fedcxr.experiments.membership.attack_membership import MembershipDesign, attack_membership
 from fedcxr.experiments.simulate import with_sites_of_plan
 from fedcxr.report.sweep_page import write_sweep_page
 from fedcxr.results.comparison import Comparison, read_comparison
+from fedcxr.results.membership import read_membership
 from fedcxr.results.privacy_sweep import (
     DESIGN,
     FILE,
@@ -37,6 +39,8 @@ from server.choices import check_choices
 from server.patient_privacy import patients_by_site
 
 LEVELS = ("patient", "client", "update")
+ALLOWED = 0.01
+"""False alarms of the attack on membership."""
 
 
 def sweep_privacy(
@@ -175,7 +179,30 @@ def _point(folder: Path, found: Comparison, name: str, arm: SweptArm | None) -> 
         spent=None if arm is None else _spent(folder, found, name),
         auroc=result.macro_auroc,
         cost=None if cost is None else Score.model_validate(cost.macro_auroc.model_dump()),
+        membership_tpr=_membership_tpr(folder, found, name),
     )
+
+
+def _membership_tpr(folder: Path, found: Comparison, name: str) -> Score:
+    """Return which share of members an outsider finds by the loss, over an arm's trainings.
+
+    At 1 % of false alarms. Each training's own result, with its interval, is in its folder.
+    """
+    runs = [folder / "arms" / f"{name}-seed-{seed}" for seed in found.training.seeds]
+    rates = [_attacked(run) for run in runs]
+    values = [rate.value for rate in rates if rate.value is not None]
+    if len(values) < len(rates) or len(rates) == 1:
+        return next((rate for rate in rates if rate.value is None), rates[0])
+    why = f"no interval: a mean over {len(rates)} trainings, each with its own"
+    return Score(value=sum(values) / len(values), reason=why)
+
+
+def _attacked(run: Path) -> Score:
+    try:
+        page = attack_membership(run, MembershipDesign(methods=("loss",)))
+    except DataError as err:  # too few patients
+        return Score(value=None, reason=str(err))
+    return read_membership(page.parent).attacks[0].rate(ALLOWED).tpr
 
 
 def _spent(folder: Path, found: Comparison, name: str) -> RunEpsilon | None:

@@ -1,4 +1,8 @@
-"""AUROC against ε: what privacy costs, level by level."""
+"""AUROC against ε: what privacy costs, level by level; beside it what an attack still finds."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
 
 from fedcxr.report.figures_svg import BLUE, GREEN, MUTED, PURPLE, VERMILION, new_axes, styled
 from fedcxr.report.pictures import Picture, picture
@@ -43,6 +47,7 @@ def draw_sweep(sweep: PrivacySweep) -> Picture | None:
         for x, point in zip(across, points, strict=True):
             if point.auroc.ci is not None:
                 axes.plot([x, x], point.auroc.ci, color=colour, linewidth=1.2)
+    _draw_attack(axes, sweep.points, budgets)
     axes.set_xticks(range(len(budgets) + 1), [*(f"{each:g}" for each in budgets), NO_BUDGET])
     axes.set_xlim(-0.5, len(budgets) + 0.5)
     axes.grid(axis="y")
@@ -51,6 +56,23 @@ def draw_sweep(sweep: PrivacySweep) -> Picture | None:
     figure.legend(loc="outside upper center", ncols=len(levels))
     told = ", ".join(f"{point.title} {fixed(point.auroc.value)}" for point in shown)
     return picture(figure, "auroc-by-epsilon", f"Test macro AUROC by ε: {told}.")
+
+
+def _draw_attack(axes: Axes, points: Sequence[SweepPoint], budgets: list[float]) -> None:
+    """Draw which share of members an attack finds, open and broken, on an axis at the right."""
+    found = [point for point in points if point.membership_tpr.value is not None]
+    if not found:
+        return
+    right = axes.twinx()
+    found.sort(key=lambda point: _place(point, budgets))
+    for level in dict.fromkeys(point.level for point in found):
+        colour, marker = _STYLES.get(level, (PURPLE, "v"))
+        own = [point for point in found if point.level == level]
+        across = [_place(point, budgets) for point in own]
+        shares = [point.membership_tpr.value or 0.0 for point in own]
+        right.plot(across, shares, color=colour, marker=marker, fillstyle="none", linestyle=":")
+    right.set_ylim(bottom=0.0)
+    right.set_ylabel("members found at 1 % false alarms (open)")
 
 
 def _place(point: SweepPoint, budgets: list[float]) -> int:

@@ -69,6 +69,21 @@ def test_table_and_figure_are_files_too(tmp_path):
         assert (tmp_path / "privacy_sweep" / f"auroc-by-epsilon.{kind}").is_file()
 
 
+def test_what_an_attack_finds_stands_in_table_and_figure(tmp_path):
+    sweep = sweep_of()
+    found = [Score(value=share, reason="no interval: a mean") for share in (0.4, 0.01, 0.02, 0.03)]
+    points = [
+        point.model_copy(update={"membership_tpr": score})
+        for point, score in zip(sweep.points, found, strict=True)
+    ]
+    sweep = sweep.model_copy(update={"points": tuple(points)})
+    write_sweep_page(sweep, tmp_path)
+    rows = (tmp_path / "privacy_sweep" / "privacy_sweep.csv").read_text("utf-8").splitlines()
+    assert "membership_tpr" in rows[0]
+    assert ",0.4," in rows[1]
+    assert "members found at 1 % false alarms" in draw_sweep(sweep).drawing.svg
+
+
 def test_the_figure_tells_what_it_shows():
     drawn = draw_sweep(sweep_of())
     assert "Test macro AUROC by ε: Federated 0.800, patient-1 0.600" in drawn.drawing.svg

@@ -81,6 +81,8 @@ class Job:
     @property
     def secure(self) -> SecureTask | None:
         """What sites are told of secure aggregation; None without it."""
+        if not self.config.server.secure_aggregation:
+            return None
         sites = {s.site_id: s.train_images for s in self.prepared.plan.sites}
         return secure_task(self.config, sites)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fedcxr import plugins
 from fedcxr.cli.main import main
 from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.server import ServerConfig
@@ -35,6 +36,12 @@ def fedcxr_home(tmp_path_factory):
     patch.delenv("FEDCXR_PATIENT_KEY", raising=False)
     yield home
     patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def any_package_may_be_imported(monkeypatch):
+    """A site that one test opened decides nothing in the next one."""
+    monkeypatch.setattr(plugins, "_allowed", None)
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ class SimulateKeywords(TypedDict, total=False):
     batch_norm: str | None
     codec: str | None
     topk: float | None
+    secure_aggregation: bool | None
     engine: str | None
     workers: int | None
     threads_per_client: int | None
@@ -128,6 +129,7 @@ class CompareKeywords(TypedDict, total=False):
     batch_norm: str | None
     codec: str | None
     topk: float | None
+    secure_aggregation: bool | None
     engine: str | None
     workers: int | None
     threads_per_client: int | None

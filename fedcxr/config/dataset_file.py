@@ -130,7 +130,7 @@ def _explained(
     kind: str,
     lines: Mapping[tuple[str, ...], int],
 ) -> str:
-    key = tuple(str(part) for part in place if not isinstance(part, int))
+    key = tuple(str(part) for part in place if not isinstance(part, int) and part)
     known = next((key[:end] for end in range(len(key), 0, -1) if key[:end] in lines), ())
     where = f"line {lines[known]}: " if known else ""
     name = ".".join(key)

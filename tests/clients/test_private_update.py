@@ -74,7 +74,7 @@ def test_the_same_update_has_the_same_noise_and_is_paid_for_once(send, tmp_path)
     first, again = send(0.01), send(0.01)
 
     assert np.array_equal(first[UPDATE], again[UPDATE])
-    rows = json.loads((tmp_path / "site-00/run/privacy/spent.json").read_text())
+    rows = json.loads((tmp_path / "site-00/run/privacy/spent.json").read_text())["trainings"]
     assert [(row["round"], row["rate"], row["steps"]) for row in rows] == [(1, 1.0, 1)]
 
 

@@ -36,7 +36,7 @@ def privacy_sweep(sweep: PrivacySweep) -> Table:
     ]
     notes = (
         f"δ = {sweep.delta:.3g}. ε is the most that any site has spent in any training.",
-        "Membership: found by an outsider with the loss threshold, a mean over trainings. Inversion "
-        "is not computed.",
+        "Membership: found by an outsider with the loss threshold, a mean over trainings.",
+        "Inversion is not computed.",
     )
     return Table("privacy_sweep", _COLUMNS, tuple(rows), "AUROC against ε", notes)

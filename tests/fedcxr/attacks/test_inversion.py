@@ -96,33 +96,37 @@ def test_restarts_keep_the_best():
     assert found.pixels.shape == (1, 6, 6)
 
 
+RATE = 1e-4
+
+
 def test_the_simulated_update_is_that_of_local_training():
-    # plain SGD over two steps of two images: (given - trained) / rate
+    # plain SGD over two steps of two images: (given - trained) / rate. The rate is small: gradients
+    # are in the thousands here, and long steps would lead rounding to other sides of a ReLU.
     model, seed = small(), 5
     spec = spec_of(model)
     given = extract(model, spec)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32), dtype=np.uint8)
     target = np.float32([[1, 0, 1], [0, 0, 1], [1, 1, np.nan], [0, 1, 0]])
     config = TrainConfig(
-        batch_size=2, optimizer="sgd", momentum=0.0, learning_rate=0.01, augment=NO_VIEWS
+        batch_size=2, optimizer="sgd", momentum=0.0, learning_rate=RATE, augment=NO_VIEWS
     )
     normalization = Normalization("preset", 0.4, 0.2)
     order = derive_rng(seed, "order", 0).permutation(4)
     site = SimulatedSite(
-        model, steps(batch_size=2, learning_rate=0.01, normalization=normalization)
+        model, steps(batch_size=2, learning_rate=RATE, normalization=normalization)
     )
     sent = site.send(torch.from_numpy(pixels[order] / np.float32(255)), torch.tensor(target[order]))
     train_site(
         model,
         ImagePool.of(pixels, np.arange(4), target),
         config=config,
-        learning_rate=0.01,
+        learning_rate=RATE,
         normalization=normalization,
         precision=FP32,
         device="cpu",
         seed=seed,
     )
-    moved = (given.vector - extract(model, spec).vector) / 0.01
+    moved = (given.vector - extract(model, spec).vector) / RATE
     np.testing.assert_allclose(
         moved[: spec.num_trainable], sent.update.numpy(), rtol=1e-3, atol=1e-2
     )

@@ -8,7 +8,7 @@ export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env simulate test test-slow check format docs deploy-smoke check-deploy check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-audit verify-data verify-algorithms verify-losses verify-attacks clean
+.PHONY: help env simulate test test-slow check format docs deploy-smoke check-deploy check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-audit verify-data verify-algorithms verify-losses verify-attacks verify-deployed-privacy clean
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -31,7 +31,7 @@ test: env  ## Run the tests that take moments
 	$(BIN)/python -m pytest -q $(TWO_FILES_AT_A_TIME) -m "not slow and not alone"
 
 test-slow: env  ## Run those that take longer: whole runs, killed and resumed; then those that measure
-	$(BIN)/python -m pytest -q $(TWO_FILES_AT_A_TIME) -m "slow and not alone"
+	$(BIN)/python -m pytest -q $(TWO_FILES_AT_A_TIME) -m "slow and not alone" --durations=25
 	$(BIN)/python -m pytest -q -m alone
 
 check: env  ## Lint, types, import contract
@@ -105,6 +105,9 @@ verify-losses: env  ## Every loss on sites with skewed labels, beside cross-entr
 verify-attacks: env  ## Attacks on an over-fitted run, and on a private one: a quarter of an hour
 	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.inversion --short
+
+verify-deployed-privacy: env  ## DP-SGD, client-level DP and secure aggregation over real processes: 2 minutes
+	$(BIN)/python -m pytest -q tests/deployed_privacy.py
 
 clean:  ## Remove the environment and caches of tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

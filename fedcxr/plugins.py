@@ -17,8 +17,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from fedcxr.errors import ConfigError, LimitError
+from fedcxr.file_digest import digest_files
 from fedcxr.own_packages import own_search_path
-from fedcxr.seeding import digest_files
 
 PLUGIN_PATH = "FEDCXR_PLUGIN_PATH"
 """Environment variable: folders in which plug-ins are looked for last, as in PATH."""

@@ -5,7 +5,6 @@ on the number of workers, or on which process a client happens to run in.
 """
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
@@ -25,12 +24,3 @@ def derive_seed(root: int, *names: str | int) -> int:
 def derive_rng(root: int, *names: str | int) -> np.random.Generator:
     """Return a NumPy generator for the stream called `names` under `root`."""
     return np.random.default_rng(derive_seed(root, *names))
-
-
-def digest_files(paths: list[Path], root: Path) -> str:
-    """Return the sha256 over the names (relative to `root`) and contents of `paths`, in order."""
-    sha = hashlib.sha256()
-    for path in paths:
-        sha.update(path.relative_to(root).as_posix().encode() + b"\0")
-        sha.update(hashlib.sha256(path.read_bytes()).digest())
-    return sha.hexdigest()

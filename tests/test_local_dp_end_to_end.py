@@ -41,7 +41,7 @@ def stop_after_round_1(folder):
 
 def rounds_spent(folder):
     files = sorted(site_state(folder).glob("*/*/privacy/spent.json"))
-    return [[row["round"] for row in json.loads(file.read_text())] for file in files]
+    return [[row["round"] for row in json.loads(file.read_text())["trainings"]] for file in files]
 
 
 def test_updates_leave_noised_by_each_site_s_secret_and_a_stopped_run_pays_once(tmp_path):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fedcxr.cores import cores
 from fedcxr.errors import ConfigError
+from fedcxr.file_digest import digest_files
 from fedcxr.plugins import source_digest
-from fedcxr.seeding import digest_files
 from fedcxr.version import __version__
 
 PACKAGES = ("fedcxr", "clients", "server", "partitions", "configs")

@@ -17,6 +17,8 @@ _STYLES = {
     "client": (VERMILION, "s"),
     "update": (GREEN, "^"),
 }
+_CHANCE_BELOW = 0.1
+"""Least height of the attack's axis: what chance finds, 0.01, lies at its foot."""
 _BESIDE = 0.12
 """Between the levels at one ε, in steps of the axis."""
 
@@ -71,8 +73,9 @@ def _draw_attack(axes: Axes, points: Sequence[SweepPoint], budgets: list[float])
         across = [_place(point, budgets) for point in own]
         shares = [point.membership_tpr.value or 0.0 for point in own]
         right.plot(across, shares, color=colour, marker=marker, fillstyle="none", linestyle=":")
-    right.set_ylim(bottom=0.0)
-    right.set_ylabel("members found at 1 % false alarms (open)")
+    highest = max(point.membership_tpr.value or 0.0 for point in found)
+    right.set_ylim(0.0, max(_CHANCE_BELOW, 1.1 * highest))
+    right.set_ylabel("members found at 1 % FPR (open)")
 
 
 def _place(point: SweepPoint, budgets: list[float]) -> int:

@@ -81,7 +81,7 @@ def test_what_an_attack_finds_stands_in_table_and_figure(tmp_path):
     rows = (tmp_path / "privacy_sweep" / "privacy_sweep.csv").read_text("utf-8").splitlines()
     assert "membership_tpr" in rows[0]
     assert ",0.4," in rows[1]
-    assert "members found at 1 % false alarms" in draw_sweep(sweep).drawing.svg
+    assert "members found at 1 % FPR" in draw_sweep(sweep).drawing.svg
 
 
 def test_the_figure_tells_what_it_shows():

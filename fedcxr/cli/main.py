@@ -129,7 +129,7 @@ def command() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit with the codes of docs/guide.md."""
+    """Run the command line and exit with the codes of docs/guide/troubleshooting.md."""
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     end_on_signals()  # workers are stopped, the manifest is right
     debug = "--debug" in sys.argv

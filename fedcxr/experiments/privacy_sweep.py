@@ -201,7 +201,7 @@ def _attacked(run: Path) -> Score:
     try:
         page = attack_membership(run, MembershipDesign(methods=("loss",)))
     except DataError as err:  # too few patients
-        return Score(value=None, reason=str(err))
+        return Score(value=None, reason=str(err).removeprefix(f"{run}: "))
     return read_membership(page.parent).attacks[0].rate(ALLOWED).tpr
 
 

@@ -1,12 +1,10 @@
 """What gradient inversion made of a site's updates, for each way of protecting them."""
 
-import json
 from pathlib import Path
 from typing import Literal
 
-from fedcxr.errors import ArtefactError, some
 from fedcxr.results.score import Score
-from fedcxr.results.validation import what_misfits
+from fedcxr.results.validation import read_typed
 from fedcxr.section import Section
 
 FILE = "result.json"
@@ -144,14 +142,4 @@ def read_inversion(folder: Path) -> InversionResult:
     Raises:
         ArtefactError: there is none, or it is damaged.
     """
-    path, again = folder / FILE, "Attack again: `fedcxr attack inversion`."
-    try:
-        tree = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as err:
-        raise ArtefactError(f"{path}: missing. {again}") from err
-    except ValueError as err:
-        raise ArtefactError(f"{path}: not JSON ({err}). {again}") from err
-    found, wrong = what_misfits(InversionResult, tree)
-    if found is None:
-        raise ArtefactError(f"{path}: {some(wrong)}. {again}")
-    return found
+    return read_typed(folder / FILE, InversionResult, "Attack again: `fedcxr attack inversion`.")

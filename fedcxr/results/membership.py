@@ -1,12 +1,10 @@
 """What attacks on membership found of a run: for each attacker and method, and whom it finds."""
 
-import json
 from pathlib import Path
 from typing import Literal
 
-from fedcxr.errors import ArtefactError, some
 from fedcxr.results.score import Score
-from fedcxr.results.validation import what_misfits
+from fedcxr.results.validation import read_typed
 from fedcxr.section import Section
 
 FILE = "result.json"
@@ -134,14 +132,4 @@ def read_membership(folder: Path) -> MembershipResult:
     Raises:
         ArtefactError: there is none, or it is damaged.
     """
-    path, again = folder / FILE, "Attack again: `fedcxr attack membership`."
-    try:
-        tree = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError as err:
-        raise ArtefactError(f"{path}: missing. {again}") from err
-    except ValueError as err:
-        raise ArtefactError(f"{path}: not JSON ({err}). {again}") from err
-    found, wrong = what_misfits(MembershipResult, tree)
-    if found is None:
-        raise ArtefactError(f"{path}: {some(wrong)}. {again}")
-    return found
+    return read_typed(folder / FILE, MembershipResult, "Attack again: `fedcxr attack membership`.")

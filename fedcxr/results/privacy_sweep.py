@@ -1,16 +1,12 @@
 """What privacy costs: a comparison whose arms are levels of protection at several ε, as a curve."""
 
-import json
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-from fedcxr.errors import ArtefactError, some
 from fedcxr.results.run_privacy import RunEpsilon
 from fedcxr.results.score import Score
-from fedcxr.results.validation import what_misfits
+from fedcxr.results.validation import read_typed
 from fedcxr.section import Section
-
-Model = TypeVar("Model", bound=Section)
 
 FILE = "privacy_sweep.json"
 DESIGN = "sweep_design.json"
@@ -89,7 +85,9 @@ def read_design(folder: Path) -> SweepDesign:
     Raises:
         ArtefactError: the file is missing or damaged.
     """
-    return _read(folder / DESIGN, SweepDesign, "Put it back as it was, or start the sweep anew.")
+    return read_typed(
+        folder / DESIGN, SweepDesign, "Put it back as it was, or start the sweep anew."
+    )
 
 
 def read_sweep(folder: Path) -> PrivacySweep:
@@ -98,15 +96,4 @@ def read_sweep(folder: Path) -> PrivacySweep:
     Raises:
         ArtefactError: it is not finished, or the file is damaged.
     """
-    return _read(folder / FILE, PrivacySweep, f"Go on with `fedcxr resume {folder}`.")
-
-
-def _read(path: Path, model: type[Model], mend: str) -> Model:
-    try:
-        tree = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as err:
-        raise ArtefactError(f"{path}: cannot be read ({err}). {mend}") from err
-    found, wrong = what_misfits(model, tree)
-    if found is None:
-        raise ArtefactError(f"{path}: {some(wrong)}. {mend}")
-    return found
+    return read_typed(folder / FILE, PrivacySweep, f"Go on with `fedcxr resume {folder}`.")

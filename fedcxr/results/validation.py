@@ -1,9 +1,13 @@
 """A file's tree against its type, with everything wrong told in words."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+from fedcxr.errors import ArtefactError, some
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -16,6 +20,31 @@ def what_misfits(model: type[Model], tree: Mapping[str, Any]) -> tuple[Model | N
         return model.model_validate(tree), []
     except ValidationError as err:
         return None, [_words(each) for each in err.errors(include_url=False)]
+
+
+def read_typed(path: Path, model: type[Model], mend: str) -> Model:
+    """Return what a JSON file holds, as its type.
+
+    Args:
+        path: of the file.
+        model: the type.
+        mend: what to do where it is not so; a sentence.
+
+    Raises:
+        ArtefactError: it is missing, unreadable, not JSON, or does not fit.
+    """
+    try:
+        tree = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as err:
+        raise ArtefactError(f"{path}: missing. {mend}") from err
+    except OSError as err:
+        raise ArtefactError(f"{path}: cannot be read ({err.strerror}). {mend}") from err
+    except ValueError as err:
+        raise ArtefactError(f"{path}: cannot be read: not JSON ({err}). {mend}") from err
+    found, wrong = what_misfits(model, tree)
+    if found is None:
+        raise ArtefactError(f"{path}: {some(wrong)}. {mend}")
+    return found
 
 
 def _words(error: Mapping[str, Any]) -> str:

@@ -77,7 +77,7 @@ bench-data: env  ## Tables, partitions, cache and batches at CheXpert's size, ag
 verify-data: env  ## check-data, partition, prepare and a by-source federation, run whole
 	$(BIN)/python -m benchmarks.verify_data
 
-verify-deploy: env  ## A deployment's soak of 50 rounds, and what a site costs its server: half an hour
+verify-deploy: env  ## A deployment's soak of 150 rounds, and what a site costs its server: most of an hour
 	$(BIN)/python -m benchmarks.run_all --only deployment_soak supernodes
 
 verify-stats: env  ## The statistics' self-test whole, into the package and docs/statistics.md: up to an hour

@@ -15,7 +15,7 @@ from fedcxr.attacks.site_update import Mechanism
 from fedcxr.privacy.dp_sgd import Draws, PatientSum, noised
 from fedcxr.privacy.dp_sgd import Mechanism as NoisedStep
 
-Norm = Literal["batch", "frozen", "group"]
+Norm = Literal["batch", "local", "frozen", "group"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Protection:
     name: str
     title: str
     norm: Norm = "batch"
-    """`frozen`: batch norms keep the server's statistics and send none; `group`: group norms stand
-    in their place."""
+    """`local`: batch norms use their batch's statistics and send none; `frozen`: they keep the
+    server's and send none; `group`: group norms stand in their place."""
     noised: bool = False
     """Whether each image's gradient is clipped, and noise added to the step's."""
     summed: bool = False
@@ -37,6 +37,7 @@ PROTECTIONS = {
     each.name: each
     for each in (
         Protection("none", "No protection"),
+        Protection("local", "Local batch norm", norm="local"),
         Protection("frozen", "Frozen batch norm", norm="frozen"),
         Protection("group", "Group norm", norm="group"),
         Protection("dp", "Clipping and noise", norm="frozen", noised=True),

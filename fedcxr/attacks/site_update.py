@@ -51,6 +51,8 @@ class LocalSteps:
     """Between two steps; of a single step it changes nothing."""
     frozen: bool = False
     """Whether batch norms use the statistics that the server sent, and send none."""
+    local: bool = False
+    """Whether they use those of their batch, and send none."""
     mechanism: Mechanism | None = None
     """What a step does to its images' gradients; none = their mean, by the loss."""
 
@@ -165,7 +167,7 @@ class SimulatedSite:
             found.append(torch.stack([maps.mean(1), maps.var(1, correction=correction)]))
 
         hooks = []
-        if not self._steps.frozen:
+        if not (self._steps.frozen or self._steps.local):
             hooks = [norm.register_forward_pre_hook(look) for norm in self._norms]
         try:
             yield found
@@ -179,7 +181,7 @@ class SimulatedSite:
         After k steps they are (1 − m)ᵏ · before + Σ m (1 − m)ᵏ⁻¹⁻ⁱ · step i, of which the server
         knows all but the sum.
         """
-        if self._steps.frozen or not seen[0]:
+        if not seen[0]:
             return ()
         found = []
         for layer, norm in enumerate(self._norms):

@@ -34,7 +34,9 @@ Round = Annotated[
     int, typer.Option("--round", min=0, help="Whose model the site is sent; 0 = the initial one.")
 ]
 Images = Annotated[int, typer.Option(help="Of different patients, to attack.")]
-Protections = Annotated[str, typer.Option(help="Comma-separated: none, frozen, group, dp, sum.")]
+Protections = Annotated[
+    str, typer.Option(help="Comma-separated: none, local, frozen, group, dp, sum.")
+]
 Method = Annotated[str, typer.Option(help="auto, cosine, layers or tokens.")]
 Steps = Annotated[int, typer.Option(help="Of a search.")]
 Restarts = Annotated[int, typer.Option(help="Searches; the best counts.")]

@@ -107,7 +107,9 @@ def check_batch_norm(
 ) -> None:
     """Raise ConfigError if a batch norm would be given one number to take the variance of."""
     network = attacked.network(protection, crafted=False)
-    if protection.norm == "batch" and any(isinstance(m, _BatchNorm) for m in network.modules()):
+    if protection.norm in ("batch", "local") and any(
+        isinstance(m, _BatchNorm) for m in network.modules()
+    ):
         sites = simulated_sites(attacked, protection, design, per_update=design.per_update)
         blank = torch.zeros(
             (design.per_update, *attacked.pixels.shape[1:]), device=attacked.model.device
@@ -137,6 +139,7 @@ def simulated_sites(
         min(design.batch_size or per_update, per_update),
         design.learning_rate,
         frozen=protection.norm == "frozen",
+        local=protection.norm == "local",
     )
     guessed = SimulatedSite(attacked.network(protection, crafted=design.crafted), steps)
     if not protection.noised:

@@ -149,6 +149,15 @@ def test_frozen_batch_norm_sends_no_statistics():
     assert site.send(films(1, 32), torch.ones(1, 3)).statistics == ()
 
 
+def test_local_batch_norm_sends_no_statistics_and_the_same_update():
+    told, kept = (SimulatedSite(small(), steps(local=local)) for local in (False, True))
+    films_and_target = films(2, 32), torch.ones(2, 3)
+    first, second = told.send(*films_and_target), kept.send(*films_and_target)
+    assert len(first.statistics) > 0
+    assert second.statistics == ()
+    assert torch.equal(first.update, second.update)
+
+
 def test_a_sum_is_the_mean_of_the_sites():
     site = SimulatedSite(Linear(6), steps())
     first, second = (site.send(films(1, seed=s), torch.ones(1, 1)) for s in (0, 1))

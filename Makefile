@@ -107,7 +107,7 @@ verify-attacks: env  ## Attacks on an over-fitted run, and on a private one: a q
 	$(BIN)/python -m benchmarks.inversion --short
 
 verify-deployed-privacy: env  ## DP-SGD, client-level DP and secure aggregation over real processes: 2 minutes
-	$(BIN)/python -m pytest -q tests/deployed_privacy.py
+	$(BIN)/python -m pytest -q tests/test_deployed_privacy_end_to_end.py
 
 clean:  ## Remove the environment and caches of tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

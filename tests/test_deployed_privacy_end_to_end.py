@@ -2,9 +2,13 @@
 
 import json
 
+import pytest
+
 from fedcxr.config.load import to_yaml
 from fedcxr.deploy.loopback import deployed
 from fedcxr.experiments import chaos
+
+pytestmark = pytest.mark.slow
 
 GROUPED = {"server.batch_norm": "group", "server.rounds": 2}
 RUNS = {

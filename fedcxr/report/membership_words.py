@@ -13,6 +13,8 @@ ATTACKERS = {
     "recipient": "has the samples that the site trains on, as if they had been published",
 }
 _CHANCE = 0.01
+_MANY = 10
+"""Attacks among which some seem to succeed by chance."""
 
 
 def sentence(result: MembershipResult) -> str:
@@ -65,6 +67,11 @@ def notices(result: MembershipResult) -> list[str]:
         found.append(
             "No shadow models: the loss threshold is the weakest of the attacks. --shadows 4 and "
             "more allow RMIA and LiRA."
+        )
+    if len(result.attacks) > _MANY:
+        found.append(
+            f"There are {count(len(result.attacks))} attacks, and each interval is of one alone: "
+            "about one of forty that find nothing seems to find more than chance."
         )
     return [*found, *result.missing]
 
@@ -140,7 +147,7 @@ def line(attack: Attack) -> str:
     """Return an attack's figures in a line."""
     one, tenth = attack.rate(0.01), attack.rate(0.001)
     home = ""
-    if attack.home_auroc is not None:
+    if attack.home_auroc is not None and attack.home_auroc.value is not None:
         home = f", against the site's own {_number(attack.home_auroc)}"
     return (
         f"{described(attack)}: AUROC {_number(attack.auroc)}{home}, TPR at 1 % FPR {_rate(one)}, "

@@ -134,6 +134,12 @@ def test_a_control_that_fails_the_left_out_and_missing_shadows_are_told():
     assert missing == "VAE."
 
 
+def test_many_attacks_are_said_to_succeed_by_chance_now_and_then():
+    (many,) = words.notices(result_of(*[attack_of()] * 15))
+    assert many.startswith("There are 15 attacks, and each interval is of one alone")
+    assert words.notices(result_of(*[attack_of()] * 10)) == []
+
+
 def test_identified_patients_stand_beside_what_a_coin_would_be_right_about():
     known = IdentifiedPatients(
         method="loss",

@@ -150,6 +150,18 @@ def reconstructed(
     return Reconstructed(torch.cat(errors).numpy(), torch.cat(kls).numpy(), size_px**2)
 
 
+def one_label_each(target: NDArray[np.float32], column: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return label vectors (N, L) of which only the label in its column (N,) is known.
+
+    >>> one_label_each(np.float32([[1, 0], [1, 0]]), np.array([1, 0]))
+    array([[nan,  0.],
+           [ 1., nan]], dtype=float32)
+    """
+    told, rows = np.full_like(target, np.nan), np.arange(len(target))
+    told[rows, column] = target[rows, column]
+    return told
+
+
 def distances(
     samples: NDArray[np.uint8], images: NDArray[np.uint8], rows: NDArray[np.int64], *, size_px: int
 ) -> Distances:

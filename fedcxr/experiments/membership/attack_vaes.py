@@ -21,6 +21,7 @@ from fedcxr.attacks.vae_scores import (
     elbo_score,
     monte_carlo_score,
     nearest_score,
+    one_label_each,
     reconstructed,
     reconstruction_score,
     vae_methods_of,
@@ -34,7 +35,7 @@ from fedcxr.experiments.membership.attacked_vae import (
 )
 from fedcxr.experiments.membership.findings import Aim, Promise, findings, not_identified
 from fedcxr.results.membership import Attack, AttackerName, IdentifiedPatients
-from fedcxr.seeding import derive_seed
+from fedcxr.seeding import derive_rng, derive_seed
 
 VAE_ATTACKERS: tuple[AttackerName, ...] = ("holder", "recipient")
 MOST_REFERENCES = 2
@@ -129,13 +130,22 @@ class _View:
         found[self._asked] = scores
         return found
 
+    def _told(self, target: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the labels that a VAE is told: by DP-SGD it learns one of each image at a time."""
+        config, labels = self.attacked.model.config, self.attacked.model.labels
+        if config.privacy.level != "patient":
+            return target
+        sampled = [c for c, name in enumerate(labels) if name in (config.vae.labels or labels)]
+        rng = derive_rng(config.seed, "label of an attack on a VAE", self.vae.site)
+        return one_label_each(target, rng.choice(sampled, len(target)))
+
     def _by(self, vae: AttackedVae) -> Reconstructed:
         population, model = self.attacked.population, self.attacked.model
         return reconstructed(
             vae.model,
             population.images,
             population.rows[self._asked],
-            population.target[self._asked],
+            self._told(population.target[self._asked]),
             size_px=vae.size_px,
             device=model.device,
             seed=derive_seed(model.config.seed, "attack on a VAE", self.vae.site),

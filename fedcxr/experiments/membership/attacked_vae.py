@@ -16,6 +16,7 @@ from fedcxr.errors import ArtefactError, ConfigError, DataError, some
 from fedcxr.experiments.membership.attacked_run import Attacked
 from fedcxr.experiments.membership.population import FEWEST
 from fedcxr.home import site_state
+from fedcxr.models.group_norm import use_group_norm
 from fedcxr.models.vae import ConditionalVae, build_vae, vae_size
 from fedcxr.results.vae_numbers import VaeNumbers
 
@@ -102,8 +103,10 @@ def _why_not(attacked: Attacked, site: str, kept: KeptVae | None) -> str | None:
     """Return why a site's VAE is not attacked, if it is not."""
     if kept is None:
         return "keeps no VAE: it was in no round, or its files were removed"
-    status = kept.numbers["vae-status"]
-    if status != VaeStatus.MADE:
+    if not kept.weights:
+        status = kept.numbers.get("vae-status", VaeStatus.MADE)
+        if status == VaeStatus.MADE:
+            return "trained without samples"
         return VaeNumbers.from_wire({"vae-status": status}).status_words()
     members = int((attacked.population.site == site).sum())
     if members < FEWEST:
@@ -119,11 +122,13 @@ def _opened(attacked: Attacked, site: str, kept: KeptVae) -> AttackedVae:
         )
     size = vae_size(config.vae, config.model.image_size)
     model = build_vae(config.vae, size_px=size, num_labels=len(attacked.model.labels), seed=0)
+    if not any(name.endswith("running_mean") for name in kept.weights):
+        use_group_norm(model)  # one trained by DP-SGD
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in kept.weights.items()} != shapes:
         raise ArtefactError(
             f"{site}: the VAE there has another shape than the run's configuration. Train anew."
         )
     model.load_state_dict(dict(kept.weights))
-    epochs = int(kept.numbers.get("vae-epochs", 0))
+    epochs = int(kept.numbers.get("vae-epochs", config.vae.epochs))
     return AttackedVae(site, model.to(device).eval(), kept.samples, size, epochs)

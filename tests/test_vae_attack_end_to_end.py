@@ -1,15 +1,18 @@
 """A run whose VAEs were over-fitted on purpose is attacked, and what cannot be is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fedcxr.cli.attack import print_membership
 from fedcxr.config import load_config
-from fedcxr.errors import ArtefactError, ConfigError
+from fedcxr.errors import ArtefactError, ConfigError, DataError
 from fedcxr.experiments import simulate
+from fedcxr.experiments.membership import attack_vaes
 from fedcxr.experiments.membership.attack_membership import MembershipDesign, attack_membership
+from fedcxr.experiments.membership.attacked_vae import open_vaes
 from fedcxr.home import site_state
 from fedcxr.results.membership import read_membership
 from fedcxr.tensor_file import read_tensor_file
@@ -145,6 +148,22 @@ def test_a_site_whose_vae_is_gone_is_named_and_so_is_a_folder_of_which_all_are(r
             attack_membership(run, VAE)
     finally:
         kept_in.with_name("aside").rename(kept_in)
+
+
+def test_who_has_no_samples_is_left_out_and_alone_refused(run, attacked, monkeypatch):
+    def without_samples(model):
+        opened = open_vaes(model)
+        found = tuple(replace(vae, samples=vae.samples[:0]) for vae in opened.found)
+        return replace(opened, found=found)
+
+    before = (attacked / "result.json").read_bytes()
+    monkeypatch.setattr(attack_vaes, "open_vaes", without_samples)
+    found = read_membership(attack_membership(run, VAE).parent)
+    assert {each.attacker for each in found.attacks} == {"holder"}
+    assert found.missing[0] == "site-00 has no samples, so their recipient is left out."
+    (attacked / "result.json").write_bytes(before)
+    with pytest.raises(DataError, match=r"no samples.* Attack as the holder"):
+        attack_membership(run, MembershipDesign(("recipient",), target="vae"))
 
 
 def test_a_damaged_vae_is_refused(run, attacked):

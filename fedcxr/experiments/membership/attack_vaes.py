@@ -26,6 +26,7 @@ from fedcxr.attacks.vae_scores import (
     reconstruction_score,
     vae_methods_of,
 )
+from fedcxr.errors import DataError
 from fedcxr.experiments.membership.attacked_run import Attacked
 from fedcxr.experiments.membership.attacked_vae import (
     AttackedVae,
@@ -78,7 +79,7 @@ def attack_vaes(
     Raises:
         ArtefactError: the VAEs are gone, or damaged.
         ConfigError: the run or the site has none, or a method cannot be used.
-        DataError: no site has one that can be attacked.
+        DataError: no site has one that can be attacked, or no samples.
     """
     opened = open_vaes(attacked)
     chosen = opened.of(site)
@@ -92,6 +93,11 @@ def attack_vaes(
             attacks.append(_attack(view, method, promise))
         if "recipient" in attackers and not len(vae.samples):
             missing.append(f"{vae.site} has no samples, so their recipient is left out.")
+    if not attacks:
+        raise DataError(
+            "--attackers recipient: the VAEs have no samples, as where all were dropped as copies. "
+            "Attack as the holder."
+        )
     people = [not_identified(method, 0, attacked.population.num_patients) for method in used]
     return AttackedVaes(tuple(attacks), tuple(people), chosen, tuple(missing))
 

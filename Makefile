@@ -102,8 +102,9 @@ verify-losses: env  ## Every loss on sites with skewed labels, beside cross-entr
 		$(foreach name,weighted_bce pos_weighted_bce focal asymmetric,--arm $(name)=train.loss=$(name)) \
 		--arm weighted-shared=train.loss=weighted_bce,train.class_frequencies=shared
 
-verify-attacks: env  ## Attacks on an over-fitted run, and on a private one: a quarter of an hour
+verify-attacks: env  ## Attacks on an over-fitted run, a private one, and VAEs: 20 minutes
 	$(BIN)/python -m benchmarks.attacks
+	$(BIN)/python -m benchmarks.attacks_vae
 	$(BIN)/python -m benchmarks.inversion --short
 
 verify-deployed-privacy: env  ## DP-SGD, client-level DP and secure aggregation over real processes: 2 minutes

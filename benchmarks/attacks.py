@@ -67,8 +67,9 @@ def main() -> None:
 
 
 def verify(out: Path, shadows: int, settings: list[str]) -> bool:
-    """Return whether all goals are met that this fedcxr can be asked for."""
-    open_run = attacked(out, OVER_FITTED, shadows, settings)
+    """Return whether all goals are met."""
+    own = ["--shadows", str(shadows)]
+    open_run = attacked(out, OVER_FITTED, own, settings)
     best = strongest(open_run)
     found = best.rate(0.01).tpr
     good = [
@@ -76,7 +77,7 @@ def verify(out: Path, shadows: int, settings: list[str]) -> bool:
         told(f"over-fitted: {best.title} finds {GOAL:.0%} at 1 %", (found.value or 0.0) >= GOAL),
         told("controls of all attacks hold 0.5", all(map(control_holds, open_run.attacks))),
     ]
-    private_run = attacked(out, {**OVER_FITTED, **PRIVATE}, shadows, settings)
+    private_run = attacked(out, {**OVER_FITTED, **PRIVATE}, own, settings)
     for attack in private_run.attacks:
         rate = attack.rate(0.01)
         if rate.tpr.ci is None or found.ci is None or rate.private_bound is None:
@@ -91,9 +92,15 @@ def verify(out: Path, shadows: int, settings: list[str]) -> bool:
 
 
 def attacked(
-    out: Path, keys: dict[str, object], shadows: int, settings: list[str]
+    out: Path, keys: dict[str, object], options: list[str], settings: list[str]
 ) -> MembershipResult:
     """Return what the attacks on such a run find.
+
+    Args:
+        out: where runs go.
+        keys: of the run.
+        options: of the attack.
+        settings: keys besides, as on the command line.
 
     Raises:
         SystemExit: a command failed.
@@ -101,12 +108,13 @@ def attacked(
     runs = out / "runs"
     before = set(runs.glob("*"))
     texts = [f"{key}={json.dumps(value)}" for key, value in keys.items()]
-    options = [word for text in [*texts, *settings] for word in ("--set", text)]
-    code = run("simulate", "--quiet", *options, "--set", f"runs_dir={runs}")
+    chosen = [word for text in [*texts, *settings] for word in ("--set", text)]
+    code = run("simulate", "--quiet", *chosen, "--set", f"runs_dir={runs}")
     (folder,) = set(runs.glob("*")) - before if code == 0 else (None,)
-    if folder is None or run("attack", "membership", str(folder), "--shadows", str(shadows)):
+    if folder is None or run("attack", "membership", str(folder), *options):
         raise SystemExit(1)
-    return read_membership(folder / "attacks" / "membership")
+    (found,) = (folder / "attacks").iterdir()
+    return read_membership(found)
 
 
 def run(*words: str) -> int:

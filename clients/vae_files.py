@@ -81,6 +81,15 @@ class VaeFiles:
                 return kept
         return None
 
+    def newest(self) -> KeptVae | None:
+        """Return the newest generation, whatever it was made for; None if there is none.
+
+        Raises:
+            ArtefactError: it is damaged.
+        """
+        made_in = max(self._generations(), default=None)
+        return None if made_in is None else self._read(made_in)
+
     def write(self, kept: KeptVae) -> None:
         """Keep a generation, and drop all but the newest two of this round and those before."""
         buffer = BytesIO()

@@ -26,14 +26,21 @@ attack.command()(inversion)
 @attack.command()
 def membership(
     run: o.Run,
+    target: Annotated[
+        str, typer.Option(help="model: the run's; vae: those that its sites trained.")
+    ] = "model",
     attackers: Annotated[
-        str, typer.Option(help="Comma-separated: outsider, server, client.")
-    ] = "outsider",
+        str | None,
+        typer.Option(
+            help="Comma-separated: outsider (default), server, client; of a VAE holder, recipient "
+            "(default both)."
+        ),
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: loss, lira-online, lira-offline, rmia; default all that "
-            "the shadow models are enough for."
+            help="Comma-separated: loss, lira-online, lira-offline, rmia; of a VAE "
+            "reconstruction, elbo, calibrated, nearest, monte-carlo; default all that can be used."
         ),
     ] = None,
     shadows: Annotated[
@@ -45,7 +52,8 @@ def membership(
 ) -> None:
     """Ask of each patient whether the run was trained on them, and say how often that is right.
 
-    Writes RUN/attacks/membership/. Shadow models are kept there: a stopped attack goes on.
+    Writes RUN/attacks/membership/, of a VAE RUN/attacks/membership-vae/. Shadow models are kept
+    there: a stopped attack goes on.
     """
     with quick_imports():
         from fedcxr.experiments.membership.attack_membership import (
@@ -54,10 +62,11 @@ def membership(
         )
 
     design = MembershipDesign(
-        attackers=_listed(attackers),
+        attackers=None if attackers is None else _listed(attackers),
         methods=None if methods is None else _listed(methods),
         shadows=shadows,
         site=site,
+        target=target,
     )
     with progress_bar("Opening the run") as show:
         page = attack_membership(

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from fedcxr.report.arm_style import style_of
+from fedcxr.report.arm_style import legend_columns, style_of
 from fedcxr.report.figures_svg import INK, MUTED, new_axes, styled
 from fedcxr.report.membership_words import described
 from fedcxr.report.pictures import Picture, picture
 from fedcxr.results.membership import Attack, MembershipResult
+
+_WIDTH, _HEIGHT = 5.2, 4.4
+"""Inches, with a legend of five lines; `_LINE` for each more."""
+_LINE = 0.19
 
 
 @styled
@@ -18,7 +22,7 @@ def draw_attacks(result: MembershipResult) -> Picture:
 
     The axes begin below what one patient is of each kind.
     """
-    figure, axes = new_axes(5.2, 4.4)
+    figure, axes = new_axes(_WIDTH, _HEIGHT)
     low = _lowest(result.attacks)
     line = np.geomspace(low, 1, 200)
     axes.plot(line, line, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)), label="chance")
@@ -40,7 +44,10 @@ def draw_attacks(result: MembershipResult) -> Picture:
     axes.grid()
     axes.set_xlabel("false positive rate: non-members called members")
     axes.set_ylabel("true positive rate: members found")
-    figure.legend(loc="outside upper center", ncols=1 + (len(result.attacks) > 3), handlelength=2.6)
+    columns = legend_columns(axes.get_lines(), _WIDTH)
+    figure.legend(loc="outside upper center", ncols=columns, handlelength=2.6)
+    lines = -(-len(axes.get_lines()) // columns)
+    figure.set_figheight(_HEIGHT + _LINE * max(0, lines - 5))
     told = "; ".join(f"{described(each)}, AUROC {each.auroc.value:.3f}" for each in result.attacks)
     return picture(figure, "membership-roc", f"ROC curves of attacks over patients: {told}.")
 

@@ -9,8 +9,12 @@ ATTACKERS = {
     "outsider": "has the final model",
     "server": "has seen each round's model of the site",
     "client": "takes part as this site and has seen the global models of all rounds",
+    "holder": "has the site's VAE. It never leaves the site, so this is the worst case",
+    "recipient": "has the samples that the site trains on, as if they had been published",
 }
 _CHANCE = 0.01
+_MANY = 10
+"""Attacks among which some seem to succeed by chance."""
 
 
 def sentence(result: MembershipResult) -> str:
@@ -59,10 +63,15 @@ def notices(result: MembershipResult) -> list[str]:
             f"The {count(result.official)} patients of the official test set are left out: they "
             "may differ from the members in more than that nobody trained on them."
         )
-    if not result.shadows:
+    if result.target == "model" and not result.shadows:
         found.append(
             "No shadow models: the loss threshold is the weakest of the attacks. --shadows 4 and "
             "more allow RMIA and LiRA."
+        )
+    if len(result.attacks) > _MANY:
+        found.append(
+            f"There are {count(len(result.attacks))} attacks, and each interval is of one alone: "
+            "about one of forty that find nothing seems to find more than chance."
         )
     return [*found, *result.missing]
 
@@ -70,11 +79,14 @@ def notices(result: MembershipResult) -> list[str]:
 def facts(result: MembershipResult) -> list[Fact]:
     """Return the figures beside the answer."""
     best = strongest(result)
+    own = Fact("Shadow models", count(result.shadows), "of the attacker's own")
+    if result.target == "vae":
+        own = Fact("Samples", count(result.samples), "of all attacked VAEs")
     return [
         Fact("Members", count(result.members), "patients trained on"),
         Fact("Non-members", count(result.non_members), "patients held out"),
         Fact("Best AUROC", fixed(best.auroc.value), interval(best.auroc.ci)),
-        Fact("Shadow models", count(result.shadows), "of the attacker's own"),
+        own,
     ]
 
 
@@ -82,12 +94,15 @@ def settings(result: MembershipResult) -> list[Fact]:
     """Return what was attacked."""
     epsilon = "none" if result.epsilon is None else f"ε = {result.epsilon:g}"
     note = "" if result.delta is None else f"δ = {result.delta:.3g}"
+    trained = Fact("Round", count(result.best_round), f"{count(result.epochs)} epochs")
+    if result.target == "vae":
+        trained = Fact("Training", f"{count(result.epochs)} epochs", "of the longest")
     return [
         Fact(
             "Network", result.model, f"{count(result.parameters)} numbers, {result.image_size} px"
         ),
         Fact("Data", result.source, counted(result.sites, "site", "sites")),
-        Fact("Round", count(result.best_round), f"{count(result.epochs)} epochs"),
+        trained,
         Fact("Differential privacy", epsilon, note),
         Fact("Images left out", count(result.left_out_images), "bad, or without a known label"),
     ]
@@ -131,8 +146,11 @@ def described(attack: Attack) -> str:
 def line(attack: Attack) -> str:
     """Return an attack's figures in a line."""
     one, tenth = attack.rate(0.01), attack.rate(0.001)
+    home = ""
+    if attack.home_auroc is not None and attack.home_auroc.value is not None:
+        home = f", against the site's own {_number(attack.home_auroc)}"
     return (
-        f"{described(attack)}: AUROC {_number(attack.auroc)}, TPR at 1 % FPR {_rate(one)}, "
+        f"{described(attack)}: AUROC {_number(attack.auroc)}{home}, TPR at 1 % FPR {_rate(one)}, "
         f"at 0.1 % {_rate(tenth)}; control {_number(attack.control)}"
     )
 

@@ -8,7 +8,8 @@ from fedcxr.results.validation import read_typed
 from fedcxr.section import Section
 
 FILE = "result.json"
-AttackerName = Literal["outsider", "server", "client"]
+AttackerName = Literal["outsider", "server", "client", "holder", "recipient"]
+Target = Literal["model", "vae"]
 
 
 class FoundRate(Section):
@@ -62,6 +63,9 @@ class Attack(Section):
     non_members: int
     auroc: Score
     """Over patients."""
+    home_auroc: Score | None = None
+    """Of a site's VAE: the same with the site's own held-out patients as the only non-members, who
+    share with the members all that is the site's own and no sign of training."""
     control: Score
     """AUROC of one random half of the members against the other: an interval without 0.5 says that
     something else than the training is found."""
@@ -103,6 +107,8 @@ class MembershipResult(Section):
     run: str
     is_synthetic: bool
     source: str
+    target: Target = "model"
+    """What was attacked: the run's model, or the VAEs of its sites."""
     model: str
     image_size: int
     sites: int
@@ -111,6 +117,8 @@ class MembershipResult(Section):
     """Epochs that the attacked model was trained for, over all rounds."""
     parameters: int
     """Trainable numbers of the network."""
+    samples: int = 0
+    """That the VAEs' recipient has."""
     members: int
     non_members: int
     left_out_images: int

@@ -10,37 +10,48 @@ from numpy.typing import NDArray
 from fedcxr.attacks.identified import FEWEST_TARGETS
 from fedcxr.attacks.scores import METHODS, Method, methods_of
 from fedcxr.attacks.signals import References, of_patients
+from fedcxr.attacks.vae_scores import vae_methods_of
 from fedcxr.errors import ConfigError, some
+from fedcxr.experiments.membership.attack_result import (
+    promise_of,
+    result_of_model,
+    result_of_vaes,
+)
+from fedcxr.experiments.membership.attack_vaes import VAE_ATTACKERS, attack_vaes
 from fedcxr.experiments.membership.attacked_run import Attacked
 from fedcxr.experiments.membership.attackers import ATTACKERS, targets
-from fedcxr.experiments.membership.findings import (
-    Promise,
-    findings,
-    identified,
-    not_identified,
-)
+from fedcxr.experiments.membership.findings import findings, identified, not_identified
 from fedcxr.experiments.membership.population import Population
 from fedcxr.experiments.membership.shadow_files import MOST, SHADOWS, OnProgress, references
 from fedcxr.report.membership_page import write_membership_page
-from fedcxr.results.membership import FILE, Attack, IdentifiedPatients, MembershipResult
-from fedcxr.results.reading import read_rounds
-from fedcxr.results.run_files import RunPlan
+from fedcxr.results.membership import FILE, AttackerName, IdentifiedPatients, MembershipResult
 from fedcxr.runs.folder import RunFolder
-from fedcxr.version import __version__
 
-FOLDER = "attacks/membership"
+FOLDERS = {"model": "attacks/membership", "vae": "attacks/membership-vae"}
+"""In the run's folder, by target."""
+_ATTACKERS = {"model": ATTACKERS, "vae": VAE_ATTACKERS}
 
 
 @dataclass(frozen=True, slots=True)
 class MembershipDesign:
-    """Who attacks, by which methods, with how many models of their own."""
+    """Who attacks what, by which methods, with how many models of their own."""
 
-    attackers: tuple[str, ...] = ("outsider",)
+    attackers: tuple[str, ...] | None = None
+    """None = the outsider; of a VAE its holder and its samples' recipient."""
     methods: tuple[str, ...] | None = None
-    """None = all that the shadow models are enough for."""
+    """None = all that the shadow models are enough for; of a VAE all."""
     shadows: int = 0
     site: str | None = None
     """Whose patients are attacked; of a client, which one it is. None = all; the first."""
+    target: str = "model"
+    """`model`: the run's; `vae`: those of its sites."""
+
+    @property
+    def named_attackers(self) -> tuple[str, ...]:
+        """The attackers, named or not."""
+        if self.attackers is not None:
+            return self.attackers
+        return ATTACKERS[:1] if self.target == "model" else VAE_ATTACKERS
 
 
 def attack_membership(
@@ -48,7 +59,7 @@ def attack_membership(
     design: MembershipDesign,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Path:
-    """Attack a finished run and return the page, in its folder `attacks/membership/`.
+    """Attack a finished run and return the page, in its folder of `FOLDERS`.
 
     Args:
         folder: the run's.
@@ -56,25 +67,48 @@ def attack_membership(
         on_progress: told how many shadow models are trained, of how many.
 
     Raises:
-        ConfigError: a name or number of the design that cannot be used.
+        ConfigError: a name or number of the design that cannot be used, or there is no VAE.
         ArtefactError: the run is not finished, or something of it is missing or damaged.
         DataError: it has too few patients to attack.
     """
-    asked = None if design.methods is None else methods_of(design.methods)
-    _check(design)
+    attackers = _checked_attackers(design)
     attacked = Attacked.open(folder)
     if design.site not in (None, *attacked.sites):
         known = some(attacked.sites)
         raise ConfigError(f"--site {design.site}: no such site trained. Known: {known}.")
-    aims = list(targets(attacked, design.attackers, design.site))
-    out = folder / FOLDER
+    out = folder / FOLDERS[design.target]
+    if design.target == "vae":
+        found = attack_vaes(
+            attacked,
+            attackers=attackers,
+            methods=design.methods,
+            site=design.site,
+            promise=promise_of(attacked),
+        )
+        result = result_of_vaes(attacked, found)
+    else:
+        result = _attack_model(attacked, design, attackers, out / SHADOWS, on_progress)
+    out.mkdir(parents=True, exist_ok=True)
+    RunFolder(out).write_json(FILE, result.model_dump(mode="json"))
+    return write_membership_page(result, out)
+
+
+def _attack_model(
+    attacked: Attacked,
+    design: MembershipDesign,
+    attackers: Sequence[AttackerName],
+    shadows: Path,
+    on_progress: OnProgress,
+) -> MembershipResult:
+    """Return what attacks on the run's model find; shadow models are kept in their folder."""
+    aims = list(targets(attacked, attackers, design.site))
     population = attacked.population
     if design.shadows:
-        own, inside = references(attacked, design.shadows, out / SHADOWS, on_progress)
+        own, inside = references(attacked, design.shadows, shadows, on_progress)
     else:
         own, inside = _nothing(population)
-    methods = _usable(asked, own)
-    promise, seed = _promise(attacked), attacked.model.config.seed
+    methods = _usable(None if design.methods is None else methods_of(design.methods), own)
+    promise, seed = promise_of(attacked), attacked.model.config.seed
     attacks = [
         findings(
             np.mean([method.score(each, own) for each in answers], axis=0),
@@ -88,23 +122,38 @@ def attack_membership(
         for method in methods
     ]
     people = [_identified(method, own, inside, population) for method in methods]
-    result = _result(attacked, design, attacks, people)
-    out.mkdir(parents=True, exist_ok=True)
-    RunFolder(out).write_json(FILE, result.model_dump(mode="json"))
-    return write_membership_page(result, out)
+    return result_of_model(attacked, attacks, people, shadows=design.shadows)
 
 
-def _check(design: MembershipDesign) -> None:
-    """Raise ConfigError unless the design can be carried out, as far as it can be known yet."""
-    unknown = [name for name in design.attackers if name not in ATTACKERS]
-    if unknown or not design.attackers or len(set(design.attackers)) < len(design.attackers):
+def _checked_attackers(design: MembershipDesign) -> list[AttackerName]:
+    """Return who attacks.
+
+    Raises:
+        ConfigError: the design cannot be carried out, as far as it can be known yet.
+    """
+    if design.target not in _ATTACKERS:
+        raise ConfigError(f"--target {design.target}: expected one of {', '.join(_ATTACKERS)}.")
+    known, asked = _ATTACKERS[design.target], design.named_attackers
+    unknown = [name for name in asked if name not in known]
+    if unknown or not asked or len(set(asked)) < len(asked):
         wrong = f"there is no {unknown[0]}" if unknown else "name each once, at least one"
-        raise ConfigError(f"--attackers: {wrong}. Known: {', '.join(ATTACKERS)}.")
+        of = "" if design.target == "model" else f" of --target {design.target}"
+        raise ConfigError(f"--attackers: {wrong}. Known{of}: {', '.join(known)}.")
+    if design.target == "vae" and design.shadows:
+        raise ConfigError(
+            f"--shadows {design.shadows}: shadow models are of the run's model, and none of a VAE "
+            "is trained. Leave it out with --target vae."
+        )
     if not 0 <= design.shadows <= MOST or design.shadows % 2:
         raise ConfigError(
             f"--shadows {design.shadows}: expected an even number from 0 to {MOST}: two of them "
             "share the patients."
         )
+    if design.methods is not None and design.target == "model":
+        methods_of(design.methods)
+    if design.methods is not None and design.target == "vae":
+        vae_methods_of(design.methods, asked, references=1)  # how many there are is seen later
+    return [known[known.index(name)] for name in asked]
 
 
 def _usable(asked: Sequence[Method] | None, own: References) -> tuple[Method, ...]:
@@ -128,21 +177,6 @@ def _nothing(population: Population) -> tuple[References, NDArray[np.bool_]]:
     return References(none, none, none.astype(bool)), np.empty((0, population.num_patients), bool)
 
 
-def _promise(attacked: Attacked) -> Promise | None:
-    """Return the (ε, δ) of each patient against the attackers; none where the run makes none.
-
-    ε is the one that was asked for, or what all rounds have spent; the run has settled δ.
-    """
-    privacy = attacked.model.config.privacy
-    if privacy.level != "patient" or privacy.delta is None:
-        return None
-    epsilon = privacy.epsilon
-    if epsilon is None:
-        spent = read_rounds(attacked.folder)[-1].epsilon
-        epsilon = spent.rdp if spent else None
-    return None if epsilon is None else Promise(epsilon, privacy.delta)
-
-
 def _identified(
     method: Method, own: References, inside: NDArray[np.bool_], population: Population
 ) -> IdentifiedPatients:
@@ -155,53 +189,3 @@ def _identified(
         found = method.score(own.answers_of(model), own.without(model))
         scores.append(of_patients(found, population.patient, num))
     return identified(method, np.stack(scores), inside)
-
-
-def _result(
-    attacked: Attacked,
-    design: MembershipDesign,
-    attacks: Sequence[Attack],
-    people: Sequence[IdentifiedPatients],
-) -> MembershipResult:
-    config, population = attacked.model.config, attacked.population
-    promise = _promise(attacked)
-    run = RunFolder.open(attacked.folder)
-    plan = RunPlan.model_validate(run.read_json("partition/plan.json"))
-    members = int(population.is_member.sum())
-    return MembershipResult(
-        fedcxr=__version__,
-        run=run.name,
-        is_synthetic=config.data.root is None,
-        source=str(run.read_json("manifest.json")["data"]["source"]),
-        model=config.model.name,
-        image_size=config.model.image_size,
-        sites=len(plan.sites),
-        best_round=attacked.best_round,
-        epochs=attacked.best_round * config.train.local_epochs,
-        parameters=attacked.model.spec.num_trainable,
-        members=members,
-        non_members=population.num_patients - members,
-        left_out_images=population.left_out,
-        official=population.official,
-        shadows=design.shadows,
-        privacy=config.privacy.level,
-        epsilon=promise and promise.epsilon,
-        delta=promise and promise.delta,
-        attacks=tuple(attacks),
-        identified=tuple(people),
-        missing=tuple(_missing(attacked, design.shadows)),
-    )
-
-
-def _missing(attacked: Attacked, shadows: int) -> list[str]:
-    """Return what of the run could be attacked too and was not."""
-    config = attacked.model.config
-    found = []
-    if config.vae.enabled:
-        found.append("The sites' VAEs and their samples are not attacked.")
-    if shadows and config.privacy.level != "none":
-        found.append(
-            "Shadow models are trained without the run's noise: an attacker who trains them with "
-            "it may find more."
-        )
-    return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,6 @@ from fedcxr.attacks.rates import (
     roc,
     share_gap,
 )
-from fedcxr.attacks.scores import Method
 from fedcxr.attacks.signals import Floats, of_patients
 from fedcxr.experiments.membership.population import Population
 from fedcxr.metrics.gate import TRIED, gated
@@ -44,6 +44,18 @@ _AT = ALLOWED[-1]
 """The false positive rate at which groups are compared."""
 
 
+class Named(Protocol):
+    """A method of whichever kind."""
+
+    @property
+    def name(self) -> str:
+        """As it is chosen."""
+
+    @property
+    def title(self) -> str:
+        """As it is shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Aim:
     """Who attacks, and whom."""
@@ -54,6 +66,8 @@ class Aim:
     who: NDArray[np.bool_]
     """(P,) the patients that the attack is about."""
     models: int
+    home: str = ""
+    """The site whose own patients are looked at by themselves as well; empty = none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +82,7 @@ def findings(
     scores: Floats,
     population: Population,
     aim: Aim,
-    method: Method,
+    method: Named,
     *,
     seed: int,
     promise: Promise | None,
@@ -76,7 +90,7 @@ def findings(
     """Return what an attack finds.
 
     Args:
-        scores: (N,) of the images.
+        scores: (N,) of the images; nan = of a patient whom the attack is not about.
         population: whose they are.
         aim: the attack's.
         method: that made the scores.
@@ -103,6 +117,7 @@ def findings(
         members=len(members),
         non_members=len(others),
         auroc=_auroc(is_member[who], by_patient[who], np.flatnonzero(who), PATIENTS),
+        home_auroc=_home_auroc(by_patient, population, aim) if aim.home else None,
         control=_control(members, seed),
         rates=tuple(_rate(rate, promise) for rate in rates),
         curve=AttackCurve(fpr=tuple(fpr.tolist()), tpr=tuple(tpr.tolist())),
@@ -114,7 +129,7 @@ def findings(
     )
 
 
-def identified(method: Method, scores: Floats, inside: NDArray[np.bool_]) -> IdentifiedPatients:
+def identified(method: Named, scores: Floats, inside: NDArray[np.bool_]) -> IdentifiedPatients:
     """Return how many patients a method is right about.
 
     Args:
@@ -135,9 +150,7 @@ def identified(method: Method, scores: Floats, inside: NDArray[np.bool_]) -> Ide
     )
 
 
-def not_identified(
-    method: Method, targets: int, patients: int, why: str = ""
-) -> IdentifiedPatients:
+def not_identified(method: Named, targets: int, patients: int, why: str = "") -> IdentifiedPatients:
     """Return that there are too few target models, or why else there is no number."""
     few = f"not estimable: {targets} target models, {FEWEST_TARGETS} are needed"
     return IdentifiedPatients(
@@ -178,6 +191,15 @@ def _auroc(
     found = score_run(target, scores[:, None], [_LABEL], patient, level=LEVEL, units=units)
     one = found.scores[0]
     return Score(value=one.value, ci=one.ci, reason=one.reason)
+
+
+def _home_auroc(scores: Floats, population: Population, aim: Aim) -> Score:
+    """Return the AUROC of the members against those who were held out at their own site."""
+    who = np.flatnonzero(aim.who & (population.home == aim.home))
+    is_member = population.is_member[who]
+    if is_member.all():
+        return Score(value=None, reason=f"{aim.home} held no patient out")
+    return _auroc(is_member, scores[who], who, PATIENTS)
 
 
 def _control(members: Floats, seed: int) -> Score:

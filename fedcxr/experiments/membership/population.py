@@ -41,6 +41,8 @@ class Population:
     """(N,) from 0 to P - 1."""
     site: NDArray[np.str_]
     """(P,) whose training the patient was in; empty = in none, a non-member."""
+    home: NDArray[np.str_]
+    """(P,) whose patient it is, trained on or held out; empty = the server's."""
     groups: dict[str, NDArray[np.str_]]
     """(P,) each, by attribute."""
     digest: str
@@ -87,34 +89,39 @@ def read_population(
         )
     cache = open_cache(home_folder() / "cache" / cache_digest)
     parts = _parts(plan, with_test=not official)
-    tables = [table for table, _ in parts]
-    sites = [name for table, name in parts for _ in range(len(table))]
-    found = _joined(tables, sites, cache, config, labels)
+    found = _joined(parts, cache, config, labels)
     _check_enough(folder, found, official=official)
     return replace(found, official=plan.test_set.patients if official else 0)
 
 
-def _parts(plan: PartitionPlan, *, with_test: bool) -> list[tuple[RecordTable, str]]:
-    """Return each set of patients, with the site that trained on it; empty = none did."""
-    held_out = [(plan.table(VAL_CSV), "")]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A set of patients."""
+
+    table: RecordTable
+    home: str
+    """As in `Population`."""
+    is_trained_on: bool = False
+
+
+def _parts(plan: PartitionPlan, *, with_test: bool) -> list[_Part]:
+    """Return each set of patients."""
+    held_out = [_Part(plan.table(VAL_CSV), "")]
     if with_test:
-        held_out.append((plan.table(TEST_CSV), ""))
+        held_out.append(_Part(plan.table(TEST_CSV), ""))
     trained = []
     for site in plan.sites:
         table = plan.site_table(site.site_id)
-        trained.append((take(table, table.rows("train")), site.site_id))
-        held_out.append((take(table, table.rows("val")), ""))
+        trained.append(_Part(take(table, table.rows("train")), site.site_id, is_trained_on=True))
+        held_out.append(_Part(take(table, table.rows("val")), site.site_id))
     return trained + held_out
 
 
 def _joined(
-    tables: list[RecordTable],
-    sites: list[str],
-    cache: Cache,
-    config: ExperimentConfig,
-    labels: tuple[str, ...],
+    parts: list[_Part], cache: Cache, config: ExperimentConfig, labels: tuple[str, ...]
 ) -> Population:
-    """Return the images of all tables that the models can be asked about."""
+    """Return the images of all parts that the models can be asked about."""
+    tables = [part.table for part in parts]
     policy = policy_of(config.data, rounds=config.server.rounds)
     targets = []
     for table in tables:
@@ -137,7 +144,8 @@ def _joined(
         rows=cache.rows(image_id[kept].tolist()),
         target=target[kept],
         patient=patient,
-        site=np.array(sites, dtype=np.str_)[own],
+        site=_of_each(parts, [part.home if part.is_trained_on else "" for part in parts])[own],
+        home=_of_each(parts, [part.home for part in parts])[own],
         groups={
             "sex": np.array([sex[row] or UNKNOWN for row in own.tolist()]),
             "age band": np.array([age_band(age[row]) for row in own.tolist()]),
@@ -145,6 +153,11 @@ def _joined(
         digest=sha.hexdigest(),
         left_out=len(image_id) - len(kept),
     )
+
+
+def _of_each(parts: list[_Part], names: list[str]) -> NDArray[np.str_]:
+    """Return the name of each part for each of its images."""
+    return np.repeat(np.array(names, dtype=np.str_), [len(part.table) for part in parts])
 
 
 def _check_enough(folder: Path, found: Population, *, official: bool) -> None:

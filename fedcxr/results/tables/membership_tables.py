@@ -20,6 +20,7 @@ _COLUMNS = (
     Column("image_auroc", "AUROC, images", "estimate"),
     Column("image_tpr_1", "TPR at 1 % FPR, images", "estimate"),
 )
+_HOME = Column("home_auroc", "AUROC, own site", "estimate")
 _GROUP_COLUMNS = (
     Column("attribute", "By"),
     Column("group", "Group"),
@@ -35,6 +36,7 @@ _GROUP_COLUMNS = (
 def attacks_table(result: MembershipResult) -> Table:
     """Return a row an attacker and method."""
     rows = []
+    with_home = result.target == "vae"
     for attack in result.attacks:
         row: tuple[Cell, ...] = (
             *_who(attack),
@@ -48,8 +50,9 @@ def attacks_table(result: MembershipResult) -> Table:
             attack.image_auroc,
             next(rate.tpr for rate in attack.image_rates if rate.allowed == 0.01),
         )
-        rows.append(row)
-    return Table("attacks", _COLUMNS, tuple(rows), "What each attack finds, over patients")
+        rows.append((*row, attack.home_auroc) if with_home else row)
+    columns = (*_COLUMNS, _HOME) if with_home else _COLUMNS
+    return Table("attacks", columns, tuple(rows), "What each attack finds, over patients")
 
 
 def groups_table(result: MembershipResult) -> Table:

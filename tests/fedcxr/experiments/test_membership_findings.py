@@ -26,6 +26,7 @@ def population(number=2000, images=1):
         target=np.empty((0, 1), np.float32),
         patient=np.repeat(np.arange(number), images),
         site=site,
+        home=np.where(np.arange(number) % 4 == 1, "site-00", site),
         groups={
             "sex": np.where(np.arange(number) % 3 == 0, "F", "M"),
             "age band": np.full(number, "unknown"),
@@ -89,6 +90,29 @@ def test_an_attack_on_a_site_is_about_its_own_patients():
     assert (own.members, other.members) == (500, 500)
     assert own.auroc.value > 0.99
     assert other.auroc.value == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_marks_a_hospital_is_not_taken_for_training_among_its_own_patients():
+    # All patients of site-00 score higher, trained on or not: every fourth was held out there.
+    whom, rng = population(), np.random.default_rng(8)
+    scores = rng.normal(0, 1, 2000) + 2 * (whom.home == "site-00")
+    who = ~whom.is_member | (whom.site == "site-00")
+    aim = Aim("holder", "site-00", who, 1, home="site-00")
+    result = findings(scores, whom, aim, METHODS["loss"], seed=0, promise=None)
+    assert result.auroc.ci[0] > 0.6
+    assert result.home_auroc.ci[0] < 0.5 < result.home_auroc.ci[1]
+    assert found(scores, whom).home_auroc is None
+    aim = Aim("holder", "site-01", ~whom.is_member | (whom.site == "site-01"), 1, home="site-01")
+    nobody = findings(scores, whom, aim, METHODS["loss"], seed=0, promise=None).home_auroc
+    assert (nobody.value, nobody.reason) == (None, "site-01 held no patient out")
+
+
+def test_whom_the_attack_is_not_about_needs_no_score():
+    whom, rng = population(400, images=2), np.random.default_rng(9)
+    who = ~whom.is_member | (whom.site == "site-00")
+    scores = rng.normal(0, 1, 800) + whom.is_member[whom.patient]
+    without = np.where(who[whom.patient], scores, np.nan)
+    assert found(without, whom, who=who) == found(scores, whom, who=who)
 
 
 def test_a_group_that_is_found_more_often_shows_as_a_gap():

@@ -74,6 +74,12 @@ def test_members_are_the_sites_training_patients_and_others_are_held_out(plan, t
         "site-00": 25,
         "site-01": 15,
     }
+    # the 5 whom site-00 held out are its own patients, and those of the server are no site's
+    assert {home: int((found.home == home).sum()) for home in ("site-00", "site-01", "")} == {
+        "site-00": 30,
+        "site-01": 15,
+        "": 55,
+    }
     assert len(found.rows) == len(found.target) == 25 + 5 + 2 * 15 + 30 + 25
     assert np.bincount(found.patient)[found.site == "site-01"].tolist() == [2] * 15
     assert set(found.groups["sex"]) == {"F", "unknown"}

@@ -134,6 +134,12 @@ def test_a_control_that_fails_the_left_out_and_missing_shadows_are_told():
     assert missing == "VAE."
 
 
+def test_many_attacks_are_said_to_succeed_by_chance_now_and_then():
+    (many,) = words.notices(result_of(*[attack_of()] * 15))
+    assert many.startswith("There are 15 attacks, and each interval is of one alone")
+    assert words.notices(result_of(*[attack_of()] * 10)) == []
+
+
 def test_identified_patients_stand_beside_what_a_coin_would_be_right_about():
     known = IdentifiedPatients(
         method="loss",
@@ -173,6 +179,30 @@ def test_the_page_has_figure_tables_and_escaped_names_and_is_written_to_the_same
     )
     write_membership_page(result, tmp_path)
     assert page.read_text() == text
+
+
+def test_the_page_of_vaes_says_so_and_has_a_column_of_the_sites_own_patients(tmp_path):
+    attack = attack_of("elbo", "ELBO").model_copy(
+        update={
+            "attacker": "holder",
+            "site": "site-00",
+            "home_auroc": Score(value=0.71, ci=(0.6, 0.8)),
+        }
+    )
+    result = result_of(attack, target="vae", samples=340, shadows=0, model="VAE")
+    page = write_membership_page(result, tmp_path)
+    text = page.read_text()
+    for found in ("by a site&#39;s VAE", "the worst case", "340", "own site", "Hilprecht"):
+        assert found in text
+    for other in ("shadow models", "Shadow models", "LiRA"):
+        assert other not in text
+    assert words.notices(result) == []
+    assert "AUROC 0.800 (0.770–0.830), against the site's own 0.710 (0.600–0.800), TPR" in (
+        words.line(attack)
+    )
+    head, row = (tmp_path / "tables" / "attacks.csv").read_text().splitlines()
+    assert head.split(",")[-4:-1] == ["home_auroc", "home_auroc_low", "home_auroc_high"]
+    assert row.split(",")[-4:-1] == ["0.71", "0.6", "0.8"]
 
 
 def test_a_result_is_read_again_and_a_damaged_one_is_refused_by_what_is_wrong(tmp_path):

@@ -17,7 +17,8 @@ from clients.memory import StagedMemory, memory_of
 from clients.private_training import SPENT, WITHHELD
 from clients.private_update import noised_update
 from clients.resident_model import worker_for
-from clients.secure_stages import SecureSite, masked, secure_site
+from clients.secure_stages import SecureSite, secure_site
+from clients.secure_update import masked
 from clients.site import Site, SiteLocation, open_site
 from clients.train import train_order
 from fedcxr.chain import SiteSide

@@ -19,17 +19,12 @@ from clients.secure_state import (
     to_kept,
     write_state,
 )
-from clients.train import Trained, sent_parameters
-from fedcxr.chain import UPDATE
-from fedcxr.config.task import SecureTask, SiteTask
+from fedcxr.config.task import SecureTask
 from fedcxr.errors import RunError
-from fedcxr.schema import COUNTERS, MASKED, WireSchema
 from fedcxr.secagg.messages import Stage, StageOrder, StageReply, from_keys, to_keys
-from fedcxr.secagg.quantise import Numbers, Words, to_words
+from fedcxr.secagg.quantise import Words
 from fedcxr.secagg.setup import Setup
 from fedcxr.secagg.site_stages import advertise, mask, new_secrets, open_shares, reveal, share
-from fedcxr.seeding import derive_rng
-from fedcxr.vectors import Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,34 +151,3 @@ def secure_site(
     setup = said.setup(run, round_num)
     setup.neighbours(site_id)  # refuses a circle without the site
     return SecureSite(folder, site_id, setup, said)
-
-
-def masked(
-    secure: SecureSite,
-    task: SiteTask,
-    schema: WireSchema,
-    given: Vectors,
-    made: Vectors,
-    result: Trained,
-) -> dict[str, Words]:
-    """Return what leaves the site of a training: its numbers as words, under its masks.
-
-    Args:
-        secure: the site in its session.
-        task: the run's.
-        schema: the run's.
-        given: the vectors of the order.
-        made: what the training made, after the chain.
-        result: the training.
-    """
-    if task.secure is None:
-        raise ValueError("the task is not of secure aggregation")
-    shared = schema.shared.take(sent_parameters(given))
-    moved = made[COUNTERS] - shared.counters
-    numbers = Numbers(made[UPDATE], moved, result.train_loss, result.num_examples)
-    if schema.is_private:  # neither is noised: every site weighs the same, and no loss leaves
-        numbers = Numbers(made[UPDATE], moved, 0.0, 1)
-    # Which way a number is rounded protects nothing, so it may be known: resumed runs repeat it.
-    rng = derive_rng(task.seed, "round", secure.site_id, secure.setup.round_num)
-    words = to_words(task.secure.quantiser, schema.layout, numbers, rng)
-    return {MASKED: secure.mask(words)}

@@ -90,6 +90,8 @@ class SecureRound:
             raise QuorumError(" ".join(x for x in (f"{err} {reasons}.", advice) if x)) from err
         sites = len(gathered.survivors)
         found = to_mean(self.task.quantiser, self._schema.layout, total, sites)
+        if self._schema.is_private and found.weight != sites:
+            raise RunError("the unmasked sum is not of sites that weigh 1 each")
         self.seconds["unmask"] = time.perf_counter() - begun
         return found
 

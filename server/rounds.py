@@ -34,7 +34,7 @@ from server.orders import OrderBook
 from server.participation import last_rounds
 from server.privacy_account import epsilon_after
 from server.roster import Roster
-from server.secure_step import SecurePlace, train_securely
+from server.secure_step import secure_place, train_securely
 from server.site_scores import WITHHELD, site_scores
 from server.step import State, aggregate_round, first_state
 from server.tracking import track_round
@@ -231,11 +231,10 @@ def _train(
     orders = book.orders(MessageType.TRAIN, book.cohort(round_num), round_num, arrays)
     job.run.event("round_started", round=round_num, cohort=[site_id for site_id, _ in orders])
     session.on_begin(round_num, state.parameters)
-    task = job.secure
-    if task is not None:
-        place = SecurePlace(book, session.intake, session.grid, job.limits, task, session.privacy)
+    secure = secure_place(job, book, session.intake, session.grid, session.privacy)
+    if secure is not None:
         return train_securely(
-            place, round_num, arrays, parameters=state.parameters, state=state.vectors
+            secure, round_num, arrays, parameters=state.parameters, state=state.vectors
         )
     return aggregate_round(
         session.intake,

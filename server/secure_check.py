@@ -96,6 +96,8 @@ def secure_task(config: ExperimentConfig, train_images: Mapping[str, int]) -> Se
         sites=sites,
         trained_range=server.secure_range,
         buffer_range=server.secure_buffer_range,
+        norm_factor=None if level == "client" else server.norm_factor,  # shortened to privacy.clip
+        norm_policy=server.norm_policy,
     )
     _ = task.quantiser  # refuses too few bits
     return task

@@ -7,7 +7,7 @@ rounds before.
 
 import secrets
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from server.bounds import Norms, clipped, norms_of
 from server.client_privacy import ClientPrivacy
 from server.exchange import ExchangeLimits
 from server.intake import Intake, RoundLog
+from server.job import Job
 from server.orders import Federation, OrderBook
 from server.secure_round import SecureRound
 from server.step import State, step
@@ -45,6 +46,8 @@ class SecurePlace:
     task: SecureTask
     privacy: ClientPrivacy | None = None
     """Where each site as a whole is protected."""
+    site_keys: Mapping[str, bytes] | None = None
+    """The public key of each site's kit; none = no kits."""
 
     def on_mean(self, parameters: Parameters, round_num: int) -> OnMean:
         """Return what is done to the mean of a round that begins with a model."""
@@ -69,6 +72,16 @@ def new_setup(book: OrderBook, round_num: int) -> Setup:
         )
     secrets.SystemRandom().shuffle(circle)
     return Setup(book.federation.run, round_num, secrets.token_hex(16), tuple(circle))
+
+
+def secure_place(
+    job: Job, book: OrderBook, intake: Intake, grid: Grid, privacy: ClientPrivacy | None
+) -> SecurePlace | None:
+    """Return with what a run's rounds are made; None without secure aggregation."""
+    task = job.secure
+    if task is None:
+        return None
+    return SecurePlace(book, intake, grid, job.limits, task, privacy, job.site_keys)
 
 
 def train_securely(
@@ -99,7 +112,9 @@ def train_securely(
         found = nothing_of(intake, schema, given, on_mean)
     else:
         setup = new_setup(book, round_num)
-        secure = SecureRound(book, place.grid, place.limits, intake, place.task, setup)
+        secure = SecureRound(
+            *(book, place.grid, place.limits, intake, place.task, setup), site_keys=place.site_keys
+        )
         found = aggregate_of(secure, secure.run(arrays), given, on_mean)
     return step(intake, schema, found, parameters=parameters, state=state)
 
@@ -149,6 +164,9 @@ def aggregate_of(
         "clipped": None if sites.schema.protects == "client" else mean.clipped,
         "update_norm": norms.trained,
         "buffer_norm": norms.buffers,
+        "session": setup.session,
+        "checks": list(secure.task.checks(sites.schema.protects)),
+        "statements": dict(sorted(secure.statements.items())),
         "silent_at_the_end": sorted(secure.silent_at_the_end),
         "seconds": {stage: round(seconds, 4) for stage, seconds in secure.seconds.items()},
     }

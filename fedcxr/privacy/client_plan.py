@@ -151,16 +151,25 @@ def _kept_back(sites: int, rate: float, rounds: int, delta: float) -> float:
     Raises:
         ConfigError: it is more than `MOST_KEPT_BACK` of δ.
     """
-    kept_back = rounds * max(deciding(sites - 1, rate), deciding(sites, rate))
-    if kept_back > MOST_KEPT_BACK * delta:
+    most = MOST_KEPT_BACK * delta
+    kept_back = _of_all_rounds(sites, rate, rounds)
+    if kept_back > most:
+        larger = (percent / 100 for percent in range(5, 101, 5) if percent / 100 > rate)
+        enough = (each for each in larger if _of_all_rounds(sites, each, rounds) <= most)
+        fraction = next(enough, None)
+        advice = "Take at least four sites" if fraction is None else f"Take {fraction:g} or more"
         raise ConfigError(
-            f"privacy.level = client with server.secure_aggregation: a sum needs {FEWEST_SITES} "
-            f"sites, and with probability {kept_back:.2g} one of {sites}, each drawn with "
-            f"probability {rate:g}, decides in some round whether it has them; of δ = {delta:.2g} "
-            f"at most {MOST_KEPT_BACK:.0%} may go there. Raise server.fraction (with 1 four sites "
-            "are enough), take fewer rounds or more sites, or do without one of the two."
+            f"server.fraction = {rate:g}: under privacy.level=client with "
+            f"server.secure_aggregation a sum needs {FEWEST_SITES} sites, and with probability "
+            f"{kept_back:.2g} one of {sites} decides in some round whether it has them; of δ = "
+            f"{delta:.2g} at most {MOST_KEPT_BACK:.0%} may go there. {advice}, fewer rounds, or do "
+            "without one of the two."
         )
     return kept_back
+
+
+def _of_all_rounds(sites: int, rate: float, rounds: int) -> float:
+    return rounds * max(deciding(sites - 1, rate), deciding(sites, rate))
 
 
 @lru_cache(maxsize=64)

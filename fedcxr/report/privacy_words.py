@@ -90,7 +90,8 @@ def _among_sites(known: RunEpsilon | None) -> list[Fact]:
         Fact(
             "Against a site that takes part",
             f"ε = {known.rdp:.3g} by RDP, {by_prv} by PRV",
-            "it is told with whom it shares masks, so that chance amplifies nothing",
+            "it is told with whom it shares masks: chance amplifies nothing, and covered is what a "
+            "site brings, its update or 0",
         )
     ]
 

@@ -146,12 +146,23 @@ def test_noise_alone_below_three_sites_costs_what_is_kept_back():
 
 
 @pytest.mark.parametrize(
-    ("sites", "fraction", "rounds"), [(3, 1.0, 1), (10, 0.5, 3), (100, 0.1, 50)]
+    ("sites", "fraction", "rounds", "advice"),
+    [
+        (3, 1.0, 1, "Take at least four sites"),
+        (10, 0.5, 3, r"Take 0\.75 or more"),
+        (100, 0.1, 50, r"Take 0\.15 or more"),
+    ],
 )
-def test_rounds_that_are_too_often_too_small_are_refused_beforehand(sites, fraction, rounds):
+def test_rounds_that_are_too_often_too_small_are_refused_beforehand(
+    sites, fraction, rounds, advice
+):
     asked = PrivacyConfig(level="client", epsilon=8.0)
-    with pytest.raises(ConfigError, match=r"decides in some round.*Raise server.fraction"):
+    with pytest.raises(ConfigError, match=f"decides in some round.*{advice}"):
         client_plan(asked, sites=sites, fraction=fraction, rounds=rounds, is_secure=True)
+    if "or more" in advice:
+        enough = float(advice.split()[1].replace("\\", ""))
+        plan = client_plan(asked, sites=sites, fraction=enough, rounds=rounds, is_secure=True)
+        assert 0 < plan.kept_back <= plan.delta / 2
 
 
 def test_four_sites_that_are_always_asked_keep_nothing_back():

@@ -70,6 +70,8 @@ class SecureRound:
     """The public key of each site's kit, which must have signed the site's; none = no kits."""
     identities: dict[str, bytes] = field(default_factory=dict)
     """By site, the public key with which it signs."""
+    kit_signatures: dict[str, bytes] = field(default_factory=dict)
+    """By site that has a kit, its key's signature under that."""
     statements: dict[str, dict[str, str]] = field(default_factory=dict)
     """By site whose words are in the sum, in hexadecimal, what it signed and with which key."""
     silent_at_the_end: list[str] = field(default_factory=list)
@@ -224,6 +226,7 @@ class SecureRound:
             if node is None or signature is None:
                 raise RunError("the site's key for this run is not signed by the key of its kit")
             check_identity(node, self.setup.run, site_id, public, signature)
+            self.kit_signatures[site_id] = signature
         self.identities[site_id] = public
 
     def _check_statement(self, site_id: str, said: StageReply, words: Words) -> None:
@@ -243,6 +246,8 @@ class SecureRound:
             "masked_sha256": digest,
             "signature": said.signature.hex(),
         }
+        if site_id in self.kit_signatures:
+            self.statements[site_id]["kit_signature"] = self.kit_signatures[site_id].hex()
 
     def _note(self, outcome: Outcome, site_id: str, stage: Stage, reason: str) -> None:
         """Write down that a site gave nothing at a stage.

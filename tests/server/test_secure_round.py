@@ -14,7 +14,7 @@ from fedcxr.parameters import Parameters, ParameterSpec
 from fedcxr.schema import COUNTERS, MASKED, VECTOR, WireSchema
 from fedcxr.secagg.messages import StageOrder, StageReply, read_message
 from fedcxr.secagg.quantise import Numbers, to_words
-from fedcxr.secagg.statement import Statement, check_signature
+from fedcxr.secagg.statement import Statement, check_identity, check_signature
 from fedcxr.shared_part import SharedPart
 from fedcxr.wire import (
     RECEIPT,
@@ -332,6 +332,11 @@ def test_where_sites_have_kits_the_kit_s_key_has_signed_theirs(play, tmp_path):
     del files["site-02"]  # a site that has none
     _, report, _ = play(kits=(known, files))
     assert statements_hold(report) == [SITES[0], *SITES[3:]]
+    for site_id, row in report.secure["statements"].items():  # a reader can tell whose key it is
+        public, signature = (bytes.fromhex(row[key]) for key in ("identity", "kit_signature"))
+        check_identity(keys[site_id].public, "a-run", site_id, public, signature)
+        with pytest.raises(RunError, match="not signed by the key of its kit"):
+            check_identity(keys[site_id].public, "another", site_id, public, signature)
     reasons = {row["site_id"]: row["reason"] for row in report.refused}
     assert set(reasons) == {"site-01", "site-02"}
     assert all("not signed by the key of its kit" in reason for reason in reasons.values())

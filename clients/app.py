@@ -17,7 +17,8 @@ from clients.memory import StagedMemory, memory_of
 from clients.private_training import SPENT, WITHHELD
 from clients.private_update import noised_update
 from clients.resident_model import worker_for
-from clients.secure_stages import SecureSite, masked, secure_site
+from clients.secure_stages import SecureSite, secure_site
+from clients.secure_update import masked
 from clients.site import Site, SiteLocation, open_site
 from clients.train import train_order
 from fedcxr.chain import SiteSide
@@ -89,14 +90,17 @@ def train(locate: Locate, message: Message, context: Context) -> Message:
             return skipped(message, order, site.site_id, SPENT)
         made = noised
     made = schema.chain.apply(made, schema.shared.spec, place)
+    said = None
     if secure is not None:
-        made, numbers = masked(secure, task, schema, vectors, made, result), {}
+        hidden = masked(secure, task, schema, vectors, made, result)
+        made, numbers, said = hidden.vectors, {}, hidden.said.to_text()
     reply = site_reply(
         message,
         order,
         site_id=site.site_id,
         numbers=numbers,
         outgoing=Outgoing(made, schema.reply),
+        said=said,
         protects=schema.is_private,
     )
     memory.commit()
@@ -119,7 +123,13 @@ def _secure_site(
     said = read_message(StageOrder, unpack_secure(message.content))
     folder = location.state / task.run
     return secure_site(
-        folder, location.site_id, task.run, order.round_num, task=task.secure, said=said
+        folder,
+        location.site_id,
+        task.run,
+        order.round_num,
+        task=task.secure,
+        said=said,
+        node_key=location.node_key,
     )
 
 

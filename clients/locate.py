@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from flwr.app import Context
 
 from clients.site import SiteLocation, own_folder, simulated
 from fedcxr.config.flower import config_from_run, config_key
-from fedcxr.config.kit import SiteKitConfig, read_kit_yaml
+from fedcxr.config.kit import NODE_KEY, SiteKitConfig, read_kit_yaml
 from fedcxr.config.load import check_config
 from fedcxr.config.vae import VAE_NUMBERS
 from fedcxr.errors import ConfigError, some
@@ -94,7 +95,8 @@ def _located_by_kit(folder: Path, kit: Path, images: Path | None) -> SiteLocatio
         raise ConfigError(f"{kit}: the kit of the server. Give that of a site.")
     allow_only(config.plugins)
     numbers = _vae_numbers(config.vae_numbers)
-    return own_folder(folder, numbers, config.site, config.limits, images)
+    found = own_folder(folder, numbers, config.site, config.limits, images)
+    return replace(found, node_key=kit / NODE_KEY)
 
 
 def _vae_numbers(said: object) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ secrets once, masks one vector, and answers one request to unmask in a session.
 """
 
 import hashlib
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,17 +20,14 @@ from clients.secure_state import (
     to_kept,
     write_state,
 )
-from clients.train import Trained, sent_parameters
-from fedcxr.chain import UPDATE
-from fedcxr.config.task import SecureTask, SiteTask
-from fedcxr.errors import RunError
-from fedcxr.schema import COUNTERS, MASKED, WireSchema
+from fedcxr.config.task import SecureTask
+from fedcxr.errors import ArtefactError, RunError
+from fedcxr.secagg.keys import new_secret
 from fedcxr.secagg.messages import Stage, StageOrder, StageReply, from_keys, to_keys
-from fedcxr.secagg.quantise import Numbers, Words, to_words
+from fedcxr.secagg.quantise import Words
 from fedcxr.secagg.setup import Setup
 from fedcxr.secagg.site_stages import advertise, mask, new_secrets, open_shares, reveal, share
-from fedcxr.seeding import derive_rng
-from fedcxr.vectors import Vectors
+from fedcxr.secagg.statement import Statement, identity_public, sign, sign_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,8 @@ class SecureSite:
     setup: Setup
     said: StageOrder
     """The server's question."""
+    node_key: Path | None = None
+    """The key of the site's kit, where it has one."""
 
     def answer(self) -> StageReply:
         """Return the answer to the stage that the server asks for."""
@@ -55,17 +55,27 @@ class SecureSite:
 
     def advertise(self) -> StageReply:
         """Return the site's public keys, made anew where the session is new."""
-        kept = newest_state(self.folder)
+        before = kept = newest_state(self.folder)
         if kept is None or kept.session != self.setup.session:
             kept = SecureState(
                 session=self.setup.session,
                 circle=self.setup.circle,
                 secrets=to_kept(new_secrets()),
+                identity=before.identity if before else None,
+                lengths=before.lengths if before else {},
             )
+        if kept.identity is None:
+            kept = kept.model_copy(update={"identity": new_secret()})
+        if kept != before:
             write_state(self.folder, kept)
         self._check_circle(kept)
         row = advertise(self.setup, self.site_id, kept.own_secrets())
-        return self._reply("advertise", keys=to_keys(row))
+        public = identity_public(_known(kept.identity))
+        signature = None
+        if self.node_key is not None:
+            names = self.setup.run, self.site_id
+            signature = sign_identity(_read_key(self.node_key), *names, public)
+        return self._reply("advertise", keys=to_keys(row), identity=public, kit_signature=signature)
 
     def share(self) -> StageReply:
         """Return the shares of the site's secrets, sealed; the same to the same keys."""
@@ -112,6 +122,35 @@ class SecureSite:
         write_state(self.folder, state.model_copy(update={"masked_sha256": digest}))
         return values
 
+    def signed(self, checks: tuple[str, ...], lengths: tuple[float, float]) -> StageReply:
+        """Return the site's word on the update behind the words that were masked.
+
+        Args:
+            checks: the names of those that it has passed.
+            lengths: of its trained values and buffers; the rounds after are measured by them.
+        """
+        state, setup = self._state(), self.setup
+        digest = state.masked_sha256
+        if digest is None:
+            raise ValueError("nothing was masked")
+        names = setup.run, setup.round_num, setup.session, self.site_id
+        signature = sign(_known(state.identity), Statement(*names, checks, digest))
+        kept = {number: pair for number, pair in state.lengths.items() if number < setup.round_num}
+        write_state(
+            self.folder, state.model_copy(update={"lengths": {**kept, setup.round_num: lengths}})
+        )
+        return self._reply("mask", checks=checks, signature=signature)
+
+    def usual_lengths(self) -> tuple[float, float] | None:
+        """Return the median lengths of the site's own updates before; None without any."""
+        before = [
+            pair for number, pair in self._state().lengths.items() if number < self.setup.round_num
+        ]
+        if not before:
+            return None
+        trained, buffers = zip(*before, strict=True)
+        return statistics.median(trained), statistics.median(buffers)
+
     def reveal(self) -> StageReply:
         """Return the shares that the server may have, and forget all secrets of the session."""
         state = self._state()
@@ -144,7 +183,14 @@ class SecureSite:
 
 
 def secure_site(
-    folder: Path, site_id: str, run: str, round_num: int, *, task: SecureTask, said: StageOrder
+    folder: Path,
+    site_id: str,
+    run: str,
+    round_num: int,
+    *,
+    task: SecureTask,
+    said: StageOrder,
+    node_key: Path | None = None,
 ) -> SecureSite:
     """Return the site in the session that the server speaks of.
 
@@ -155,35 +201,17 @@ def secure_site(
         raise RunError("the server asks more sites than its task says")
     setup = said.setup(run, round_num)
     setup.neighbours(site_id)  # refuses a circle without the site
-    return SecureSite(folder, site_id, setup, said)
+    return SecureSite(folder, site_id, setup, said, node_key)
 
 
-def masked(
-    secure: SecureSite,
-    task: SiteTask,
-    schema: WireSchema,
-    given: Vectors,
-    made: Vectors,
-    result: Trained,
-) -> dict[str, Words]:
-    """Return what leaves the site of a training: its numbers as words, under its masks.
+def _read_key(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as err:
+        raise ArtefactError(f"{file}: cannot be read ({err.strerror}). Put it back.") from err
 
-    Args:
-        secure: the site in its session.
-        task: the run's.
-        schema: the run's.
-        given: the vectors of the order.
-        made: what the training made, after the chain.
-        result: the training.
-    """
-    if task.secure is None:
-        raise ValueError("the task is not of secure aggregation")
-    shared = schema.shared.take(sent_parameters(given))
-    moved = made[COUNTERS] - shared.counters
-    numbers = Numbers(made[UPDATE], moved, result.train_loss, result.num_examples)
-    if schema.is_private:  # neither is noised: every site weighs the same, and no loss leaves
-        numbers = Numbers(made[UPDATE], moved, 0.0, 1)
-    # Which way a number is rounded protects nothing, so it may be known: resumed runs repeat it.
-    rng = derive_rng(task.seed, "round", secure.site_id, secure.setup.round_num)
-    words = to_words(task.secure.quantiser, schema.layout, numbers, rng)
-    return {MASKED: secure.mask(words)}
+
+def _known(identity: bytes | None) -> bytes:
+    if identity is None:
+        raise RunError("the server goes on with a session that was begun by another version")
+    return identity

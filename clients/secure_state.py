@@ -31,7 +31,7 @@ class KeptPair(Text):
 
 
 class SecureState(Text):
-    """How far a session has come at a site."""
+    """How far a session has come at a site, and what goes over to the next."""
 
     session: Name
     circle: tuple[Name, ...]
@@ -48,6 +48,10 @@ class SecureState(Text):
     """The only request of stage 3 that is answered."""
     revealed: StageReply | None = None
     """The answer to it."""
+    identity: Key | None = None
+    """The private key with which the site signs; the same for all sessions of a run."""
+    lengths: dict[int, tuple[float, float]] = Field(default_factory=dict)
+    """By round, of the updates that were masked: trained values, buffers."""
 
     def own_secrets(self) -> SiteSecrets:
         """Return the session's secrets; `RunError` when they are gone."""

@@ -49,6 +49,8 @@ class SiteLocation:
     images: Path | None = None
     """Folder that the table's paths are relative to, in which nothing is written; none = the
     table's own."""
+    node_key: Path | None = None
+    """The private key of the site's kit, which signs for it; none = it has no kit."""
 
 
 @dataclass(frozen=True, slots=True)

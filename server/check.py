@@ -12,9 +12,10 @@ from fedcxr.chain import UPDATE
 from fedcxr.codecs import Floats
 from fedcxr.config.vae import VAE_NUMBERS
 from fedcxr.errors import RunError
-from fedcxr.parameters import Parameters, ParameterSpec
+from fedcxr.parameters import Parameters
 from fedcxr.results.vae_numbers import VaeNumbers
 from fedcxr.schema import COUNTERS, KNOWN, WireSchema
+from fedcxr.update_rules import check_counters, check_variances
 from fedcxr.vectors import Vectors, problem_of
 from fedcxr.wire import (
     OK,
@@ -28,9 +29,6 @@ from fedcxr.wire import (
     unpack_vectors,
 )
 from server.bounds import Norms, UpdateBound, clipped, norms_of, shortened
-
-MOST_STEPS = 2**31
-"""That a counter may move in a round."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,20 +206,6 @@ def check_vectors(vectors: Vectors, schema: WireSchema, given: Parameters) -> No
         raise RunError(
             f"{int((~finite).sum())} numbers are not finite, the first in {spec.tensor_at(first)}"
         )
-    _check_counters(vectors[COUNTERS], given.counters)
-    _check_variances(update, given.vector, spec)
+    check_counters(vectors[COUNTERS], given.counters)
+    check_variances(update, given.vector, spec)
     return norms
-
-
-def _check_counters(counters: NDArray[np.int64], given: NDArray[np.int64]) -> None:
-    """Refuse what no training counts; a counter near its end would have the next round overflow."""
-    if (counters < 0).any():
-        raise RunError("a counter is negative")
-    if ((counters < given) | (counters - given > MOST_STEPS)).any():
-        raise RunError("a counter has moved as no round of training moves it")
-
-
-def _check_variances(update: Floats, given: Floats, spec: ParameterSpec) -> None:
-    for part in spec.variance_slices:
-        if (given[part] + update[part] < 0).any():
-            raise RunError(f"a variance is negative in {spec.tensor_at(part.start)}")

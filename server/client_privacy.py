@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fedcxr.config.experiment import ExperimentConfig
+from fedcxr.errors import RunError
 from fedcxr.home import server_state
 from fedcxr.parameters import Parameters
 from fedcxr.privacy.adaptive_clip import COUNT_SHARE, next_clip
@@ -20,6 +21,7 @@ from fedcxr.privacy.client_plan import ClientPlan, client_plan, delta_of_sites
 from fedcxr.privacy.secret_file import secret_in
 from fedcxr.privacy.secret_noise import SecretStream
 from fedcxr.privacy.update_plan import UpdatePlan, update_plan
+from fedcxr.secagg.quantise import Mean
 from partitions.plan import PartitionPlan
 from server.aggregate.aggregator import Aggregate
 from server.aggregate.clipped_sum import SURPLUS
@@ -88,6 +90,33 @@ class ClientPrivacy:
             self._adapt(float(found.vectors[SURPLUS][0]), names)
         return replace(found, vectors={})
 
+    def noised_sum(self, mean: Mean, given: Parameters, round_num: int, size: int) -> Mean:
+        """Return a secure round's mean as its noised sum over the expected number of sites.
+
+        Nothing else of the sites is left in it: no buffer, counter, loss or count.
+
+        Args:
+            mean: of sites that weigh 1 each.
+            given: the model that the sites were sent.
+            round_num: from 1.
+            size: T, the trained values.
+
+        Raises:
+            RunError: the sum is longer than so many updates can be.
+        """
+        total = mean.update[:size] * mean.weight
+        if np.linalg.norm(total) > mean.weight * self.clip * (1 + 1e-9):
+            raise RunError(
+                f"Round {round_num}: the sum of {mean.weight} sites' updates is longer than "
+                f"{mean.weight} · privacy.clip = {mean.weight * self.clip:g}; some site does not "
+                "keep to it. See that all run this version, or do without secure aggregation."
+            )
+        update = np.zeros_like(mean.update)
+        update[:size] = total / self.plan.expected
+        found = self.noised(Aggregate(update, given.counters, {}), given, round_num, size)
+        nothing = np.zeros_like(mean.counters)
+        return Mean(found.update, nothing, train_loss=0.0, weight=mean.weight, clipped=0)
+
     def _adapt(self, surplus: float, names: tuple[str | int, ...]) -> None:
         """Move C by how many updates were no longer, with noise."""
         stream = SecretStream(self.secret, "count", repr(surplus), *names)
@@ -114,7 +143,11 @@ def client_plan_of(config: ExperimentConfig, plan: PartitionPlan) -> ClientPlan 
         return None
     server = config.server
     return client_plan(
-        config.privacy, sites=len(plan.sites), fraction=server.fraction, rounds=server.rounds
+        config.privacy,
+        sites=len(plan.sites),
+        fraction=server.fraction,
+        rounds=server.rounds,
+        is_secure=server.secure_aggregation,
     )
 
 

@@ -71,13 +71,15 @@ class OrderBook:
         Replies are added in this order, so a long one must not be waited for at the end, nor stand
         between short ones.
         """
+        there = self.federation.node_by_site
+        return self.by_images([name for name in self.drawn(round_num) if name in there])
+
+    def drawn(self, round_num: int) -> list[str]:
+        """Return the sites that are drawn for a round, whether all of them are there or not."""
         sites = self.federation
-        if sites.draw is None:
-            drawn = draw_cohort(list(sites.node_by_site), sites.fraction, sites.seed, round_num)
-        else:
-            chosen = sites.draw(list(sites.most_examples), round_num)
-            drawn = [site_id for site_id in chosen if site_id in sites.node_by_site]
-        return self.by_images(drawn)
+        if sites.draw is not None:
+            return sites.draw(list(sites.most_examples), round_num)
+        return draw_cohort(list(sites.node_by_site), sites.fraction, sites.seed, round_num)
 
     def by_images(self, site_ids: Collection[str]) -> list[str]:
         """Return sites, those with most images first."""

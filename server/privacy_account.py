@@ -4,6 +4,7 @@ from typing import Any
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
+from fedcxr.privacy.client_plan import ClientPlan
 from partitions.prepare import Prepared
 from server import patient_privacy
 from server.client_privacy import site_plan_of
@@ -29,6 +30,10 @@ def privacy_in_manifest(config: ExperimentConfig, prepared: Prepared) -> dict[st
         return patient_privacy.privacy_in_manifest(config, prepared)
     num_sites = len(prepared.plan.sites)
     found = {"noise": plan.noise, "rate": plan.rate, "num_sites": num_sites, "sites": []}
+    if isinstance(plan, ClientPlan) and config.server.secure_aggregation:
+        known = plan.account_unsampled(config.server.rounds)
+        found |= {"kept_back": plan.kept_back}
+        found |= {"epsilon_among_sites": {"rdp": known.rdp, "prv": known.prv}}
     return {**config.privacy.model_dump(), **found}
 
 

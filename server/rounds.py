@@ -34,7 +34,7 @@ from server.orders import OrderBook
 from server.participation import last_rounds
 from server.privacy_account import epsilon_after
 from server.roster import Roster
-from server.secure_step import begin_round, train_securely
+from server.secure_step import secure_place, train_securely
 from server.site_scores import WITHHELD, site_scores
 from server.step import State, aggregate_round, first_state
 from server.tracking import track_round
@@ -231,9 +231,11 @@ def _train(
     orders = book.orders(MessageType.TRAIN, book.cohort(round_num), round_num, arrays)
     job.run.event("round_started", round=round_num, cohort=[site_id for site_id, _ in orders])
     session.on_begin(round_num, state.parameters)
-    secure = begin_round(job, book, session.intake, session.grid, round_num)
+    secure = secure_place(job, book, session.intake, session.grid, session.privacy)
     if secure is not None:
-        return train_securely(secure, arrays, state.parameters, state.vectors)
+        return train_securely(
+            secure, round_num, arrays, parameters=state.parameters, state=state.vectors
+        )
     return aggregate_round(
         session.intake,
         exchange(session.grid, orders, job.limits),

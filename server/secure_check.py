@@ -11,6 +11,8 @@ from fedcxr.config.server import ServerConfig
 from fedcxr.config.task import SecureTask
 from fedcxr.errors import ConfigError
 from fedcxr.secagg.graph import CORRUPT, DROPPED, FEWEST_SITES, graph_plan
+from fedcxr.secagg.sensitivity import length_before_rounding
+from fedcxr.training.memory import footprint
 from server.cohort import cohort_size
 
 _OWN = ("secure_range", "secure_buffer_range")
@@ -47,10 +49,15 @@ def check_secure(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"{with_it}server.keep_updates would keep single ones. Leave one of the two out."
         )
-    if config.privacy.level in ("client", "update"):
+    if config.privacy.level == "update":
         raise ConfigError(
-            f"{with_it}privacy.level={config.privacy.level} draws, shortens and noises them "
-            "without masks. Take --privacy patient or none, or do without."
+            f"{with_it}privacy.level=update has noise in each of them, for a server that sees it. "
+            "Take --privacy client, patient or none, or do without."
+        )
+    if config.privacy.level == "client" and config.privacy.adaptive_clip:
+        raise ConfigError(
+            f"{with_it}privacy.adaptive_clip follows the length of each. Leave it out, or do "
+            "without."
         )
     if server.min_sites is not None and server.min_sites < FEWEST_SITES:
         raise ConfigError(
@@ -72,7 +79,10 @@ def secure_task(config: ExperimentConfig, train_images: Mapping[str, int]) -> Se
     server = config.server
     if not server.secure_aggregation:
         return None
-    sites = cohort_size(len(train_images), server.fraction)
+    level = config.privacy.level
+    # Where each site is drawn by itself, a round may have all of them.
+    share = 1.0 if level == "client" else server.fraction
+    sites = cohort_size(len(train_images), share)
     if sites < FEWEST_SITES:
         raise ConfigError(
             f"server.secure_aggregation: a round has {sites} of {len(train_images)} sites "
@@ -80,15 +90,29 @@ def secure_task(config: ExperimentConfig, train_images: Mapping[str, int]) -> Se
             "among. Give more sites (partition.clients) or a larger fraction."
         )
     largest = sorted(train_images.values(), reverse=True)[:sites]
-    is_private = config.privacy.level == "patient"  # where every site weighs the same
+    weighs_alike = level != "none"
     task = SecureTask(
-        most_weight=sites if is_private else max(sites, sum(largest)),
+        most_weight=sites if weighs_alike else max(sites, sum(largest)),
         sites=sites,
         trained_range=server.secure_range,
         buffer_range=server.secure_buffer_range,
+        norm_factor=None if level == "client" else server.norm_factor,  # shortened to privacy.clip
+        norm_policy=server.norm_policy,
     )
     _ = task.quantiser  # refuses too few bits
     return task
+
+
+def check_rounding(config: ExperimentConfig, task: SecureTask | None) -> None:
+    """Raise ConfigError where rounding may make a shortened update much longer than its bound.
+
+    Args:
+        config: the run's.
+        task: what sites are told of secure aggregation.
+    """
+    if task is not None and config.privacy.level == "client":
+        trained = footprint(config.model).trainable
+        _ = length_before_rounding(task.quantiser, trained, config.privacy.clip)
 
 
 def secure_facts(task: SecureTask | None) -> dict[str, object] | None:

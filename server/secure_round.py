@@ -6,6 +6,7 @@ added up as it comes; the fourth gives what takes the masks off the sum. With fe
 graph needs the round ends by `QuorumError`: nothing is unmasked, and the last checkpoint stays.
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -39,6 +40,7 @@ from fedcxr.secagg.server_stages import (
     unmask,
 )
 from fedcxr.secagg.setup import Advertisement, Setup
+from fedcxr.secagg.statement import Statement, check_identity, check_signature
 from fedcxr.wire import arrays_in, payload_bytes, unpack_secure, unpack_vectors
 from server.check import SkippedError, check_receipt
 from server.exchange import ExchangeLimits, exchange
@@ -64,6 +66,14 @@ class SecureRound:
     setup: Setup
     seconds: dict[str, float] = field(default_factory=dict)
     """By stage."""
+    site_keys: Mapping[str, bytes] | None = None
+    """The public key of each site's kit, which must have signed the site's; none = no kits."""
+    identities: dict[str, bytes] = field(default_factory=dict)
+    """By site, the public key with which it signs."""
+    kit_signatures: dict[str, bytes] = field(default_factory=dict)
+    """By site that has a kit, its key's signature under that."""
+    statements: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By site whose words are in the sum, in hexadecimal, what it signed and with which key."""
     silent_at_the_end: list[str] = field(default_factory=list)
     """Sites whose values are in the sum, and who did not help to unmask it."""
 
@@ -90,6 +100,8 @@ class SecureRound:
             raise QuorumError(" ".join(x for x in (f"{err} {reasons}.", advice) if x)) from err
         sites = len(gathered.survivors)
         found = to_mean(self.task.quantiser, self._schema.layout, total, sites)
+        if self._schema.is_private and found.weight != sites:
+            raise RunError("the unmasked sum is not of sites that weigh 1 each")
         self.seconds["unmask"] = time.perf_counter() - begun
         return found
 
@@ -103,7 +115,9 @@ class SecureRound:
         advertised: dict[str, Advertisement] = {}
 
         def take_keys(site_id: str, message: Message) -> None:
-            advertised[site_id] = from_keys(_keys_in(self._said(message)))
+            said = self._said(message)
+            self._take_identity(site_id, said)
+            advertised[site_id] = from_keys(_keys_in(said))
 
         self._exchange("advertise", setup.circle, {}, take_keys)
         check_enough(setup, len(advertised), "advertise")
@@ -131,7 +145,9 @@ class SecureRound:
 
         def take_masked(site_id: str, message: Message) -> None:
             record = arrays_in(message.content)
-            np.add(total, unpack_vectors(record, self._schema.reply)[MASKED], out=total)
+            words = unpack_vectors(record, self._schema.reply)[MASKED]
+            self._check_statement(site_id, self._said(message), words)
+            np.add(total, words, out=total)
             survivors.add(site_id)
             self.intake.log.bytes_up += payload_bytes(record)
 
@@ -199,6 +215,39 @@ class SecureRound:
             if stage == "mask":
                 self.intake.log.accepted.append({"site_id": site_id, "train_loss": None})
                 self.intake.on_site(site_id, "done", 0)
+
+    def _take_identity(self, site_id: str, said: StageReply) -> None:
+        """Keep the key with which a site signs, which the key of its kit must have signed."""
+        public = said.identity
+        if public is None:
+            raise RunError("the site shows no key to sign with")
+        if self.site_keys is not None:
+            node, signature = self.site_keys.get(site_id), said.kit_signature
+            if node is None or signature is None:
+                raise RunError("the site's key for this run is not signed by the key of its kit")
+            check_identity(node, self.setup.run, site_id, public, signature)
+            self.kit_signatures[site_id] = signature
+        self.identities[site_id] = public
+
+    def _check_statement(self, site_id: str, said: StageReply, words: Words) -> None:
+        """Refuse words that come without the site's signed word that it checked what is in them."""
+        if said.signature is None:
+            raise RunError("the site does not say by its signature that it has checked its update")
+        wanted = self.task.checks(self._schema.protects)
+        if said.checks != wanted:
+            raise RunError("the site has checked other things than the run asks for")
+        setup = self.setup
+        digest = hashlib.sha256(np.ascontiguousarray(words).data).hexdigest()
+        names = setup.run, setup.round_num, setup.session, site_id
+        identity = self.identities[site_id]
+        check_signature(identity, Statement(*names, wanted, digest), said.signature)
+        self.statements[site_id] = {
+            "identity": identity.hex(),
+            "masked_sha256": digest,
+            "signature": said.signature.hex(),
+        }
+        if site_id in self.kit_signatures:
+            self.statements[site_id]["kit_signature"] = self.kit_signatures[site_id].hex()
 
     def _note(self, outcome: Outcome, site_id: str, stage: Stage, reason: str) -> None:
         """Write down that a site gave nothing at a stage.

@@ -7,21 +7,24 @@ rounds before.
 
 import secrets
 import statistics
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 
-from fedcxr.config.task import parse_task
+from fedcxr.config.task import SecureTask, parse_task
 from fedcxr.errors import QuorumError, RunError
 from fedcxr.parameters import Parameters, ParameterSpec
+from fedcxr.schema import WireSchema
 from fedcxr.secagg.graph import FEWEST_SITES
 from fedcxr.secagg.quantise import Mean
 from fedcxr.secagg.setup import Setup
 from server.aggregate.aggregator import Aggregate
 from server.bounds import Norms, clipped, norms_of
+from server.client_privacy import ClientPrivacy
+from server.exchange import ExchangeLimits
 from server.intake import Intake, RoundLog
 from server.job import Job
 from server.orders import Federation, OrderBook
@@ -30,6 +33,29 @@ from server.step import State, step
 
 OnMean = Callable[[Mean], Mean]
 """What is done to a round's mean before anything else sees it, such as noise added to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecurePlace:
+    """With what the rounds of a run under secure aggregation are made."""
+
+    book: OrderBook
+    intake: Intake
+    grid: Grid
+    limits: ExchangeLimits
+    task: SecureTask
+    privacy: ClientPrivacy | None = None
+    """Where each site as a whole is protected."""
+    site_keys: Mapping[str, bytes] | None = None
+    """The public key of each site's kit; none = no kits."""
+
+    def on_mean(self, parameters: Parameters, round_num: int) -> OnMean:
+        """Return what is done to the mean of a round that begins with a model."""
+        privacy, schema = self.privacy, self.book.federation.schema
+        if privacy is None:
+            return lambda mean: mean
+        given = schema.shared.take(parameters)
+        return lambda mean: privacy.noised_sum(mean, given, round_num, schema.size)
 
 
 def new_setup(book: OrderBook, round_num: int) -> Setup:
@@ -48,34 +74,62 @@ def new_setup(book: OrderBook, round_num: int) -> Setup:
     return Setup(book.federation.run, round_num, secrets.token_hex(16), tuple(circle))
 
 
-def begin_round(
-    job: Job, book: OrderBook, intake: Intake, grid: Grid, round_num: int
-) -> SecureRound | None:
-    """Return a new attempt at a round, of which nothing was sent; None without secure aggregation.
-
-    Raises:
-        QuorumError: too few sites are there to hide one among.
-    """
+def secure_place(
+    job: Job, book: OrderBook, intake: Intake, grid: Grid, privacy: ClientPrivacy | None
+) -> SecurePlace | None:
+    """Return with what a run's rounds are made; None without secure aggregation."""
     task = job.secure
     if task is None:
         return None
-    return SecureRound(book, grid, job.limits, intake, task, new_setup(book, round_num))
+    return SecurePlace(book, intake, grid, job.limits, task, privacy, job.site_keys)
 
 
 def train_securely(
-    secure: SecureRound, arrays: ArrayRecord, parameters: Parameters, state: State
+    place: SecurePlace,
+    round_num: int,
+    arrays: ArrayRecord,
+    *,
+    parameters: Parameters,
+    state: State,
 ) -> tuple[Parameters, State]:
     """Return the model after a round, and the algorithm's new state.
 
     Args:
-        secure: the round.
+        place: of the run.
+        round_num: the round.
         arrays: what an order to train carries.
         parameters: the model in it.
         state: the algorithm's, from the round before.
+
+    Raises:
+        QuorumError: too few sites are there, or are left at a stage.
+        RunError: what was unmasked is no sum of the sites' numbers.
     """
-    schema = secure.book.federation.schema
-    found = aggregate_of(secure, secure.run(arrays), schema.shared.take(parameters))
-    return step(secure.intake, schema, found, parameters=parameters, state=state)
+    book, intake = place.book, place.intake
+    schema = book.federation.schema
+    given, on_mean = schema.shared.take(parameters), place.on_mean(parameters, round_num)
+    if book.federation.draw is not None and len(book.drawn(round_num)) < FEWEST_SITES:
+        found = nothing_of(intake, schema, given, on_mean)
+    else:
+        setup = new_setup(book, round_num)
+        secure = SecureRound(
+            *(book, place.grid, place.limits, intake, place.task, setup), site_keys=place.site_keys
+        )
+        found = aggregate_of(secure, secure.run(arrays), given, on_mean)
+    return step(intake, schema, found, parameters=parameters, state=state)
+
+
+def nothing_of(intake: Intake, schema: WireSchema, given: Parameters, on_mean: OnMean) -> Aggregate:
+    """Return the aggregate of a round that drew too few sites for a sum: none of them is asked.
+
+    Under client-level privacy it is noise, as where the sum of updates is 0.
+    """
+    intake.log = RoundLog()
+    layout = schema.layout
+    nothing = Mean(
+        np.zeros(layout.trained + layout.buffers), np.zeros(layout.counters), 0.0, 0, clipped=0
+    )
+    return Aggregate(on_mean(nothing).update, given.counters, {})
 
 
 def aggregate_of(
@@ -107,9 +161,12 @@ def aggregate_of(
         report.images = mean.weight * parse_task(sites.task).train.local_epochs
     report.norms.append(norms)
     report.secure = {
-        "clipped": mean.clipped,
+        "clipped": None if sites.schema.protects == "client" else mean.clipped,
         "update_norm": norms.trained,
         "buffer_norm": norms.buffers,
+        "session": setup.session,
+        "checks": list(secure.task.checks(sites.schema.protects)),
+        "statements": dict(sorted(secure.statements.items())),
         "silent_at_the_end": sorted(secure.silent_at_the_end),
         "seconds": {stage: round(seconds, 4) for stage, seconds in secure.seconds.items()},
     }

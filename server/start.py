@@ -34,7 +34,7 @@ from server.disjointness import disjointness
 from server.job import ComputePlan, Job
 from server.label_counts import label_counts
 from server.privacy_account import privacy_in_manifest, settle_privacy
-from server.secure_check import secure_facts, secure_task
+from server.secure_check import check_rounding, secure_facts, secure_task
 from server.vae_check import check_vae_data
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,8 @@ def start_job(
     labels = config.data.labels or prepared.plan.labels
     _check_policies(config, labels)
     check_cohort(config, len(prepared.plan.sites))
-    secure_task(config, {site.site_id: site.train_images for site in prepared.plan.sites})
+    train_images = {site.site_id: site.train_images for site in prepared.plan.sites}
+    check_rounding(config, secure_task(config, train_images))
     check_vae_data(config, prepared.plan, labels, place=home_folder())
     config = settle_privacy(config, prepared)
     device = resolve_device(config.engine.device)

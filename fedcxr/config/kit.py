@@ -14,6 +14,7 @@ from fedcxr.errors import ConfigError, LimitError
 from fedcxr.section import Section
 
 KIT_YAML = "kit.yaml"
+NODE_KEY = "node.key"
 RESERVED = ("server", "authority")
 """Folders of a deployment that no site can be named after."""
 

@@ -13,13 +13,14 @@ from fedcxr.config.algorithm import AlgorithmConfig
 from fedcxr.config.data import BlankPolicy, LabelPolicy
 from fedcxr.config.engine import Dtype
 from fedcxr.config.model import ModelConfig
-from fedcxr.config.privacy import PrivacyConfig
-from fedcxr.config.server import BatchNorm, CodecName
+from fedcxr.config.privacy import PrivacyConfig, PrivacyLevel
+from fedcxr.config.server import BatchNorm, CodecName, NormPolicy
 from fedcxr.config.train import TrainConfig
 from fedcxr.config.vae import VaeConfig
 from fedcxr.errors import ConfigError
 from fedcxr.secagg.graph import FEWEST_SITES
 from fedcxr.secagg.quantise import Quantiser, quantiser_for
+from fedcxr.secagg.statement import checks_of
 from fedcxr.section import Section
 
 
@@ -44,6 +45,14 @@ class SecureTask(Section):
     """Sites of a round at most."""
     trained_range: PositiveFloat
     buffer_range: PositiveFloat
+    norm_factor: float | None = Field(default=None, gt=1.0)
+    """How many times as long as usual an update may be, by the site's own rounds before; none =
+    however long."""
+    norm_policy: NormPolicy = "refuse"
+
+    def checks(self, level: PrivacyLevel) -> tuple[str, ...]:
+        """Return the names of what a site checks of its own update, of a run at a level."""
+        return checks_of(has_norm=self.norm_factor is not None, has_length=level == "client")
 
     @property
     def quantiser(self) -> Quantiser:

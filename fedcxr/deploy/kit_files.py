@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedcxr.atomic import write_bytes_atomically
+from fedcxr.config.kit import NODE_KEY as NODE_KEY
 from fedcxr.errors import ArtefactError
 from fedcxr.filenames import shortened
 from fedcxr.storage import writing
@@ -25,7 +26,6 @@ SERVER = "server"
 CA_CRT, CA_KEY = "ca.crt", "ca.key"
 SERVER_CRT, SERVER_KEY = "server.crt", "server.key"
 CONTROL_TOKEN = "control.token"
-NODE_KEY = "node.key"
 README = "README.txt"
 SITES, REVOKED = "sites", "revoked"
 PEM = ".pem"

@@ -47,9 +47,13 @@ def line(found: Inversion) -> str:
 
 def mix_line(found: LabelMix) -> str:
     """Return what was told of the labels under one protection."""
+    sites = f", {found.cohort} sites" if found.cohort > 1 else ""
+    together = ""
+    if found.cohort > 1 and found.cohort_error is not None:
+        together = f", of all these sites together with {percent(found.cohort_error, 1)}"
     return (
-        f"{found.title}: shares of positives are told with a mean error of "
-        f"{percent(found.error, 1)}; the server's own patients' are off by "
+        f"{found.title}{sites}: the site's shares of positives are told with a mean error of "
+        f"{percent(found.error, 1)}{together}; the server's own patients' are off by "
         f"{percent(found.prior_error, 1)}"
     )
 

@@ -36,6 +36,16 @@ PROMISES = {
         "part (rounds.jsonl, events.jsonl and cards.json say it: keep them to the server); the "
         "server's own validation and test patients",
     ),
+    "client, summed": Promise(
+        "client-level, noise at the server, in the sum of masked updates",
+        "one site with all its patients, being among the sites or not",
+        "whoever sees the models that the server makes, and not who takes part in which round",
+        "anything against the server, which sees each round's exact sum before the noise, of a "
+        "site alone nothing; against sites that shorten their updates less than they say; that "
+        "the site exists, that a round ended for want of sites, and who takes part (rounds.jsonl, "
+        "events.jsonl and cards.json say it: keep them to the server); the server's own "
+        "validation and test patients",
+    ),
     "update": Promise(
         "local, noise in each site's whole update, at the site",
         "all that one site has trained on, or in its place nothing: an update of 0",
@@ -53,7 +63,8 @@ def privacy_facts(run: RunFacts) -> list[Fact]:
     privacy = run.manifest.privacy
     if privacy is None:
         return []
-    promise = PROMISES[privacy.level]
+    known = privacy.epsilon_among_sites
+    promise = PROMISES[privacy.level if known is None else "client, summed"]
     spent = run.rounds[-1].epsilon if run.rounds else None
     whose = "the most of any site, by either accountant"
     if privacy.level == "update":
@@ -65,7 +76,23 @@ def privacy_facts(run: RunFacts) -> list[Fact]:
         Fact("Protected against", promise.against),
         Fact("Not protected", promise.not_covered),
         Fact("Spent", epsilon_words(privacy, spent), whose),
+        *_among_sites(known),
         Fact("Noise", f"σ = {_noise(privacy)}", _bound_words(privacy, promise)),
+    ]
+
+
+def _among_sites(known: RunEpsilon | None) -> list[Fact]:
+    """Return what holds against a site of the sum; nothing where sites are not told of others."""
+    if known is None:
+        return []
+    by_prv = "not computed" if known.prv is None else f"{known.prv:.3g}"
+    return [
+        Fact(
+            "Against a site that takes part",
+            f"ε = {known.rdp:.3g} by RDP, {by_prv} by PRV",
+            "it is told with whom it shares masks: chance amplifies nothing, and covered is what a "
+            "site brings, its update or 0",
+        )
     ]
 
 

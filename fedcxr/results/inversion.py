@@ -86,10 +86,14 @@ class LabelMix(Section):
     images: int
     """Of the update."""
     error: float
-    """Mean over labels of the distance between told and true share of positives."""
+    """Mean over labels of the distance between told and true share of positives of the site."""
     prior_error: float
     """The same of the server's own validation patients' shares."""
     largest_error: float
+    cohort: int = 1
+    """Sites in what is seen."""
+    cohort_error: float | None = None
+    """As `error`, of the share of all these sites together; an older fedcxr did not tell it."""
 
 
 class InversionResult(Section):

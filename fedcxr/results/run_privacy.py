@@ -22,6 +22,13 @@ class SitePrivacy(_Part):
     """σ: the noise's deviation over the clipping bound."""
 
 
+class RunEpsilon(_Part):
+    """The most that any site can have spent so far."""
+
+    rdp: float
+    prv: float | None
+
+
 class RunPrivacy(_Part):
     """What protects the sites' patients."""
 
@@ -38,10 +45,5 @@ class RunPrivacy(_Part):
     num_sites: int | None = None
     sites: tuple[SitePrivacy, ...] = ()
     """Empty where real sites do not say how many patients they have."""
-
-
-class RunEpsilon(_Part):
-    """The most that any site can have spent so far."""
-
-    rdp: float
-    prv: float | None
+    epsilon_among_sites: RunEpsilon | None = None
+    """Under secure aggregation of sites: against one that takes part, and so knows who does."""

@@ -12,17 +12,21 @@ from fedcxr.errors import RunError
 from fedcxr.secagg.keys import KEY_BYTES
 from fedcxr.secagg.setup import Advertised, Advertisement, Revealed, Setup, UnmaskRequest
 from fedcxr.secagg.shares import SHARE_BYTES
+from fedcxr.secagg.statement import MOST_KIT_SIGNATURE_BYTES, SIGNATURE_BYTES
 from fedcxr.section import Section
 
 Stage = Literal["advertise", "share", "mask", "reveal"]
 LONGEST = 1 << 23
 """Characters; a thousand neighbours' shares are a tenth of it."""
 MOST_SITES = 10_000
+MOST_CHECKS = 32
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Key = Annotated[bytes, Field(min_length=KEY_BYTES, max_length=KEY_BYTES)]
 Share = Annotated[bytes, Field(min_length=SHARE_BYTES, max_length=SHARE_BYTES)]
 Box = Annotated[bytes, Field(max_length=8 * SHARE_BYTES)]
+Signature = Annotated[bytes, Field(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
+KitSignature = Annotated[bytes, Field(max_length=MOST_KIT_SIGNATURE_BYTES)]
 Said = TypeVar("Said", bound="Text")
 
 
@@ -84,6 +88,14 @@ class StageReply(Text):
     """Stage `reveal`: by survivor."""
     mask_keys: dict[Name, Share] = Field(default_factory=dict)
     """Stage `reveal`: by site that is gone."""
+    identity: Key | None = None
+    """Stage `advertise`: the public key with which the site signs in this run."""
+    kit_signature: KitSignature | None = None
+    """Stage `advertise`: under it, where the site has a kit."""
+    checks: tuple[Name, ...] = Field(default=(), max_length=MOST_CHECKS)
+    """Stage `mask`: what the site has checked of its update."""
+    signature: Signature | None = None
+    """Stage `mask`: under that."""
 
     def revealed(self) -> Revealed:
         """Return the shares of stage 3."""

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from clients.secure_stages import secure_site
-from clients.secure_state import newest_state
+from clients.secure_state import newest_state, write_state
 from fedcxr.config.task import SecureTask
 from fedcxr.errors import ArtefactError, RunError
 from fedcxr.secagg.messages import StageOrder
+from fedcxr.secagg.statement import Statement, check_signature
 
 SITES = ("site-00", "site-01", "site-02", "site-03")
 TASK = SecureTask(most_weight=100, sites=4, trained_range=1.0, buffer_range=10.0)
@@ -148,3 +149,48 @@ def test_a_damaged_state_is_told_by_name(sites):
     file.write_text("{")
     with pytest.raises(ArtefactError, match=r"secure-round\.json: damaged"):
         sites.at("site-00", "advertise").answer()
+
+
+def test_the_key_to_sign_with_and_the_usual_lengths_go_over_to_the_next_session(sites):
+    def sign(round_num, session, lengths):
+        order = StageOrder(stage="mask", session=session, circle=SITES)
+        site = secure_site(
+            sites.place / "site-00", "site-00", "a-run", round_num, task=TASK, said=order
+        )
+        return site, site.signed(("finite",), lengths)
+
+    def begin(round_num, session):
+        first = sites.at("site-00", "advertise", session).answer()
+        sites.share(sites.advertise(session), session)
+        state = newest_state(sites.place / "site-00")
+        write_state(sites.place / "site-00", state.model_copy(update={"masked_sha256": "0" * 64}))
+        return first.identity
+
+    identity = begin(1, "s")
+    site, said = sign(1, "s", (2.0, 5.0))
+    assert site.usual_lengths() is None  # of this round alone there is nothing before
+    assert site.signed(("finite",), (2.0, 5.0)) == said  # asked again, the same
+    statement = Statement("a-run", 1, "s", "site-00", ("finite",), "0" * 64)
+    check_signature(identity, statement, said.signature)
+    assert begin(2, "t") == identity
+    site, _ = sign(2, "t", (4.0, 7.0))
+    assert site.usual_lengths() == (2.0, 5.0)
+    assert begin(3, "u") == identity
+    site, _ = sign(3, "u", (100.0, 100.0))
+    assert site.usual_lengths() == (3.0, 6.0)
+    begin(2, "v")  # the server went back: what came later is of another history
+    site, _ = sign(2, "v", (4.0, 7.0))
+    assert set(newest_state(site.folder).lengths) == {1, 2}
+
+
+def test_a_kit_without_its_key_is_told_by_name(sites):
+    order = StageOrder(stage="advertise", session="s", circle=SITES)
+    key = sites.place / "node.key"
+    site = secure_site(
+        sites.place / "site-00", "site-00", "a-run", 1, task=TASK, said=order, node_key=key
+    )
+    with pytest.raises(ArtefactError, match=r"node\.key: cannot be read"):
+        site.answer()
+    key.write_text("not a key")
+    with pytest.raises(ArtefactError, match=r"node\.key is damaged"):
+        site.answer()

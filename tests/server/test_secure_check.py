@@ -24,7 +24,7 @@ def config_with(**settings):
         ({"server__codec": "topk"}, "server.codec=topk would make each of them"),
         ({"server__codec": "fp16"}, "server.codec=fp16 would make each of them"),
         ({"algorithm__name": "scaffold"}, "algorithm.name=scaffold has sites send more"),
-        ({"privacy__level": "client"}, "privacy.level=client draws, shortens and noises"),
+        ({"privacy__level": "update"}, "privacy.level=update has noise in each of them"),
         ({"server__min_sites": 2}, "server.min_sites=2 could begin with fewer than the 3"),
         (
             {"server__secure_aggregation": False, "server__secure_range": 0.2},

@@ -1,16 +1,20 @@
 """Secure aggregation at the grid's edge: sites fall silent, and the sum stays exact."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from flwr.app import Message, MetricRecord, RecordDict
 
 from clients.secure_stages import secure_site
 from fedcxr.config.task import SecureTask
-from fedcxr.errors import QuorumError
+from fedcxr.deploy.node_keys import new_node_key
+from fedcxr.errors import QuorumError, RunError
 from fedcxr.parameters import Parameters, ParameterSpec
 from fedcxr.schema import COUNTERS, MASKED, VECTOR, WireSchema
-from fedcxr.secagg.messages import StageOrder, read_message
+from fedcxr.secagg.messages import StageOrder, StageReply, read_message
 from fedcxr.secagg.quantise import Numbers, to_words
+from fedcxr.secagg.statement import Statement, check_identity, check_signature
 from fedcxr.shared_part import SharedPart
 from fedcxr.wire import (
     RECEIPT,
@@ -50,7 +54,7 @@ class Grid:
     def __init__(self, place, schema, silent=(), tamper=None):
         self.place, self.schema, self.silent = place, schema, set(silent)
         self.tamper = tamper or (lambda site_id, stage, content: content)
-        self.replies, self.stages = {}, []
+        self.replies, self.stages, self.node_keys = {}, [], {}
         rng = np.random.default_rng(0)
         self.numbers = {
             n: Numbers(
@@ -89,13 +93,18 @@ class Grid:
             content = RecordDict({RECEIPT: pack_receipt(Receipt(*receipt, "ok", ""))})
             content[RESULT] = MetricRecord({})
             site = secure_site(
-                self.place / site_id, site_id, order.run, order.round_num, task=TASK, said=said
+                *(self.place / site_id, site_id, order.run, order.round_num),
+                task=TASK,
+                said=said,
+                node_key=self.node_keys.get(site_id),
             )
             if said.stage == "mask":
                 site.open()
                 rng = np.random.default_rng(order.round_num)
                 words = to_words(TASK.quantiser, self.schema.layout, self.numbers[site_id], rng)
                 content[VECTORS] = pack_vectors({MASKED: site.mask(words)})
+                said = site.signed(TASK.checks("none"), (1.0, 1.0))
+                content[SECURE] = pack_secure(said.to_text())
             else:
                 content[SECURE] = pack_secure(site.answer().to_text())
             content = self.tamper(site_id, said.stage, content)
@@ -108,7 +117,7 @@ def play(tmp_path, monkeypatch):
     """Play a round and return its aggregate, its log and the grid."""
     monkeypatch.setattr(secure_step, "parse_task", lambda text: _Task())
 
-    def played(silent=(), *, round_num=1, history=(), tamper=None, **changes):
+    def played(silent=(), *, round_num=1, history=(), tamper=None, kits=(None, {}), **changes):
         schema = WireSchema(SharedPart(SPEC), is_secure=True)
         fields = {
             "run": "a-run",
@@ -125,8 +134,11 @@ def play(tmp_path, monkeypatch):
         book = OrderBook(Federation(**(fields | changes)))
         intake, grid = Intake(book), Grid(tmp_path, schema, silent, tamper)
         intake.history = history
+        site_keys, grid.node_keys = kits
         setup = new_setup(book, round_num)
-        secure = SecureRound(book, grid, ExchangeLimits(COUNT, 5.0), intake, TASK, setup)
+        secure = SecureRound(
+            *(book, grid, ExchangeLimits(COUNT, 5.0), intake, TASK, setup), site_keys=site_keys
+        )
         arrays = pack_vectors({VECTOR: GIVEN.vector, COUNTERS: GIVEN.counters})
         played.grid = grid
         return aggregate_of(secure, secure.run(arrays), GIVEN), intake.log, grid
@@ -222,3 +234,109 @@ def test_a_mean_that_is_too_long_is_refused_or_cut(play):
 def test_fewer_than_three_sites_are_no_round(play):
     with pytest.raises(QuorumError, match="2 sites are there, and secure aggregation needs 3"):
         play(node_by_site={"site-00": 1000, "site-01": 1001})
+
+
+def statements_hold(report, round_num=1):
+    """Return the sites whose words on their checks a reader of the log can verify."""
+    log = report.secure
+    for site_id, row in log["statements"].items():
+        names = "a-run", round_num, log["session"], site_id
+        statement = Statement(*names, tuple(log["checks"]), row["masked_sha256"])
+        public, signature = (bytes.fromhex(row[key]) for key in ("identity", "signature"))
+        check_signature(public, statement, signature)
+        with pytest.raises(RunError, match="signature is not one of its checks"):
+            check_signature(public, replace(statement, round_num=round_num + 1), signature)
+    return list(log["statements"])
+
+
+def test_each_site_s_signed_word_on_its_checks_is_verified_and_kept(play):
+    _, report, _ = play()
+    assert statements_hold(report) == list(SITES)
+    assert report.secure["checks"] == ["declared", "finite", "counters", "variances", "weight"]
+    first = {n: row["identity"] for n, row in report.secure["statements"].items()}
+    _, report, _ = play(round_num=2)  # the key is the run's
+    assert statements_hold(report, 2) == list(SITES)
+    assert {n: row["identity"] for n, row in report.secure["statements"].items()} == first
+    assert len(set(first.values())) == COUNT
+
+
+def test_words_without_a_right_statement_are_left_out_and_noted(play):
+    kept = {}
+
+    def keep(site_id, stage, content):
+        if stage == "mask":
+            kept[site_id] = read_message(StageReply, unpack_secure(content))
+        return content
+
+    play(tamper=keep)
+    earlier = dict(kept)
+
+    def tamper(site_id, stage, content):
+        if stage != "mask":
+            return content
+        said = read_message(StageReply, unpack_secure(content))
+        flipped = said.signature[:-1] + bytes([said.signature[-1] ^ 1])
+        changes = {
+            "site-02": {"signature": flipped},
+            "site-03": {"signature": earlier[site_id].signature},  # of the round before
+            "site-04": {"signature": None},
+        }
+        if site_id in changes:
+            said = said.model_copy(update=changes[site_id])
+            content[SECURE] = pack_secure(said.to_text())
+        if site_id == "site-06":  # words that nobody signed
+            words = np.zeros(len(content[VECTORS][MASKED].numpy()), np.uint32)
+            content[VECTORS] = pack_vectors({MASKED: words})
+        return content
+
+    found, report, grid = play(tamper=tamper, round_num=2)
+    left = [n for n in SITES if n not in ("site-02", "site-03", "site-04", "site-06")]
+    reasons = {row["site_id"]: row["reason"] for row in report.refused}
+    wrong = "stage mask: the site's signature is not one of its checks of these words"
+    assert {n for n, reason in reasons.items() if reason.startswith(wrong)} == {
+        "site-02",
+        "site-03",
+        "site-06",
+    }
+    assert "does not say by its signature" in reasons["site-04"]
+    assert statements_hold(report, 2) == left
+    assert np.abs(found.update - plain_mean(grid, left))[:40].max() < TASK.quantiser.step
+
+
+def test_a_site_that_has_checked_less_than_the_run_asks_for_is_left_out(play):
+    def tamper(site_id, stage, content):
+        if (site_id, stage) == ("site-05", "mask"):
+            said = read_message(StageReply, unpack_secure(content))
+            less = said.model_copy(update={"checks": said.checks[1:]})
+            content[SECURE] = pack_secure(less.to_text())
+        if (site_id, stage) == ("site-06", "advertise"):
+            said = read_message(StageReply, unpack_secure(content))
+            content[SECURE] = pack_secure(said.model_copy(update={"identity": None}).to_text())
+        return content
+
+    _, report, _ = play(tamper=tamper)
+    reasons = {row["site_id"]: row["reason"] for row in report.refused}
+    assert "has checked other things" in reasons["site-05"]
+    assert "shows no key to sign with" in reasons["site-06"]
+    assert len(statements_hold(report)) == COUNT - 2
+
+
+def test_where_sites_have_kits_the_kit_s_key_has_signed_theirs(play, tmp_path):
+    keys = {n: new_node_key() for n in SITES}
+    files = {}
+    for site_id, key in keys.items():
+        files[site_id] = tmp_path / f"{site_id}.key"
+        files[site_id].write_bytes(key.private)
+    known = {n: key.public for n, key in keys.items()}
+    known["site-01"] = keys["site-00"].public  # not its own
+    del files["site-02"]  # a site that has none
+    _, report, _ = play(kits=(known, files))
+    assert statements_hold(report) == [SITES[0], *SITES[3:]]
+    for site_id, row in report.secure["statements"].items():  # a reader can tell whose key it is
+        public, signature = (bytes.fromhex(row[key]) for key in ("identity", "kit_signature"))
+        check_identity(keys[site_id].public, "a-run", site_id, public, signature)
+        with pytest.raises(RunError, match="not signed by the key of its kit"):
+            check_identity(keys[site_id].public, "another", site_id, public, signature)
+    reasons = {row["site_id"]: row["reason"] for row in report.refused}
+    assert set(reasons) == {"site-01", "site-02"}
+    assert all("not signed by the key of its kit" in reason for reason in reasons.values())

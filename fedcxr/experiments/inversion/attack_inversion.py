@@ -81,7 +81,7 @@ def attack_inversion(
         if isinstance(told, str):
             missing[told] = None
         else:
-            mixes.append(told)
+            mixes += told
     result = _result(attacked, design, inversions, mixes, tuple(missing))
     folder.mkdir(parents=True, exist_ok=True)
     RunFolder(folder).write_json(FILE, result.model_dump(mode="json"))

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from fedcxr.attacks.label_mix import distance, told_shares
+from fedcxr.attacks.label_mix import cohort_sizes, distance, told_by_cohort
 from fedcxr.attacks.protections import Protection
 from fedcxr.experiments.inversion.attacked_site import AttackedSite
 from fedcxr.experiments.inversion.design import InversionDesign
@@ -21,10 +22,11 @@ LARGE = 10_000_000
 
 def label_mix(
     attacked: AttackedSite, protection: Protection, design: InversionDesign
-) -> LabelMix | str:
+) -> list[LabelMix] | str:
     """Return how near what is told comes to the truth, or why nothing is told.
 
-    Under `sum` the cohort's other sites have the images that follow.
+    Under `sum` for cohorts of two sites on, each twice the one before. The cohort's other sites
+    have images of other hospitals, as far as there are any, and then more of the site's own.
     """
     config = attacked.model.config
     if config.train.loss != "bce":
@@ -32,31 +34,57 @@ def label_mix(
             f"The label mix is told by cross-entropy only; the run's loss is {config.train.loss}."
         )
     cohort = design.cohort if protection.summed else 1
-    known = ~np.isnan(attacked.target).any(axis=1)
-    whole = np.flatnonzero(known)
     most = MOST_IMAGES if attacked.model.spec.num_trainable < LARGE else MOST_OF_LARGE
-    number = min(most, len(whole) // cohort)
+    rows, number = _rows_of_sites(attacked, cohort, most)
     if number < 2:
         return "The label mix is not told: too few images have all their labels known."
-    rows = whole[: number * cohort]
-    target = torch.from_numpy(attacked.target[rows]).to(attacked.model.device)
-    pixels = torch.from_numpy(attacked.pixels[rows] / np.float32(WHITE)).to(attacked.model.device)
-    one_step = replace(design, batch_size=None)
-    sites = simulated_sites(attacked, protection, one_step, per_update=number)
-    sent, site = sites.seen(pixels, target), sites.guessed
-    bias = sent.update[site.place(f"{head_tensors(config.model)}.bias")]
-    num_labels = len(attacked.model.labels)
+    gradients = _bias_gradients(attacked, protection, design, rows, number)
     public = torch.from_numpy(attacked.public / np.float32(WHITE)).to(attacked.model.device)
-    probs = site.probs(public)[:, :num_labels].double().cpu().numpy()
-    told = told_shares(bias[:num_labels].double().cpu().numpy(), probs)
-    truth = attacked.target[rows[:number]].mean(axis=0, dtype=np.float64)
-    mean, largest = distance(told, truth)
-    usual, _ = distance(np.nanmean(attacked.public_target, axis=0, dtype=np.float64), truth)
-    return LabelMix(
-        protection=protection.name,
-        title=protection.title,
-        images=number,
-        error=mean,
-        largest_error=largest,
-        prior_error=usual,
+    sites = simulated_sites(attacked, protection, design, per_update=number)
+    probs = sites.guessed.probs(public)[:, : len(attacked.model.labels)].double().cpu().numpy()
+    shares = attacked.target[rows].reshape(cohort, number, -1).mean(axis=1, dtype=np.float64)
+    usual, _ = distance(np.nanmean(attacked.public_target, axis=0, dtype=np.float64), shares[0])
+    return [
+        LabelMix(
+            protection=protection.name,
+            title=protection.title,
+            images=number,
+            cohort=told.cohort,
+            error=told.error,
+            largest_error=told.largest_error,
+            cohort_error=told.cohort_error,
+            prior_error=usual,
+        )
+        for told in told_by_cohort(gradients, probs, shares, cohort_sizes(cohort))
+    ]
+
+
+def _rows_of_sites(attacked: AttackedSite, cohort: int, most: int) -> tuple[NDArray[np.int64], int]:
+    """Return the images of all sites, the attacked one's first, and how many each has."""
+    whole = np.flatnonzero(~np.isnan(attacked.target).any(axis=1))
+    own, others = whole[whole < attacked.num_own], whole[whole >= attacked.num_own]
+    number = min(most, len(own), len(whole) // cohort)
+    rows = np.concatenate([own[:number], others, own[number:]])
+    return rows[: number * cohort], number
+
+
+def _bias_gradients(
+    attacked: AttackedSite,
+    protection: Protection,
+    design: InversionDesign,
+    rows: NDArray[np.int64],
+    number: int,
+) -> NDArray[np.float64]:
+    """Return (sites, L) what one step over each site's images has of the head's bias."""
+    model = attacked.model
+    sites = simulated_sites(
+        attacked, protection, replace(design, batch_size=None), per_update=number
     )
+    place = sites.guessed.place(f"{head_tensors(model.config.model)}.bias")
+    found = []
+    for own in rows.reshape(-1, number):
+        pixels = torch.from_numpy(attacked.pixels[own] / np.float32(WHITE)).to(model.device)
+        target = torch.from_numpy(attacked.target[own]).to(model.device)
+        bias = sites.seen(pixels, target).update[place]
+        found.append(bias[: len(model.labels)].double().cpu().numpy())
+    return np.stack(found)

@@ -49,7 +49,9 @@ def labels_table(result: InversionResult) -> Table:
     """Return a row a protection: how far told shares of positives are from the true ones."""
     columns = (
         Column("protection", "Seen through", "head", of="title"),
-        Column("error", "Mean error, told", "value"),
+        Column("cohort", "Sites in what is seen", "count"),
+        Column("error", "Mean error, told of the site", "value"),
+        Column("cohort_error", "Told of all these sites", "value"),
         Column("largest_error", "Largest error", "value"),
         Column("prior_error", "Mean error, server's own patients", "value"),
         Column("images", "Images of the step", "count"),

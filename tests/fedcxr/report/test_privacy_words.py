@@ -1,6 +1,6 @@
 """What is said of a run's ε."""
 
-from fedcxr.report.privacy_words import epsilon_words, privacy_line
+from fedcxr.report.privacy_words import PROMISES, _among_sites, epsilon_words, privacy_line
 from fedcxr.results.run_privacy import RunEpsilon, RunPrivacy
 
 BY_EPSILON = RunPrivacy(level="patient", epsilon=8.0, delta=None, clip=1.0)
@@ -29,3 +29,11 @@ def test_whose_and_against_whom_stands_beside_every_epsilon():
 
     assert "protected is one patient with all images at one site" in line
     assert "against whoever sees that site's updates" in line
+
+
+def test_of_sums_with_central_noise_it_is_said_what_holds_against_whom():
+    (fact,) = _among_sites(RunEpsilon(rdp=9.5, prv=None))
+    assert fact.name == "Against a site that takes part"
+    assert "9.5 by RDP, not computed by PRV" in fact.value
+    assert _among_sites(None) == []
+    assert "exact sum before the noise" in PROMISES["client, summed"].not_covered

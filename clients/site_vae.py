@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from clients.resident_model import Worker
 from clients.site import Site, SiteSplit
 from clients.vae_files import SHEET, KeptVae, VaeFiles, VaeKey
-from clients.vae_sheet import sheet_rows
+from clients.vae_sheet import REAL, RECONSTRUCTED, sheet_rows
 from fedcxr.config.task import SiteTask
 from fedcxr.config.vae import VaeStatus
 from fedcxr.models.base import CxrModel
@@ -123,7 +123,7 @@ def judged(
         plan: what they were made for.
         device: `cpu`, `cuda` or `cuda:N`.
         seed: of judges and permutations.
-        note: ends the title of each row of the sheet.
+        note: ends the titles of the sheet's rows that are made of patients' images.
     """
     size = vae_size(task.vae, task.model.image_size)
     real, held_out = _real(site, site.train), _real(site, site.val)
@@ -131,7 +131,9 @@ def judged(
         samples, plan, real, held_out, task.labels, device=device, seed=derive_seed(seed, "judge")
     )
     rows = sheet_rows(model, held_out, samples, size_px=size, device=device)
-    write_sheet(files.folder / SHEET, {title + note: images for title, images in rows.items()})
+    noted = {title: title + note for title in (REAL, RECONSTRUCTED)}
+    sheet = {noted.get(title, title): images for title, images in rows.items()}
+    write_sheet(files.folder / SHEET, sheet)
     errors = reconstruction_errors(model, real, held_out, size_px=size, device=device)
     return quality, errors
 

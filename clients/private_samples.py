@@ -9,6 +9,7 @@ not covered by ε, and says so where it is written; nothing that leaves depends 
 import json
 import logging
 import shutil
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,6 @@ from fedcxr.atomic import write_bytes_atomically
 from fedcxr.config.task import SiteTask
 from fedcxr.errors import DivergedError
 from fedcxr.models.vae import ConditionalVae, vae_size
-from fedcxr.privacy.dp_sgd import Draws
 from fedcxr.training.pool import ImagePool
 from fedcxr.training.private_loop import DrawsOf, secret_seed
 from fedcxr.training.private_plan import PrivatePlan
@@ -36,6 +36,10 @@ NOT_COVERED = (
     "Found by looking at patients' images without noise. Not covered by epsilon: keep it at the "
     "site."
 )
+NO_SAMPLES = KeptVae(
+    0, VaeKey((), ""), {}, np.empty((0, 0, 0), np.uint8), np.empty((0, 0), np.float32), {}
+)
+"""Of a site without a VAE."""
 _ON_THE_SHEET = " (not covered by epsilon)"
 
 log = logging.getLogger(__name__)
@@ -46,7 +50,6 @@ def private_samples(
     site: Site,
     task: SiteTask,
     order: Order,
-    *,
     plan: PrivatePlan,
     budget: Budget,
     device: str,
@@ -62,13 +65,15 @@ def private_samples(
         site: its data.
         task: the run's.
         order: the round's.
-        plan: the site's, with VAEs.
+        plan: the site's; without steps of a VAE there are no samples.
         budget: the site's account.
         device: to train on.
 
     Raises:
         ArtefactError: what was kept is damaged, or of other images, labels or settings.
     """
+    if not plan.vae_steps:
+        return NO_SAMPLES
     every, round_num = task.vae.every, order.round_num
     since = 1 if every is None else 1 + every * ((round_num - 1) // every)
     key = VaeKey(task.labels, _digest(location, site, task, since))
@@ -84,10 +89,7 @@ def private_samples(
     entry = Spent(since, inputs, plan.noise, plan.rate, plan.vae_steps, "vae")
     if not budget.spend(entry, plan, task.privacy.epsilon, order.last_round):
         return None
-
-    def draws_of(step: int, what: str) -> Draws:
-        return budget.stream(task.run, since, "vae", inputs, step, what)
-
+    draws_of = partial(budget.stream, task.run, since, "vae", inputs)
     seed = secret_seed(draws_of(0, "samples"))
     try:
         model = _trained(site, task, plan, draws_of, device=device, seed=seed)

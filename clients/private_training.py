@@ -5,7 +5,7 @@ What leaves is the update alone. What the site itself may know goes to its accou
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from clients.site import Site, SiteLocation
 from clients.vae_files import KeptVae
 from fedcxr.config.task import SiteTask
 from fedcxr.data.policies import columns_with
-from fedcxr.privacy.dp_sgd import Draws
 from fedcxr.training.loop import TOO_FEW, TrainResult
 from fedcxr.training.optimizers import OptimizerState
 from fedcxr.training.pool import ImagePool, ImageSource
@@ -65,20 +64,13 @@ def train_site_privately(
     if plan is None:
         return _skipped(TOO_FEW)
     budget = budget_of(location, task.run)
-    added = None
-    if plan.vae_steps:
-        added = private_samples(
-            location, site, task, order, plan=plan, budget=budget, device=worker.device
-        )
-        if added is None:
-            return _spent(order)
+    added = private_samples(location, site, task, order, plan, budget, worker.device)
+    if added is None:
+        return _spent(order)
     inputs = _inputs(site, task, order, vectors, optimizer_state, added)
     entry = Spent(order.round_num, inputs, plan.noise, plan.rate, plan.steps)
     if not budget.spend(entry, plan, task.privacy.epsilon, order.last_round):
         return _spent(order)
-
-    def draws_of(step: int, what: str) -> Draws:
-        return budget.stream(task.run, order.round_num, inputs, step, what)
 
     train = task.train
     pool, patient = _patients_and_samples(site, added)
@@ -87,7 +79,7 @@ def train_site_privately(
         pool,
         patient,
         plan.of_a_round_with(len(pool) - len(site.train.rows)),
-        draws_of,
+        partial(budget.stream, task.run, order.round_num, inputs),
         config=train,
         learning_rate=order.learning_rate,
         normalization=Normalization(train.normalization, train.mean, train.std),
@@ -111,7 +103,7 @@ def _spent(order: Order) -> TrainResult:
     return _skipped(SPENT)
 
 
-def _patients_and_samples(site: Site, added: KeptVae | None) -> tuple[ImagePool, NDArray[np.int64]]:
+def _patients_and_samples(site: Site, added: KeptVae) -> tuple[ImagePool, NDArray[np.int64]]:
     """Return what steps draw from, and whose each image is: every sample is a patient of its own.
 
     A step takes each sample with probability q, like a patient, and shortens its gradient to C.
@@ -120,7 +112,7 @@ def _patients_and_samples(site: Site, added: KeptVae | None) -> tuple[ImagePool,
     one patient moves the whole sum by C at most, as without samples, and σ and the account stay.
     """
     real = ImageSource(site.images, site.train.rows, site.train.target)
-    if added is None or not len(added.samples):
+    if not len(added.samples):
         return ImagePool((real,)), site.train.patient
     number = np.arange(len(added.samples))
     made = ImageSource(added.samples, number, added.target, is_real=False)
@@ -147,20 +139,17 @@ def _inputs(
     order: Order,
     vectors: Vectors,
     state: OptimizerState | None,
-    added: KeptVae | None,
+    added: KeptVae,
 ) -> str:
     """Return the digest of all that decides what a training computes, but for the draws."""
     kept = {} if state is None else state.tensors
-    samples: dict[str, NDArray[Any]] = {}
-    if added is not None:
-        samples = {"samples": added.samples, "asked": added.target}
     return digest_of(
         task.to_text(),
         repr(order.learning_rate),
         dict(vectors),
         {name: tensor.numpy() for name, tensor in kept.items()},
         {"rows": site.train.rows, "target": site.train.target, "patient": site.train.patient},
-        samples,
+        {"samples": added.samples, "asked": added.target},
     )
 
 

@@ -113,11 +113,9 @@ def train_privately(
         taken = poisson_sample(draws("patients"), len(owned), steps.rate)
         picked = [owned[i] for i in taken]
         views = _Views(pool, picked, config, draws("views"), normalization, device)
+        gradients = partial(_gradients_at, model, loss, views)
         with seeded_generators(secret_seed(draws("dropout")), device), repeatable(device):
-            gradients_of = partial(_gradients_at, model, loss, views)
-            total = put_gradient(
-                gradients_of, views.places, trained, steps.mechanism, draws("noise")
-            )
+            total = put_gradient(gradients, views.places, trained, steps.mechanism, draws("noise"))
         if correct is not None:
             correct()
         optimizer.step(config, learning_rate)

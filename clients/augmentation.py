@@ -122,7 +122,7 @@ def _kept_or_made(
     since = 1 if every is None else 1 + every * ((round_num - 1) // every)
     seed = plan_seed(task.seed, site.site_id, since)
     looks = task.vae.features == "classifier"
-    digest = hashlib.sha256(f"{_data_digest(location, task.to_text())}{seed}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{data_digest(location, task.to_text())}{seed}".encode()).hexdigest()
     key = VaeKey(task.labels, digest, given.sha256() if looks else "")
     files = VaeFiles((location.own_images or location.state) / task.run)
     kept = files.find(key, since=since, round_num=round_num)
@@ -176,7 +176,7 @@ def _why_none(files: VaeFiles, site: Site, task: SiteTask, plan: SamplePlan) -> 
 
 
 @lru_cache(maxsize=256)
-def _data_digest(location: SiteLocation, task_text: str) -> str:
+def data_digest(location: SiteLocation, task_text: str) -> str:
     """Return what decides what is added beside seed and model: images, targets, settings."""
     task = parse_task(task_text)
     site = open_site(location, task)

@@ -33,7 +33,7 @@ class Plan(Protocol):
     """What an account needs to know of a site's plan."""
 
     @property
-    def rounds(self) -> int:
+    def most_steps(self) -> int:
         """Of the run."""
 
     @property
@@ -46,11 +46,14 @@ class Spent:
     """One training that was begun."""
 
     round_num: int
+    """Of a VAE: from which on it is used."""
     inputs: str
     """Digest of all that it was given."""
     noise: float
     rate: float
     steps: int
+    what: str = "round"
+    """`round`, of the classifier; or `vae`, of the site's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Budget:
         Args:
             entry: the training.
             plan: of the site.
-            most: the largest ε; none = as many trainings as the run has rounds.
+            most: the largest ε; none = as many steps as the run has.
             last_round: the newest round that the server has of the site.
 
         Raises:
@@ -76,7 +79,7 @@ class Budget:
             if any((k.round_num, k.inputs) == (entry.round_num, entry.inputs) for k in known):
                 return True
             known.append(entry)
-            if most is None and len(known) > plan.rounds:
+            if most is None and sum(k.steps for k in known) > plan.most_steps:
                 return False
             spent = _epsilon(known, plan.delta)
             if most is not None and spent > most:
@@ -146,6 +149,7 @@ def _to_json(entry: Spent) -> dict[str, Any]:
         "noise": entry.noise,
         "rate": entry.rate,
         "steps": entry.steps,
+        "what": entry.what,
     }
 
 
@@ -156,4 +160,5 @@ def _from_json(row: dict[str, Any]) -> Spent:
         float(row["noise"]),
         float(row["rate"]),
         int(row["steps"]),
+        str(row.get("what", "round")),
     )

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from clients.resident_model import Worker
 from clients.site import Site, SiteSplit
 from clients.vae_files import SHEET, KeptVae, VaeFiles, VaeKey
-from clients.vae_sheet import sheet_rows
+from clients.vae_sheet import REAL, RECONSTRUCTED, sheet_rows
 from fedcxr.config.task import SiteTask
 from fedcxr.config.vae import VaeStatus
 from fedcxr.models.base import CxrModel
-from fedcxr.models.vae import vae_size
+from fedcxr.models.vae import ConditionalVae, vae_size
 from fedcxr.seeding import derive_seed
 from fedcxr.training.frozen_features import frozen_features
 from fedcxr.training.pool import ImagePool
@@ -72,29 +72,70 @@ def make_vae(
         progress=files.read_progress(key),
         on_epoch=_keeper(files, key),
     )
-    samples = draw_samples(
-        vae.model,
-        plan.target,
-        size_px=size,
-        image_size=task.model.image_size,
-        device=device,
-        seed=seed,
+    samples = samples_of(vae.model, plan, task, device=device, seed=seed)
+    quality, errors = judged(
+        files, site, task, vae.model, samples, plan=plan, device=device, seed=seed
     )
-    real, held_out = _real(site, site.train), _real(site, site.val)
-    quality = judge_samples(
-        samples, plan, real, held_out, task.labels, device=device, seed=derive_seed(seed, "judge")
-    )
-    rows = sheet_rows(vae.model, held_out, samples, size_px=size, device=device)
-    write_sheet(files.folder / SHEET, rows)
-    errors = reconstruction_errors(vae.model, real, held_out, size_px=size, device=device)
-    numbers = _numbers(vae, quality) | {"vae-images": float(len(real.rows))}
-    numbers |= dict(zip(("vae-mse", "vae-mean-image-mse"), errors, strict=True))
+    numbers = _numbers(vae) | quality_numbers(quality, errors)
+    numbers |= {"vae-images": float(len(site.train.rows))}
     refused = _refused(site, task, quality, len(plan))
     numbers |= {"vae-samples": float((~refused).sum())}
     # Without held-out images to compare with nobody knows how many there are.
     numbers["vae-refused"] = math.nan if quality.copies is None else float(refused.sum())
     weights = {name: tensor.cpu() for name, tensor in vae.model.state_dict().items()}
     return KeptVae(0, key, numbers, samples[~refused], plan.keep(~refused).target, weights)
+
+
+def samples_of(
+    model: ConditionalVae, plan: SamplePlan, task: SiteTask, *, device: str, seed: int
+) -> NDArray[np.uint8]:
+    """Return a sample (S, H, H) of each label vector of a plan."""
+    return draw_samples(
+        model,
+        plan.target,
+        size_px=vae_size(task.vae, task.model.image_size),
+        image_size=task.model.image_size,
+        device=device,
+        seed=seed,
+    )
+
+
+def judged(
+    files: VaeFiles,
+    site: Site,
+    task: SiteTask,
+    model: ConditionalVae,
+    samples: NDArray[np.uint8],
+    *,
+    plan: SamplePlan,
+    device: str,
+    seed: int,
+    note: str = "",
+) -> tuple[SampleQuality, tuple[float, float]]:
+    """Write the sheet; return what is found of samples, and how far reconstructions are off.
+
+    Args:
+        files: the site's.
+        site: its data.
+        task: the run's.
+        model: the VAE, in evaluation mode.
+        samples: (S, H, H).
+        plan: what they were made for.
+        device: `cpu`, `cuda` or `cuda:N`.
+        seed: of judges and permutations.
+        note: ends the titles of the sheet's rows that are made of patients' images.
+    """
+    size = vae_size(task.vae, task.model.image_size)
+    real, held_out = _real(site, site.train), _real(site, site.val)
+    quality = judge_samples(
+        samples, plan, real, held_out, task.labels, device=device, seed=derive_seed(seed, "judge")
+    )
+    rows = sheet_rows(model, held_out, samples, size_px=size, device=device)
+    noted = {title: title + note for title in (REAL, RECONSTRUCTED)}
+    sheet = {noted.get(title, title): images for title, images in rows.items()}
+    write_sheet(files.folder / SHEET, sheet)
+    errors = reconstruction_errors(model, real, held_out, size_px=size, device=device)
+    return quality, errors
 
 
 def _refused(site: Site, task: SiteTask, quality: SampleQuality, num: int) -> NDArray[np.bool_]:
@@ -122,16 +163,24 @@ def _features(task: SiteTask, worker: Worker) -> Features | None:
     return frozen_features(worker.model, look, task.model.image_size)
 
 
-def _numbers(vae: TrainedVae, quality: SampleQuality) -> dict[str, float]:
-    """Return what is said of a VAE and its samples; nan where it is not known."""
+def _numbers(vae: TrainedVae) -> dict[str, float]:
+    """Return what is said of a VAE's training."""
     terms = vae.best.val or vae.best.train
-    nothing = math.nan
     return {
         "vae-status": float(VaeStatus.MADE),
         "vae-epochs": float(len(vae.history)),
         "vae-elbo": terms.elbo,
         "vae-reconstruction": terms.reconstruction,
         "vae-kl": terms.kl,
+    }
+
+
+def quality_numbers(quality: SampleQuality, errors: tuple[float, float]) -> dict[str, float]:
+    """Return what is said of samples, by wire key; nan where it is not known."""
+    nothing = math.nan
+    return {
+        "vae-mse": errors[0],
+        "vae-mean-image-mse": errors[1],
         "vae-two-sample-accuracy": quality.two_sample_accuracy,
         "vae-two-sample-p": quality.two_sample_p,
         "vae-feature-distance": quality.feature_distance,

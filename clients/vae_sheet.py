@@ -10,6 +10,8 @@ from fedcxr.training.samples import to_uint8
 from fedcxr.training.vae import conditions_of, pixels
 
 _COLUMNS = 10
+REAL, RECONSTRUCTED = "real (validation)", "reconstructed"
+"""Titles of the rows that are made of patients' images."""
 
 
 def sheet_rows(
@@ -31,7 +33,7 @@ def sheet_rows(
     """
     picked = np.linspace(0, len(samples) - 1, 2 * _COLUMNS).round().astype(int)
     first, second = np.array_split(samples[picked], 2)
-    rows = {"sampled, rarest label first": first, "sampled": second}
+    rows = {"sampled, label by label": first, "sampled": second}
     if not len(held_out.rows):
         return rows
     real, target = held_out.part(0, _COLUMNS), held_out.target[:_COLUMNS]
@@ -40,4 +42,4 @@ def sheet_rows(
         asked = conditions_of(torch.from_numpy(target)).to(device)
         noise = torch.zeros(len(real), model.latent, device=device)
         made, _, _ = model(images, asked, noise)
-    return {"real (validation)": real, "reconstructed": to_uint8(made, real.shape[1]), **rows}
+    return {REAL: real, RECONSTRUCTED: to_uint8(made, real.shape[1]), **rows}

@@ -9,12 +9,10 @@ from typing import Any
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.load import with_values
-from fedcxr.config.privacy import PrivacyConfig
-from fedcxr.config.train import TrainConfig
 from fedcxr.data.cache.store import open_cache
-from fedcxr.errors import ConfigError
+from fedcxr.errors import ConfigError, DataError
 from fedcxr.privacy.accounting import Account
-from fedcxr.training.private_plan import DELTA_SHARE, private_plan
+from fedcxr.training.private_plan import DELTA_SHARE, PrivatePlan, private_plan, trains_vae
 from partitions.prepare import Prepared
 from partitions.table import read_table
 from server.job import Job
@@ -25,6 +23,7 @@ def settle_privacy(config: ExperimentConfig, prepared: Prepared) -> ExperimentCo
 
     Raises:
         ConfigError: δ is not below 1/patients of the smallest site, or ε cannot be reached.
+        DataError: no site has patients enough for the VAE that is asked for.
     """
     if config.privacy.level != "patient":
         return config
@@ -32,11 +31,17 @@ def settle_privacy(config: ExperimentConfig, prepared: Prepared) -> ExperimentCo
     counts = {n for n in patients.values() if n}
     if not counts:
         return config
+    if config.vae.trains and not any(trains_vae(config.vae, n) for n in counts):
+        raise DataError(
+            f"vae: the largest site has {max(counts)} training patients, and under --privacy "
+            f"patient a VAE needs {config.vae.min_images} of them (vae.min_images counts patients "
+            "then). Partition for fewer sites, or train without --vae."
+        )
     if config.privacy.delta is None:
         config = with_values(config, {"privacy.delta": DELTA_SHARE / min(counts)})
     for number in sorted(counts):
         try:
-            private_plan(config.privacy, config.train, rounds=config.server.rounds, patients=number)
+            _plan(config, number)
         except ConfigError as err:
             site = next(site_id for site_id, n in patients.items() if n == number)
             raise ConfigError(f"{site}: {err}") from err
@@ -65,10 +70,9 @@ def privacy_in_manifest(config: ExperimentConfig, prepared: Prepared) -> dict[st
     for site_id, patients in patients_by_site(prepared).items():
         row: dict[str, Any] = {"site_id": site_id, "patients": patients}
         if patients:
-            plan = private_plan(
-                privacy, config.train, rounds=config.server.rounds, patients=patients
-            )
+            plan = _plan(config, patients)
             row |= {"rate": plan.rate, "steps": plan.steps, "noise": plan.noise}
+            row |= {"vae_steps": plan.vae_steps}
         sites.append(row)
     return {**privacy.model_dump(), "sites": sites}
 
@@ -83,10 +87,7 @@ def epsilon_after(job: Job, rounds: int) -> dict[str, float | None] | None:
     if not counts:
         return None
     config = job.config
-    accounts = [
-        _account(config.privacy, config.train, config.server.rounds, patients, rounds)
-        for patients in sorted(counts)
-    ]
+    accounts = [_account(_plan(config, patients), rounds) for patients in sorted(counts)]
     by_prv = [found.prv for found in accounts if found.prv is not None]
     return {
         "rdp": max(found.rdp for found in accounts),
@@ -95,8 +96,15 @@ def epsilon_after(job: Job, rounds: int) -> dict[str, float | None] | None:
 
 
 @lru_cache(maxsize=256)
-def _account(
-    privacy: PrivacyConfig, train: TrainConfig, of_run: int, patients: int, rounds: int
-) -> Account:
-    plan = private_plan(privacy, train, rounds=of_run, patients=patients)
+def _account(plan: PrivatePlan, rounds: int) -> Account:
     return plan.account_after(rounds)
+
+
+def _plan(config: ExperimentConfig, patients: int) -> PrivatePlan:
+    return private_plan(
+        config.privacy,
+        config.train,
+        rounds=config.server.rounds,
+        patients=patients,
+        vae=config.vae,
+    )

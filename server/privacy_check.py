@@ -7,6 +7,7 @@ import torch
 
 from fedcxr.config.experiment import ExperimentConfig
 from fedcxr.config.privacy import PrivacyConfig
+from fedcxr.config.vae import VaeConfig
 from fedcxr.errors import ConfigError
 from fedcxr.models.architectures import random_model
 from fedcxr.privacy.accounting import MAX_EPSILON, MAX_NOISE, MIN_NOISE, require_opacus
@@ -18,6 +19,15 @@ from server.aggregate.known_aggregators import aggregator_registry
 
 _LABELS = 3
 """Of the two made-up images on which a network is tried."""
+
+_IDLE = {
+    "patience": "the VAE takes all of vae.epochs and its last weights: to stop early would look "
+    "at patients without noise",
+    "batch_size": "the VAE's steps take train.batch_size patients on average, as all others do",
+    "same_steps": "how many steps a round has follows from the number of patients",
+    "share": "a site tells nothing of its VAE",
+}
+"""Keys of the VAE that do nothing under patient-level privacy, and why."""
 
 
 def check_privacy(config: ExperimentConfig) -> None:
@@ -118,12 +128,41 @@ def _against_patients(config: ExperimentConfig) -> Iterator[str]:
             "data.uncertain=self_trained fills labels in by a model of the run. Take another "
             "policy for uncertain labels."
         )
-    if config.vae.enabled:
-        yield "vae.enabled: the VAE's own training is not private. Leave out --vae."
+    yield from _against_vae(config.vae)
     if config.engine.compile:
         yield "engine.compile does not go with gradients of single images. Leave it out."
     if config.engine.precision == "bf16":
         yield "engine.precision=bf16: it is trained in float32. Take auto or fp32."
+
+
+def _against_vae(vae: VaeConfig) -> Iterator[str]:
+    """Yield what of the VAE's settings would look at a patient without noise, or has no effect."""
+    if not vae.enabled:
+        return
+    if vae.added != "vae":
+        yield (
+            f"vae.added={vae.added} adds patients' images again, so that one patient would count "
+            "more than once in a step. Take vae."
+        )
+    if vae.use != "mix":
+        yield (
+            f"vae.use={vae.use} trains some rounds on samples alone, which would be paid for as "
+            "if patients were among them. Take mix."
+        )
+    if vae.refuse_copies:
+        yield (
+            "vae.refuse_copies drops samples by comparing them with patients' images, which no "
+            "noise covers. Leave it out (--vae-refuse-copies)."
+        )
+    if vae.features != "none":
+        yield (
+            f"vae.features={vae.features}: the VAE's gradients of single images go through the "
+            "VAE alone. Take none."
+        )
+    default = VaeConfig()
+    for key, why in _IDLE.items():
+        if getattr(vae, key) != getattr(default, key):
+            yield f"vae.{key} = {getattr(vae, key)}: has no effect, since {why}. Leave it out."
 
 
 def _check_model(config: ExperimentConfig) -> None:

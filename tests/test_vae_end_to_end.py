@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ from fedcxr.errors import ConfigError, DataError
 from fedcxr.experiments import resume, simulate
 from fedcxr.home import site_state
 from fedcxr.packing import unpack_array
+from fedcxr.privacy.accounting import composed_epsilon
 from fedcxr.tensor_file import read_tensor_file
 from fedcxr.training import sample_quality
 from fedcxr.wire import CARD_TEXT_KEYS, RESULT_KEYS
@@ -89,10 +91,9 @@ class Tap:
         return any(part in sent for part in telling for sent in self.blob)
 
 
-@pytest.fixture(scope="module")
-def tapped(tmp_path_factory):
-    """A finished run of one process, and all its messages."""
-    tap = Tap()
+@contextmanager
+def tapping(tap):
+    """Have a tap take all messages of runs of one process."""
     push, pull = SimulatedGrid.push_messages, SimulatedGrid.pull_messages
 
     def pushed(grid, messages):
@@ -111,6 +112,14 @@ def tapped(tmp_path_factory):
         patch.setattr(SimulatedGrid, "push_messages", pushed)
         patch.setattr(SimulatedGrid, "pull_messages", pulled)
         patch.setattr(sample_quality, "_STEPS", 10)
+        yield
+
+
+@pytest.fixture(scope="module")
+def tapped(tmp_path_factory):
+    """A finished run of one process, and all its messages."""
+    tap = Tap()
+    with tapping(tap):
         finished = run(tmp_path_factory.mktemp("tapped"))
     return finished, tap
 
@@ -140,8 +149,20 @@ def test_sites_trained_on_samples_that_weigh_nothing(tapped):
 
 def test_no_message_holds_parameters_samples_or_images(tapped):
     finished, tap = tapped
+    check_that_none_of_it_left(finished, tap, num_sites=3)
+    # ... nor anything that is not declared: two vectors up, two down, of the classifier's lengths
+    assert set(tap.vectors) == {"vector", "update", "counters"}
+    assert tap.vectors["update"] == tap.vectors["vector"]
+    assert set(tap.numbers) <= RESULT_KEYS
+    order = {"run", "round", "nonce", "schema-digest", "task", "learning-rate", "threads"}
+    order |= {"num-sites", "last-round"}
+    receipt = {"site-id", "code", "reason"}
+    assert set(tap.texts) <= order | receipt | CARD_TEXT_KEYS
+
+
+def check_that_none_of_it_left(finished, tap, *, num_sites):
     records, samples = kept_files(finished, "vae-*.safetensors"), kept_files(finished, "*.npy")
-    assert len(records) == len(samples) == 3
+    assert len(records) == len(samples) == num_sites
     for record, file in zip(records, samples, strict=True):
         tensors, _ = read_tensor_file(record)
         weights = [t.numpy() for name, t in tensors.items() if t.numel() >= 8]
@@ -151,14 +172,48 @@ def test_no_message_holds_parameters_samples_or_images(tapped):
         for image in made[:10]:
             assert not tap.holds(image)
             assert not tap.holds(image.astype(np.float32) / 255)
-    # ... nor anything that is not declared: two vectors up, two down, of the classifier's lengths
+
+
+@pytest.mark.slow
+def test_under_patient_level_privacy_no_number_of_a_vae_leaves_and_its_steps_are_in_epsilon(
+    tmp_path,
+):
+    pytest.importorskip("opacus")
+    tap = Tap()
+    with tapping(tap):
+        finished = run(
+            tmp_path,
+            data__synthetic__patients=80,
+            partition__clients=2,
+            server__batch_norm="group",
+            privacy__level="patient",
+            privacy__epsilon=8.0,
+            vae__samples_per_label=1,
+        )
+    check_that_none_of_it_left(finished, tap, num_sites=2)
     assert set(tap.vectors) == {"vector", "update", "counters"}
-    assert tap.vectors["update"] == tap.vectors["vector"]
-    assert set(tap.numbers) <= RESULT_KEYS
-    order = {"run", "round", "nonce", "schema-digest", "task", "learning-rate", "threads"}
-    order |= {"num-sites", "last-round"}
-    receipt = {"site-id", "code", "reason"}
-    assert set(tap.texts) <= order | receipt | CARD_TEXT_KEYS
+    assert tap.numbers == {}
+    cards = json.loads((finished.path / "cards.json").read_text())
+    assert [card.get("vae") for card in cards.values()] == [{}, {}]
+    # ε by the accountant, of each round's steps and of the VAE's, which were taken in the first
+    privacy = json.loads((finished.path / "manifest.json").read_text())["privacy"]
+    sites = privacy["sites"]
+    assert all(site["vae_steps"] == site["steps"] > 0 for site in sites)  # 2 epochs each
+    lines = [json.loads(x) for x in (finished.path / "rounds.jsonl").read_text().splitlines()]
+    for number in (1, 2):
+        spent = [
+            composed_epsilon(
+                {(site["noise"], site["rate"]): number * site["steps"] + site["vae_steps"]},
+                privacy["delta"],
+            )
+            for site in sites
+        ]
+        assert lines[number]["epsilon"]["rdp"] == max(spent)
+    assert 7.9 < lines[2]["epsilon"]["rdp"] <= 8.0
+    accounts = kept_files(finished, "spent.json")
+    told = [[row["what"] for row in json.loads(x.read_text())["trainings"]] for x in accounts]
+    assert told == [["vae", "round", "round"]] * 2
+    assert len(kept_files(finished, "vae-quality.json")) == 2
 
 
 def test_the_search_would_find_them(tapped):

@@ -52,7 +52,8 @@ class VaeConfig(Section):
     """What each site's VAE is, how it is trained, and how its samples are used.
 
     Neither the VAE nor a sample ever leaves the site. In the mean over the sites real images alone
-    count.
+    count. Under `privacy.level: patient` it is trained by DP-SGD
+    (`fedcxr/training/private_vae.py`).
     """
 
     enabled: Annotated[
@@ -79,7 +80,7 @@ class VaeConfig(Section):
     """`both`: as many samples of each label's negatives besides, as a balanced binary task wants.
     """
     max_ratio: float = Field(default=1.0, gt=0.0, le=5.0)
-    """Most samples for each real training image."""
+    """Most samples for each real training image; under patient-level privacy for each patient."""
     same_steps: bool = True
     """A round takes as many steps as the site's real images alone would, so that what samples bring
     is not what more training brings; off = whole epochs over both."""
@@ -102,7 +103,7 @@ class VaeConfig(Section):
     feature_weight: PositiveFloat = 0.1
     """Share of that term: 1 = as large as the pixels' at the beginning."""
     epochs: PositiveInt = Field(default=100, le=10_000)
-    """Most epochs."""
+    """Most epochs; under patient-level privacy so many, and all of them are paid for."""
     patience: PositiveInt = 10
     """Epochs without a better loss on the site's own validation patients until training ends."""
     batch_size: int = Field(default=32, ge=2, le=4096)
@@ -110,7 +111,7 @@ class VaeConfig(Section):
     """Of Adam."""
     min_images: int = Field(default=100, ge=20)
     """Training images that a site's VAE needs: one of fewer learns them by heart. A site that has
-    fewer trains without samples."""
+    fewer trains without samples. Under patient-level privacy, training patients."""
     refuse_copies: Annotated[
         bool, Flag("Drop samples that copy a training image.", name="--vae-refuse-copies")
     ] = False

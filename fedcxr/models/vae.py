@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fedcxr.config.vae import VaeConfig
 from fedcxr.errors import ConfigError
+from fedcxr.models.group_norm import use_group_norm
 from fedcxr.models.randomness import seeded_generators
 
 _SMALLEST_MAP = range(4, 8)
@@ -103,12 +104,25 @@ class ConditionalVae(nn.Module):
         return self.decode(codes.at(noise), conditions), codes, self.expect(conditions)
 
 
-def build_vae(config: VaeConfig, *, size_px: int, num_labels: int, seed: int) -> ConditionalVae:
-    """Return a VAE with random values that follow from the seed alone."""
+def build_vae(
+    config: VaeConfig, *, size_px: int, num_labels: int, seed: int, group_norm: bool = False
+) -> ConditionalVae:
+    """Return a VAE with random values that follow from the seed alone.
+
+    Args:
+        config: the run's.
+        size_px: S.
+        num_labels: L.
+        seed: of the values.
+        group_norm: in place of batch norm, so that an image's outputs depend on it alone.
+    """
     with seeded_generators(seed):
-        return ConditionalVae(
+        made = ConditionalVae(
             size_px=size_px, num_labels=num_labels, latent=config.latent, width=config.width
         )
+    if group_norm:
+        use_group_norm(made)
+    return made
 
 
 def halvings(size_px: int) -> int:

@@ -89,16 +89,35 @@ def image_gradients(model: nn.Module, loss: ImageLoss, inputs: Tensor, target: T
         inputs: (B, 1, H, W).
         target: (B, L); nan = not known.
     """
+
+    def loss_of(network: Callable[..., Tensor], image: Tensor, truth: Tensor) -> Tensor:
+        return loss(network(image).float(), truth)
+
+    return example_gradients(model, loss_of, inputs, target)
+
+
+def example_gradients(model: nn.Module, loss: Callable[..., Tensor], *parts: Tensor) -> Tensor:
+    """Return the (B, T) gradients of single examples' losses, as `image_gradients` does of images.
+
+    Args:
+        model: must compute an example's outputs from that example alone.
+        loss: (network, one of each part) → a scalar; the network is called as the model is, and
+            each part has 1 where it had B.
+        parts: (B, …) each.
+    """
     trained = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
     fixed = {n: p.detach() for n, p in model.named_parameters() if not p.requires_grad}
     fixed |= dict(model.named_buffers())
 
-    def loss_of(values: dict[str, Tensor], image: Tensor, truth: Tensor) -> Tensor:
-        logits = functional_call(model, {**values, **fixed}, (image[None],))
-        return loss(logits.float(), truth[None])
+    def loss_of(values: dict[str, Tensor], *one: Tensor) -> Tensor:
+        def network(*given: Tensor) -> object:
+            return functional_call(model, {**values, **fixed}, given)
 
-    each = vmap(grad(loss_of), in_dims=(None, 0, 0), randomness="different")
-    found = each(trained, inputs, target)
+        return loss(network, *(part[None] for part in one))
+
+    in_dims = (None, *(0 for _ in parts))
+    each = vmap(grad(loss_of), in_dims=in_dims, randomness="different")
+    found = each(trained, *parts)
     return torch.cat([found[name].flatten(1) for name in trained], dim=1)
 
 

@@ -30,6 +30,11 @@ class UpdatePlan:
     """The site contributes to every round, as far as ε goes."""
 
     @property
+    def most_steps(self) -> int:
+        """Steps of the whole run: one a round."""
+        return self.rounds
+
+    @property
     def deviation(self) -> float:
         """σC: of the noise in each number of an update."""
         return self.noise * self.clip

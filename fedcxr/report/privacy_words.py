@@ -67,6 +67,8 @@ def privacy_facts(run: RunFacts) -> list[Fact]:
     promise = PROMISES[privacy.level if known is None else "client, summed"]
     spent = run.rounds[-1].epsilon if run.rounds else None
     whose = "the most of any site, by either accountant"
+    if any(site.vae_steps for site in privacy.sites):
+        whose = f"{whose}; the steps of the sites' VAEs are in it"
     if privacy.level == "update":
         whose = "every round counts for every site, asked or not: who looks knows who was asked"
     elif privacy.rate is not None:

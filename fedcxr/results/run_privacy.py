@@ -20,6 +20,8 @@ class SitePrivacy(_Part):
     """A round."""
     noise: float | None = None
     """σ: the noise's deviation over the clipping bound."""
+    vae_steps: int = 0
+    """Of each of its VAEs, with the same q and σ."""
 
 
 class RunEpsilon(_Part):

@@ -45,7 +45,7 @@ class PrivateSteps:
     """The steps of a round at a site: how many, whom they take, and with which noise."""
 
     patients: int
-    """n of the site."""
+    """n of the site, and as many more as it has samples that count as patients."""
     steps: int
     rate: float
     """q: with which probability a step takes a patient."""
@@ -106,21 +106,22 @@ def train_privately(
     trained = [p for p in model.parameters() if p.requires_grad]
     loss = image_loss(config, pool.target.shape[1], device, multi_class)
     optimizer = reset_optimizer(model, config.optimizer, optimizer_state)
-    owned = _images_by_patient(patient)
+    owned = images_by_patient(patient)
     drawn = images = not_finite = 0
     for number in range(steps.steps):
         draws = partial(draws_of, number)
         taken = poisson_sample(draws("patients"), len(owned), steps.rate)
         picked = [owned[i] for i in taken]
         views = _Views(pool, picked, config, draws("views"), normalization, device)
-        with seeded_generators(_seed(draws("dropout")), device), repeatable(device):
-            total = _add_up(model, loss, views, trained, steps.mechanism, draws("noise"))
+        gradients = partial(_gradients_at, model, loss, views)
+        with seeded_generators(secret_seed(draws("dropout")), device), repeatable(device):
+            total = put_gradient(gradients, views.places, trained, steps.mechanism, draws("noise"))
         if correct is not None:
             correct()
         optimizer.step(config, learning_rate)
         drawn, images = drawn + len(taken), images + len(views.images)
         not_finite += total.num_not_finite
-    _check_finite(trained)
+    check_finite(trained)
     return PrivateResult(drawn, images, not_finite)
 
 
@@ -150,10 +151,8 @@ class _Views:
         device: str,
     ) -> None:
         self.images = np.concatenate([np.empty(0, np.int64), *picked])
-        ends = np.cumsum([len(own) for own in picked])
-        self.places = np.split(np.arange(len(self.images)), ends[:-1]) if len(ends) else []
-        """Of each patient, where its images are among those of the step."""
-        generator = torch.Generator().manual_seed(_seed(draws))
+        self.places = places_of(picked)
+        generator = torch.Generator().manual_seed(secret_seed(draws))
         self._views = draw_views(len(self.images), config.augment, generator)
         self._pool, self._normalization, self._device = pool, normalization, device
 
@@ -165,42 +164,55 @@ class _Views:
         return augment(inputs, views), target.to(self._device)
 
 
-def _add_up(
-    model: nn.Module,
-    loss: ImageLoss,
-    views: _Views,
+def _gradients_at(
+    model: nn.Module, loss: ImageLoss, views: _Views, places: NDArray[np.int64]
+) -> Tensor:
+    return image_gradients(model, loss, *views.at(places))
+
+
+def put_gradient(
+    gradients_of: Callable[[NDArray[np.int64]], Tensor],
+    places: Sequence[NDArray[np.int64]],
     trained: Sequence[Tensor],
     mechanism: Mechanism,
     noise: Draws,
 ) -> PatientSum:
-    """Put the noised gradient of a step where the optimiser looks; return what it was made of."""
+    """Put the noised gradient of a step where the optimiser looks; return what it was made of.
 
-    def gradients_of(places: NDArray[np.int64]) -> Tensor:
-        return image_gradients(model, loss, *views.at(places))
-
+    Args:
+        gradients_of: (B,) places of images among those of the step → their (B, T) gradients.
+        places: of each drawn patient, as `places_of` gives them.
+        trained: the tensors that T numbers are of, in order.
+        mechanism: of the step.
+        noise: what only the site knows.
+    """
     size, device = sum(p.numel() for p in trained), str(trained[0].device)
-    gradient, total = step_gradient(
-        gradients_of, views.places, size, mechanism, noise, device=device
-    )
+    gradient, total = step_gradient(gradients_of, places, size, mechanism, noise, device=device)
     pieces = torch.split(gradient, [p.numel() for p in trained])
     for parameter, piece in zip(trained, pieces, strict=True):
         parameter.grad = torch.empty_like(parameter).copy_(piece.view_as(parameter))
     return total
 
 
-def _check_finite(trained: Sequence[Tensor]) -> None:
+def places_of(picked: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+    """Return of each patient of a step, where its images are among those of the step."""
+    ends = np.cumsum([len(own) for own in picked])
+    return np.split(np.arange(int(ends[-1])), ends[:-1]) if len(ends) else []
+
+
+def check_finite(trained: Sequence[Tensor], words: str = NOT_FINITE) -> None:
     """Raise `DivergedError` where a weight is not finite; weights are noised, they tell nobody."""
     if not all(bool(torch.isfinite(p).all()) for p in trained):
-        raise DivergedError(NOT_FINITE)
+        raise DivergedError(words)
 
 
-def _images_by_patient(patient: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def images_by_patient(patient: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Return of each patient the numbers of its images."""
     order = np.argsort(patient, kind="stable")
     starts = np.flatnonzero(np.diff(patient[order])) + 1
     return np.split(order, starts)
 
 
-def _seed(draws: Draws) -> int:
+def secret_seed(draws: Draws) -> int:
     """Return a seed of 52 secret bits for torch's own generators."""
     return int(draws.uniforms(1)[0] * 2**52)

@@ -4,11 +4,12 @@ Derived at the site from its own number of patients, and by a server that knows 
 number itself is not protected: it decides how many steps there are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fedcxr.config.privacy import PrivacyConfig
 from fedcxr.config.train import TrainConfig
+from fedcxr.config.vae import VaeConfig
 from fedcxr.errors import ConfigError
 from fedcxr.privacy.accounting import (
     Account,
@@ -41,6 +42,10 @@ class PrivatePlan:
     clip: float
     """C."""
     physical_batch: int
+    vae_steps: int = 0
+    """Of each of the site's VAEs, with the same q and σ; 0 = it trains none."""
+    vae_every: int | None = None
+    """Rounds from one VAE to the next; none = one in the run."""
 
     @property
     def rate(self) -> float:
@@ -50,23 +55,53 @@ class PrivatePlan:
     @property
     def of_a_round(self) -> PrivateSteps:
         """The steps of one round."""
+        return self.of_a_round_with(0)
+
+    @property
+    def of_a_vae(self) -> PrivateSteps:
+        """The steps of one VAE."""
         mechanism = Mechanism(self.clip, self.noise, float(self.batch), self.physical_batch)
-        return PrivateSteps(self.patients, self.steps, self.rate, mechanism)
+        return PrivateSteps(self.patients, self.vae_steps, self.rate, mechanism)
+
+    def of_a_round_with(self, samples: int) -> PrivateSteps:
+        """Return the steps of one round in which each sample counts as a patient of its own.
+
+        The sum is divided by the expected number of both, q(n + S): a constant of n and S, so that
+        the noise over what one patient moves stays σ.
+        """
+        expected = self.rate * (self.patients + samples)
+        mechanism = Mechanism(self.clip, self.noise, expected, self.physical_batch)
+        return PrivateSteps(self.patients + samples, self.steps, self.rate, mechanism)
+
+    @property
+    def most_steps(self) -> int:
+        """Steps of the whole run, the VAEs' among them."""
+        return self.steps_after(self.rounds)
+
+    def steps_after(self, rounds: int) -> int:
+        """Return the steps of so many rounds, and of the VAEs that were due in them."""
+        vaes = min(rounds, 1) if self.vae_every is None else -(-rounds // self.vae_every)
+        return rounds * self.steps + vaes * self.vae_steps
 
     def epsilon_after(self, rounds: int) -> float:
         """Return ε by RDP after so many rounds."""
         if rounds == 0:
             return 0.0
-        return composed_epsilon({(self.noise, self.rate): rounds * self.steps}, self.delta)
+        return composed_epsilon({(self.noise, self.rate): self.steps_after(rounds)}, self.delta)
 
     def account_after(self, rounds: int) -> Account:
         """Return ε by both accountants after so many rounds, at least one."""
-        steps = rounds * self.steps
+        steps = self.steps_after(rounds)
         return account(Sampling(self.patients, self.batch, steps, self.delta), self.noise)
 
 
 def private_plan(
-    privacy: PrivacyConfig, train: TrainConfig, *, rounds: int, patients: int
+    privacy: PrivacyConfig,
+    train: TrainConfig,
+    *,
+    rounds: int,
+    patients: int,
+    vae: VaeConfig | None = None,
 ) -> PrivatePlan:
     """Return the plan of a site.
 
@@ -75,6 +110,7 @@ def private_plan(
         train: the run's; its batch size is the expected number of patients in a step.
         rounds: of the run; a site that sits some out spends less.
         patients: n, at least 1.
+        vae: the run's, whose steps count from the round on in which one is due; none = no VAE.
 
     Raises:
         ConfigError: δ is not below 1/n, ε cannot be reached, or Opacus is not installed.
@@ -89,12 +125,25 @@ def private_plan(
     batch = min(train.batch_size, patients)
     steps = train.local_epochs * -(-patients // batch)
     steps = min(train.max_steps, steps) if train.max_steps else steps
+    plan = PrivatePlan(
+        patients, batch, steps, rounds, 0.0, delta, privacy.clip, privacy.physical_batch
+    )
+    if vae is not None and trains_vae(vae, patients):
+        vae_steps = vae.epochs * -(-patients // batch)
+        plan = replace(plan, vae_steps=vae_steps, vae_every=vae.every)
     noise = privacy.noise
     if noise is None:
-        noise = _noise(patients, batch, steps * rounds, delta, privacy.epsilon or 0.0)
-    return PrivatePlan(
-        patients, batch, steps, rounds, noise, delta, privacy.clip, privacy.physical_batch
-    )
+        noise = _noise(patients, batch, plan.most_steps, delta, privacy.epsilon or 0.0)
+    return replace(plan, noise=noise)
+
+
+def trains_vae(vae: VaeConfig, patients: int) -> bool:
+    """Return whether a site of so many training patients has a VAE under patient-level privacy.
+
+    `vae.min_images` counts patients then: one patient more or less may change the number of images
+    by any number, and what it decides is seen from outside.
+    """
+    return vae.trains and patients >= vae.min_images
 
 
 @lru_cache(maxsize=1024)

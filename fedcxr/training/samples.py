@@ -32,7 +32,7 @@ class SamplePlan:
     column: NDArray[np.int64]
     """(S,) the label for whose sake each is made."""
     row: NDArray[np.int64]
-    """(S,) the training image whose label vector it is, along the site's targets."""
+    """(S,) the training image whose label vector it is, along the site's targets; -1 = of none."""
 
     def __len__(self) -> int:
         return len(self.column)
@@ -70,6 +70,33 @@ def plan_samples(
             room -= most
     row = np.concatenate([np.empty(0, np.int64), *rows])
     return SamplePlan(target[row], np.concatenate([np.empty(0, np.int64), *columns]), row)
+
+
+def plan_public_samples(config: VaeConfig, labels: Sequence[str], *, patients: int) -> SamplePlan:
+    """Return which samples a site makes where what it trains on must tell of no single patient.
+
+    As many of every label that is to be sampled, and nothing known of the others: no count and no
+    label vector of a patient decides anything.
+
+    Args:
+        config: labels, numbers, and the cap in samples for each patient in place of each image.
+        labels: (L,) names.
+        patients: n of the site.
+    """
+    wanted = sampled_columns(config, labels)
+    values = np.array([1.0, 0.0] if config.classes == "both" else [1.0], np.float32)
+    groups = max(1, len(wanted) * len(values))
+    each = min(config.samples_per_label, int(config.max_ratio * patients) // groups)
+    column = np.repeat(wanted, each * len(values))
+    target = np.full((len(column), len(labels)), np.nan, np.float32)
+    target[np.arange(len(column)), column] = np.tile(np.repeat(values, each), len(wanted))
+    return SamplePlan(target, column, np.full(len(column), -1))
+
+
+def sampled_columns(config: VaeConfig, labels: Sequence[str]) -> NDArray[np.int64]:
+    """Return the columns of the labels that are to be sampled."""
+    wanted = [c for c, name in enumerate(labels) if not config.labels or name in config.labels]
+    return np.array(wanted, np.int64)
 
 
 def plan_seed(run_seed: int, site_id: str, since: int) -> int:

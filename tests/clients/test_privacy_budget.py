@@ -137,7 +137,7 @@ def test_the_account_names_no_patient_and_no_file(budget):
     assert account["epsilon"] == budget.epsilon(plan.delta)
     assert account["delta"] == plan.delta
     (row,) = account["trainings"]
-    assert set(row) == {"round", "inputs", "noise", "rate", "steps"}
+    assert set(row) == {"round", "inputs", "noise", "rate", "steps", "what"}
 
 
 @pytest.mark.parametrize(

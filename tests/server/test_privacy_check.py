@@ -17,6 +17,7 @@ GOOD = {
     "model.name": "densenet_small",
     "model.image_size": 32,
 }
+VAE = {"vae__enabled": True}
 PLAIN_SGD = {"train__optimizer": "sgd", "train__momentum": 0.0}
 
 
@@ -36,6 +37,7 @@ def check(**keys):
         {"server__codec": "topk"},
         {"server__aggregator": "median"},
         {"train__loss": "focal"},
+        {**VAE, "vae__classes": "both", "vae__every": 2, "vae__reconstruction": "ssim"},
         {"train__moments": "keep"},
         {"model__name": "densenet121"},
         {"model__name": "resnet50"},
@@ -62,7 +64,14 @@ def test_what_goes_with_it_passes(keys):
         ({"train__loss": "weighted_bce"}, "train.loss=weighted_bce"),
         ({"train__loss": "pos_weighted_bce"}, "train.loss=pos_weighted_bce"),
         ({"data__uncertain": "self_trained"}, "data.uncertain=self_trained"),
-        ({"vae__enabled": True}, "vae.enabled"),
+        ({**VAE, "vae__added": "copies"}, "vae.added=copies adds patients' images again"),
+        ({**VAE, "vae__use": "pretrain"}, "vae.use=pretrain trains some rounds on samples alone"),
+        ({**VAE, "vae__refuse_copies": True}, "vae.refuse_copies drops samples"),
+        ({**VAE, "vae__features": "classifier"}, "vae.features=classifier"),
+        ({**VAE, "vae__patience": 3}, "vae.patience = 3: has no effect"),
+        ({**VAE, "vae__batch_size": 16}, "train.batch_size patients"),
+        ({**VAE, "vae__same_steps": False}, "vae.same_steps = False: has no effect"),
+        ({**VAE, "vae__share": []}, "a site tells nothing of its VAE"),
         ({"engine__compile": True}, "engine.compile"),
         ({"engine__precision": "bf16"}, "engine.precision=bf16"),
         ({"privacy__level": "none"}, "privacy.epsilon = 3.0: acts where somebody is protected"),

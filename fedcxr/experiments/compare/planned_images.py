@@ -11,7 +11,8 @@ from fedcxr.data.policies import policy_of, train_targets
 from fedcxr.experiments.compare.arms import Arm, Training
 from fedcxr.results.added_images import AddedImages, SiteAdded
 from fedcxr.results.reading import read_summary
-from fedcxr.training.samples import plan_samples, plan_seed
+from fedcxr.training.private_plan import trains_vae
+from fedcxr.training.samples import plan_public_samples, plan_samples, plan_seed
 from partitions.changes import read_contents
 from partitions.plan import read_plan
 
@@ -36,8 +37,8 @@ def added_images(
             SiteAdded(seed=training.seed, partition=training.partition, told=each)
             for each in said.values()
         ]
-        for site_id, target in _targets(training, labels):
-            planned = _planned(training, site_id, target, labels)
+        for site_id, target, patients in _targets(training, labels):
+            planned = _planned(training, site_id, target, labels, patients=patients)
             sums.update({"real": len(target), "planned": len(planned)})
             real.update(_positives(target, labels))
             if site_id not in said or not said[site_id].numbers.status:
@@ -58,8 +59,8 @@ def added_images(
 
 def _targets(
     training: Training, labels: Sequence[str]
-) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Yield each site with what its training images are trained on at first, (N, L)."""
+) -> Iterator[tuple[str, NDArray[np.float32], int]]:
+    """Yield each site: what its images train on at first, (N, L), and the number of patients."""
     config = training.config
     plan = read_plan(Path(str(config.partition.folder)))
     read = read_contents(plan.folder)
@@ -77,14 +78,23 @@ def _targets(
                 image_id=[table.image_id[row] for row in rows],
                 seed=config.seed,
             ),
+            len({table.patient_id[row] for row in rows}),
         )
 
 
 def _planned(
-    training: Training, site_id: str, target: NDArray[np.float32], labels: Sequence[str]
+    training: Training,
+    site_id: str,
+    target: NDArray[np.float32],
+    labels: Sequence[str],
+    *,
+    patients: int,
 ) -> NDArray[np.float32]:
     """Return (S, L) the label vectors that a site adds from the first round on."""
     vae = training.config.vae
+    if training.config.privacy.level == "patient":
+        asked = plan_public_samples(vae, labels, patients=patients).target
+        return asked if trains_vae(vae, patients) else asked[:0]
     if len(target) < vae.min_images:
         return target[:0]
     seed = plan_seed(training.config.seed, site_id, 1)

@@ -16,6 +16,7 @@ from fedcxr.errors import ConfigError, DataError
 from fedcxr.home import home_folder
 from fedcxr.models.architectures import check_model
 from partitions.plan import PartitionPlan
+from server.privacy_check import check_privacy
 from server.vae_check import check_vae, check_vae_data
 
 _TITLES: dict[Augmentation, str] = {
@@ -139,7 +140,8 @@ def check_study(config: ExperimentConfig) -> None:
     """Refuse a study of augmentation that could not answer.
 
     Raises:
-        ConfigError: it has one variant, adds nothing, or its arms would not take as many steps.
+        ConfigError: it has one variant, adds nothing, its arms would not take as many steps, or
+            one of them does not go with the run's protection.
     """
     asked = config.compare.augmentations
     if not asked and config.compare.models:
@@ -174,6 +176,7 @@ def check_study(config: ExperimentConfig) -> None:
         own = with_variant(config, variant)
         check_model(own.model)
         check_vae(own)
+        check_privacy(own)
 
 
 def check_site_vaes(

@@ -138,6 +138,10 @@ def test_networks_that_there_are_not_or_that_no_study_asks_about_are_refused():
         ({"vae__added": "copies"}, "sets it for each arm. Leave it out"),
         ({"vae__same_steps": False}, "would train for longer"),
         ({"vae__size_px": 48}, r"vae\.size_px = 48: does not divide"),
+        (
+            {"privacy__level": "patient", "privacy__noise": 1.0, "server__batch_norm": "group"},
+            r"vae\.added=copies adds patients' images again",
+        ),
     ],
 )
 def test_a_study_that_could_not_answer_is_refused(changes, words):

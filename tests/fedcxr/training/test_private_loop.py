@@ -11,7 +11,7 @@ from fedcxr.models.architectures import random_model
 from fedcxr.privacy.dp_sgd import Mechanism
 from fedcxr.privacy.secret_noise import SecretStream
 from fedcxr.training.losses import masked_loss
-from fedcxr.training.pool import ImagePool
+from fedcxr.training.pool import ImagePool, ImageSource
 from fedcxr.training.precision import Precision
 from fedcxr.training.private_loop import PrivateSteps, train_privately
 from fedcxr.training.transforms import Normalization, normalize
@@ -120,6 +120,34 @@ def test_the_physical_batch_changes_no_result(site):
 
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(results[0], results[2], rtol=1e-4, atol=1e-5)
+
+
+class Constant:
+    """Everybody is taken."""
+
+    def uniforms(self, count):
+        return np.full(count, 0.25)
+
+    def normals(self, count):
+        return np.zeros(count)
+
+
+@pytest.mark.parametrize("left_out", [4, 9])
+def test_beside_samples_a_patient_moves_a_step_by_c_as_without_them(site, left_out):
+    pool, patient = site
+    (real,) = pool.sources
+    made = ImageSource(255 - real.images, np.arange(3), np.ones((3, 3), np.float32), is_real=False)
+    steps = steps_of(noise=0.0, rate=1.0, steps=1, clip=1e-3)
+
+    def weights(kept):
+        some = ImageSource(real.images, real.rows[kept], real.target[kept])
+        own = np.concatenate([patient[kept], [10, 11, 12]])
+        return trained((ImagePool((some, made)), own), steps, draws=lambda *names: Constant())[0]
+
+    moved = weights(np.arange(9)) - weights(np.flatnonzero(patient != left_out))
+
+    # at a rate of 0.1 over an expected number of 2.5
+    assert float(moved.double().norm()) == pytest.approx(0.1 * 1e-3 / 2.5, rel=0.05)
 
 
 def test_steps_without_anyone_are_noise_alone(site):

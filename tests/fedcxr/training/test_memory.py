@@ -15,17 +15,23 @@ from fedcxr.config.load import load_config
 from fedcxr.config.model import ModelConfig
 from fedcxr.config.train import TrainConfig
 from fedcxr.config.vae import VaeConfig
+from fedcxr.privacy.dp_sgd import Mechanism
+from fedcxr.privacy.secret_noise import SecretStream
 from fedcxr.training import memory
+from fedcxr.training.free_memory import free_bytes
 from fedcxr.training.memory import (
     concurrency,
     fit_workers,
-    free_bytes,
     is_out_of_memory,
     measured_bytes,
+    private_bytes,
     training_bytes,
     vae_bytes,
 )
+from fedcxr.training.pool import ImagePool
 from fedcxr.training.precision import Precision
+from fedcxr.training.private_loop import PrivateSteps, train_privately
+from fedcxr.training.transforms import Normalization
 
 GB = 1 << 30
 
@@ -52,15 +58,35 @@ def train_and_tell(name, size, batch, dtype):
     """Print this process's growth in bytes; called in a process of its own."""
     from test_loop import films, train
 
-    from fedcxr.models.architectures import build_model
+    from fedcxr.models.architectures import random_model
 
     torch.set_num_threads(1)
-    before = _peak_bytes()
-    model = build_model(ModelConfig(name=name, image_size=size), 14, seed=0)
-    precision = Precision(dtype, channels_last=True, why="test")
+    before, private = _peak_bytes(), dtype == "private"
+    config = ModelConfig(name=name, image_size=size)
+    model = random_model(config, 14, seed=0, group_norm=private)
     images, rows, target = films(num=3 * batch, size=size, labels=14)
-    train(model, images, rows, target, precision=precision, config={"batch_size": batch})
+    if private:
+        train_a_step_privately(model, images, rows, target, batch)
+    else:
+        precision = Precision(dtype, channels_last=True, why="test")
+        train(model, images, rows, target, precision=precision, config={"batch_size": batch})
     print(_peak_bytes() - before)
+
+
+def train_a_step_privately(model, images, rows, target, physical_batch):
+    stream = SecretStream(bytes(32), "test")
+    train_privately(
+        model,
+        ImagePool.of(images, rows, target),
+        rows,
+        PrivateSteps(len(rows), 2, 1.0, Mechanism(1.0, 1.0, float(len(rows)), physical_batch)),
+        lambda step, what: stream,
+        config=TrainConfig(),
+        learning_rate=1e-3,
+        normalization=Normalization("preset", 0.4, 0.2),
+        precision=Precision("fp32", channels_last=True, why="test"),
+        device="cpu",
+    )
 
 
 def _peak_bytes():
@@ -84,6 +110,30 @@ def test_the_estimate_is_what_a_real_training_takes(name, size, batch, dtype):
     estimate = training_bytes(config, 14, batch, dtype)
     found = growth_bytes(name, size, batch, dtype)
     assert 0.65 < estimate / found < 1.35
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_the_estimate_under_privacy_is_what_a_real_training_takes():
+    estimate = private_bytes(ModelConfig(image_size=64), 14, 32)
+    assert 0.65 < estimate / growth_bytes("densenet_small", 64, 32, "private") < 1.35
+
+
+def test_gradients_of_single_images_grow_with_the_physical_batch():
+    found = memory.footprint(ModelConfig(image_size=64))
+    one, two = (private_bytes(ModelConfig(image_size=64), 14, n) for n in (1, 2))
+    each = 3.5 * (found.floats_per_image + found.others_per_image) + 5 * 4 * 193_478
+    assert two - one == pytest.approx(each, rel=0.01)
+    assert one - each == pytest.approx((150 << 20) + 16 * 193_478, rel=0.01)
+
+
+def test_where_patients_are_protected_their_gradients_count(monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 10 * GB)
+    monkeypatch.setattr(memory, "private_bytes", lambda *_: 2 * GB)
+    private = {"privacy.level": "patient", "privacy.epsilon": 3, "server.batch_norm": "group"}
+    # 0.85 × 10 GB ÷ (2 GB + the process's 0.39 GB) = 3.6
+    assert fit_workers(configured(**private), 8, device="cpu") == 3
+    assert fit_workers(configured(), 8, device="cpu") == 8
 
 
 def test_the_estimate_counts_what_a_step_keeps():

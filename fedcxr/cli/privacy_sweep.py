@@ -105,13 +105,15 @@ def privacy_sweep(
 
 
 def print_sweep(folder: Path) -> None:
-    """Print the AUROC without protection, what each protection costs, and the page."""
-    from fedcxr.report.sweep_page import PAGE, cost_sentence
+    """Print AUROC and cost of every arm, what inverted updates give away, and the page."""
+    from fedcxr.report.sweep_page import PAGE, cost_sentence, inversion_sentence
     from fedcxr.results.privacy_sweep import read_sweep
 
     sweep = read_sweep(folder)
     for point in sweep.points:
         print(cost_sentence(point))
+    for sentence in filter(None, map(inversion_sentence, sweep.points)):
+        print(sentence)
     print(f"Curve: {folder / PAGE}")
     print(f"Report: {folder / 'report.html'}")
 

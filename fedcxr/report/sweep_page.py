@@ -10,7 +10,7 @@ from fedcxr.report.page_files import write_table_files
 from fedcxr.report.page_table import PageTable
 from fedcxr.report.pictures import write_pictures
 from fedcxr.report.rendering import Fact, render_page
-from fedcxr.report.wording import count, fixed, level_words, signed, signed_interval
+from fedcxr.report.wording import count, fixed, level_words, percent, signed, signed_interval
 from fedcxr.results.privacy_sweep import PrivacySweep, SweepPoint
 from fedcxr.results.tables.sweep_tables import inversion_note, privacy_groups, privacy_sweep
 
@@ -74,15 +74,26 @@ def write_sweep_page(sweep: PrivacySweep, folder: Path) -> Path:
 
 def cost_sentence(point: SweepPoint) -> str:
     """Return what a protection costs, in a line."""
-    name = "unprotected" if point.epsilon is None else f"{point.level}, ε = {point.epsilon:g}"
-    if point.trained == "centralized":
-        name = f"centralized, {name}"
+    name = _name(point)
     if point.cost is None or point.cost.value is None:
         return f"{name}: macro AUROC {fixed(point.auroc.value)}."
     between = f" ({signed_interval(point.cost.ci)})" if point.cost.ci is not None else ""
     return (
         f"{name}: macro AUROC {fixed(point.auroc.value)}, {signed(point.cost.value)}{between} "
         "against no protection."
+    )
+
+
+def inversion_sentence(point: SweepPoint) -> str | None:
+    """Return what inverted updates gave away under a protection; None where none was inverted."""
+    gain, found = point.inversion_gain, point.inversion_found
+    if gain.value is None:
+        return None
+    between = f" ({signed_interval(gain.ci)})" if gain.ci is not None else ""
+    share = found.reason if found.value is None else percent(found.value)
+    return (
+        f"{_name(point)}: inverted to SSIM {fixed(point.inversion_ssim.value)}, "
+        f"{signed(gain.value)}{between} against the best guess; re-identified: {share}."
     )
 
 
@@ -112,6 +123,11 @@ def attack_sentences(sweep: PrivacySweep) -> list[str]:
             "protection, and the result is that of the arm without."
         )
     return found
+
+
+def _name(point: SweepPoint) -> str:
+    name = "unprotected" if point.epsilon is None else f"{point.level}, ε = {point.epsilon:g}"
+    return f"centralized, {name}" if point.trained == "centralized" else name
 
 
 def _without(table: PageTable, keys: Collection[str]) -> PageTable:

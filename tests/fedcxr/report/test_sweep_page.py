@@ -4,7 +4,12 @@ import pytest
 
 from fedcxr.errors import ArtefactError
 from fedcxr.report.figures_sweep import draw_group_costs, draw_sweep
-from fedcxr.report.sweep_page import MEANING, cost_sentence, write_sweep_page
+from fedcxr.report.sweep_page import (
+    MEANING,
+    cost_sentence,
+    inversion_sentence,
+    write_sweep_page,
+)
 from fedcxr.results.privacy_sweep import (
     FILE,
     GroupCost,
@@ -134,6 +139,13 @@ def test_an_inverted_update_stands_beside_the_best_guess(tmp_path):
         "−0.300",
     ):
         assert words in page
+    assert inversion_sentence(points[1]) == (
+        "patient, ε = 1: inverted to SSIM 0.390, −0.300 (−0.520 to −0.080) against the best guess; "
+        "re-identified: 25 %."
+    )
+    few = points[1].model_copy(update={"inversion_found": Score(value=None, reason="too few")})
+    assert inversion_sentence(few).endswith("re-identified: too few.")
+    assert inversion_sentence(point_of("patient", 1.0, 0.6)) is None
     assert "SSIM of inverted" in draw_sweep(sweep).drawing.svg
     rows = (tmp_path / "privacy_sweep" / "privacy_sweep.csv").read_text("utf-8").splitlines()
     assert ",0.39,0.17,0.6," in rows[1]

@@ -9,15 +9,17 @@ from fedcxr.cli.main import cli
 from fedcxr.cli.privacy_sweep import STUDY
 from fedcxr.config import load_config
 from fedcxr.errors import ConfigError
-from fedcxr.experiments.privacy_sweep import sweep_privacy
+from fedcxr.experiments.compare import comparing
+from fedcxr.experiments.sweep.privacy_sweep import sweep_privacy
 from fedcxr.results.comparison import read_comparison
-from fedcxr.results.privacy_sweep import read_design, read_sweep
+from fedcxr.results.inversion import read_inversion
+from fedcxr.results.privacy_sweep import InversionSettings, read_design, read_sweep
 
 TINY = {
     **STUDY,
     "data.synthetic.patients": 90,
     "data.synthetic.size_px": 48,
-    "data.labels": ["Cardiomegaly", "Edema"],
+    "data.labels": ["Edema"],
     "partition.clients": 2,
     "train.max_steps": 2,
     "server.rounds": 1,
@@ -34,31 +36,51 @@ def config_in(folder, **changes):
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
     config = config_in(tmp_path_factory.mktemp("sweep"), privacy__clip=0.5)
-    return sweep_privacy(config, epsilons=[2.5], levels=["patient"])
+    return sweep_privacy(
+        config,
+        epsilons=[2.5],
+        levels=["patient"],
+        inversion=InversionSettings(images=2, steps=2),
+    )
 
 
 @pytest.mark.slow
 def test_every_arm_is_trained_as_the_sweep_says(sweep):
     design, found = read_design(sweep), read_comparison(sweep)
-    assert [arm.name for arm in found.arms] == ["federated", "patient-2_5"]
+    assert [arm.name for arm in found.arms] == [
+        "federated",
+        "centralized",
+        "centralized-patient-2_5",
+        "patient-2_5",
+    ]
     private = json.loads((sweep / "arms" / "patient-2_5-seed-0" / "manifest.json").read_text())
     assert private["privacy"]["epsilon"] == 2.5
     assert private["privacy"]["clip"] == 0.5
     assert private["privacy"]["delta"] == design.delta
-    assert design.delta < 1 / max(site["patients"] for site in private["privacy"]["sites"])
+    pooled = sweep / "arms" / "centralized-patient-2_5-seed-0" / "manifest.json"
+    (one_place,) = json.loads(pooled.read_text())["privacy"]["sites"]
+    counts = [site["patients"] for site in private["privacy"]["sites"]]
+    assert one_place["patients"] == sum(counts)
+    assert design.delta == pytest.approx(0.1 / sum(counts))
     plain = json.loads((sweep / "arms" / "federated-seed-0" / "manifest.json").read_text())
     assert plain.get("privacy") is None
 
 
 @pytest.mark.slow
 def test_the_curve_has_what_was_spent_and_what_it_costs(sweep):
-    unprotected, private = read_sweep(sweep).points
+    unprotected, private, centralized, pooled = read_sweep(sweep).points
     found = read_comparison(sweep)
     assert (unprotected.level, unprotected.epsilon, unprotected.spent) == ("none", None, None)
-    assert 2.4 < private.spent.rdp <= 2.5
-    assert private.spent.prv <= private.spent.rdp
-    assert private.auroc.value == found.arm("patient-2_5").macro_auroc.value
-    assert private.cost.value == pytest.approx(private.auroc.value - unprotected.auroc.value)
+    assert (centralized.trained, centralized.level, centralized.cost) == (
+        "centralized",
+        "none",
+        None,
+    )
+    for arm, plain in ((private, unprotected), (pooled, centralized)):
+        assert 2.4 < arm.spent.rdp <= 2.5
+        assert arm.spent.prv <= arm.spent.rdp
+        assert arm.auroc.value == found.arm(arm.arm).macro_auroc.value
+        assert arm.cost.value == pytest.approx(arm.auroc.value - plain.auroc.value)
     # Of 90 patients too few are held out for an attack, and that is said.
     assert private.membership_tpr.value is None
     assert "an attack needs 20 of each" in private.membership_tpr.reason
@@ -68,8 +90,49 @@ def test_the_curve_has_what_was_spent_and_what_it_costs(sweep):
 
 
 @pytest.mark.slow
-def test_a_finished_sweep_is_resumed_and_written_again_to_the_same_bytes(sweep):
-    files = ("privacy.html", "privacy_sweep.json", "report.html")
+def test_each_group_has_its_own_cost_by_the_comparisons_groups(sweep):
+    unprotected, private, *_ = read_sweep(sweep).points
+    assert {each.attribute for each in private.groups} == {"sex", "age band"}
+    rows = read_comparison(sweep).arm("patient-2_5").subgroups.rows
+    for plain, each in zip(unprotected.groups, private.groups, strict=True):
+        assert (plain.group, plain.cost, plain.beyond) == (each.group, None, None)
+        own = [row for row in rows if (row.attribute, row.group) == (each.attribute, each.group)]
+        areas = [row.auroc.value for row in own if row.label in each.labels]
+        if areas:
+            assert each.auroc.value == pytest.approx(sum(areas) / len(areas))
+            assert each.cost.value == pytest.approx(each.auroc.value - plain.auroc.value)
+        else:
+            assert each.auroc.reason.startswith("left out: ")
+    table = (sweep / "privacy_sweep" / "privacy_groups.csv").read_text("utf-8").splitlines()
+    assert len(table) == 1 + 4 * len(private.groups)
+
+
+@pytest.mark.slow
+def test_an_update_is_inverted_under_each_protection_that_there_is(sweep):
+    found = read_sweep(sweep)
+    unprotected, private, *at_one_place = found.points
+    assert found.inversion.images == 2
+    for point, protection in ((unprotected, "group"), (private, "dp")):
+        (own,) = read_inversion(sweep / "inversion" / point.arm).inversions
+        assert own.protection == protection
+        assert point.inversion_ssim == own.ssim.found
+        assert point.inversion_gain.value == pytest.approx(
+            own.ssim.found.value - found.inversion.best_guess.value
+        )
+        assert "not estimable" in point.inversion_found.reason  # among fewer than 100 patients
+    sites = json.loads((sweep / "arms" / "patient-2_5-seed-0" / "manifest.json").read_text())
+    attacked = read_inversion(sweep / "inversion" / "patient-2_5")
+    assert attacked.noise == sites["privacy"]["sites"][0]["noise"]
+    assert attacked.clip == 0.5
+    assert all("no update is sent" in each.inversion_ssim.reason for each in at_one_place)
+
+
+@pytest.mark.slow
+def test_a_finished_sweep_is_resumed_and_written_again_to_the_same_bytes(sweep, monkeypatch):
+    # That a comparison is judged again to the same bytes is tested where comparisons are.
+    monkeypatch.setattr(comparing, "judge", lambda *given: None)
+    monkeypatch.setattr(comparing, "write_report", lambda folder: folder / "report.html")
+    files = ("privacy.html", "privacy_sweep.json")
     before = {file: (sweep / file).read_bytes() for file in files}
     for verb in ("resume", "report"):
         done = CliRunner().invoke(cli, [verb, str(sweep)])

@@ -22,6 +22,8 @@ STUDY = {
     "server.batch_norm": "group",
     "compare.seeds": 3,
     "compare.arms": ["federated"],
+    "explain.images_per_outcome": 0,
+    "explain.max_boxes": 0,
 }
 """What a sweep has where file and flags say nothing else."""
 SYNTHETIC = {
@@ -31,6 +33,35 @@ SYNTHETIC = {
     "data.labels": ["Cardiomegaly", "Edema", "Pleural Effusion"],
 }
 """What it has besides where no data are given."""
+_PANEL = "Sweep"
+Epsilons = Annotated[
+    str,
+    typer.Option(
+        help="Comma-separated budgets, each an arm; inf is always there.", rich_help_panel=_PANEL
+    ),
+]
+Levels = Annotated[
+    str,
+    typer.Option(
+        help="Comma-separated: who is protected, each at each budget: patient, client, update.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Places = Annotated[
+    str,
+    typer.Option(
+        help="Comma-separated: federated, centralized (under patient alone).",
+        rich_help_panel=_PANEL,
+    ),
+]
+Inversion = Annotated[
+    bool,
+    typer.Option(
+        "--inversion/--no-inversion",
+        help="Invert a few updates of each protection: half a minute each.",
+        rich_help_panel=_PANEL,
+    ),
+]
 _TRAININGS = "fedcxr.experiments.compare.trainings"
 _SWEPT = ("privacy.level", "privacy.epsilon", "privacy.noise")
 
@@ -39,20 +70,10 @@ def privacy_sweep(
     preset: o.Preset = "quickstart",
     config: o.ConfigFile = None,
     settings: o.Settings = None,
-    epsilon: Annotated[
-        str,
-        typer.Option(
-            help="Comma-separated budgets, each an arm; inf is always there.",
-            rich_help_panel="Sweep",
-        ),
-    ] = "1,3,6,8,inf",
-    level: Annotated[
-        str,
-        typer.Option(
-            help="Comma-separated: who is protected, each at each budget: patient, client, update.",
-            rich_help_panel="Sweep",
-        ),
-    ] = "patient",
+    epsilon: Epsilons = "1,3,6,8,inf",
+    level: Levels = "patient",
+    arms: Places = "federated,centralized",
+    inversion: Inversion = True,
     quiet: o.Quiet = False,
     **flags: Any,  # noqa: ANN401  # each flag's own type is its key's
 ) -> None:
@@ -67,13 +88,16 @@ def privacy_sweep(
     budgets = _budgets(epsilon)
     fork_server(_TRAININGS, "clients.app")  # imports for the trainings while this process does
     with quick_imports():
-        from fedcxr.experiments.privacy_sweep import sweep_privacy
+        from fedcxr.experiments.sweep.attacks import INVERSION
+        from fedcxr.experiments.sweep.privacy_sweep import sweep_privacy
 
     with showing_progress(quiet) as (on_start, on_progress):
         folder = sweep_privacy(
             resolved,
             epsilons=budgets,
-            levels=[name.strip() for name in level.split(",") if name.strip()],
+            levels=_listed(level),
+            places=_listed(arms),
+            inversion=INVERSION if inversion else None,
             on_start=on_start,
             on_progress=on_progress,
         )
@@ -81,17 +105,21 @@ def privacy_sweep(
 
 
 def print_sweep(folder: Path) -> None:
-    """Print the AUROC without protection, what each protection costs, and the page."""
-    from fedcxr.report.sweep_page import PAGE, cost_sentence
-    from fedcxr.report.wording import fixed
+    """Print AUROC and cost of every arm, what inverted updates give away, and the page."""
+    from fedcxr.report.sweep_page import PAGE, cost_sentence, inversion_sentence
     from fedcxr.results.privacy_sweep import read_sweep
 
     sweep = read_sweep(folder)
-    print(f"unprotected: macro AUROC {fixed(sweep.points[0].auroc.value)}.")
-    for point in sweep.points[1:]:
+    for point in sweep.points:
         print(cost_sentence(point))
+    for sentence in filter(None, map(inversion_sentence, sweep.points)):
+        print(sentence)
     print(f"Curve: {folder / PAGE}")
     print(f"Report: {folder / 'report.html'}")
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _budgets(text: str) -> list[float]:

@@ -9,7 +9,7 @@ def report(run: o.RunOrComparison) -> None:
     with quick_imports():
         from fedcxr.experiments.byzantine.byzantine_study import report_byzantine
         from fedcxr.experiments.compare.comparing import report_again
-        from fedcxr.experiments.privacy_sweep import write_curve
+        from fedcxr.experiments.sweep.privacy_sweep import write_curve
         from fedcxr.report.page import write_report
         from fedcxr.results.privacy_sweep import is_sweep
         from fedcxr.results.reading import is_byzantine, is_comparison

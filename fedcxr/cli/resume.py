@@ -57,8 +57,8 @@ def resume(
         from fedcxr.cli.privacy_sweep import print_sweep
         from fedcxr.experiments.byzantine.byzantine_study import resume_byzantine
         from fedcxr.experiments.compare.comparing import resume_comparison
-        from fedcxr.experiments.privacy_sweep import write_curve
         from fedcxr.experiments.simulate import resume as resume_run
+        from fedcxr.experiments.sweep.privacy_sweep import write_curve
         from fedcxr.results.privacy_sweep import is_sweep
         from fedcxr.results.reading import is_byzantine, is_comparison
         from fedcxr.runs.folder import RunFolder

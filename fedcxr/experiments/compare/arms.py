@@ -8,8 +8,9 @@ looked at after every round. At the sites of a federation the optimiser starts a
 `RESTARTS` is the centralized training in which it does so too, and tells what that alone costs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from fedcxr.config.experiment import ExperimentConfig
@@ -130,6 +131,7 @@ def arms_of(
     folder: Path,
     extra_arms: Mapping[str, ExperimentConfig],
     *,
+    pooled: Collection[str] = (),
     partition: int = 0,
 ) -> list[Arm]:
     """Return the arms of a comparison on one partition, derived ones written below `folder`.
@@ -139,11 +141,17 @@ def arms_of(
         plan: the partition of the federation.
         folder: the comparison's own, or the draw's.
         extra_arms: configurations of arms beyond the built-in ones, by name.
+        pooled: which of them train on all sites' images at one place.
         partition: which of the draws `plan` is.
 
     Raises:
         ArtefactError: a partition cannot be written.
     """
+
+    @cache
+    def all_sites() -> PartitionPlan:
+        return pool_sites(plan, folder / "partitions" / POOLED)
+
     found = []
     for name in config.compare.arms:
         if name == FEDERATED:
@@ -151,13 +159,15 @@ def arms_of(
         elif name == LOCAL:
             found.append(_local(config, plan, folder / "partitions"))
         else:
-            pooled = pool_sites(plan, folder / "partitions" / POOLED)
-            found.append(_centralized(config, plan, pooled, name))
+            found.append(_centralized(config, plan, all_sites(), name))
     if variants := variants_of(config):
         found = [_varied(arm, each, config, plan) for arm in found for each in variants]
     for title, own in extra_arms.items():
         budget = f"as its settings say: {rounds(own)}{whose_model(own)}"
-        found.append(Arm(title, title, budget, own, {"": plan.folder}, plan.folder, travels=True))
+        extra = Arm(title, title, budget, own, {"": plan.folder}, plan.folder, travels=True)
+        if title in pooled:
+            extra = replace(_centralized(own, plan, all_sites(), title), title=title)
+        found.append(extra)
     return [replace(arm, partition=partition) for arm in found]
 
 

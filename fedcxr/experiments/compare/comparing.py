@@ -33,13 +33,19 @@ from fedcxr.experiments.compare.draws import (
     read_draws,
     seeds_of,
 )
-from fedcxr.experiments.compare.endpoint import check_primary_labels
+from fedcxr.experiments.compare.endpoint import check_labels
 from fedcxr.experiments.compare.external_data import (
     read_externals,
     settle_externals,
 )
 from fedcxr.experiments.compare.external_sets import keep_externals, kept_externals
-from fedcxr.experiments.compare.extra_arms import extra_arm
+from fedcxr.experiments.compare.extra_arms import (
+    COMPARISON,
+    StudyDesign,
+    extra_arm,
+    keep_arms,
+    kept_arms,
+)
 from fedcxr.experiments.compare.freezing import MAY_CHANGE, settle_protocol
 from fedcxr.experiments.compare.judge import judge
 from fedcxr.experiments.compare.trainings import TrainingsProgress, is_finished, run_trainings
@@ -66,6 +72,7 @@ def compare(
     config: ExperimentConfig,
     *,
     extra_arms: Mapping[str, Path | Sequence[str]] | None = None,
+    study: StudyDesign = COMPARISON,
     on_start: Callable[[Path], None] | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> Path:
@@ -75,6 +82,7 @@ def compare(
         config: of the federation; `config.compare` says what it is compared with.
         extra_arms: of arms of your own, by name, what is laid over `config`: a file, or
             `key=value` texts.
+        study: which of them are trained at one place, and what is held against what.
         on_start: called with the folder before anything is trained.
         on_progress: called now and then with how far the trainings are.
 
@@ -90,7 +98,7 @@ def compare(
     own = {name: extra_arm(config, name, over) for name, over in (extra_arms or {}).items()}
     draws = prepare_draws(config)
     prepared = draws[0]
-    _check_labels(config, prepared.plan.labels)
+    check_labels(config, prepared.plan.labels)
     labels = config.data.labels or prepared.plan.labels
     for one in (config, *own.values()):
         is_alone = one is config and LOCAL in config.compare.arms
@@ -101,8 +109,7 @@ def compare(
     keep_externals(folder, external)
     config = with_values(config, {"data.accept_changed_data": False})  # the copy has today's rows
     write_text_atomically(folder / "config.yaml", to_yaml(config))
-    for name, changed in own.items():
-        write_text_atomically(folder / "arms" / f"{name}.yaml", to_yaml(changed))
+    keep_arms(folder, own)
     run = RunFolder(folder)
     run.write_json(
         "manifest.json",
@@ -112,6 +119,7 @@ def compare(
             "status": "running",
             "created": _now(),
             "further_arms": sorted(own),
+            **study.to_json(),
             "source": prepared.source,
             "notes": _notes(config, draws),
         },
@@ -182,7 +190,7 @@ def _change(run: RunFolder, settings: Sequence[str]) -> None:
             "A comparison takes no changed data: its arms would be trained on different ones. Give "
             "back the data as they were, or start a new comparison."
         )
-    _check_labels(found[0][0], read_plan(run.path / "partition").labels)
+    check_labels(found[0][0], read_plan(run.path / "partition").labels)
     for file, (changed, _) in zip(files, found, strict=True):
         write_text_atomically(file, to_yaml(changed))
     known = run.read_json("manifest.json").get("changed", [])
@@ -232,12 +240,11 @@ def read_arms(folder: Path) -> tuple[ExperimentConfig, list[Arm], dict[Path, Par
         ArtefactError: a file is missing or damaged.
     """
     config = read_config(folder / "config.yaml")
-    names = RunFolder.open(folder).read_json("manifest.json")["further_arms"]
-    extra_arms = {name: read_config(folder / "arms" / f"{name}.yaml") for name in names}
+    extra_arms, pooled = kept_arms(folder)
     arms = []
     for number, plan in enumerate(read_draws(folder, config)):
         own = draw_folder(folder, number)
-        arms += arms_of(config, plan, own, extra_arms, partition=number)
+        arms += arms_of(config, plan, own, extra_arms, pooled=pooled, partition=number)
     places = {place for arm in arms for place in arm.plans.values()}
     return config, arms, {place: read_plan(place) for place in places}
 
@@ -255,16 +262,6 @@ def all_trainings(
         for arm in arms
         for training in trainings_of(arm, seeds_of(config, arm.partition), folder / "arms", plans)
     ]
-
-
-def _check_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
-    strange = sorted(set(config.compare.prevalence) - set(labels))
-    if strange:
-        raise ConfigError(
-            f"compare.prevalence: the data have no label {some(strange)}. They have "
-            f"{', '.join(labels)}."
-        )
-    check_primary_labels(config, config.data.labels or labels)
 
 
 def train_all(

@@ -96,6 +96,21 @@ def endpoint_of_folds(config: ExperimentConfig, plans: Sequence[PartitionPlan]) 
     return first.model_copy(update={"patients": fewest, "labels": labels, "folds": len(plans)})
 
 
+def check_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
+    """Refuse a label that is asked for and that the data have not.
+
+    Raises:
+        ConfigError: of a stated prevalence, or of the endpoint.
+    """
+    strange = sorted(set(config.compare.prevalence) - set(labels))
+    if strange:
+        raise ConfigError(
+            f"compare.prevalence: the data have no label {some(strange)}. They have "
+            f"{', '.join(labels)}."
+        )
+    check_primary_labels(config, config.data.labels or labels)
+
+
 def check_primary_labels(config: ExperimentConfig, labels: Sequence[str]) -> None:
     """Raise ConfigError if a primary label is not among those of the run."""
     strange = [label for label in config.compare.primary_labels if label not in labels]

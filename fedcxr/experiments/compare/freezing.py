@@ -19,6 +19,7 @@ from fedcxr.errors import ArtefactError
 from fedcxr.experiments.compare.draws import all_seeds, folds_of, read_draws
 from fedcxr.experiments.compare.endpoint import endpoint_of_folds, endpoint_on
 from fedcxr.experiments.compare.external_sets import IMAGES_CSV, KeptSet, kept_externals
+from fedcxr.experiments.compare.extra_arms import kept_pairs
 from fedcxr.experiments.compare.pairs import pairs_of
 from fedcxr.experiments.compare.variants import study_pairs
 from fedcxr.results.frozen import PROTOCOL_FORMAT, Deviation, ExternalEndpoint, Protocol
@@ -73,7 +74,9 @@ def plan_protocol(folder: Path, config: ExperimentConfig, arms: Sequence[str]) -
         further_partitions=tuple(one.digest for one in further),
         external=tuple(_on_external(config, *one) for one in external.items()),
         arms=tuple(arms),
-        pairs=tuple(study_pairs(config, arms) if is_study else pairs_of(arms)),
+        pairs=tuple(
+            study_pairs(config, arms) if is_study else kept_pairs(folder, arms) or pairs_of(arms)
+        ),
         level=LEVEL,
     )
 

@@ -51,7 +51,7 @@ from fedcxr.results.comparison import (
 )
 from fedcxr.results.frozen import Protocol
 from fedcxr.results.judging.all_details import AllDetails, all_details
-from fedcxr.results.judging.all_models import LEVEL, AllModels
+from fedcxr.results.judging.all_models import LEVEL, AllModels, Pair
 from fedcxr.results.judging.scored_arms import ScoredArms
 from fedcxr.results.judging.task_judge import task_scores
 from fedcxr.runs.folder import RunFolder
@@ -78,7 +78,7 @@ def judge(folder: Path, arms: Sequence[Arm], trainings: Sequence[Training]) -> C
     arms = [arm for arm in arms if not arm.partition]  # what is told of an arm is of the first
     by_arm = {arm.name: [t for t in trainings if t.arm == arm.name] for arm in arms}
     on_first = {name: [t for t in own if not t.partition] for name, own in by_arm.items()}
-    folds, models = _read_models(config, trainings, protocol)
+    folds, models = read_models(config, trainings, protocol.pairs)
     test, units = all_tested(folds), models.units
     scores = models.scored if len(folds) == 1 else score_folds(folds, plans, LEVEL, units)
     details = all_details(models, config.compare.prevalence)
@@ -129,8 +129,8 @@ def _statistics(protocol: Protocol) -> Statistics:
     return Statistics(level=protocol.level, margin=protocol.margin, question=protocol.question)
 
 
-def _read_models(
-    config: ExperimentConfig, trainings: Sequence[Training], protocol: Protocol
+def read_models(
+    config: ExperimentConfig, trainings: Sequence[Training], pairs: Sequence[Pair]
 ) -> tuple[list[TestedTogether], AllModels]:
     """Return who was tested together, and the models of those that are tested first."""
     scored = {t.name: read_scored(t.folder / PREDICTIONS, ["test", "val"]) for t in trainings}
@@ -140,7 +140,7 @@ def _read_models(
         folds[0].trainings,
         folds[0].scored,
         [scored[t.name]["val"] for t in folds[0].trainings],
-        pairs=protocol.pairs,
+        pairs=pairs,
         units=units_of(config.data.score_by),
     )
 

@@ -81,10 +81,17 @@ class AllModels:
         """Return the arm's models among the K."""
         return np.flatnonzero(self.arm == arm)
 
-    def table(self, models: ScoredModels) -> ScoreTable:
-        """Return a measure of all models by arm and by pair of arms."""
+    def table(
+        self, models: ScoredModels, over: Sequence[Sequence[int]] | None = None
+    ) -> ScoreTable:
+        """Return a measure of all models by arm and by pair of arms.
+
+        Args:
+            models: the measure.
+            over: the labels of each macro mean, by column; none = each label by itself.
+        """
         trainings = self.scored.by_training(models)
-        columns = range(len(self.test.labels))
+        means = [[column] for column in range(len(self.test.labels))] if over is None else over
         is_share = models.bounds != "none"
 
         def score(found: Estimate) -> Score:
@@ -95,13 +102,11 @@ class AllModels:
 
         return ScoreTable(
             arms={
-                arm: [score(self.scored.mean(trainings, arm, [column])) for column in columns]
+                arm: [score(self.scored.mean(trainings, arm, each)) for each in means]
                 for arm in self.names
             },
             pairs={
-                pair: [
-                    score(self.scored.difference(trainings, pair, [column])) for column in columns
-                ]
+                pair: [score(self.scored.difference(trainings, pair, each)) for each in means]
                 for pair in self.pairs
             },
         )

@@ -28,7 +28,7 @@ def subgroups(
         models.test.target,
         models.probs,
         models.test.patient_id,
-        _groups(models.test, with_view=not is_by_study),
+        groups_of(models.test, with_view=not is_by_study),
         labels=models.test.labels,
         cuts=cuts,
         reasons=reasons,
@@ -81,7 +81,7 @@ def _group(found: ScoredGroup, models: AllModels, column: int, own: dict[str, Sc
     )
 
 
-def _groups(test: Predictions, *, with_view: bool) -> dict[str, NDArray[np.str_]]:
+def groups_of(test: Predictions, *, with_view: bool) -> dict[str, NDArray[np.str_]]:
     """Return who belongs to which group: sex, age band, and the view, where the file says so."""
     found: dict[str, NDArray[np.str_]] = {}
     given = test.attributes

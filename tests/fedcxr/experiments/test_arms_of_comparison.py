@@ -132,6 +132,19 @@ def test_further_arms_train_on_the_federations_sites(plan, tmp_path):
     assert found[1].plans == {"": plan.folder}
 
 
+def test_further_arms_may_train_on_all_sites_images_at_one_place(plan, tmp_path):
+    own = configured(server__codec="int8")
+    only = configured(compare__arms=["federated"])
+    _, sites, pooled = arms_of(only, plan, tmp_path, {"a": own, "b": own}, pooled=["b"])
+    assert (sites.name, pooled.name, pooled.title) == ("a", "b", "b")
+    assert sites.plans == {"": plan.folder}
+    (site,) = read_plan(pooled.plans[""]).sites
+    assert site.train_images == sum(each.train_images for each in plan.sites)
+    assert pooled.federation == plan.folder  # it is scored at the federation's sites too
+    assert (pooled.config.server.codec, pooled.config.train.moments) == ("none", "keep")
+    assert not pooled.travels
+
+
 def test_keys_are_changed_by_their_dotted_names():
     changed = with_values(configured(), {"train.learning_rate": 0.25, "seed": 9})
     assert (changed.train.learning_rate, changed.seed) == (0.25, 9)

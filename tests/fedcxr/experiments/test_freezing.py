@@ -9,6 +9,7 @@ from benchmarks.judging import make_comparison
 from fedcxr.config.load import read_config, to_yaml, with_values
 from fedcxr.errors import ArtefactError, ConfigError
 from fedcxr.experiments.compare.comparing import resume_comparison
+from fedcxr.experiments.compare.extra_arms import StudyDesign
 from fedcxr.experiments.compare.freezing import (
     Deviation,
     deviations,
@@ -55,6 +56,13 @@ def digest_of(tree):
     body = {key: value for key, value in tree.items() if key != "digest"}
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_study_says_itself_which_arms_are_held_against_which(folder):
+    pairs = [("local", "federated"), ("centralized-steps", "centralized"), ("gone", "federated")]
+    RunFolder(folder).update_manifest(**StudyDesign(pairs=pairs).to_json())
+    # without an arm that is not there
+    assert [tuple(pair) for pair in settle(folder).pairs] == pairs[:2]
 
 
 def test_all_that_decides_the_verdict_is_written_with_a_digest(folder):

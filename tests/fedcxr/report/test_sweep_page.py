@@ -3,9 +3,21 @@
 import pytest
 
 from fedcxr.errors import ArtefactError
-from fedcxr.report.figures_sweep import draw_sweep
-from fedcxr.report.sweep_page import MEANING, cost_sentence, write_sweep_page
-from fedcxr.results.privacy_sweep import FILE, PrivacySweep, SweepPoint, read_sweep
+from fedcxr.report.figures_sweep import draw_group_costs, draw_sweep
+from fedcxr.report.sweep_page import (
+    MEANING,
+    cost_sentence,
+    inversion_sentence,
+    write_sweep_page,
+)
+from fedcxr.results.privacy_sweep import (
+    FILE,
+    GroupCost,
+    InversionFacts,
+    PrivacySweep,
+    SweepPoint,
+    read_sweep,
+)
 from fedcxr.results.run_privacy import RunEpsilon
 from fedcxr.results.score import Score
 
@@ -45,6 +57,100 @@ def sweep_of(scores=SCORES, **changes):
     return PrivacySweep(**(fields | changes))
 
 
+def centralized(point):
+    own = {"trained": "centralized", "arm": f"centralized-{point.arm}"}
+    return point.model_copy(update=own)
+
+
+def group_of(name, cost, *, attribute="sex", reason=None):
+    change = None if cost is None else Score(value=cost, reason=reason)
+    return GroupCost(
+        attribute=attribute,
+        group=name,
+        labels=("Edema", "Pneumonia"),
+        patients=40,
+        images=70,
+        auroc=Score(value=0.75 + (cost or 0.0)),
+        cost=change,
+        beyond=None if cost is None else Score(value=cost / 2),
+    )
+
+
+def test_centralized_training_has_lines_of_its_own_and_its_own_reference(tmp_path):
+    plain, private = point_of("none", None, 0.8), point_of("patient", 1.0, 0.6)
+    sweep = sweep_of(points=(plain, private, centralized(plain), centralized(private)))
+    page = write_sweep_page(sweep, tmp_path).read_text("utf-8")
+    assert "centralized, unprotected: macro AUROC 0.800." in page
+    assert "centralized, patient, ε = 1: macro AUROC 0.600, −0.200" in page
+    assert "only patients are protected there" in page
+    assert "patient, centralized" in draw_sweep(sweep).drawing.svg
+    assert "only patients are protected there" not in write_sweep_page(
+        sweep_of(), tmp_path
+    ).read_text("utf-8")
+
+
+def test_what_it_costs_each_group_is_a_table_a_figure_and_a_file(tmp_path):
+    plain, private = point_of("none", None, 0.8), point_of("patient", 1.0, 0.6)
+    why = "6 patients have Edema; the interval was shown to hold from 10 on"
+    of_plain = (group_of("F", None), group_of("80+", None, attribute="age band"))
+    of_private = (
+        group_of("F", -0.25),
+        group_of("80+", -0.125, attribute="age band", reason=why),
+    )
+    points = (
+        plain.model_copy(update={"groups": of_plain}),
+        private.model_copy(update={"groups": of_private}),
+    )
+    sweep = sweep_of(points=points)
+    page = write_sweep_page(sweep, tmp_path).read_text("utf-8")
+    assert "What it costs whom" in page
+    assert why in page
+    rows = (tmp_path / "privacy_sweep" / "privacy_groups.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 5
+    assert rows[3].startswith("patient-1,patient,federated,patient,1,sex,F,40,0.5,")
+    assert ",-0.25," in rows[3]
+    svg = draw_group_costs(sweep).drawing.svg
+    assert all(text in svg for text in ("age band", "80+", "change in AUROC"))
+    assert (tmp_path / "privacy_sweep" / "group-costs.png").is_file()
+
+
+def test_without_groups_there_is_no_word_of_them(tmp_path):
+    assert draw_group_costs(sweep_of()) is None
+    assert "What it costs whom" not in write_sweep_page(sweep_of(), tmp_path).read_text("utf-8")
+    assert not (tmp_path / "privacy_sweep" / "privacy_groups.csv").exists()
+
+
+def test_an_inverted_update_stands_beside_the_best_guess(tmp_path):
+    facts = InversionFacts(
+        images=8, steps=60, site="site-00", candidates=300, best_guess=Score(value=0.69)
+    )
+    found = {
+        "inversion_ssim": Score(value=0.39, ci=(0.17, 0.6)),
+        "inversion_gain": Score(value=-0.3, ci=(-0.52, -0.08)),
+        "inversion_found": Score(value=0.25, ci=(0.01, 0.81)),
+    }
+    points = tuple(point.model_copy(update=found) for point in sweep_of().points)
+    sweep = sweep_of(inversion=facts, points=points)
+    page = write_sweep_page(sweep, tmp_path).read_text("utf-8")
+    for words in (
+        "SSIM 0.690",
+        "Under client the server sees each update before the noise",
+        "the nearest among 300",
+        "−0.300",
+    ):
+        assert words in page
+    assert inversion_sentence(points[1]) == (
+        "patient, ε = 1: inverted to SSIM 0.390, −0.300 (−0.520 to −0.080) against the best guess; "
+        "re-identified: 25 %."
+    )
+    few = points[1].model_copy(update={"inversion_found": Score(value=None, reason="too few")})
+    assert inversion_sentence(few).endswith("re-identified: too few.")
+    assert inversion_sentence(point_of("patient", 1.0, 0.6)) is None
+    assert "SSIM of inverted" in draw_sweep(sweep).drawing.svg
+    rows = (tmp_path / "privacy_sweep" / "privacy_sweep.csv").read_text("utf-8").splitlines()
+    assert ",0.39,0.17,0.6," in rows[1]
+
+
 def test_the_page_has_every_point_what_each_epsilon_is_of_and_that_attacks_are_missing(tmp_path):
     page = write_sweep_page(sweep_of(), tmp_path).read_text("utf-8")
     for words in (
@@ -62,9 +168,9 @@ def test_table_and_figure_are_files_too(tmp_path):
     write_sweep_page(sweep_of(), tmp_path)
     rows = (tmp_path / "privacy_sweep" / "privacy_sweep.csv").read_text("utf-8").splitlines()
     assert len(rows) == 5
-    assert rows[0].startswith("arm,level,epsilon,epsilon_rdp,epsilon_prv,auroc,auroc_low")
-    assert rows[1].startswith("Federated,none,∞,,,0.8,")
-    assert rows[2].startswith("patient-1,patient,1,0.99,0.9,0.6,")
+    assert rows[0].startswith("arm,trained,level,epsilon,epsilon_rdp,epsilon_prv,auroc,auroc_low")
+    assert rows[1].startswith("Federated,federated,none,∞,,,0.8,")
+    assert rows[2].startswith("patient-1,federated,patient,1,0.99,0.9,0.6,")
     for kind in ("svg", "pdf", "png"):
         assert (tmp_path / "privacy_sweep" / f"auroc-by-epsilon.{kind}").is_file()
 
@@ -81,7 +187,9 @@ def test_what_an_attack_finds_stands_in_table_and_figure(tmp_path):
     rows = (tmp_path / "privacy_sweep" / "privacy_sweep.csv").read_text("utf-8").splitlines()
     assert "membership_tpr" in rows[0]
     assert ",0.4," in rows[1]
-    assert "members found at 1 % FPR" in draw_sweep(sweep).drawing.svg
+    svg = draw_sweep(sweep).drawing.svg
+    assert "members found" in svg
+    assert "SSIM" not in svg  # no panel of what was not done
 
 
 def test_the_figure_tells_what_it_shows():

@@ -1,0 +1,1 @@
+"""`fedcxr privacy-sweep`: a comparison whose arms are levels of protection, and its curve."""

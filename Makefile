@@ -25,13 +25,13 @@ simulate: env  ## Run a federation of 5 simulated hospitals on synthetic data
 
 # A thread of PyTorch that waits for others sleeps: spinning takes the core of the tests beside it.
 test test-slow: export OMP_WAIT_POLICY := PASSIVE
-TWO_FILES_AT_A_TIME := -n 2 --dist loadfile --no-loadscope-reorder
+BY_FILES := --dist loadfile --no-loadscope-reorder
 
 test: env  ## Run the tests that take moments
-	$(BIN)/python -m pytest -q $(TWO_FILES_AT_A_TIME) -m "not slow and not alone"
+	$(BIN)/python -m pytest -q -n 2 $(BY_FILES) -m "not slow and not alone"
 
 test-slow: env  ## Run those that take longer: whole runs, killed and resumed; then those that measure
-	$(BIN)/python -m pytest -q $(TWO_FILES_AT_A_TIME) -m "slow and not alone" --durations=25
+	$(BIN)/python -m pytest -q -n 3 $(BY_FILES) -m "slow and not alone" --durations=40  # some mostly wait
 	$(BIN)/python -m pytest -q -m alone
 
 check: env  ## Lint, types, import contract

@@ -1,10 +1,10 @@
 """A deployment's soak and its round's cost, so short that every change can be checked by them.
 
 fedcxr's own deployment on this machine, as in `benchmarks/deployment_soak.py`, and beside it one
-start of the plain Flower app of `benchmarks/deployment.py`. What is judged does not depend on how
-fast the machine is or what else it does: that a round costs less than the plain app's, that the
-least memory of a process does not grow by half a message a round, and that nothing is left behind.
-For figures take those two.
+round of the plain Flower app of `benchmarks/deployment.py`, whose every message is a new process.
+What is judged does not depend on how fast the machine is or what else it does: that a round costs
+less than the plain app's, that the least memory of a process does not grow by half a message a
+round, and that nothing is left behind. For figures take those two.
 
     python -m benchmarks.check_deployment    # make check-deploy: two minutes
 """

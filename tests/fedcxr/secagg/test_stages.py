@@ -201,7 +201,7 @@ def test_shares_that_were_changed_or_swapped_on_their_way_are_refused():
     played = Played(4)
     name, other, third = "site-00", "site-01", "site-02"
     boxes = shares_for(played.setup, played.sealed, name)
-    changed = {**boxes, other: boxes[other][:-1] + b"\0"}
+    changed = {**boxes, other: boxes[other][:-1] + bytes([boxes[other][-1] ^ 1])}
     swapped = {**boxes, other: boxes[third]}
     to_another = {**boxes, other: played.sealed[other][third]}
     for wrong in (changed, swapped, to_another):

@@ -8,7 +8,7 @@ export FEDCXR_SAMPLE_DATA ?= $(abspath $(SAMPLE))
 export FLWR_TELEMETRY_ENABLED := 0
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help env simulate test test-slow check format docs deploy-smoke check-deploy check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-stats verify-quickstart verify-audit verify-data verify-algorithms verify-losses verify-attacks verify-deployed-privacy clean
+.PHONY: help env simulate test test-slow check format docs deploy-smoke check-deploy check-wheel bench bench-peers bench-data verify-bench verify-deploy verify-long verify-stats verify-quickstart verify-audit verify-data verify-algorithms verify-losses verify-attacks verify-deployed-privacy clean
 
 help:  ## Show the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -31,7 +31,7 @@ test: env  ## Run the tests that take moments
 	$(BIN)/python -m pytest -q -n 2 $(BY_FILES) -m "not slow and not alone"
 
 test-slow: env  ## Run those that take longer: whole runs, killed and resumed; then those that measure
-	$(BIN)/python -m pytest -q -n 3 $(BY_FILES) -m "slow and not alone" --durations=40  # some mostly wait
+	$(BIN)/python -m pytest -q -n 3 $(BY_FILES) -m "slow and not alone and not long" --durations=40
 	$(BIN)/python -m pytest -q -m alone
 
 check: env  ## Lint, types, import contract
@@ -85,6 +85,9 @@ verify-stats: env  ## The statistics' self-test whole, into the package and docs
 
 verify-audit: env  ## DP-SGD's step audited with canaries, as it is and broken on purpose: one to two minutes
 	$(BIN)/fedcxr audit dp --all
+
+verify-long: env  ## Slow tests that CI leaves out: more names, algorithms and engines, a real compiler
+	$(BIN)/python -m pytest -q -m long
 
 verify-quickstart: env  ## The quickstart from nothing: time, AUROC, hit rate
 	$(BIN)/python -m benchmarks.run_all --only quickstart

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 TINY = {
     "data.synthetic.patients": 120,
     "data.synthetic.size_px": 48,
+    "data.labels": ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"],
     "model.image_size": 32,
     "partition.clients": 2,
     "server.rounds": 2,

@@ -160,7 +160,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(finished, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [["--workers", "2"], ["--engine", "ray", "--workers", "2"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--workers", "2"],
+        pytest.param(["--engine", "ray", "--workers", "2"], marks=pytest.mark.long),
+    ],
+)
 def test_workers_and_ray_give_the_same_bits_as_one_process(finished, tmp_path, flags):
     # as a command: Ray leaves files of its own open in the process that used it
     done = subprocess.run(
@@ -183,14 +189,14 @@ def test_workers_and_ray_give_the_same_bits_as_one_process(finished, tmp_path, f
             "data.uncertain_by_label": MIXED,
             "data.self_train_after": 1,
         },
-        {"algorithm.name": "fedadam"},
+        pytest.param({"algorithm.name": "fedadam"}, marks=pytest.mark.long),
         {
             "algorithm.name": "scaffold",
             "train.optimizer": "sgd",
             "train.momentum": 0.0,
             "train.learning_rate": 0.05,
         },
-        {"algorithm.name": "fedbn"},
+        pytest.param({"algorithm.name": "fedbn"}, marks=pytest.mark.long),
     ],
     ids=["fedavg", "sites' own state", "fedadam", "scaffold", "fedbn"],
 )

@@ -37,7 +37,11 @@ def folder(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [[], ["--engine", "ray"]], ids=["local", "ray"])
+@pytest.mark.parametrize(
+    "more",
+    [[], pytest.param(["--engine", "ray"], marks=pytest.mark.long)],
+    ids=["local", "ray"],
+)
 def test_a_run_searches_nothing_in_the_working_folder(folder, more):
     # row 35 of the bad-input table
     # -P: as the installed command does, Python itself leaves the working folder out

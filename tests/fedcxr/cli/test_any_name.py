@@ -56,7 +56,11 @@ def test_data_are_checked_and_partitioned_under_any_name(folder, name):
 
 
 @pytest.mark.slow
-@NAMES
+@pytest.mark.parametrize(
+    "name",
+    [LATIN, ODD, pytest.param(LONG, marks=pytest.mark.long)],
+    ids=["latin", "odd", "long"],
+)
 def test_a_run_goes_from_data_to_report_under_any_name(folder, name):
     runs = f"R{name}"
     done = fedcxr(

@@ -80,7 +80,8 @@ def test_the_compiled_network_trains_the_models_own_parameters():
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow  # torch's real compiler and the machine's: 10 to 60 s
+@pytest.mark.slow
+@pytest.mark.long  # torch's real compiler and the machine's: 10 to 60 s
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 # torch's own import of its compiler uses what torch deprecates (pytorch/pytorch#151107)
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated:DeprecationWarning")

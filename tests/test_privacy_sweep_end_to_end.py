@@ -10,7 +10,7 @@ from fedcxr.cli.privacy_sweep import STUDY
 from fedcxr.config import load_config
 from fedcxr.errors import ConfigError
 from fedcxr.experiments.compare import comparing
-from fedcxr.experiments.sweep.privacy_sweep import sweep_privacy
+from fedcxr.experiments.sweep.privacy_sweep import sweep_privacy, write_curve
 from fedcxr.results.comparison import read_comparison
 from fedcxr.results.inversion import read_inversion
 from fedcxr.results.privacy_sweep import InversionSettings, read_design, read_sweep
@@ -36,12 +36,17 @@ def config_in(folder, **changes):
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
     config = config_in(tmp_path_factory.mktemp("sweep"), privacy__clip=0.5)
-    return sweep_privacy(
+    folder = sweep_privacy(
         config,
         epsilons=[2.5],
         levels=["patient"],
         inversion=InversionSettings(images=2, steps=2),
     )
+    told = []
+    write_curve(folder, lambda *each: told.append(each))
+    assert told[0] == ("federated: Inverting: group norm", 1, 4)
+    assert told[-1] == ("Attacking: membership", 3, 4)
+    return folder
 
 
 @pytest.mark.slow

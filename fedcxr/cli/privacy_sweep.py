@@ -1,12 +1,14 @@
 """`fedcxr privacy-sweep`."""
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fedcxr.cli import options as o
+from fedcxr.cli.bar import progress_bar
 from fedcxr.cli.compare import showing_progress
 from fedcxr.cli.flags import FLAGS, RUN_FLAGS, config_from_flags, takes_flags
 from fedcxr.collector import quick_imports
@@ -101,7 +103,17 @@ def privacy_sweep(
             on_start=on_start,
             on_progress=on_progress,
         )
+    draw_curve(folder, quiet=quiet)
     print_sweep(folder)
+
+
+def draw_curve(folder: Path, *, quiet: bool) -> Path:
+    """Attack what was trained and write the curve, with a bar; return the page."""
+    from fedcxr.experiments.sweep.attacks import silent
+    from fedcxr.experiments.sweep.privacy_sweep import write_curve
+
+    with nullcontext() if quiet else progress_bar("Attacking") as show:
+        return write_curve(folder, show or silent)
 
 
 def print_sweep(folder: Path) -> None:

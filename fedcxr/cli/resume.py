@@ -54,11 +54,10 @@ def resume(
         from fedcxr.cli.byzantine import print_byzantine
         from fedcxr.cli.compare import print_comparison, showing_progress
         from fedcxr.cli.outcome import print_outcome, progress_for
-        from fedcxr.cli.privacy_sweep import print_sweep
+        from fedcxr.cli.privacy_sweep import draw_curve, print_sweep
         from fedcxr.experiments.byzantine.byzantine_study import resume_byzantine
         from fedcxr.experiments.compare.comparing import resume_comparison
         from fedcxr.experiments.simulate import resume as resume_run
-        from fedcxr.experiments.sweep.privacy_sweep import write_curve
         from fedcxr.results.privacy_sweep import is_sweep
         from fedcxr.results.reading import is_byzantine, is_comparison
         from fedcxr.runs.folder import RunFolder
@@ -75,9 +74,11 @@ def resume(
         with showing_progress(quiet) as (on_start, on_progress):
             on_start(folder)
             resume_comparison(folder, on_progress, settings=changed)
-            if is_sweep(folder):
-                write_curve(folder)
-        print_sweep(folder) if is_sweep(folder) else print_comparison(folder)
+        if is_sweep(folder):
+            draw_curve(folder, quiet=quiet)
+            print_sweep(folder)
+        else:
+            print_comparison(folder)
         return
     if is_byzantine(folder):
         with showing_progress(quiet) as (on_start, on_progress):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedcxr.errors import ArtefactError, DataError
-from fedcxr.experiments.inversion.attack_inversion import attack_inversion
+from fedcxr.experiments.inversion.attack_inversion import OnProgress, attack_inversion
 from fedcxr.experiments.inversion.attacked_site import AttackedSite
 from fedcxr.experiments.inversion.design import InversionDesign
 from fedcxr.experiments.membership.attack_membership import MembershipDesign, attack_membership
@@ -37,6 +37,21 @@ _UNSENT = "no update is sent: the images are where the model is trained"
 _UNTRIED = "not computed: the attack does not simulate noise on a whole update of many steps"
 
 
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody of progress."""
+
+
+def members_found(
+    runs: Mapping[str, Sequence[Path]], on_progress: OnProgress = silent
+) -> dict[str, Score]:
+    """Return by arm what `membership_tpr` says of its trainings."""
+    found: dict[str, Score] = {}
+    for arm, trainings in runs.items():
+        on_progress("Attacking: membership", len(found), len(runs))
+        found[arm] = membership_tpr(trainings)
+    return found
+
+
 def membership_tpr(runs: Sequence[Path]) -> Score:
     """Return which share of members an outsider finds by the loss, over an arm's trainings.
 
@@ -59,7 +74,10 @@ def _attacked(run: Path) -> Score:
 
 
 def inversions(
-    folder: Path, design: SweepDesign, runs: Mapping[str, Sequence[Path]]
+    folder: Path,
+    design: SweepDesign,
+    runs: Mapping[str, Sequence[Path]],
+    on_progress: OnProgress = silent,
 ) -> tuple[InversionFacts | None, dict[str, dict[str, Score]]]:
     """Return how updates were inverted, and by arm what was found, under a point's field names.
 
@@ -69,6 +87,7 @@ def inversions(
         folder: of the sweep.
         design: its.
         runs: by arm, the run folders of its trainings.
+        on_progress: told after each step of a search.
     """
     asked = design.inversion
     if asked is None:
@@ -83,10 +102,10 @@ def inversions(
     )
     found: dict[str, dict[str, Score]] = {UNPROTECTED["centralized"]: _nothing(_UNSENT)}
     try:
-        first = _inverted(folder / FOLDER / plain, runs[plain][0], asked, None)
+        first = _inverted(folder / FOLDER / plain, runs[plain][0], asked, None, on_progress)
         found[plain] = _scores(first.inversions[0])
         for name, noise in sigma.items():
-            own = _inverted(folder / FOLDER / name, runs[name][0], asked, noise)
+            own = _inverted(folder / FOLDER / name, runs[name][0], asked, noise, on_progress)
             found[name] = _scores(own.inversions[0])
     except DataError as err:  # too few patients
         why = str(err).removeprefix(f"{runs[plain][0] / 'partition'}: ")
@@ -107,7 +126,11 @@ def inversions(
 
 
 def _inverted(
-    out: Path, run: Path, asked: InversionSettings, noise: tuple[float, float] | None
+    out: Path,
+    run: Path,
+    asked: InversionSettings,
+    noise: tuple[float, float] | None,
+    on_progress: OnProgress,
 ) -> InversionResult:
     """Return what the updates of a run's first site give away, attacked if they were not yet.
 
@@ -116,6 +139,7 @@ def _inverted(
         run: whose initial model the site is sent.
         asked: how.
         noise: C and σ of the site's steps; none = as they are.
+        on_progress: told after each step of a search.
     """
     site = AttackedSite.of_run(run, None, 0)
     is_grouped = site.model.config.server.batch_norm == "group"
@@ -130,7 +154,9 @@ def _inverted(
     kept = _kept(out, design, run)
     if kept is not None:
         return kept
-    attack_inversion(site, design, out)
+    attack_inversion(
+        site, design, out, lambda what, done, total: on_progress(f"{out.name}: {what}", done, total)
+    )
     return read_inversion(out)
 
 

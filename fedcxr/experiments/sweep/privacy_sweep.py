@@ -16,9 +16,10 @@ from fedcxr.errors import ArtefactError, ConfigError, some
 from fedcxr.experiments.compare.arms import FEDERATED
 from fedcxr.experiments.compare.comparing import OnProgress, all_trainings, compare, read_arms
 from fedcxr.experiments.compare.extra_arms import StudyDesign, extra_arm
+from fedcxr.experiments.inversion.attack_inversion import OnProgress as OnAttack
 from fedcxr.experiments.simulate import with_sites_of_plan
 from fedcxr.experiments.sweep.arms import PLACES, delta_of, settings_of, swept_arms
-from fedcxr.experiments.sweep.attacks import INVERSION, inversions, membership_tpr
+from fedcxr.experiments.sweep.attacks import INVERSION, inversions, members_found, silent
 from fedcxr.experiments.sweep.groups import group_costs
 from fedcxr.report.sweep_page import write_sweep_page
 from fedcxr.results.comparison import Comparison, read_comparison
@@ -52,7 +53,9 @@ def sweep_privacy(
     on_start: Callable[[Path], None] = lambda folder: None,
     on_progress: OnProgress = lambda progress: None,
 ) -> Path:
-    """Train every arm, judge them, and write the curve; return the folder, which is a comparison's.
+    """Train every arm and judge them; return the folder, which is a comparison's.
+
+    What attackers get of them, and the curve, are `write_curve`'s.
 
     Args:
         config: of the arm without protection, ε = ∞; the rest of
@@ -88,13 +91,15 @@ def sweep_privacy(
         on_start(folder)
 
     config = with_values(config, {"compare.arms": [UNPROTECTED[at] for at in design.places]})
-    folder = compare(config, extra_arms=over, study=study, on_start=begin, on_progress=on_progress)
-    write_curve(folder)
-    return folder
+    return compare(config, extra_arms=over, study=study, on_start=begin, on_progress=on_progress)
 
 
-def write_curve(folder: Path) -> Path:
-    """Write the figures and the page of a finished sweep from its comparison; return the page.
+def write_curve(folder: Path, on_attack: OnAttack = silent) -> Path:
+    """Attack every arm of a finished comparison and write figures and page; return the page.
+
+    Args:
+        folder: of the sweep.
+        on_attack: told of what is being attacked, how much is done of it and how much it is.
 
     Raises:
         ArtefactError: the comparison is not finished, or a file is damaged.
@@ -104,8 +109,9 @@ def write_curve(folder: Path) -> Path:
     runs: dict[str, list[Path]] = {}
     for training in all_trainings(folder, *read_arms(folder)):
         runs.setdefault(training.arm, []).append(training.folder)
-    inversion, inverted = inversions(folder, design, runs)
-    swept = _Swept(found, runs, group_costs(folder, design.against), inverted)
+    inversion, inverted = inversions(folder, design, runs, on_attack)
+    members = members_found(runs, on_attack)
+    swept = _Swept(found, runs, members, group_costs(folder, design.against), inverted)
     points = []
     for place in design.places:
         points.append(swept.point(UNPROTECTED[place], None, place))
@@ -170,6 +176,7 @@ class _Swept:
 
     found: Comparison
     runs: Mapping[str, Sequence[Path]]
+    members: Mapping[str, Score]
     groups: Mapping[str, tuple[GroupCost, ...]]
     inverted: Mapping[str, Mapping[str, Score]]
 
@@ -192,7 +199,7 @@ class _Swept:
             spent=None if arm is None else _spent(self.runs[name]),
             auroc=result.macro_auroc,
             cost=None if cost is None else Score.model_validate(cost.macro_auroc.model_dump()),
-            membership_tpr=membership_tpr(self.runs[name]),
+            membership_tpr=self.members[name],
             groups=self.groups[name],
             **self.inverted.get(name, {}),
         )

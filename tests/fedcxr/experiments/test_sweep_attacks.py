@@ -93,7 +93,7 @@ def test_each_protection_against_the_server_is_attacked_once_with_its_own_noise(
 ):
     asked = []
 
-    def inverted(out, run, settings, noise):
+    def inverted(out, run, settings, noise, on_progress):
         asked.append((out.name, run.name, noise))
         return result("group" if noise is None else "dp", 0.4 if noise is None else 0.3)
 
@@ -118,7 +118,7 @@ def test_a_sweep_without_inversion_attacks_nothing(tmp_path, runs):
 
 
 def test_too_few_patients_are_told_without_the_path(tmp_path, runs, monkeypatch):
-    def inverted(out, run, settings, noise):
+    def inverted(out, run, settings, noise, on_progress):
         raise DataError(f"{run / 'partition'}: 3 validation patients at the server.")
 
     monkeypatch.setattr(attacks, "_inverted", inverted)

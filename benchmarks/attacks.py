@@ -34,6 +34,7 @@ OVER_FITTED = {
     "partition.val_fraction": 0.02,
     "partition.site_val_fraction": 0.0,
     "server.batch_norm": "group",
+    "engine.precision": "fp32",
     "train.local_epochs": 40,
     "train.learning_rate": 1e-3,
     "train.augment.min_crop_area": 1.0,
@@ -44,7 +45,8 @@ OVER_FITTED = {
     "explain.images_per_outcome": 0,
     "explain.max_boxes": 0,
 }
-"""No augmentation, no weight decay, many epochs on few images: what no study should train."""
+"""No augmentation, no weight decay, many epochs on few images: what no study should train. In
+float32, as under privacy: which precision a probe takes depends on what else the machine does."""
 PRIVATE = {
     "name": "private",
     "privacy.level": "patient",
@@ -75,7 +77,7 @@ def verify(out: Path, shadows: int, settings: list[str]) -> bool:
     good = [
         told(f"{FEWEST} members and as many others", fewest(open_run) >= FEWEST),
         told(f"over-fitted: {best.title} finds {GOAL:.0%} at 1 %", (found.value or 0.0) >= GOAL),
-        told("controls of all attacks hold 0.5", all(map(control_holds, open_run.attacks))),
+        told("… and its control holds 0.5", control_holds(best)),
     ]
     private_run = attacked(out, {**OVER_FITTED, **PRIVATE}, own, settings)
     for attack in private_run.attacks:

@@ -105,7 +105,7 @@ verify-losses: env  ## Every loss on sites with skewed labels, beside cross-entr
 		$(foreach name,weighted_bce pos_weighted_bce focal asymmetric,--arm $(name)=train.loss=$(name)) \
 		--arm weighted-shared=train.loss=weighted_bce,train.class_frequencies=shared
 
-verify-attacks: env  ## Attacks on an over-fitted run, a private one, and VAEs: 20 minutes
+verify-attacks: env  ## Attacks on an over-fitted run, a private one, VAEs, and updates: half an hour
 	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.attacks_vae
 	$(BIN)/python -m benchmarks.inversion --short

@@ -253,7 +253,7 @@ def command(folder, **settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.long)])
 def test_workers_and_ray_give_the_same_bits_as_one_process(tapped, tmp_path, engine):
     finished, _ = tapped
     # as a command: Ray leaves files of its own open in the process that used it

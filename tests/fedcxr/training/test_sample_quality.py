@@ -64,6 +64,7 @@ def well_trained():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_vae_that_overfits_50_images_is_caught():
     train, val = blobs(50, 0), blobs(80, 1, first_patient=1000)
     model = trained(train, epochs=400, latent=2, beta=0.2, width=16, kl_warmup_epochs=0)

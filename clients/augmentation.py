@@ -170,9 +170,14 @@ def _why_none(files: VaeFiles, site: Site, task: SiteTask, plan: SamplePlan) -> 
         return VaeStatus.TOO_FEW_IMAGES
     if not len(plan):
         return VaeStatus.NO_POSITIVES
+    return VaeStatus.MADE if has_room(files, task, len(plan)) else VaeStatus.NO_ROOM
+
+
+def has_room(files: VaeFiles, task: SiteTask, samples: int) -> bool:
+    """Return whether two generations of samples find room on the disk."""
     files.folder.mkdir(parents=True, exist_ok=True)
-    needed = 2 * len(plan) * task.model.image_size**2  # two generations
-    return VaeStatus.NO_ROOM if shutil.disk_usage(files.folder).free < needed else VaeStatus.MADE
+    needed = 2 * samples * task.model.image_size**2
+    return shutil.disk_usage(files.folder).free >= needed
 
 
 @lru_cache(maxsize=256)

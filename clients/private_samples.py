@@ -8,13 +8,12 @@ not covered by ε, and says so where it is written; nothing that leaves depends 
 
 import json
 import logging
-import shutil
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.augmentation import data_digest
+from clients.augmentation import data_digest, has_room
 from clients.privacy_budget import Budget, Spent, digest_of
 from clients.site import Site, SiteLocation
 from clients.site_vae import judged, quality_numbers, samples_of
@@ -82,7 +81,7 @@ def private_samples(
     if kept is not None:
         return kept
     asked = plan_public_samples(task.vae, task.labels, patients=plan.patients)
-    if not len(asked) or not _has_room(files, task, len(asked)):
+    if not len(asked) or not has_room(files, task, len(asked)):
         log.warning("%s trains on real images alone: no sample, or no room for any", site.site_id)
         return _without(round_num, key, asked, site)
     inputs = digest_of(key.digest, device)
@@ -136,13 +135,6 @@ def _digest(location: SiteLocation, site: Site, task: SiteTask, since: int) -> s
         json.dumps(told),
         {"patient": site.train.patient},
     )
-
-
-def _has_room(files: VaeFiles, task: SiteTask, samples: int) -> bool:
-    """Return whether two generations of samples find room on the disk."""
-    files.folder.mkdir(parents=True, exist_ok=True)
-    needed = 2 * samples * task.model.image_size**2
-    return shutil.disk_usage(files.folder).free >= needed
 
 
 def _judge(

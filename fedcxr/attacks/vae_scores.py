@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from fedcxr.attacks.signals import Floats
 from fedcxr.errors import ConfigError
-from fedcxr.models.vae import ConditionalVae, Normal
+from fedcxr.models.vae import ConditionalVae
 from fedcxr.seeding import derive_seed
 from fedcxr.training.batches import gather
 from fedcxr.training.device import repeatable
 from fedcxr.training.vae import conditions_of, pixels
+from fedcxr.training.vae_losses import kl_of_each
 
 CODES = 16
 """Codes drawn of an image, over which its reconstruction error is averaged."""
@@ -140,7 +141,7 @@ def reconstructed(
             seen = pixels(gather(images, rows[part]), size_px).to(device)
             asked = conditions_of(torch.from_numpy(target[part])).to(device)
             codes = model.encode(seen, asked)
-            kls.append(_kl(codes, model.expect(asked)).double().cpu())
+            kls.append(kl_of_each(codes, model.expect(asked)).double().cpu())
             total = torch.zeros(len(seen), dtype=torch.float64, device=device)
             for _ in range(CODES):
                 noise = torch.randn(len(seen), model.latent, generator=generator).to(device)
@@ -148,18 +149,6 @@ def reconstructed(
                 total += (made - seen).square().flatten(1).mean(dim=1)
             errors.append((total / CODES).cpu())
     return Reconstructed(torch.cat(errors).numpy(), torch.cat(kls).numpy(), size_px**2)
-
-
-def one_label_each(target: NDArray[np.float32], column: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return label vectors (N, L) of which only the label in its column (N,) is known.
-
-    >>> one_label_each(np.float32([[1, 0], [1, 0]]), np.array([1, 0]))
-    array([[nan,  0.],
-           [ 1., nan]], dtype=float32)
-    """
-    told, rows = np.full_like(target, np.nan), np.arange(len(target))
-    told[rows, column] = target[rows, column]
-    return told
 
 
 def distances(
@@ -210,13 +199,6 @@ def nearest_score(found: Distances) -> Floats:
 def monte_carlo_score(found: Distances) -> Floats:
     """Return the share of the samples in the ball around each image, (N,)."""
     return found.within
-
-
-def _kl(codes: Normal, prior: Normal) -> torch.Tensor:
-    """Return KL(q ‖ p) of each code's distribution, (N,) nats."""
-    ratio = codes.log_variance - prior.log_variance
-    shift = (codes.mean - prior.mean).square() / prior.log_variance.exp()
-    return 0.5 * (ratio.exp() + shift - 1 - ratio).sum(dim=1)
 
 
 def _to_all_samples(

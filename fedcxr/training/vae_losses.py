@@ -47,9 +47,14 @@ def kl_divergence(codes: Normal, prior: Normal) -> Tensor:
     >>> kl_divergence(Normal(one, zero), Normal(zero, zero)).item()  # 2 · ½ · 1²
     1.0
     """
+    return kl_of_each(codes, prior).mean()
+
+
+def kl_of_each(codes: Normal, prior: Normal) -> Tensor:
+    """Return KL(q ‖ p) of each code's distribution, (N,) nats."""
     ratio = codes.log_variance - prior.log_variance
     shift = (codes.mean - prior.mean).square() / prior.log_variance.exp()
-    return 0.5 * (ratio.exp() + shift - 1 - ratio).sum(dim=1).mean()
+    return 0.5 * (ratio.exp() + shift - 1 - ratio).sum(dim=1)
 
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:

@@ -241,6 +241,6 @@ def test_whether_there_is_a_vae_is_decided_by_patients_not_images(round_of, at):
 def test_without_room_for_samples_a_site_trains_without_and_pays_for_no_vae(
     round_of, at, monkeypatch
 ):
-    monkeypatch.setattr(private_samples, "_has_room", lambda *args: False)
+    monkeypatch.setattr(private_samples, "has_room", lambda *args: False)
     assert round_of(1).num_examples == 1
     assert what(at) == [("round", 1, 3)]

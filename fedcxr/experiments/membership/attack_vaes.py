@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fedcxr.attacks.signals import Floats
@@ -21,7 +22,6 @@ from fedcxr.attacks.vae_scores import (
     elbo_score,
     monte_carlo_score,
     nearest_score,
-    one_label_each,
     reconstructed,
     reconstruction_score,
     vae_methods_of,
@@ -37,6 +37,7 @@ from fedcxr.experiments.membership.attacked_vae import (
 from fedcxr.experiments.membership.findings import Aim, Promise, findings, not_identified
 from fedcxr.results.membership import Attack, AttackerName, IdentifiedPatients
 from fedcxr.seeding import derive_rng, derive_seed
+from fedcxr.training.private_vae import one_label
 
 VAE_ATTACKERS: tuple[AttackerName, ...] = ("holder", "recipient")
 MOST_REFERENCES = 2
@@ -143,7 +144,8 @@ class _View:
             return target
         sampled = [c for c, name in enumerate(labels) if name in (config.vae.labels or labels)]
         rng = derive_rng(config.seed, "label of an attack on a VAE", self.vae.site)
-        return one_label_each(target, rng.choice(sampled, len(target)))
+        told = rng.choice(sampled, len(target))
+        return one_label(torch.from_numpy(target), told).numpy()
 
     def _by(self, vae: AttackedVae) -> Reconstructed:
         population, model = self.attacked.population, self.attacked.model

@@ -92,14 +92,12 @@ def inversions(
     asked = design.inversion
     if asked is None:
         return None, {}
-    plain, sigma = (
-        UNPROTECTED["federated"],
-        {
-            arm.name: _noise(runs[arm.name][0])
-            for arm in design.arms
-            if arm.level == "patient" and arm.trained == "federated"
-        },
-    )
+    plain = UNPROTECTED["federated"]
+    sigma = {
+        arm.name: _noise(runs[arm.name][0])
+        for arm in design.arms
+        if arm.level == "patient" and arm.trained == "federated"
+    }
     found: dict[str, dict[str, Score]] = {UNPROTECTED["centralized"]: _nothing(_UNSENT)}
     try:
         first = _inverted(folder / FOLDER / plain, runs[plain][0], asked, None, on_progress)
